@@ -1,0 +1,186 @@
+"""The data model: a document is a row of an Arrow batch, a `Document` is that row for people.
+
+A `Batch` is about 1,000 documents (at most ~16 MB of text) and everything that is derived from them once:
+word, line and paragraph tables for all taggers. Tables hold byte positions into the text buffer; what
+leaves a tagger counts code points (`text[start:end]`), and `Batch.spans` turns the one into the other.
+Cost: the tables are made on first use, at 200 to 350 MB of text per second, ~29 bytes a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.integer[Any]]
+FloatArray = NDArray[np.floating[Any]]
+
+COLUMNS = ("id", "text", "source", "added", "created", "metadata", "extra")
+"""Columns of a batch, all strings; `metadata` and `extra` (other top-level keys) are JSON text."""
+
+SCHEMA = pa.schema([pa.field(name, pa.string()) for name in COLUMNS])
+
+SPAN_TYPE = pa.struct([pa.field("start", pa.int32()), pa.field("end", pa.int32()), pa.field("score", pa.float32())])
+SPANS_TYPE = pa.list_(SPAN_TYPE)
+"""Arrow type of a span list; offsets are code points, end exclusive."""
+
+MAX_BATCH_ROWS = 1000
+MAX_BATCH_BYTES = 16_000_000
+
+
+class Span(NamedTuple):
+    """A stretch of a document's text in code points: `text[start:end]`, with a score."""
+
+    start: int
+    end: int
+    score: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One row, for people; `metadata` is the decoded object. Batches are for machines."""
+
+    text: str
+    id: str = ""
+    source: str = ""
+    added: str = ""
+    created: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+Value = bool | int | float | str | Sequence[Span]
+Attributes = Mapping[str, Value]
+"""Field -> value, of one document."""
+Fields = Mapping[str, Any]
+"""Field -> bool, int, float, str or list[Span]: what a tagger declares."""
+
+
+class TextBuffers(NamedTuple):
+    """A string column as kernels read it: no copy, and true for a slice.
+
+    `offsets` is int32[n + 1]; document i is `data[offsets[i]:offsets[i + 1]]`. `offsets[0]` may be above 0.
+    Both arrays are read-only.
+    """
+
+    offsets: NDArray[np.int32]
+    data: NDArray[np.uint8]
+
+
+class Tokens(NamedTuple):
+    """Stretches of the batch's text (words, lines or paragraphs), in order.
+
+    Those of document i are `rows[i]:rows[i + 1]` (int64[n + 1]). `starts` and `ends` (int32) are byte
+    positions in `TextBuffers.data`, `hashes` (uint64) is a hash of the bytes, `chars` (int32) counts code
+    points, `flags` (uint8) are bits whose meaning the kernel that made the table documents.
+    """
+
+    rows: NDArray[np.int64]
+    starts: NDArray[np.int32]
+    ends: NDArray[np.int32]
+    hashes: NDArray[np.uint64]
+    chars: NDArray[np.int32]
+    flags: NDArray[np.uint8]
+
+
+def text_buffers(column: pa.Array) -> TextBuffers:
+    """The buffers of a `string` array, without a copy; nulls read as empty. Respects slices."""
+    _, offsets, data = column.buffers()
+    if offsets is None or len(column) == 0:
+        return TextBuffers(np.zeros(len(column) + 1, np.int32), np.zeros(0, np.uint8))
+    starts = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    return TextBuffers(starts, np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8))
+
+
+class Batch:
+    """Documents of one shard in order, and what is derived from their text, computed once on first use.
+
+    Args:
+        table: columns `COLUMNS`, all strings.
+        shard: name of the shard (`source/path`); with the row it makes an origin.
+        first_row: row of the first document in its shard.
+        locs: 1-based line (Parquet: row + 1) of each document in its file, int64[n].
+    """
+
+    def __init__(
+        self, table: pa.RecordBatch, *, shard: str = "", first_row: int = 0, locs: IntArray | None = None
+    ) -> None:
+        self.table = table
+        self.shard = shard
+        self.first_row = first_row
+        self.locs = np.arange(first_row + 1, first_row + 1 + len(self), dtype=np.int64) if locs is None else locs
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @classmethod
+    def of(cls, documents: Sequence[Document | str]) -> Batch:
+        """A batch of these documents (a plain string is a text); for tests and small work."""
+        rows = [d if isinstance(d, Document) else Document(d) for d in documents]
+        columns: dict[str, list[str]] = {
+            name: [getattr(d, name) for d in rows] for name in ("id", "text", "source", "added", "created")
+        }
+        columns["metadata"] = [orjson.dumps(dict(d.metadata)).decode() for d in rows]
+        columns["extra"] = ["{}"] * len(rows)
+        return cls(pa.RecordBatch.from_pydict(columns, schema=SCHEMA))
+
+    @cached_property
+    def text(self) -> TextBuffers:
+        """Offsets and bytes of the texts."""
+        return text_buffers(self.table.column("text"))
+
+    @cached_property
+    def strings(self) -> list[str]:
+        """The texts as Python strings."""
+        return [t or "" for t in self.table.column("text").to_pylist()]
+
+    @cached_property
+    def words(self) -> Tokens:
+        """What `text.split()` gives; flags: see `kernels.words`."""
+        from dolma_pipeline.kernels.words import split_words
+
+        return split_words(self.text)
+
+    @cached_property
+    def lines(self) -> Tokens:
+        """What `text.split("\\n")` gives; flags: see `kernels.lines`."""
+        from dolma_pipeline.kernels.lines import split_lines
+
+        return split_lines(self.text)
+
+    @cached_property
+    def paragraphs(self) -> Tokens:
+        """Runs of lines between blank lines; see `kernels.lines.split_paragraphs`."""
+        from dolma_pipeline.kernels.lines import split_paragraphs
+
+        return split_paragraphs(self.text)
+
+    def documents(self) -> Iterator[Document]:
+        """The rows as `Document`s, in order."""
+        names = ("id", "source", "added", "created", "metadata")
+        columns = [self.table.column(name).to_pylist() for name in names]
+        for text, id_, source, added, created, metadata in zip(self.strings, *columns, strict=True):
+            decoded = orjson.loads(metadata) if metadata else {}
+            yield Document(text, id_ or "", source or "", added or "", created or "", decoded)
+
+    def origins(self) -> list[str]:
+        """`source/path#row` of each document: the name that outlives the stage."""
+        return [f"{self.shard}#{row}" for row in range(self.first_row, self.first_row + len(self))]
+
+    def spans(self, rows: IntArray, starts: IntArray, ends: IntArray, scores: FloatArray) -> pa.ListArray:
+        """Span lists (`SPANS_TYPE`, one a document) from byte positions.
+
+        Args:
+            rows: index in the batch of each span's document, ascending, int[k].
+            starts: first byte of each span in `text.data`, int[k].
+            ends: byte after each span in `text.data`, int[k].
+            scores: float[k].
+        """
+        from dolma_pipeline.kernels.spans import span_lists
+
+        return span_lists(self.text, rows, starts, ends, scores)

@@ -1,0 +1,17 @@
+"""Shared fixtures. `data` is the folder of real data with known answers; tests that use it skip where it is absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The development data: $DOLMA_PIPELINE_DATA, or ../shared/data beside the checkout."""
+    folder = Path(os.environ.get("DOLMA_PIPELINE_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    if not (folder / "README.md").exists():
+        pytest.skip("the development data is not here; set DOLMA_PIPELINE_DATA to its folder")
+    return folder
