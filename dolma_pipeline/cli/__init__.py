@@ -1,1 +1,44 @@
-"""To be described."""
+"""The command line: `dolma-pipeline COMMAND`. One file a command, loaded when it is called.
+
+Results go to stdout, progress and logs to stderr. Exit codes: 0 done; 1 failed, the same command resumes; 2 wrong
+use, nothing started; 3 done, but a stated bound was missed; 130 interrupted. `--help` costs about 0.2 s.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from dolma_pipeline.errors import DolmaError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code; `argv` defaults to the process's arguments.
+
+    An error of ours, or of the disk, becomes one line on stderr. Any other exception is a bug and keeps its
+    traceback (exit 1).
+    """
+    from dolma_pipeline.cli.app import dispatch
+
+    try:
+        reply = dispatch(list(sys.argv[1:] if argv is None else argv))
+    except DolmaError as error:
+        return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _complain("interrupted; what is done stays done, the same command goes on from there", 130)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _complain(f"{error.filename}: {error.strerror or error}", 1)
+    try:
+        sys.stdout.write(reply.text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (`| head`) has seen enough; keep Python from complaining at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return reply.exit_code
+
+
+def _complain(message: str, exit_code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return exit_code

@@ -1,210 +1,255 @@
 """The recipe: what a run does, as frozen dataclasses. `config.loader` makes one from YAML and checks it.
 
-Every field is a key of the YAML of the same name (`with_` is `with`). Sizes are bytes, budgets are tokens,
-shares are 0..1. A field with a default may be left out of the YAML.
+Every field is a key of the YAML of the same name (`with_` is `with`), in the order in which `resolved_yaml`
+writes them. Sizes are bytes, budgets are tokens, shares are 0..1. A field with a default may be left out of the
+YAML. What a key is for stands in its `Key`, once, for help, docs and checks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from dolma_pipeline.config.keys import Key
 
 Auto = Literal["auto"]
+STAGES = ("tag", "dedupe", "tokenizer", "mix", "tokens", "train", "eval")
+"""The stages in the order in which they run; each is a section of the recipe of the same name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceConfig:
-    """One source of documents.
+    """One source of documents."""
 
-    documents: globs, paths, URLs, or `@files.txt` (one path a line).
-    attributes: folders of attributes made elsewhere (Parquet or Dolma's JSONL).
-    fields: our column -> the input's column or key, where the names differ.
-    """
-
-    documents: tuple[str, ...]
-    attributes: tuple[str, ...] = ()
-    fields: Mapping[str, str] = field(default_factory=dict)
+    documents: Annotated[
+        tuple[str, ...],
+        Key(purpose="globs, paths, URLs, or @files.txt (one path a line)", at_least=1, one_or_more=True),
+    ]
+    attributes: Annotated[
+        tuple[str, ...], Key(purpose="folders of attributes made elsewhere: Parquet or Dolma's JSONL", one_or_more=True)
+    ] = ()
+    fields: Annotated[
+        Mapping[str, str], Key(purpose="our column: the input's column or key, where the names differ")
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaggerConfig:
-    """One use of a tagger: `name` (default: the tagger's) is its folder, its column and its name in `where`."""
+    """One use of a tagger. All other keys are its parameters; a plain string is a tagger without parameters."""
 
-    tagger: str
-    name: str
+    tagger: Annotated[str, Key(purpose="a built-in tagger, one of `modules`, or of an installed package", at_least=1)]
+    name: Annotated[str, Key(purpose="folder, column and name in `where`", derived="the tagger's")]
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagConfig:
-    """Taggers to run. modules: importable modules or `./file.py`. format: of the attribute files."""
+    """Taggers to run over all documents; nothing is dropped."""
 
-    taggers: tuple[TaggerConfig, ...]
-    modules: tuple[str, ...] = ()
-    format: Literal["parquet", "jsonl"] = "parquet"
+    modules: Annotated[tuple[str, ...], Key(purpose="importable modules, or ./file.py, with taggers of yours")] = ()
+    taggers: Annotated[tuple[TaggerConfig, ...], Key(purpose="what to run, in order", at_least=1, shorthand="tagger")]
+    format: Annotated[Literal["parquet", "jsonl"], Key(purpose="of the attribute files; jsonl is Dolma's")] = "parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DedupeStepConfig:
-    """One way to find duplicates. `shingle` (words), `bands` and `rows` are minhash's."""
+    """One way to find duplicates. `key` is of kind exact; `shingle`, `bands` and `rows` are of kind minhash."""
 
-    name: str
-    kind: Literal["exact", "minhash"]
-    key: Literal["text"] = "text"
-    shingle: int = 5
-    bands: int = 14
-    rows: int = 8
+    name: Annotated[str, Key(purpose="folder, column and name in `where` (NAME.keep)")]
+    kind: Annotated[Literal["exact", "minhash"], Key(purpose="equal texts, or near-duplicates")]
+    key: Annotated[Literal["text"], Key(purpose="exact: what must be equal")] = "text"
+    shingle: Annotated[int, Key(purpose="minhash: words in a shingle", unit="words", at_least=1)] = 5
+    bands: Annotated[int, Key(purpose="minhash: bands; one equal band makes a candidate", at_least=1)] = 14
+    rows: Annotated[int, Key(purpose="minhash: minima in a band", at_least=1)] = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DedupeConfig:
-    """Steps in order, each sees what the earlier ones kept. prefer: SQL order; the first of a cluster stays."""
+    """Marks duplicates; removes nothing. Each step sees what the earlier ones kept."""
 
-    steps: tuple[DedupeStepConfig, ...]
-    prefer: str = "length(text) DESC"
-    keep_work: bool = False
+    prefer: Annotated[
+        str, Key(purpose="SQL order; the first of a cluster stays, ties by smallest origin", at_least=1)
+    ] = "length(text) DESC"
+    steps: Annotated[tuple[DedupeStepConfig, ...], Key(purpose="ways to find duplicates, in order", at_least=1)]
+    keep_work: Annotated[bool, Key(purpose="keep edges and clusters after the end")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerConfig:
-    """A tokenizer, loaded (`load`: path of a tokenizer.json) or trained (`train: bpe`); exactly one of the two.
+    """A tokenizer, trained (`train: bpe`) or loaded (`load`); exactly one of the two."""
 
-    sample_bytes: text to train on, drawn by key. special_tokens: never read out of a text.
-    added_tokens: whole tokens that may stand in a text, such as PII masks.
-    """
-
-    train: Literal["bpe"] | None = None
-    load: str | None = None
-    vocab_size: int = 4096
-    sample_bytes: int = 20_000_000
-    special_tokens: tuple[str, ...] = ("<|endoftext|>",)
-    added_tokens: tuple[str, ...] = ()
+    train: Annotated[Literal["bpe"] | None, Key(purpose="train one on text that passes `mix.where`")] = None
+    load: Annotated[str | None, Key(purpose="path of a tokenizer.json", at_least=1)] = None
+    vocab_size: Annotated[int, Key(purpose="train: entries, special and added tokens included", at_least=257)] = 4096
+    sample_bytes: Annotated[int, Key(purpose="train: text to train on, drawn by key", unit="bytes", at_least=1)] = (
+        20_000_000
+    )
+    special_tokens: Annotated[tuple[str, ...], Key(purpose="never read out of a text")] = ("<|endoftext|>",)
+    added_tokens: Annotated[
+        tuple[str, ...], Key(purpose="whole tokens that may stand in a text, such as PII masks")
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaceConfig:
-    """Put `with_` in the place of each span of `spans` (`attribute.field`)."""
+    """Put a text in the place of spans."""
 
-    spans: str
-    with_: str
+    spans: Annotated[str, Key(purpose="ATTRIBUTE.FIELD, a span field")]
+    with_: Annotated[str, Key(purpose="what stands there instead")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixSourceConfig:
-    """What is particular to one source in the mix.
+    """What is particular to one source in the mix."""
 
-    weight: relative share of the token budget; None: by its size.
-    remove: span fields whose text is cut out. min_chars: of the edited text. skip_rules: names in `where`.
-    where: rules of this source only.
-    """
-
-    weight: float | None = None
-    remove: tuple[str, ...] = ()
-    min_chars: int = 0
-    skip_rules: tuple[str, ...] = ()
-    where: Mapping[str, str] = field(default_factory=dict)
+    weight: Annotated[float | None, Key(purpose="relative share of the budget; none: by its size", at_least=0)] = None
+    remove: Annotated[tuple[str, ...], Key(purpose="span fields (ATTRIBUTE.FIELD) whose text is cut out")] = ()
+    min_chars: Annotated[int, Key(purpose="shortest edited text that is kept", unit="characters", at_least=0)] = 0
+    skip_rules: Annotated[tuple[str, ...], Key(purpose="rules of `mix.where` that do not hold here")] = ()
+    where: Annotated[Mapping[str, str], Key(purpose="rules of this source only", shorthand="where")] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixerConfig:
-    """How weights become tokens: a registered mixer and its parameters."""
+    """How weights become tokens. All other keys are the mixer's parameters; a plain string is its name."""
 
-    name: str = "proportional"
+    name: Annotated[str, Key(purpose="a registered mixer", at_least=1)] = "proportional"
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOutConfig:
-    """Documents kept from training to measure on: a share of each source's clusters, at most `max_tokens`."""
+    """Documents kept from training to measure on, whole clusters only."""
 
-    share: float = 0.01
-    max_tokens: int = 1_000_000
+    share: Annotated[float, Key(purpose="of each source's clusters", above=0, below=1)] = 0.01
+    max_tokens: Annotated[int, Key(purpose="most of one source", unit="tokens", at_least=1)] = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixConfig:
-    """What goes into training, and how much. where: rule -> SQL, all must be true."""
+    """What goes into training, and how much."""
 
-    where: Mapping[str, str] = field(default_factory=dict)
-    replace: tuple[ReplaceConfig, ...] = ()
-    sources: Mapping[str, MixSourceConfig] = field(default_factory=dict)
-    mixer: MixerConfig = field(default_factory=MixerConfig)
-    target_tokens: int | None = None
-    max_epochs: float = 1.0
-    held_out: HeldOutConfig | None = None
-    keep_metadata: tuple[str, ...] = ()
+    where: Annotated[Mapping[str, str], Key(purpose="rule: SQL; all must be true", shorthand="where")] = field(
+        default_factory=dict
+    )
+    replace: Annotated[tuple[ReplaceConfig, ...], Key(purpose="spans to put another text for")] = ()
+    sources: Annotated[Mapping[str, MixSourceConfig], Key(purpose="what is particular to one source")] = field(
+        default_factory=dict
+    )
+    mixer: Annotated[MixerConfig, Key(purpose="how weights become tokens", shorthand="name")] = field(
+        default_factory=MixerConfig
+    )
+    target_tokens: Annotated[
+        int | None, Key(purpose="budget; none: everything that passes", unit="tokens", at_least=1)
+    ] = None
+    max_epochs: Annotated[float, Key(purpose="how often a document may be repeated to reach the budget", above=0)] = 1.0
+    held_out: Annotated[HeldOutConfig | None, Key(purpose="documents to measure on; none: no such part")] = None
+    keep_metadata: Annotated[tuple[str, ...], Key(purpose="metadata keys that are carried on")] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokensConfig:
-    """Shards of token ids. keep_attributes: `attribute.field`s stored beside each document."""
+    """Shards of token ids, as a trainer reads them."""
 
-    max_shard_tokens: int = 512_000_000
-    eos: str = "<|endoftext|>"
-    keep_attributes: tuple[str, ...] = ()
+    max_shard_tokens: Annotated[int, Key(purpose="largest shard", unit="tokens", at_least=1)] = 512_000_000
+    eos: Annotated[str, Key(purpose="special token after each document", at_least=1)] = "<|endoftext|>"
+    keep_attributes: Annotated[
+        tuple[str, ...], Key(purpose="ATTRIBUTE.FIELDs stored beside each document, for `trace`")
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """A model to train on the shards. batch_tokens and max_tokens count tokens; processes: of torchrun."""
+    """A model to train on the shards."""
 
-    model: str = "tiny"
-    sequence_length: int = 256
-    batch_tokens: int = 4096
-    max_tokens: int = 1_000_000
-    lr: float = 3e-3
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.95
-    eps: float = 1e-8
-    max_grad_norm: float = 1.0
-    warmup_steps: int = 30
-    schedule: Literal["linear", "constant"] = "linear"
-    processes: int | Auto = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    save_every_steps: int = 100
+    model: Annotated[str, Key(purpose="a named size; `list models` shows them", at_least=1)] = "tiny"
+    sequence_length: Annotated[int, Key(purpose="of one instance", unit="tokens", at_least=2)] = 256
+    batch_tokens: Annotated[int, Key(purpose="in one step, over all processes", unit="tokens", at_least=2)] = 4096
+    max_tokens: Annotated[int, Key(purpose="when to stop", unit="tokens", at_least=1)] = 1_000_000
+    lr: Annotated[float, Key(purpose="highest learning rate", above=0)] = 3e-3
+    weight_decay: Annotated[float, Key(purpose="of AdamW", at_least=0)] = 0.1
+    beta1: Annotated[float, Key(purpose="of AdamW", at_least=0, below=1)] = 0.9
+    beta2: Annotated[float, Key(purpose="of AdamW", at_least=0, below=1)] = 0.95
+    eps: Annotated[float, Key(purpose="of AdamW", above=0)] = 1e-8
+    max_grad_norm: Annotated[float, Key(purpose="gradients are scaled down to this norm", above=0)] = 1.0
+    warmup_steps: Annotated[int, Key(purpose="until the highest learning rate", unit="steps", at_least=0)] = 30
+    schedule: Annotated[Literal["linear", "constant"], Key(purpose="of the learning rate after warmup")] = "linear"
+    processes: Annotated[
+        int | Auto, Key(purpose="of torchrun; auto: one a GPU, or one a core up to 2", unit="processes", at_least=1)
+    ] = "auto"
+    precision: Annotated[Literal["fp32", "bf16"], Key(purpose="of the arithmetic; weights stay fp32")] = "fp32"
+    save_every_steps: Annotated[int, Key(purpose="between checkpoints", unit="steps", at_least=1)] = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalConfig:
-    """What a trained model is scored on. tasks: JSONL files of {"id", "context", "choices", "gold"}."""
+    """What a trained model is scored on."""
 
-    held_out: bool = True
-    tasks: tuple[str, ...] = ()
+    held_out: Annotated[bool, Key(purpose="bits per byte of each source's held-out part, before and after")] = True
+    tasks: Annotated[
+        tuple[str, ...], Key(purpose='JSONL files of {"id", "context", "choices", "gold"}, one item a line')
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeamConfig:
-    """The runner: `local`, or a Beam runner's name with its options."""
+    """Where the pipelines run. All other keys are the runner's options."""
 
-    runner: str = "local"
+    runner: Annotated[str, Key(purpose="local, or the name of a Beam runner", at_least=1)] = "local"
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A whole run. Relative paths start at the working directory."""
+    """A whole run. Relative paths start at the working directory.
 
-    name: str
-    output: str
-    sources: Mapping[str, SourceConfig]
-    seed: int = 1
-    workers: int | Auto = "auto"
-    max_memory: int = 4_000_000_000
-    max_failed_share: float = 0.001
-    normalize: tuple[Literal["nfc", "whitespace"], ...] = ()
-    split_bytes: int = 256_000_000
-    tag: TagConfig | None = None
-    dedupe: DedupeConfig | None = None
-    tokenizer: TokenizerConfig | None = None
-    mix: MixConfig | None = None
-    tokens: TokensConfig | None = None
-    train: TrainConfig | None = None
-    eval: EvalConfig | None = None
-    beam: BeamConfig = field(default_factory=BeamConfig)
+    `origin` is not a key: it maps dotted keys to `file:line` (or to an override), see `place`.
+    """
+
+    name: Annotated[str, Key(purpose="in reports", at_least=1, derived="last part of output")]
+    output: Annotated[str, Key(purpose="the run's folder, or s3:// or gs://", at_least=1)]
+    seed: Annotated[int, Key(purpose="of everything that is drawn", at_least=0, at_most=2**63 - 1)] = 1
+    workers: Annotated[
+        int | Auto, Key(purpose="auto: 1 for small input, else one a core", unit="processes", at_least=1)
+    ] = "auto"
+    max_memory: Annotated[int, Key(purpose="of one process", unit="bytes", at_least=1)] = 4_000_000_000
+    max_failed_share: Annotated[
+        float, Key(purpose="of documents, at least 10 of them; above it: exit 3", at_least=0, at_most=1)
+    ] = 0.001
+    sources: Annotated[Mapping[str, SourceConfig], Key(purpose="what to read, by name", at_least=1)]
+    normalize: Annotated[
+        tuple[Literal["nfc", "whitespace"], ...], Key(purpose="done to texts as they are read, in order")
+    ] = ()
+    split_bytes: Annotated[
+        int, Key(purpose="larger plain files and Parquet are worked on in ranges", unit="bytes", at_least=1)
+    ] = 256_000_000
+    tag: Annotated[TagConfig | None, Key(purpose="numbers and spans for each document")] = None
+    dedupe: Annotated[DedupeConfig | None, Key(purpose="exact and near duplicates")] = None
+    tokenizer: Annotated[TokenizerConfig | None, Key(purpose="text to ids; mix counts with it")] = None
+    mix: Annotated[MixConfig | None, Key(purpose="filter, mask, sample to a budget")] = None
+    tokens: Annotated[TokensConfig | None, Key(purpose="shards of token ids")] = None
+    train: Annotated[TrainConfig | None, Key(purpose="a model on these shards")] = None
+    eval: Annotated[EvalConfig | None, Key(purpose="scores of that model")] = None
+    beam: Annotated[BeamConfig, Key(purpose="where the pipelines run", shorthand="runner")] = field(
+        default_factory=BeamConfig
+    )
+    origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def stages(self) -> tuple[str, ...]:
         """The stages that this recipe has, in the order in which they run."""
-        every = ("tag", "dedupe", "tokenizer", "mix", "tokens", "train", "eval")
-        return tuple(name for name in every if getattr(self, name) is not None)
+        return tuple(name for name in STAGES if getattr(self, name) is not None)
+
+    def place(self, key: str) -> str:
+        """Where a dotted key (`tag.taggers.0`) was written, as an error shows it: `quickstart.yaml:12: tag.taggers.0`.
+
+        A key that was left out has the place of the nearest one above it; in a recipe that was not read from
+        YAML there is no place, only the key.
+        """
+        above = key
+        while above and above not in self.origin:
+            above = above.rpartition(".")[0]
+        where = self.origin.get(above, "")
+        return f"{where}: {key}" if where else key

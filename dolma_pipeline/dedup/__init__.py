@@ -1,1 +1,10 @@
-"""To be described."""
+"""Finding duplicates, without any pipeline: columns in, columns out.
+
+    exact, minhash   keys of a batch's texts; equal keys make two documents copies, or candidates for near copies
+    edges            sorted columns of keys -> edges between documents
+    components       edges -> clusters
+    keep             clusters, rules and a preferred order -> who stays
+
+Rows have dense numbers within a run (the offset of their shard plus their row). No result depends on the order of
+shards, edges or work.
+"""

@@ -1,1 +1,1 @@
-"""To be described."""
+"""Reading and writing: storage, documents, attributes, manifests. Rows in, rows out; nothing here knows a stage."""

@@ -1,0 +1,65 @@
+# `make help` says what there is. Everything is installed into .venv with the versions of constraints.txt.
+
+PYTHON ?= python3
+VENV ?= .venv
+BENCH_VENV ?= .venv-bench
+INTEROP_VENV ?= .venv-interop
+JOBS ?= 2
+CORPUS := runs/quickstart-corpus
+BIN := $(VENV)/bin
+SETUP := pyproject.toml setup.cfg constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo setup test lint unit test-slow interop bench clean
+.DELETE_ON_ERROR:
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+demo: $(VENV)/installed ## from text on this computer to a scored model, in some minutes
+	$(BIN)/dolma-pipeline demo-corpus $(CORPUS)
+	$(BIN)/dolma-pipeline run pipelines/quickstart.yaml
+
+setup: $(VENV)/installed-dev ## the development environment: .venv with everything that `make test` needs
+
+test: lint unit ## all that must pass before a change lands; under 10 minutes on 2 cores
+
+lint: $(VENV)/installed-dev ## style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/installed-dev ## the tests, the blocks of the documentation among them; without slow ones
+	$(BIN)/python -m dolma_pipeline.kernels
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow and not interop"
+
+test-slow: $(VENV)/installed-dev ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+interop: $(VENV)/installed-dev $(INTEROP_VENV)/installed ## our shards read by OLMo-core, in an environment of its own
+	OLMO_CORE_PYTHON=$(INTEROP_VENV)/bin/python $(BIN)/python -m pytest -m interop
+
+bench: $(VENV)/installed-dev ## speed beside Dolma, datatrove and tokenizers; installs them, writes results.json
+	$(BIN)/python tests/benchmarks/bench.py --peers $(BENCH_VENV)
+
+clean: ## what was built and cached; the environments stay (`rm -rf .venv*`), and so do runs
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache results.json
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] + "; make PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(SETUP) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]'
+	touch $@
+
+$(VENV)/installed-dev: $(SETUP) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	touch $(VENV)/installed $@
+
+$(INTEROP_VENV)/installed: constraints.txt
+	$(PYTHON) -m venv --clear $(INTEROP_VENV)
+	$(INTEROP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 ai2-olmo-core==3.0.0
+	touch $@

@@ -1,0 +1,43 @@
+"""From what was typed to a reply: help and version at once, else the module of the command."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from dolma_pipeline import __version__
+from dolma_pipeline.cli.arguments import Arguments, Reply, parse_arguments
+from dolma_pipeline.cli.help import command_help, program_help
+
+
+def dispatch(argv: Sequence[str]) -> Reply:
+    """Do what was asked.
+
+    Raises:
+        DolmaError: anything that is wrong with the request, the data or the run.
+    """
+    arguments = parse_arguments(argv)
+    if "--version" in arguments.flags:
+        return Reply(f"dolma-pipeline {__version__}\n")
+    if arguments.command is None:
+        if "--help" in arguments.flags:
+            return Reply(program_help())
+        sys.stderr.write(program_help())
+        return Reply(exit_code=2)
+    if "--help" in arguments.flags:
+        return Reply(command_help(arguments.command))
+    set_up_logging(arguments)
+    module = importlib.import_module(f"dolma_pipeline.cli.{arguments.command.module}")
+    reply: Reply = module.main(arguments)
+    return reply
+
+
+def set_up_logging(arguments: Arguments) -> None:
+    """Logs to stderr: ours from INFO (-v: DEBUG, -q: WARNING), everybody else's from WARNING (-v: INFO)."""
+    verbose, quiet = "--verbose" in arguments.flags, "--quiet" in arguments.flags
+    pattern = "%(asctime)s %(name)s: %(message)s" if verbose else "%(message)s"
+    logging.basicConfig(stream=sys.stderr, format=pattern, level=logging.INFO if verbose else logging.WARNING)
+    ours = logging.getLogger("dolma_pipeline")
+    ours.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)

@@ -1,0 +1,158 @@
+"""The table of commands. A command that is not built is not here, and so neither in the help.
+
+Plain data: a command's module is imported when it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Group = Literal["Make", "Look", "Extend", "Set up"]
+Option = Literal["--dry-run", "--redo", "--format"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command.
+
+    Args:
+        name: as typed.
+        group: heading in the help.
+        summary: one line.
+        module: in `dolma_pipeline.cli`; has `main(arguments) -> Reply`.
+        usage: what follows the name.
+        details: paragraphs for its own help.
+        example: lines for its own help.
+        options: which of the shared options it takes.
+        stages: what it runs, in order; () is every stage that the recipe has.
+        section: key of the recipe whose keys its help shows; "" is the top.
+    """
+
+    name: str
+    group: Group
+    summary: str
+    module: str
+    usage: str
+    details: str
+    example: str
+    options: tuple[Option, ...] = ()
+    stages: tuple[str, ...] = ()
+    section: str | None = None
+
+    @property
+    def takes_recipe(self) -> bool:
+        """Whether RECIPE, KEY=VALUE and Beam options may follow."""
+        return self.section is not None
+
+
+def _stage(name: str, summary: str, details: str, example: str, stages: tuple[str, ...] = ()) -> Command:
+    return Command(
+        name=name,
+        group="Make",
+        summary=summary,
+        module="run",
+        usage="RECIPE [KEY=VALUE ...] [-- BEAM OPTIONS]",
+        details=details,
+        example=example,
+        options=("--dry-run", "--redo", "--format"),
+        stages=stages,
+        section="" if name == "run" else name,
+    )
+
+
+_ALL = (
+    _stage(
+        "run",
+        "every stage that the recipe has; what is done stays done",
+        "Runs the stages of the recipe in order, from documents to a score. Finished work is left alone, a run that\n"
+        "was stopped goes on. Settings that differ from those of finished work stop it, until --redo.",
+        "dolma-pipeline run pipelines/quickstart.yaml\n"
+        "dolma-pipeline run my.yaml --dry-run\n"
+        "dolma-pipeline run my.yaml workers=2 mix.target_tokens=20M train=null eval=null",
+    ),
+    _stage(
+        "tag",
+        "numbers and spans for each document; drops nothing",
+        "Writes attributes beside the documents: one folder, column and name in SQL for each tagger.\n"
+        "'dolma-pipeline list taggers' shows what there is; docs/taggers.md, how to write your own.",
+        "dolma-pipeline tag my.yaml\n"
+        "dolma-pipeline tag my.yaml 'tag.taggers=[gopher_v1, {tagger: pii_v1, phone_regions: [DE]}]'",
+        ("tag",),
+    ),
+    _stage(
+        "dedupe",
+        "exact and near duplicates; marks, drops nothing",
+        "Writes cluster, size, rank and keep for each document; `NAME.keep` in mix.where drops the copies.",
+        "dolma-pipeline dedupe my.yaml\ndolma-pipeline dedupe my.yaml dedupe.steps.minhash.bands=20 --redo",
+        ("dedupe",),
+    ),
+    _stage(
+        "mix",
+        "filter, mask, sample to a budget",
+        "Applies the rules, replaces and cuts spans, sets documents apart to measure on, and draws the share of each\n"
+        "source in the budget. It counts in tokens, so the recipe's tokenizer is made first. Every dropped document\n"
+        "is in mix/dropped with its rules.",
+        "dolma-pipeline mix my.yaml mix.target_tokens=20M\n"
+        "dolma-pipeline mix my.yaml 'mix.where.english=language_v1.en >= 0.8' --redo",
+        ("tokenizer", "mix"),
+    ),
+    _stage(
+        "tokens",
+        "shards for our trainer and OLMo-core",
+        "Writes the mixed documents as shuffled shards of token ids, and beside them where each document came from.",
+        "dolma-pipeline tokens my.yaml\ndolma-pipeline tokens my.yaml tokens.max_shard_tokens=64M --redo",
+        ("tokens",),
+    ),
+    _stage(
+        "train",
+        "train a model on shards, with FSDP",
+        "Trains with torchrun in processes of its own, from the last checkpoint if there is one.",
+        "dolma-pipeline train my.yaml\ndolma-pipeline train my.yaml train.model=20m train.max_tokens=50M --redo",
+        ("train",),
+    ),
+    _stage(
+        "eval",
+        "bits per byte of each source, and tasks",
+        "Scores the model before and after training: bits per byte of each source's held-out documents, and\n"
+        "multiple-choice tasks by the likelihood of each choice.",
+        "dolma-pipeline eval my.yaml\ndolma-pipeline eval my.yaml 'eval.tasks=[tasks/arc_easy.jsonl]'",
+        ("eval",),
+    ),
+    Command(
+        name="list",
+        group="Extend",
+        summary="taggers, mixers, models, assets",
+        module="list",
+        usage="taggers|mixers|models|assets",
+        details="Shows names, what they do, their parameters with defaults, and where they come from.",
+        example="dolma-pipeline list taggers\ndolma-pipeline list models --format json",
+        options=("--format",),
+    ),
+    Command(
+        name="fetch",
+        group="Set up",
+        summary="models and word lists, checked by hash",
+        module="fetch",
+        usage="[NAME ...]",
+        details="Gets files into the cache, all of them or those named, and prints where they are. A run fetches what\n"
+        "it needs by itself; this is for machines that go offline. 'dolma-pipeline list assets' shows the names.",
+        example="dolma-pipeline fetch\ndolma-pipeline fetch lid.176.ftz",
+        options=("--format",),
+    ),
+    Command(
+        name="demo-corpus",
+        group="Set up",
+        summary="real text from this computer's Python installation",
+        module="demo_corpus",
+        usage="OUT",
+        details="Writes four sources of documents below OUT: code, docs, readme and licence. Nothing is downloaded;\n"
+        "the same environment gives the same bytes.",
+        example="dolma-pipeline demo-corpus runs/quickstart-corpus",
+        options=("--format",),
+    ),
+)
+
+COMMANDS: Mapping[str, Command] = {command.name: command for command in _ALL}
+"""Every command by name, in the order of the help."""

@@ -1,0 +1,133 @@
+"""`list taggers|mixers|models|assets`: what there is, what it does, its parameters, where it comes from."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dolma_pipeline.cli.arguments import Arguments, Reply
+from dolma_pipeline.errors import AssetError, UnknownNameError, UsageError
+
+VOCABULARY = 50_280
+"""Sizes of models are counted at this many entries: OLMo's vocabulary."""
+
+Record = dict[str, Any]
+
+
+def main(arguments: Arguments) -> Reply:
+    """Show one kind of thing.
+
+    Raises:
+        UsageError: not exactly one kind was named.
+        UnknownNameError: there is no such kind.
+    """
+    if len(arguments.words) != 1:
+        raise UsageError(f"'list' takes one of {', '.join(KINDS)}; found {len(arguments.words)}")
+    kind = arguments.words[0]
+    if kind not in KINDS:
+        raise UnknownNameError("list", kind, KINDS)
+    records = KINDS[kind]()
+    if arguments.format == "json":
+        return Reply(json.dumps(records, indent=2, ensure_ascii=False, default=str) + "\n")
+    return Reply("".join(_shown(record) for record in records))
+
+
+def taggers() -> list[Record]:
+    """Every tagger: name, summary, fields with types, parameters with defaults, paper."""
+    from dolma_pipeline.registry import load_tagger, tagger_specs
+
+    return [
+        {
+            "name": spec.name,
+            "summary": spec.summary,
+            "fields": {field: _type_name(kind) for field, kind in load_tagger(spec.name).fields.items()},
+            "parameters": dict(spec.parameters),
+            "paper": spec.paper,
+        }
+        for spec in tagger_specs()
+    ]
+
+
+def mixers() -> list[Record]:
+    """Every mixer: name, summary, parameters with defaults."""
+    from dolma_pipeline.mixing import MIXERS
+    from dolma_pipeline.registry import mixer_names
+
+    found = [MIXERS[name] for name in mixer_names()]
+    return [{"name": spec.name, "summary": spec.summary, "parameters": dict(spec.parameters)} for spec in found]
+
+
+def models() -> list[Record]:
+    """Every named size of model, with its parameters at OLMo's vocabulary."""
+    from dolma_pipeline.train.presets import PRESETS, model_config
+
+    records = []
+    for name, shape in PRESETS.items():
+        count = model_config(name, vocab_size=VOCABULARY, sequence_length=2048).num_parameters
+        summary = f"{count / 1e6:,.1f} million parameters at a vocabulary of {VOCABULARY:,}"
+        records.append({"name": name, "summary": summary, "num_parameters": count, "shape": dict(shape)})
+    return records
+
+
+def assets() -> list[Record]:
+    """Every asset: name, purpose, licence, size, hash, and where it is once it was fetched."""
+    from dolma_pipeline.assets import ASSETS
+
+    return [
+        {
+            "name": one.name,
+            "summary": one.purpose,
+            "licence": one.licence,
+            "num_bytes": one.num_bytes,
+            "sha256": one.sha256,
+            "path": _path(one.name),
+        }
+        for one in ASSETS.values()
+    ]
+
+
+KINDS: Mapping[str, Callable[[], list[Record]]] = {
+    "taggers": taggers,
+    "mixers": mixers,
+    "models": models,
+    "assets": assets,
+}
+
+
+def _path(name: str) -> str:
+    from dolma_pipeline.assets import asset
+
+    try:
+        return str(asset(name))
+    except AssetError:
+        return ""
+
+
+def _type_name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__origin__") else "spans"
+
+
+def _shown(record: Record) -> str:
+    """A record as text: the name, then what it does, then what else is known, wrapped."""
+    lines = [record["name"], f"    {record['summary']}"]
+    for key, value in record.items():
+        if key in ("name", "summary") or value in ("", {}):
+            continue
+        if isinstance(value, Mapping):
+            sign = " " if key == "fields" else "="
+            text = ", ".join(f"{name}{sign}{_plain(inner)}" for name, inner in value.items())
+        else:
+            text = f"{value:,}" if isinstance(value, int) else str(value)
+        wrapped = textwrap.wrap(text, 96, break_long_words=False, break_on_hyphens=False)
+        lines += [f"    {key if i == 0 else '':<14}  {line}" for i, line in enumerate(wrapped)]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_plain(inner) for inner in value) + "]"
+    return "none" if value is None else str(value)

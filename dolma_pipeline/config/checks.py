@@ -1,0 +1,230 @@
+"""What the keys of a recipe must be to each other, as far as that needs no file and no tagger.
+
+Run by the loader; call `check_recipe` on a `Recipe` that was made or changed in Python.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from dolma_pipeline.config.keys import fields_of
+from dolma_pipeline.config.recipe import STAGES, DedupeStepConfig, Recipe, TokenizerConfig
+from dolma_pipeline.errors import ConfigError, unknown_name
+
+DOCUMENT_COLUMNS = ("id", "text", "source", "added", "created", "metadata", "extra")
+"""Names that SQL finds in the documents themselves, so nothing else may carry them."""
+
+STEP_KEYS: Mapping[str, tuple[str, ...]] = {"exact": ("key",), "minhash": ("shingle", "bands", "rows")}
+"""The keys of a dedupe step that only its kind has."""
+
+TRAIN_ONLY = ("vocab_size", "sample_bytes")
+"""Keys of a tokenizer that mean nothing for one that is loaded."""
+
+NEEDS: tuple[tuple[str, str], ...] = (("mix", "tokenizer"), ("tokens", "mix"), ("train", "tokens"), ("eval", "train"))
+"""Stage, and the stage without which it cannot be."""
+
+OWN_RULES = ("min_chars",)
+"""Rules that are not SQL but have a place in the counts."""
+
+BYTES = 256
+"""A byte-level vocabulary holds these before it holds anything else."""
+
+_LABEL = re.compile(r"[a-z][a-z0-9_]*")
+_SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_FIELD = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raises ConfigError at the first thing that cannot be right; says key, place and what to do."""
+    _check_stages(recipe)
+    _check_sources(recipe)
+    _check_labels(recipe)
+    _check_dedupe(recipe)
+    _check_tokenizer(recipe)
+    _check_mix(recipe)
+    _check_tokens_and_after(recipe)
+
+
+def fail(recipe: Recipe, key: str, message: str) -> ConfigError:
+    """An error that names the key and the place where it was written."""
+    return ConfigError(f"{recipe.place(key)}: {message}")
+
+
+def labels(recipe: Recipe) -> dict[str, str]:
+    """The attributes that this recipe makes: name -> its key in the recipe."""
+    found = {tagger.name: f"tag.taggers.{i}" for i, tagger in enumerate(recipe.tag.taggers if recipe.tag else ())}
+    found |= {step.name: f"dedupe.steps.{i}" for i, step in enumerate(recipe.dedupe.steps if recipe.dedupe else ())}
+    return found
+
+
+def _check_stages(recipe: Recipe) -> None:
+    if not recipe.stages():
+        raise fail(recipe, "output", f"there is nothing to do; add at least one of {', '.join(STAGES)}")
+    for stage, needed in NEEDS:
+        if getattr(recipe, stage) is not None and getattr(recipe, needed) is None:
+            raise fail(
+                recipe, stage, f"needs `{needed}`, which the recipe does not have; add it, or leave out `{stage}`"
+            )
+
+
+def _check_sources(recipe: Recipe) -> None:
+    if not recipe.sources:
+        raise fail(recipe, "sources", "is empty; name at least one source of documents")
+    lower: dict[str, str] = {}
+    for name, source in recipe.sources.items():
+        key = f"sources.{name}"
+        if not _SOURCE.fullmatch(name):
+            raise fail(recipe, key, "a source's name is a folder's name too: letters, digits, - and _ only")
+        if name.lower() in lower:
+            raise fail(
+                recipe, key, f"differs from '{lower[name.lower()]}' in capitals only, which not all disks tell apart"
+            )
+        lower[name.lower()] = name
+        if "" in source.documents:
+            raise fail(recipe, f"{key}.documents", "found an empty path; name a file, a glob, a URL or @files.txt")
+        for column in source.fields:
+            if column not in DOCUMENT_COLUMNS:
+                raise fail(recipe, f"{key}.fields.{column}", unknown_name("column", column, DOCUMENT_COLUMNS))
+    _check_unique(recipe, "normalize", recipe.normalize)
+
+
+def _check_labels(recipe: Recipe) -> None:
+    seen: dict[str, str] = {}
+    uses = [(t.name, f"tag.taggers.{i}") for i, t in enumerate(recipe.tag.taggers if recipe.tag else ())]
+    uses += [(s.name, f"dedupe.steps.{i}") for i, s in enumerate(recipe.dedupe.steps if recipe.dedupe else ())]
+    for name, key in uses:
+        if not _LABEL.fullmatch(name):
+            raise fail(recipe, key, f"found the name '{name}', expected small letters, digits and _, a letter first")
+        if name in DOCUMENT_COLUMNS:
+            raise fail(recipe, key, f"'{name}' is a column of every document; give it another `name`")
+        if name in seen:
+            raise fail(recipe, key, f"the name '{name}' is taken by {seen[name]}; give one of the two another `name`")
+        seen[name] = key
+
+
+def _check_dedupe(recipe: Recipe) -> None:
+    if recipe.dedupe is None:
+        return
+    defaults = {field.name: field.default for field in fields_of(DedupeStepConfig)}
+    for i, step in enumerate(recipe.dedupe.steps):
+        for kind, keys in STEP_KEYS.items():
+            for name in keys if kind != step.kind else ():
+                key = f"dedupe.steps.{i}.{name}"
+                if key in recipe.origin or getattr(step, name) != defaults[name]:
+                    raise fail(recipe, key, f"is of kind {kind}, and this step is of kind {step.kind}; leave it out")
+
+
+def _check_tokenizer(recipe: Recipe) -> None:
+    tokenizer = recipe.tokenizer
+    if tokenizer is None:
+        return
+    if (tokenizer.train is None) == (tokenizer.load is None):
+        got = "neither" if tokenizer.train is None else "both"
+        raise fail(recipe, "tokenizer", f"found {got}, expected one of `train: bpe` and `load: PATH`")
+    _check_unique(recipe, "tokenizer.special_tokens", tokenizer.special_tokens)
+    _check_unique(recipe, "tokenizer.added_tokens", tokenizer.added_tokens)
+    for i, token in enumerate(tokenizer.added_tokens):
+        if token in tokenizer.special_tokens:
+            raise fail(recipe, f"tokenizer.added_tokens.{i}", f"'{token}' is a special token too; keep it in one list")
+    for name in ("special_tokens", "added_tokens"):
+        if "" in getattr(tokenizer, name):
+            raise fail(recipe, f"tokenizer.{name}", "found an empty token; take it out")
+    if tokenizer.load is not None:
+        defaults = {field.name: field.default for field in fields_of(TokenizerConfig)}
+        for name in TRAIN_ONLY:
+            key = f"tokenizer.{name}"
+            if key in recipe.origin or getattr(tokenizer, name) != defaults[name]:
+                raise fail(recipe, key, "is for training; a loaded tokenizer has its own, leave it out")
+        return
+    least = BYTES + len(tokenizer.special_tokens) + len(tokenizer.added_tokens)
+    if tokenizer.vocab_size < least:
+        raise fail(
+            recipe,
+            "tokenizer.vocab_size",
+            f"found {tokenizer.vocab_size}, expected at least {least}: {BYTES} bytes, special and added tokens",
+        )
+
+
+def _check_mix(recipe: Recipe) -> None:
+    mix = recipe.mix
+    if mix is None:
+        return
+    _check_rules(recipe, "mix.where", mix.where)
+    for i, replace in enumerate(mix.replace):
+        _check_field(recipe, f"mix.replace.{i}.spans", replace.spans)
+    for name, source in mix.sources.items():
+        key = f"mix.sources.{name}"
+        if name not in recipe.sources:
+            raise fail(recipe, key, unknown_name("source", name, recipe.sources))
+        for i, rule in enumerate(source.skip_rules):
+            if rule not in mix.where:
+                hint = "" if mix.where else "Rules that hold for every source stand in `mix.where`."
+                raise fail(recipe, f"{key}.skip_rules.{i}", unknown_name("rule", rule, mix.where, hint=hint))
+        _check_unique(recipe, f"{key}.skip_rules", source.skip_rules)
+        _check_rules(recipe, f"{key}.where", source.where)
+        for rule in source.where:
+            if rule in mix.where and rule not in source.skip_rules:
+                message = f"`mix.where` has a rule '{rule}' too; rename this one, or put '{rule}' into skip_rules"
+                raise fail(recipe, f"{key}.where.{rule}", message)
+        for i, field in enumerate(source.remove):
+            _check_field(recipe, f"{key}.remove.{i}", field)
+    if len(mix.sources) == len(recipe.sources) and all(source.weight == 0 for source in mix.sources.values()):
+        raise fail(recipe, "mix.sources", "every weight is 0, so nothing would be drawn; give one source a weight")
+    _check_unique(recipe, "mix.keep_metadata", mix.keep_metadata)
+
+
+def _check_rules(recipe: Recipe, key: str, rules: Mapping[str, str]) -> None:
+    for name, sql in rules.items():
+        if not _SOURCE.fullmatch(name):
+            raise fail(recipe, f"{key}.{name}", "a rule's name has letters, digits, - and _ only")
+        if name in OWN_RULES:
+            raise fail(recipe, f"{key}.{name}", f"'{name}' is the name of a rule that the mix has itself; take another")
+        if not sql.strip():
+            raise fail(recipe, f"{key}.{name}", "found nothing, expected SQL that is true for what stays")
+
+
+def _check_tokens_and_after(recipe: Recipe) -> None:
+    tokens, tokenizer, train = recipe.tokens, recipe.tokenizer, recipe.train
+    if tokens is not None:
+        if tokenizer is not None and tokenizer.train is not None and tokens.eos not in tokenizer.special_tokens:
+            have = ", ".join(tokenizer.special_tokens) or "empty"
+            message = f"'{tokens.eos}' is no special token; `tokenizer.special_tokens` is {have}: add it there"
+            raise fail(recipe, "tokens.eos", message)
+        for i, field in enumerate(tokens.keep_attributes):
+            _check_field(recipe, f"tokens.keep_attributes.{i}", field)
+        _check_unique(recipe, "tokens.keep_attributes", tokens.keep_attributes)
+    if train is not None and train.batch_tokens % train.sequence_length:
+        near = max(1, round(train.batch_tokens / train.sequence_length)) * train.sequence_length
+        raise fail(
+            recipe,
+            "train.batch_tokens",
+            f"{train.batch_tokens} is no multiple of train.sequence_length {train.sequence_length}; {near} would be",
+        )
+    if recipe.eval is not None:
+        _check_eval(recipe, held_out=recipe.eval.held_out, tasks=recipe.eval.tasks)
+
+
+def _check_eval(recipe: Recipe, *, held_out: bool, tasks: tuple[str, ...]) -> None:
+    if held_out and recipe.mix is not None and recipe.mix.held_out is None:
+        raise fail(recipe, "eval.held_out", "is true, but nothing is held out; add `mix.held_out`, or write false here")
+    if not held_out and not tasks:
+        raise fail(recipe, "eval", "has nothing to score: held_out is false and there are no tasks")
+    _check_unique(recipe, "eval.tasks", tasks)
+
+
+def _check_field(recipe: Recipe, key: str, field: str) -> None:
+    """`ATTRIBUTE.FIELD`; the attribute must exist, unless some source brings attributes that only its files name."""
+    if not _FIELD.fullmatch(field):
+        raise fail(recipe, key, f"found '{field}', expected ATTRIBUTE.FIELD such as pii_v1.email")
+    made, name = labels(recipe), field.partition(".")[0]
+    if name not in made and not any(source.attributes for source in recipe.sources.values()):
+        raise fail(recipe, key, unknown_name("attribute", name, made))
+
+
+def _check_unique(recipe: Recipe, key: str, items: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for i, item in enumerate(items):
+        if item in seen:
+            raise fail(recipe, f"{key}.{i}", f"'{item}' is there twice")
+        seen.add(item)

@@ -1,0 +1,105 @@
+"""Near-duplicates by MinHash: signatures, the keys of their bands, and an estimate of how like two texts are.
+
+Two texts are alike by the share of shingles that they share (Jaccard). A minimum over a random permutation is
+the same for both with just that chance, so `rows` equal minima in one of `bands` bands make them candidates
+with chance 1 - (1 - j^rows)^bands: 14 x 8 finds 0.92 of the pairs at 0.8 and all but 1 in 2,500 at 0.9.
+Permutations and their order are datasketch's (`affine32`), which makes it the oracle bit for bit.
+Cost: ~250 MB of text a CPU-second for signatures (see `kernels.minhash`), ~0.6 us a document for 14 x 8 band keys.
+Sources: Broder 1997; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, 3.4 (bands); Li and König
+2010, b-Bit Minwise Hashing (estimate from low bits).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dolma_pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from dolma_pipeline.documents import Batch
+
+CHANCE_EQUAL = 1 / 256
+"""Share of equal low bytes between the minima of two texts that have nothing in common."""
+
+
+@cache
+def permutations(num_perm: int, *, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """datasketch's permutations x -> a * fmix32(x) + b mod 2^32: (a, b), uint32[num_perm] each, read-only."""
+    from datasketch import MinHash
+
+    a, b = (np.array(part, np.uint32) for part in MinHash(num_perm, seed, scheme="affine32").permutations)
+    a.setflags(write=False)
+    b.setflags(write=False)
+    return a, b
+
+
+def signatures(
+    batch: Batch, *, shingle: int = 5, num_perm: int = 112, seed: int = 1
+) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+    """The MinHash signature of each document's text.
+
+    Args:
+        batch: n documents.
+        shingle: words a shingle; a text with fewer is one shingle of them all.
+        num_perm: permutations; bands times rows.
+        seed: of the permutations.
+
+    Returns:
+        minima: uint32[n, num_perm].
+        signed: bool[n]; False for a text without a word, which has no signature and no duplicates (its minima
+            are all 2^32 - 1 and must stay out of the bands).
+
+    Raises:
+        UsageError: a shingle or number of permutations below 1.
+    """
+    from dolma_pipeline.kernels.minhash import sign
+
+    if shingle < 1 or num_perm < 1:
+        raise UsageError(f"minhash needs at least 1 word a shingle and 1 permutation, got {shingle} and {num_perm}.")
+    a, b = permutations(num_perm, seed=seed)
+    return sign(batch.text, a, b, shingle=shingle)
+
+
+def band_keys(minima: NDArray[np.uint32], *, bands: int, rows: int) -> NDArray[np.uint64]:
+    """A key for each band of each signature; equal keys make candidates.
+
+    The band's number is part of its key, so keys of different bands never meet by having equal minima.
+
+    Args:
+        minima: uint32[n, bands * rows].
+        bands: keys a signature.
+        rows: minima a key.
+
+    Returns:
+        uint64[n, bands].
+
+    Raises:
+        UsageError: bands times rows is not the number of minima.
+    """
+    from dolma_pipeline.kernels.minhash import hash_bands
+
+    if bands < 1 or rows < 1 or bands * rows != minima.shape[1]:
+        raise UsageError(
+            f"{bands} bands of {rows} rows need {bands * rows} permutations, but the signatures have {minima.shape[1]}."
+        )
+    return hash_bands(minima, bands=bands, rows=rows)
+
+
+def low_bytes(minima: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """The low byte of each minimum, all that `estimate_jaccard` needs: uint32[n, p] -> uint8[n, p]."""
+    return minima.astype(np.uint8)  # a cast keeps the low bits
+
+
+def estimate_jaccard(low_a: NDArray[np.uint8], low_b: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The estimated Jaccard similarity of k pairs of texts, each side uint8[k, p] of `low_bytes`: float64[k].
+
+    The share of equal bytes, less those that are equal by chance, 0 to 1 (Li and König 2010, theorem 1 for sets
+    that are small beside the universe). Standard error ~sqrt(j (1 - j) / p): 0.04 at 0.8 with 112.
+    """
+    equal = (low_a == low_b).mean(axis=1)
+    estimate: NDArray[np.float64] = np.clip((equal - CHANCE_EQUAL) / (1 - CHANCE_EQUAL), 0.0, 1.0)
+    return estimate

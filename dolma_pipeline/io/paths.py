@@ -1,0 +1,174 @@
+"""The only door to storage: find, open, and commit files.
+
+Inputs are local paths (globs allowed), `@files.txt`, and explicit URLs of any scheme that smart_open reads
+(https, s3, gs, with the extra of that name). A run's own folder is local. Another store is one more `Storage`.
+A file that is written appears under its name only when it is whole: temporary name, fsync, rename.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from dolma_pipeline.errors import UsageError, nearest
+
+
+class Storage(Protocol):
+    """What a place for files must be able to do."""
+
+    def open(self, path: str) -> BinaryIO:
+        """The raw bytes of a file, from its start."""
+
+    def size(self, path: str) -> int:
+        """Bytes of a file; 0 where the place cannot tell."""
+
+    def glob(self, pattern: str) -> list[str]:
+        """Files that match, sorted; `**` crosses folders."""
+
+
+class LocalStorage:
+    """Files of this machine."""
+
+    def open(self, path: str) -> BinaryIO:
+        """The raw bytes of a file, from its start."""
+        return open(path, "rb")
+
+    def size(self, path: str) -> int:
+        """Bytes of a file."""
+        return os.stat(path).st_size
+
+    def glob(self, pattern: str) -> list[str]:
+        """Files that match, sorted; `**` crosses folders; hidden files only where the pattern names the dot."""
+        return sorted(p for p in glob.glob(pattern, recursive=True) if os.path.isfile(p))
+
+
+class UrlStorage:
+    """Explicit URLs, read through smart_open; a list of them can stand in `@files.txt`."""
+
+    def open(self, path: str) -> BinaryIO:
+        """The raw bytes behind a URL, as stored (not decompressed)."""
+        import smart_open
+
+        file: BinaryIO = smart_open.open(path, "rb", compression="disable")
+        return file
+
+    def size(self, path: str) -> int:
+        """0: sizes are not asked for over the network."""
+        return 0
+
+    def glob(self, pattern: str) -> list[str]:
+        """The URL itself; a pattern in it is an error."""
+        if has_magic(pattern):
+            raise UsageError(f"{pattern}: no globs in URLs. List the files in a text file and give @that-file.txt.")
+        return [pattern]
+
+
+_LOCAL, _URL = LocalStorage(), UrlStorage()
+
+
+def is_url(path: str) -> bool:
+    """Whether a path names a scheme, such as s3:// or https://."""
+    return "://" in path
+
+
+def has_magic(path: str) -> bool:
+    """Whether a path is a pattern rather than a name."""
+    return glob.has_magic(path)
+
+
+def storage_of(path: str) -> Storage:
+    """The store that holds a path."""
+    return _URL if is_url(path) else _LOCAL
+
+
+def find(patterns: Sequence[str]) -> list[tuple[str, str]]:
+    """Files of patterns, in the order of the patterns, each once.
+
+    Args:
+        patterns: paths, globs, URLs or `@files.txt` (one path a line; blank lines and `#` lines are skipped).
+
+    Returns:
+        (path, base): base is the folder before the pattern's first wildcard; what follows it names the shard.
+
+    Raises:
+        UsageError: a pattern that matches nothing; it says what is there instead.
+    """
+    found: dict[str, str] = {}
+    for pattern in patterns:
+        if pattern.startswith("@"):
+            for line in _read_list(pattern[1:]):
+                found.setdefault(line, _base(line))
+            continue
+        paths = storage_of(pattern).glob(pattern)
+        if not paths:
+            raise UsageError(f"{pattern}: no such file. {_what_exists(pattern)}")
+        for path in paths:
+            found.setdefault(path, _base(pattern))
+    return list(found.items())
+
+
+def _read_list(path: str) -> list[str]:
+    if not os.path.isfile(path):
+        raise UsageError(f"@{path}: no such file. {_what_exists(path)}")
+    lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if not lines:
+        raise UsageError(f"@{path}: the list is empty. Put one path on each line.")
+    for number, line in enumerate(lines, 1):
+        if not is_url(line) and not os.path.isfile(line):
+            raise UsageError(f"@{path}: entry {number}: {line}: no such file. {_what_exists(line)}")
+    return lines
+
+
+def _base(pattern: str) -> str:
+    parts = pattern.split("/")
+    for i, part in enumerate(parts):
+        if has_magic(part):
+            return "/".join(parts[:i])
+    return "/".join(parts[:-1])
+
+
+def _what_exists(pattern: str) -> str:
+    """What a user who mistyped a path would like to hear."""
+    parts = Path(pattern).parts
+    folder = Path(parts[0]) if parts and os.path.isabs(pattern) else Path()
+    for part in parts[1:] if os.path.isabs(pattern) else parts:
+        if has_magic(part) or not (folder / part).exists():
+            names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+            near = nearest(part, names)
+            shown = ", ".join(near or names[:8]) or "nothing"
+            return f"In {folder}/ there is: {shown}."
+        folder = folder / part
+    return f"{folder} is a folder; give a pattern such as {folder}/**/*.jsonl.gz." if folder.is_dir() else ""
+
+
+@contextlib.contextmanager
+def committing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that appears under `path` only when the block ends well, synced to disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Commit `content` under `path`."""
+    with committing(path) as file:
+        file.write(content)
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a local file, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,166 @@
+"""Shards: the units of work. A shard is a file, or a fixed range of one.
+
+Ranges: Parquet by row groups, uncompressed lines by bytes (a line belongs to the range in which it starts).
+`shards.jsonl` at the run's root lists them; it is made once and obeyed by every stage.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import orjson
+
+from dolma_pipeline.errors import DataError, UsageError
+from dolma_pipeline.io import paths
+from dolma_pipeline.io.streams import GZIP_MAGIC, ZSTD_MAGIC
+
+Format = Literal["jsonl", "parquet"]
+
+_ENDINGS = (".jsonl", ".json", ".ndjson", ".parquet")
+_COMPRESSIONS = (".gz", ".zst", ".zstd")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A unit of work.
+
+    name: `source/path`, unique in the run; with a row it makes an origin. path: of the file, as the recipe found it.
+    start, end: bytes (lines) or row groups (Parquet), end exclusive; None: the whole file. bytes: of the range.
+    """
+
+    name: str
+    source: str
+    path: str
+    format: Format
+    start: int | None = None
+    end: int | None = None
+    bytes: int = 0
+
+
+def plan_shards(
+    documents: Mapping[str, Sequence[str]], *, split_bytes: int, known: Sequence[Shard] = ()
+) -> list[Shard]:
+    """The shards of all sources: `known` ones as they are, and new ones for files that they do not cover.
+
+    Args:
+        documents: source -> patterns.
+        split_bytes: larger plain files and Parquet files are cut into ranges of about this size.
+        known: shards of an earlier plan of this run.
+
+    Raises:
+        UsageError: a pattern that matches nothing, or one file in two sources.
+        DataError: a known shard whose file has another size now.
+    """
+    shards = list(known)
+    names = {shard.name.split("@")[0] for shard in known}
+    owners = {shard.path: shard.source for shard in known}
+    covered = Counter(shard.path for shard in known)
+    for source, patterns in documents.items():
+        found = paths.find(patterns)
+        stems = Counter(_stem(path, base) for path, base in found if path not in covered)
+        for path, base in found:
+            if owners.setdefault(path, source) != source:
+                raise UsageError(f"{path} is in two sources, {owners[path]} and {source}. Give it to one of them.")
+            if path in covered:
+                continue
+            stem = _stem(path, base)
+            name = f"{source}/{stem}"
+            if stems[stem] > 1 or name in names:
+                name = f"{source}/{_relative(path, base)}"
+            if name in names:
+                raise UsageError(
+                    f"{path}: two files of source {source} would be called {name}. Put them in two sources."
+                )
+            names.add(name)
+            shards.extend(_ranges(name, source, path, split_bytes))
+    _check_unchanged(known)
+    return sorted(shards, key=lambda shard: shard.name)
+
+
+def _relative(path: str, base: str) -> str:
+    return path[len(base) :].lstrip("/") if base and path.startswith(base) else path.rsplit("/", 1)[-1]
+
+
+def _stem(path: str, base: str) -> str:
+    name = _relative(path, base)
+    for ending in (*_COMPRESSIONS, *_ENDINGS):
+        if name.lower().endswith(ending) and len(name.rsplit("/", 1)[-1]) > len(ending):
+            name = name[: -len(ending)]
+    return name
+
+
+def _ranges(name: str, source: str, path: str, split_bytes: int) -> list[Shard]:
+    size = paths.storage_of(path).size(path)
+    if path.lower().endswith(".parquet"):
+        groups = _row_groups(path)
+        if size <= split_bytes or len(groups) < 2:
+            return [Shard(name, source, path, "parquet", bytes=size)]
+        cuts, held = [0], 0
+        for i, group_bytes in enumerate(groups):
+            if held and held + group_bytes > split_bytes:
+                cuts.append(i)
+                held = 0
+            held += group_bytes
+        cuts.append(len(groups))
+        return [
+            Shard(f"{name}@{i:05d}", source, path, "parquet", a, b, sum(groups[a:b]))
+            for i, (a, b) in enumerate(itertools.pairwise(cuts))
+        ]
+    if size <= split_bytes or _is_compressed(path):
+        return [Shard(name, source, path, "jsonl", bytes=size)]
+    count = -(-size // split_bytes)
+    cuts = [size * i // count for i in range(count + 1)]
+    return [
+        Shard(f"{name}@{i:05d}", source, path, "jsonl", a, b, b - a)
+        for i, (a, b) in enumerate(itertools.pairwise(cuts))
+    ]
+
+
+def _is_compressed(path: str) -> bool:
+    with paths.storage_of(path).open(path) as file:
+        head = file.read(4)
+    return head.startswith(GZIP_MAGIC) or head == ZSTD_MAGIC
+
+
+def _row_groups(path: str) -> list[int]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with paths.storage_of(path).open(path) as file:
+            metadata = pq.ParquetFile(file).metadata
+            return [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: not a Parquet file: {error}") from error
+
+
+def _check_unchanged(known: Sequence[Shard]) -> None:
+    for shard in known:
+        if paths.is_url(shard.path):
+            continue
+        if not os.path.isfile(shard.path):
+            raise DataError(f"{shard.path}: this input of the run is gone. Put it back, or run with --redo.")
+        size = paths.storage_of(shard.path).size(shard.path)
+        whole = shard.bytes if shard.start is None else None
+        if whole is not None and size != whole:
+            raise DataError(
+                f"{shard.path}: {size} bytes now, {whole} when the run began. "
+                "Put the old file back, or run with --redo."
+            )
+
+
+def write_shards(path: Path, shards: Sequence[Shard]) -> None:
+    """Commit the list, one JSON object a line, sorted by name."""
+    lines = [orjson.dumps(asdict(s), option=orjson.OPT_SORT_KEYS) for s in sorted(shards, key=lambda s: s.name)]
+    paths.write_bytes(path, b"".join(line + b"\n" for line in lines))
+
+
+def read_shards(path: Path) -> list[Shard]:
+    """The shards of a list, in its order."""
+    return [Shard(**orjson.loads(line)) for line in path.read_bytes().splitlines()]

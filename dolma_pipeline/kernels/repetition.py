@@ -1,0 +1,188 @@
+"""Repetition inside a document: lines, paragraphs and n-grams of words that occur more than once.
+
+A k-gram can repeat only where its (k-1)-gram and the next one repeat. So the words that repeat are numbered, then
+only places where both neighbours repeat are looked at for 2-grams, and so on: ordinary text is out of candidates
+after 4 words, and the nine columns cost as much as two. A k-gram is known by the numbers of the two (k-1)-grams
+that it is made of, so nothing is hashed but words, lines and paragraphs, and no k-gram is taken for another.
+Cost: ~20 ns a word on top of the word table, more where much repeats; 40 bytes a word of the longest document.
+Source: Rae et al. 2021, "Scaling Language Models: Methods, Analysis & Insights from Training Gopher", A.1.1, Table A1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from dolma_pipeline.kernels.gopher import breaks_between
+from dolma_pipeline.kernels.hashing import LENGTH_FACTOR, hash_bytes
+from dolma_pipeline.kernels.tables import TextBuffers, Tokens, read_only
+from dolma_pipeline.kernels.words import split_words
+
+REPETITION = (
+    "duplicate_line_share",
+    "duplicate_line_chars",
+    "duplicate_paragraph_share",
+    "duplicate_paragraph_chars",
+    "top_2gram_chars",
+    "top_3gram_chars",
+    "top_4gram_chars",
+    "duplicate_5gram_chars",
+    "duplicate_6gram_chars",
+    "duplicate_7gram_chars",
+    "duplicate_8gram_chars",
+    "duplicate_9gram_chars",
+    "duplicate_10gram_chars",
+)
+"""Columns of `repetition_columns`, in order."""
+
+_FIRST_NGRAM = REPETITION.index("top_2gram_chars")
+_LONGEST = 10
+
+
+def repetition_columns(text: TextBuffers, words: Tokens) -> dict[str, NDArray[np.float64]]:
+    """Gopher's repetition numbers of each document, 0.0 where it is too short for one.
+
+    Lines are those of `text.split("\\n")`, paragraphs those of `text.split("\\n\\n")`, stripped, blank ones left
+    out. The first of several equal ones is no duplicate, all later ones are. Characters are code points of
+    words; their shares are of those of all words.
+
+    Args:
+        text: n documents.
+        words: `split_words(text)`.
+
+    Returns:
+        Columns REPETITION, each float64[n]. `*_share` counts duplicate lines or paragraphs, `*_chars` what is in
+        them. top_Ngram_chars is for the repeated n-gram that covers most: its characters times its occurrences,
+        at most 1.0. duplicate_Ngram_chars counts characters of n-grams that stood earlier in the document,
+        each character once.
+    """
+    table = np.zeros((len(REPETITION), len(words.rows) - 1), np.float64)
+    most = int(np.diff(words.rows).max(initial=0))
+    num_slots = 4
+    while num_slots < 2 * most:
+        num_slots *= 2
+    slots = np.zeros(num_slots, np.int64)  # stamp of the set << 32 | number of the member; 0: never used
+    keys = np.empty(num_slots, np.uint64)
+    work = np.empty((3, most + 1), np.int32)  # places, numbers, counts
+    before = np.zeros(most + 1, np.int64)  # characters of all earlier words
+    _repetition(read_only(text.data), *map(read_only, words), slots, keys, work, before, table)
+    return dict(zip(REPETITION, table, strict=True))
+
+
+@numba.njit(cache=True, nogil=True)
+def _number(slots: Any, keys: Any, mask: Any, stamp: Any, hash_: Any, key: Any, size: Any) -> Any:
+    """The number of `key` in the set `stamp`; `size` if it was not in it and now is.
+
+    One table serves all sets of a batch: a slot of another stamp is free, so nothing is ever cleared.
+    """
+    slot = np.int64(hash_ & np.uint64(mask))
+    while slots[slot] >> 32 == stamp:
+        if keys[slot] == key:
+            return slots[slot] & 0xFFFFFFFF
+        slot = (slot + 1) & mask
+    slots[slot] = stamp << 32 | size
+    keys[slot] = key
+    return size
+
+
+@numba.njit(cache=True, nogil=True)
+def _runs(
+    data: Any, starts: Any, ends: Any, first: Any, n: Any, level: Any, before: Any,
+    slots: Any, keys: Any, mask: Any, stamp: Any,
+) -> Any:  # fmt: skip
+    """Lines (level 1) or paragraphs (level 2) of a document: how many, how many duplicates, characters in those."""
+    runs = again = covered = opened = np.int64(0)
+    for w in range(1, n + 1):
+        if w < n:
+            end, start = ends[first + w - 1], starts[first + w]
+            if start - end < level or (start - end == 1 and data[end] != 0x0A):
+                continue
+            if breaks_between(data, end, start) < level:
+                continue
+        key = hash_bytes(data, starts[first + opened], ends[first + w - 1])
+        if _number(slots, keys, mask, stamp, key, key, runs - again) < runs - again:
+            again += 1
+            covered += before[w] - before[opened]
+        runs += 1
+        opened = w
+    return runs, again, covered
+
+
+@numba.njit(cache=True, nogil=True)
+def _repetition(
+    data: Any, rows: Any, starts: Any, ends: Any, hashes: Any, chars: Any, unused_flags: Any,
+    slots: Any, keys: Any, work: Any, before: Any, table: Any,
+) -> None:  # fmt: skip
+    places, numbers, counts = work[0], work[1], work[2]
+    stamp = np.int64(0)
+    for row in range(len(rows) - 1):
+        first = rows[row]
+        n = rows[row + 1] - first
+        if n == 0:
+            continue
+        mask = np.int64(4)
+        while mask < 2 * n:
+            mask *= 2
+        mask -= 1
+        for w in range(n):
+            before[w + 1] = before[w] + chars[first + w]
+        total = before[n]
+        for level in (1, 2):
+            stamp += 1
+            runs, again, covered = _runs(data, starts, ends, first, n, level, before, slots, keys, mask, stamp)
+            table[2 * level - 2, row], table[2 * level - 1, row] = again / runs, covered / total
+        # Words that repeat: their places, and a number for each.
+        size = np.int64(0)
+        stamp += 1
+        for w in range(n):
+            key = hashes[first + w]
+            number = _number(slots, keys, mask, stamp, key, key, size)
+            if number == size:
+                counts[size] = 0
+                size += 1
+            counts[number] += 1
+            numbers[w] = number
+        m = 0
+        for w in range(n):
+            if counts[numbers[w]] > 1:
+                places[m], numbers[m] = w, numbers[w]
+                m += 1
+        for k in range(2, _LONGEST + 1):
+            # k-grams whose two (k-1)-grams repeat; written over what has been read.
+            size, pairs, covered, until = np.int64(0), 0, np.int64(0), np.int64(0)
+            stamp += 1
+            for j in range(m - 1):
+                place = np.int64(places[j])
+                if places[j + 1] != place + 1:
+                    continue
+                key = np.uint64(numbers[j]) << np.uint64(32) | np.uint64(numbers[j + 1])
+                spread = key * LENGTH_FACTOR
+                number = _number(slots, keys, mask, stamp, spread ^ spread >> np.uint64(32), key, size)
+                if number == size:
+                    counts[size] = 0
+                    size += 1
+                else:  # an n-gram seen before: its characters, less those already counted
+                    covered += before[place + k] - before[max(place, until)]
+                    until = place + k
+                counts[number] += 1
+                places[pairs], numbers[pairs] = place, number
+                pairs += 1
+            m, most = 0, np.int64(0)
+            for j in range(pairs):
+                place, count = np.int64(places[j]), np.int64(counts[numbers[j]])
+                if count > 1:
+                    most = max(most, count * (before[place + k] - before[place]))
+                    places[m], numbers[m] = place, numbers[j]
+                    m += 1
+            if m == 0:
+                break
+            table[_FIRST_NGRAM + k - 2, row] = min(most, total) / total if k <= 4 else covered / total
+
+
+def warm() -> None:
+    """Compiles this module's kernels, or loads them from numba's cache."""
+    text = TextBuffers(np.array([0, 1], np.int32), np.frombuffer(b"a", np.uint8))
+    repetition_columns(text, split_words(text))

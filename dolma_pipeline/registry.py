@@ -1,0 +1,239 @@
+"""From a name to a tagger or mixer. Only names, parameters and file text travel to workers, never objects.
+
+There are three doors: the modules of the packages `taggers` and `mixers`; modules that a recipe names (importable,
+or `./file.py`, whose text travels: `read_modules` on the launcher, `install_modules` in each process); and the
+entry-point groups `dolma_pipeline.taggers` and `dolma_pipeline.mixers` of installed distributions.
+Cost: the first look-up imports all of them, some milliseconds; none of the built-in ones loads a model or numba.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import linecache
+import pkgutil
+import posixpath
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+from dolma_pipeline.errors import TaggerError, UnknownNameError, UsageError
+from dolma_pipeline.mixing import MIXERS, Mixer
+from dolma_pipeline.tagging import DECLARED, LoadedTagger, TaggerSpec
+from dolma_pipeline.tagging.parameters import checked_parameters
+
+HOME = Path(__file__).resolve().parents[1]
+"""The folder that holds `dolma_pipeline`, and so `taggers` and `mixers`."""
+
+_installed: dict[str, str] = {}
+"""Name of a file whose text runs in this process -> the module made of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserModule:
+    """A module that a recipe names, as it travels to workers.
+
+    Args:
+        kind: importable by name, or a file.
+        name: as in the recipe; of a file, its path in short form.
+        text: of a file, its source; else empty (workers must be able to import it).
+        sha256: of the source, hex; empty for an importable module without one source file.
+    """
+
+    kind: Literal["import", "file"]
+    name: str
+    text: str
+    sha256: str
+
+
+def load_tagger(name: str, /, **parameters: object) -> LoadedTagger:
+    """The tagger of this name, with these parameters.
+
+    Raises:
+        UnknownNameError: no such tagger or parameter; says what is near.
+        TaggerError: a parameter of the wrong type, or a tagger that breaks its contract.
+    """
+    _open_doors("taggers")
+    if name not in DECLARED:
+        raise UnknownNameError("tagger", name, DECLARED, hint="Your own: `tag.modules: [./my_taggers.py]`.")
+    return LoadedTagger(DECLARED[name], parameters)
+
+
+def tagger_names() -> list[str]:
+    """All taggers that are known in this process, sorted."""
+    return [spec.name for spec in tagger_specs()]
+
+
+def tagger_specs() -> list[TaggerSpec]:
+    """What is known of each tagger, by name."""
+    _open_doors("taggers")
+    return [DECLARED[name] for name in sorted(DECLARED)]
+
+
+def load_mixer(name: str, /, **parameters: object) -> Mixer:
+    """The mixer of this name, with these parameters filled in.
+
+    Raises:
+        UnknownNameError: no such mixer or parameter; says what is near.
+        TaggerError: a parameter of the wrong type.
+    """
+    _open_doors("mixers")
+    if name not in MIXERS:
+        raise UnknownNameError("mixer", name, MIXERS)
+    spec = MIXERS[name]
+    checked = checked_parameters(f"mixer '{name}'", spec.function, spec.parameters, parameters)
+    return functools.partial(spec.function, **checked)
+
+
+def mixer_names() -> list[str]:
+    """All mixers that are known in this process, sorted."""
+    _open_doors("mixers")
+    return sorted(MIXERS)
+
+
+def read_modules(modules: Sequence[str], *, base: Path | None = None) -> tuple[UserModule, ...]:
+    """What `tag.modules` names, read and ready to travel. Nothing is run.
+
+    Args:
+        modules: importable names (`my_package.taggers`), or paths that end in `.py`.
+        base: the folder where relative paths start; default the working directory.
+
+    Raises:
+        UsageError: neither importable nor a file that can be read as UTF-8.
+    """
+    return tuple(_read_file(one, base) if _is_file(one) else _read_import(one) for one in modules)
+
+
+def install_modules(modules: Sequence[UserModule]) -> None:
+    """Run these modules in this process, so that their taggers are known; those that already run are left alone.
+
+    A file becomes a module of its own under a name that no other has, with `__file__` and with its lines in
+    tracebacks. A file whose text has changed since is run anew, and its former taggers are forgotten.
+
+    Raises:
+        TaggerError: a file that does not parse, or a module that cannot be imported; names file and line.
+        Exception: whatever the module raises, with a note that names it.
+    """
+    _open_doors("taggers")  # first the built-in ones: a clash of names is then the user's file's, in every process
+    for module in modules:
+        if module.kind == "file":
+            _run_file(module)
+        else:
+            _import(module.name, f"module '{module.name}' (tag.modules)")
+
+
+def _is_file(module: str) -> bool:
+    return module.endswith(".py") or "/" in module
+
+
+def _read_file(module: str, base: Path | None) -> UserModule:
+    path = (base or Path()) / module
+    if not path.is_file():
+        raise UsageError(f"no file {module} (tag.modules), looked for at {path.absolute()}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{module} (tag.modules) is not UTF-8: {error}") from error
+    return UserModule("file", posixpath.normpath(module), text, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _read_import(module: str) -> UserModule:
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", module):
+        raise UsageError(f"'{module}' (tag.modules) is neither a module's name nor a path that ends in .py")
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        hint = f" There is a file {module}.py: write ./{module}.py." if Path(f"{module}.py").is_file() else ""
+        raise UsageError(f"no module named '{module}' (tag.modules) can be imported.{hint}")
+    origin = Path(found.origin) if found.origin else None
+    source = origin.read_bytes() if origin is not None and origin.suffix == ".py" and origin.is_file() else None
+    return UserModule("import", module, "", "" if source is None else hashlib.sha256(source).hexdigest())
+
+
+def _run_file(module: UserModule) -> None:
+    digest = hashlib.sha256(f"{module.name}\0{module.text}".encode()).hexdigest()
+    stem = re.sub(r"\W", "_", Path(module.name).stem, flags=re.ASCII)
+    name = f"dolma_pipeline_file_{stem}_{digest[:16]}"
+    if _installed.get(module.name) == name:
+        return
+    _forget(module.name)
+    try:
+        code = compile(module.text, module.name, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise TaggerError(f"{module.name}:{error.lineno}: {error.msg}") from error
+    loaded = ModuleType(name)
+    loaded.__file__ = module.name
+    # No time of change: linecache then never looks for the file, which a worker does not have.
+    lines = module.text.splitlines(keepends=True)
+    linecache.cache[module.name] = (len(module.text), None, lines, module.name)
+    sys.modules[name] = loaded  # dataclasses and pickle look there
+    _installed[module.name] = name
+    try:
+        exec(code, vars(loaded))
+    except ModuleNotFoundError as error:
+        _forget(module.name)
+        raise TaggerError(
+            f"{module.name} needs the module '{error.name}', which is not installed. A file of tag.modules travels "
+            "to the workers alone: what it imports must be installed there."
+        ) from error
+    except Exception as error:
+        _forget(module.name)
+        error.add_note(f"while running {module.name} (tag.modules)")
+        raise
+
+
+def _forget(file: str) -> None:
+    name = _installed.pop(file, None)
+    if name is not None:
+        sys.modules.pop(name, None)
+        for table in (DECLARED, MIXERS):
+            for one in [key for key, spec in table.items() if spec.module == name]:
+                del table[one]
+
+
+def _import(module: str, what: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if f"{module}.".startswith(f"{error.name}."):
+            raise TaggerError(f"{what} cannot be imported: {error}. It must be installed on every worker.") from error
+        raise TaggerError(f"{what} needs the module '{error.name}', which is not installed") from error
+    except Exception as error:
+        error.add_note(f"while importing {what}")
+        raise
+
+
+@functools.cache
+def _open_doors(package: Literal["taggers", "mixers"]) -> None:
+    """Import the built-in modules, then what installed distributions offer. In order of name: the same everywhere."""
+    _refuse_foreign(package)
+    for found in sorted(pkgutil.iter_modules([str(HOME / package)]), key=lambda found: found.name):
+        importlib.import_module(f"{package}.{found.name}")
+    points = importlib.metadata.entry_points(group=f"dolma_pipeline.{package}")
+    for point in sorted(points, key=lambda point: (point.name, point.value)):
+        distribution = point.dist.name if point.dist is not None else "an unknown distribution"
+        _import(point.module, f"module '{point.module}' (entry point '{point.name}' of {distribution})")
+
+
+def _refuse_foreign(package: str) -> None:
+    found = importlib.util.find_spec(package)
+    places = [] if found is None else [Path(place).resolve() for place in found.submodule_search_locations or ()]
+    if found is not None and not places and found.origin is not None:
+        places = [Path(found.origin).resolve()]  # a file taggers.py
+    if places == [HOME / package]:
+        return
+    there = " and ".join(str(place) for place in places) or "nowhere"
+    raise UsageError(
+        f"the package '{package}' is found at {there}, but dolma_pipeline's own is at {HOME / package}. Something else "
+        f"of that name stands before it on Python's path: rename it, or start from another folder (or set "
+        "PYTHONSAFEPATH=1)."
+    )

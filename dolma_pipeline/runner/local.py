@@ -1,0 +1,140 @@
+"""Steps on Beam: the embedded runner by name, or another one with its options.
+
+One worker: in memory, in this process. More: `multi_processing`, one process each, under the watchdog; their
+kernels are compiled here first, so that no two of them do it. The steps are one pipeline.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.runner.progress import Progress
+from dolma_pipeline.runner.watchdog import run_guarded
+from dolma_pipeline.stages.context import RunContext
+from dolma_pipeline.stages.step import Step
+from dolma_pipeline.transforms.stages import DedupeShards, MixShards, RunSteps, TagShards, TokenizeShards
+
+SMALL_BYTES = 40_000_000
+"""Inputs up to this size are worked on in one process: starting workers costs more than they save."""
+
+_TRANSFORMS: Mapping[str, type[RunSteps]] = {
+    "tag": TagShards,
+    "dedupe": DedupeShards,
+    "tokenizer": RunSteps,
+    "mix": MixShards,
+    "tokens": TokenizeShards,
+}
+
+
+def num_workers(recipe: Recipe, *, num_bytes: int, num_shards: int) -> int:
+    """Worker processes: as the recipe says; auto: 1 for small input, else one a core, but not more than shards."""
+    if recipe.workers != "auto":
+        return recipe.workers
+    if num_bytes <= SMALL_BYTES:
+        return 1
+    return max(1, min(_cores(), num_shards))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_on_beam(
+    context: RunContext, steps: Sequence[Step], *, workers: int, beam_options: Sequence[str] = (), quiet: bool = False
+) -> None:
+    """Run steps in order.
+
+    Args:
+        context: the run. steps: what is to be done. workers: processes of the embedded runner.
+        beam_options: as on a Beam command line; with a runner in them, or in the recipe, that one is used.
+        quiet: show no progress.
+
+    Raises:
+        RunError: a worker died or a stage raised.
+    """
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    recipe = context.recipe.beam
+    given = [f"--{name}={value}" for name, value in recipe.options.items()]
+    options = PipelineOptions([*given, *beam_options])
+    named = _runner_in(beam_options) or recipe.runner
+    progress = Progress(context, [step.name for step in steps], quiet=quiet)
+    if named != "local":
+        with beam.Pipeline(runner=named, options=options) as pipeline:
+            _compose(pipeline, steps, num_bins=max(64, workers))
+        progress.close()
+        return
+    options = PipelineOptions(
+        [*given, *beam_options],
+        direct_num_workers=workers,
+        direct_running_mode="in_memory" if workers == 1 else "multi_processing",
+    )
+    if workers > 1:
+        from dolma_pipeline.kernels.warm import warm
+
+        warm()
+    pipeline = beam.Pipeline(runner=_embedded_runner(), options=options)
+    _compose(pipeline, steps, num_bins=workers)
+    raised = context.path / "log" / "raised.jsonl"
+    with _environment({"PYTHONSAFEPATH": "1", "PYTHONPATH": _python_path()}), progress:
+        run_guarded(lambda: pipeline.run().wait_until_finish(), raised=raised, each_poll=progress.poll)
+
+
+def _compose(pipeline: Any, steps: Sequence[Step], *, num_bins: int) -> None:
+    import apache_beam as beam
+
+    before = pipeline | "begin" >> beam.Create([None])
+    for stage in dict.fromkeys(step.stage for step in steps):
+        mine = [step for step in steps if step.stage == stage]
+        before = before | stage >> _TRANSFORMS[stage](mine, num_bins=num_bins)
+
+
+def _embedded_runner() -> Any:
+    """Beam's own runner by name (the automatic choice tries a download), its workers quiet."""
+    from apache_beam.portability.api import beam_provision_api_pb2
+    from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
+    from google.protobuf import struct_pb2
+
+    options = struct_pb2.Struct()
+    options.update({"beam:option:default_sdk_harness_log_level:v1": "ERROR"})
+    info = beam_provision_api_pb2.ProvisionInfo(retrieval_token="unused-token", pipeline_options=options)
+    return FnApiRunner(provision_info=ExtendedProvisionInfo(info))
+
+
+def _runner_in(options: Sequence[str]) -> str | None:
+    for i, option in enumerate(options):
+        if option.startswith("--runner="):
+            return option.split("=", 1)[1]
+        if option == "--runner" and i + 1 < len(options):
+            return options[i + 1]
+    return None
+
+
+def _python_path() -> str:
+    """Workers do not look into the working directory (a file there could shadow a module), but must find this library."""
+    import dolma_pipeline
+
+    home = os.path.dirname(os.path.dirname(os.path.abspath(dolma_pipeline.__file__)))
+    return os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+class _environment:
+    """Environment variables for the processes started inside the block."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.values = values
+
+    def __enter__(self) -> None:
+        self.old = {name: os.environ.get(name) for name in self.values}
+        os.environ.update(self.values)
+
+    def __exit__(self, *_: object) -> None:
+        for name, value in self.old.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,158 @@
+"""From a recipe to a finished folder. The launcher reads names, counts and totals, never rows."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dolma_pipeline import assets
+from dolma_pipeline.config import load_recipe, resolved_yaml
+from dolma_pipeline.config.recipe import STAGES, Recipe
+from dolma_pipeline.errors import TooManyFailuresError, UsageError, unknown_name
+from dolma_pipeline.io import paths
+from dolma_pipeline.io.manifest import pretty
+from dolma_pipeline.io.shards import write_shards
+from dolma_pipeline.runner.check import check_names, check_output, needed_assets, plan_inputs, user_modules
+from dolma_pipeline.runner.compose import steps_for
+from dolma_pipeline.runner.decide import Decision, decide, make_ready, refuse_changes
+from dolma_pipeline.runner.local import num_workers, run_on_beam
+from dolma_pipeline.runner.lock import RunLock
+from dolma_pipeline.runner.model import eval_unit, run_eval, run_train, train_unit
+from dolma_pipeline.runner.result import Result, read_result
+from dolma_pipeline.stages.context import RunContext
+from dolma_pipeline.stages.units import Unit, shards_digest, units_of
+
+BEAM_STAGES = ("tag", "dedupe", "tokenizer", "mix", "tokens")
+
+
+def run(
+    recipe: Recipe | str,
+    *overrides: str,
+    stages: Sequence[str] = (),
+    redo: bool = False,
+    dry_run: bool = False,
+    beam_options: Sequence[str] = (),
+    quiet: bool = False,
+) -> Result:
+    """Run a recipe, or some of its stages. What is done stays done; what was interrupted goes on.
+
+    Args:
+        recipe: a recipe, or the path of its YAML.
+        overrides: `key=value`, for a path only.
+        stages: which; () all that the recipe has.
+        redo: make again what was made with other settings.
+        dry_run: check everything, start nothing, write nothing.
+        beam_options: as on a Beam command line.
+        quiet: show no progress.
+
+    Raises:
+        UsageError: anything wrong with the request; nothing was started.
+        RunError: a run that broke; the same call resumes.
+        TooManyFailuresError: all is written, but more documents failed than `max_failed_share`.
+    """
+    if isinstance(recipe, str):
+        recipe = load_recipe(recipe, *overrides)
+    elif overrides:
+        raise UsageError("overrides go with a recipe's path; a Recipe object is changed with dataclasses.replace.")
+    wanted = _wanted(recipe, stages)
+    folder = check_output(recipe)
+    modules = user_modules(recipe)
+    shards = plan_inputs(recipe, folder, redo=redo)
+    with tempfile.TemporaryDirectory() as scratch:
+        # Checks see the list of shards before the run's own list is touched.
+        write_shards(Path(scratch) / "shards.jsonl", shards)
+        trial = RunContext(recipe, scratch, modules)
+        check_names(trial)
+        units = units_of(trial)
+        listed = shards_digest(trial)
+        context = RunContext(recipe, str(folder), modules)
+        decisions = [decide(context, unit, listed) for unit in units]
+        _check_order(context, decisions, wanted)
+        mine = [d for d in decisions if d.unit.stage in wanted]
+        model = _model_units(context, wanted, {u.name: u for u in units})
+        model_decisions = [decide(context, unit, listed) for unit in model]
+        if not redo:
+            refuse_changes([*mine, *model_decisions])
+    left = [d for d in mine if d.state != "done"]
+    left_model = [d for d in model_decisions if d.state != "done"]
+    if dry_run:
+        return read_result(context, planned=[*left, *left_model], shards=len(shards))
+    if not left and not left_model:
+        return read_result(context, nothing_to_do=True, wanted=wanted)
+    with RunLock(folder):
+        write_shards(folder / "shards.jsonl", shards)
+        paths.write_bytes(folder / "recipe.yaml", resolved_yaml(recipe).encode())
+        begin = time.monotonic()
+        if left:
+            assets.copy_to(needed_assets(context), folder / "assets")
+            make_ready(context, left, listed)
+            workers = num_workers(recipe, num_bytes=sum(s.bytes for s in shards), num_shards=len(shards))
+            steps = steps_for(context, [d.unit for d in left])
+            run_on_beam(context, steps, workers=workers, beam_options=beam_options, quiet=quiet)
+        make_ready(context, left_model, listed)
+        for one in left_model:
+            (run_train if one.unit.stage == "train" else run_eval)(context, one.unit)
+        paths.write_bytes(folder / "log" / "timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
+    result = read_result(context, wanted=wanted)
+    _check_failures(recipe, result)
+    return result
+
+
+def _wanted(recipe: Recipe, stages: Sequence[str]) -> list[str]:
+    for stage in stages:
+        if stage not in STAGES:
+            raise UsageError(unknown_name("stage", stage, STAGES))
+        if stage not in recipe.stages():
+            raise UsageError(f"the recipe has no `{stage}`; its stages are {', '.join(recipe.stages())}")
+    found = list(stages or recipe.stages())
+    if "mix" in found and "tokenizer" not in found:
+        found.insert(found.index("mix"), "tokenizer")
+    return found
+
+
+def _check_order(context: RunContext, decisions: Sequence[Decision], wanted: Sequence[str]) -> None:
+    """A stage alone needs what comes before it to be done already."""
+    states = {d.unit.name: d for d in decisions}
+    for one in decisions:
+        if one.unit.stage not in wanted:
+            continue
+        for name in one.unit.needs:
+            need = states[name]
+            if need.unit.stage not in wanted and need.state != "done":
+                command = {"tokenizer": "mix"}.get(need.unit.stage, need.unit.stage)
+                raise UsageError(
+                    f"{one.unit.stage} needs {name}, which is not done ({need.state}). "
+                    f"First: dolma-pipeline {command} RECIPE; or do all with: dolma-pipeline run RECIPE."
+                )
+
+
+def _model_units(context: RunContext, wanted: Sequence[str], units: dict[str, Unit]) -> list[Unit]:
+    found = []
+    if context.recipe.train and ("train" in wanted or "eval" in wanted):
+        train = train_unit(context, units)
+        if "train" in wanted:
+            found.append(train)
+        if "eval" in wanted and context.recipe.eval:
+            found.append(eval_unit(context, train))
+    return found
+
+
+def _check_failures(recipe: Recipe, result: Result) -> None:
+    """Raises TooManyFailuresError above `max_failed_share` (of a unit's documents, and at least 10)."""
+    for name, manifest in sorted(result.manifests.items()):
+        counts = [c for c in manifest.counts.values() if "failed" in c]
+        failed, seen = sum(c["failed"] for c in counts), sum(c.get("in", 0) for c in counts)
+        if failed > max(10, recipe.max_failed_share * seen):
+            raise TooManyFailuresError(
+                f"{name}: {failed} of {seen} documents failed, more than max_failed_share "
+                f"{recipe.max_failed_share} allows. See {recipe.output}/failed/ for file, line and reason; "
+                "everything else is written."
+            )
+
+
+def without_training(recipe: Recipe) -> Recipe:
+    """The recipe up to its shards."""
+    return replace(recipe, train=None, eval=None)

@@ -1,0 +1,151 @@
+"""A Beam pipeline on the embedded runner, with workers that cannot die unheard.
+
+Beam alone hangs when a worker process is killed, and tells of a stage that raised only when its siblings are
+done. Here a dead worker or an entry in `log/raised.jsonl` ends the run at once, and no worker is left behind.
+Two private names of Beam 2.77 are hooked (`SubprocessSdkWorker.run`, `ControlConnection.__init__`); the pin in
+pyproject.toml and a test that kills a worker guard them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from dolma_pipeline import errors
+from dolma_pipeline.errors import DolmaError, RunError, StageError, WorkerDiedError
+
+POLL_SECONDS = 0.1
+
+
+def run_guarded(run: Callable[[], Any], *, raised: Path, each_poll: Callable[[], None] = lambda: None) -> None:
+    """Run a pipeline to its end, or to its first failure.
+
+    Args:
+        run: blocks until the pipeline has ended.
+        raised: the file in which stages leave what they raise; removed first.
+        each_poll: called about ten times a second from this thread (progress).
+
+    Raises:
+        WorkerDiedError: a worker process ended unasked.
+        DolmaError: what a stage raised, if it is one of ours; StageError for anything else.
+    """
+    raised.unlink(missing_ok=True)
+    state = _State()
+    thread = threading.Thread(target=state.run, args=(run,), daemon=True, name="pipeline")
+    with _hooks(state):
+        thread.start()
+        try:
+            while not state.ended.wait(POLL_SECONDS):
+                each_poll()
+                if raised.is_file() or state.dead:
+                    state.abort()
+                    state.ended.wait(5)
+                    break
+        finally:
+            state.abort()
+            _kill_children()
+    each_poll()
+    if raised.is_file():
+        raise _first(raised)
+    if state.dead:
+        raise WorkerDiedError(
+            f"a worker process ended unasked ({state.dead}); killed from outside, or out of memory. "
+            "What is done stays done: the same command resumes. Fewer workers need less memory (workers: 1)."
+        )
+    if state.error is not None:
+        raise StageError(f"the pipeline failed: {state.error}") from state.error
+
+
+class _State:
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self.error: BaseException | None = None
+        self.dead = ""
+        self.connections: list[Any] = []
+        self.aborted = False
+
+    def run(self, run: Callable[[], Any]) -> None:
+        try:
+            run()
+        except BaseException as error:  # noqa: BLE001 handed to the thread that waits, whatever it is
+            self.error = error
+        finally:
+            self.ended.set()
+
+    def abort(self) -> None:
+        if not self.aborted and not self.ended.is_set():
+            self.aborted = True
+            for connection in self.connections:
+                connection.abort(RunError("the run was ended"))
+
+
+@contextlib.contextmanager
+def _hooks(state: _State) -> Iterator[None]:
+    from apache_beam.runners.portability.fn_api_runner.worker_handlers import ControlConnection
+    from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
+
+    old_run, old_init = SubprocessSdkWorker.run, ControlConnection.__init__
+
+    def run(self: Any) -> None:
+        try:
+            old_run(self)
+        except RuntimeError as error:
+            if not state.aborted and not state.ended.is_set():
+                state.dead = str(error)
+
+    def init(self: Any) -> None:
+        old_init(self)
+        state.connections.append(self)
+
+    SubprocessSdkWorker.run, ControlConnection.__init__ = run, init
+    try:
+        yield
+    finally:
+        SubprocessSdkWorker.run, ControlConnection.__init__ = old_run, old_init
+
+
+def descendants(process: int | None = None) -> list[int]:
+    """Process ids of all children, and theirs; empty where the system does not tell (no /proc)."""
+    process = process or os.getpid()
+    found = []
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that ended in between
+            for child in path.read_text().split():
+                found += [int(child), *descendants(int(child))]
+    return found
+
+
+def _kill_children() -> None:
+    for process in descendants():
+        if _is_worker(process):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+
+def _is_worker(process: int) -> bool:
+    try:
+        command = Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"apache_beam.runners.worker.sdk_worker_main" in command
+
+
+def _first(raised: Path) -> DolmaError:
+    """The first failure that was left, as the error that it was."""
+    row = orjson.loads(raised.read_bytes().splitlines()[0])
+    place = f"{row['step']}, {row['task']}: " if row["task"] not in ("plan", "finish", "all", "prepare") else ""
+    kind = getattr(errors, row["error"], None)
+    if isinstance(kind, type) and issubclass(kind, DolmaError):
+        found = DolmaError(f"{place}{row['message']}")
+        found.exit_code = kind.exit_code
+        known = type(row["error"], (kind,), {"__init__": DolmaError.__init__, "__reduce__": DolmaError.__reduce__})
+        error: DolmaError = known(f"{place}{row['message']}")
+        return error
+    return StageError(f"{place}{row['error']}: {row['message']}\n{row['traceback']}")

@@ -1,0 +1,172 @@
+"""`Rules`: which documents pass, by named SQL rules over their columns.
+
+A rule passes a row where it is TRUE; NULL (a failed tagger, a missing key) is no pass, and is told apart.
+Everything that can be known from the columns' types is checked when `Rules` is made. Cost: about 1 ms a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from dolma_pipeline.errors import ConfigError, DataError
+from dolma_pipeline.sql.engine import MAX_MEMORY_BYTES, engine, first_paragraph
+from dolma_pipeline.sql.expressions import Expression, Node, check, parse, written
+
+
+class Verdict(NamedTuple):
+    """What the rules say, bool[num_rules, num_rows] each: `passed` where TRUE, `null` where NULL."""
+
+    passed: NDArray[np.bool_]
+    null: NDArray[np.bool_]
+
+
+def split_where(where: str | Mapping[str, str]) -> dict[str, str]:
+    """Rules by name: a mapping as it is, a string cut at its top-level ANDs, each part named by its own text.
+
+    Raises:
+        ConfigError: not SQL, or more than an expression.
+    """
+    if not isinstance(where, str):
+        return dict(where)
+    terms = [written("where", node) for node in _and_terms(parse("where", where))]
+    return {_bare(term): term for term in terms}
+
+
+class Rules:
+    """Named rules, bound to the columns that there are.
+
+    Args:
+        where: rule -> SQL, or one string (see `split_where`).
+        schema: the columns: attributes are structs, documents' columns strings.
+        max_memory_bytes: of DuckDB in this process.
+
+    Attributes:
+        names: the rules, in order.
+        columns: names of the columns that they read.
+
+    Raises:
+        ConfigError: anything but an expression of type BOOLEAN over these columns; starts with `where.<rule>:`.
+    """
+
+    def __init__(
+        self, where: str | Mapping[str, str], schema: pa.Schema, *, max_memory_bytes: int = MAX_MEMORY_BYTES
+    ) -> None:
+        self.where = split_where(where)
+        self.names = tuple(self.where)
+        self._max_memory_bytes = max_memory_bytes
+        self._rules: dict[str, Expression] = {}
+        empty, duck = schema.empty_table(), engine(max_memory_bytes)
+        for name, text in self.where.items():
+            place = f"where.{name}" if name != _bare(text) else "where"
+            node = parse(place, text)
+            self._rules[name] = check(place, text, node, schema)
+            try:
+                (type_,) = duck.types(_select({name: text}), _filled(empty))
+            except duck.Error as error:
+                raise ConfigError(f"{place}: `{text}`: {first_paragraph(error)}") from error
+            if type_ != "BOOLEAN":
+                hint = ""
+                if node.get("function_name") in ("->", "->>"):
+                    hint = ". `->>` binds weaker than `=` or `>`: put parentheses around it"
+                raise ConfigError(f"{place}: `{text}` is {type_.strip(chr(34))}, not BOOLEAN{hint}")
+        self.columns = frozenset(column for column, _ in self.references())
+
+    def references(self, rule: str | None = None) -> list[tuple[str, str | None]]:
+        """What the rules, or this one, read: (column, field or None), sorted."""
+        rules = self._rules.values() if rule is None else [self._rules[rule]]
+        found = {reference for one in rules for reference in one.references}
+        return sorted(found, key=lambda one: (one[0], one[1] or ""))
+
+    def evaluate(self, table: pa.Table | pa.RecordBatch) -> Verdict:
+        """What each rule says of each row.
+
+        Raises:
+            DataError: a column that is gone, or a value that a rule cannot take (a CAST that fails).
+        """
+        if not self.names or table.num_rows == 0:
+            shape = (len(self.names), table.num_rows)
+            return Verdict(np.zeros(shape, bool), np.zeros(shape, bool))
+        rows, duck = self._rows(table), engine(self._max_memory_bytes)
+        try:
+            found = duck.select(_select(self.where), rows)
+        except duck.Error as error:
+            raise self._failed(rows, error) from error
+        passed = [pc.fill_null(column, False).to_numpy() for column in found.columns]
+        null = [pc.is_null(column).to_numpy() for column in found.columns]
+        return Verdict(np.stack(passed), np.stack(null))
+
+    def values(
+        self, table: pa.Table | pa.RecordBatch, rows: Sequence[int] | NDArray[np.integer[Any]]
+    ) -> list[dict[str, Any]]:
+        """What the rules looked at in these rows, a dict each: `{"gopher_v1.word_count": 12, "pii_v1.email": 3}`.
+
+        Lists and texts are given by their length, other strings are cut at 100 characters.
+        """
+        wanted = {label: value for one in self._rules.values() for label, value in one.values.items()}
+        if not wanted or len(rows) == 0:
+            return [{} for _ in rows]
+        chosen = self._rows(table).take(pa.array(np.asarray(rows, np.int64)))
+        names = sorted(wanted)
+        duck = engine(self._max_memory_bytes)
+        found = duck.select(", ".join(f"{wanted[name]} AS v{i}" for i, name in enumerate(names)), chosen)
+        return [dict(zip(names, row.values(), strict=True)) for row in found.to_pylist()]
+
+    def seen_by(self, rule: str) -> list[str]:
+        """Keys of `values` that belong to this rule."""
+        return list(self._rules[rule].values)
+
+    def _rows(self, table: pa.Table | pa.RecordBatch) -> pa.Table:
+        if isinstance(table, pa.RecordBatch):
+            table = pa.Table.from_batches([table])
+        missing = sorted(self.columns - set(table.column_names))
+        if missing:
+            raise DataError(f"rules read {', '.join(missing)}, which is not among the columns: {table.column_names}")
+        if not self.columns:  # rules of constants still have rows
+            return _filled(table.select([]), table.num_rows)
+        return table.select(sorted(self.columns))
+
+    def _failed(self, rows: pa.Table, error: Exception) -> DataError:
+        duck = engine(self._max_memory_bytes)
+        for name, text in self.where.items():
+            try:
+                duck.select(_select({name: text}), rows)
+            except duck.Error as own:
+                hint = " (TRY_CAST gives NULL instead)" if "onver" in str(own) else ""
+                return DataError(f"where.{name}: `{text}`: {first_paragraph(own)}{hint}")
+        return DataError(f"where: {first_paragraph(error)}")
+
+
+def _select(where: Mapping[str, str]) -> str:
+    # A line of its own for the bracket: a rule may end in a comment.
+    return ", ".join(f"({text}\n) AS r{i}" for i, text in enumerate(where.values()))
+
+
+def _and_terms(node: Node) -> list[Node]:
+    if node["type"] != "CONJUNCTION_AND":
+        return [node]
+    return [term for child in node["children"] for term in _and_terms(child)]
+
+
+def _bare(text: str) -> str:
+    """DuckDB writes brackets around everything; without the outermost ones, if they belong together."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return text
+    depth = 0
+    for at, char in enumerate(text):
+        depth += (char == "(") - (char == ")")
+        if depth == 0 and at < len(text) - 1:
+            return text
+    return text[1:-1] if depth == 0 else text
+
+
+def _filled(table: pa.Table, num_rows: int = 0) -> pa.Table:
+    """DuckDB takes no table without columns."""
+    if table.num_columns:
+        return table
+    return pa.table({"_row": np.arange(num_rows)})

@@ -1,0 +1,130 @@
+"""Which attribute columns a source has, where they are, and documents read in step with them.
+
+Columns come from the recipe's taggers, from its dedupe steps, and from folders that a source names (`attributes:`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from dolma_pipeline.documents import SCHEMA, SPANS_TYPE, Batch
+from dolma_pipeline.errors import ConfigError, DataError
+from dolma_pipeline.io.attributes import AttributeReader, attribute_schema, find_attributes
+from dolma_pipeline.io.shards import Shard
+from dolma_pipeline.stages.context import Failures, RunContext
+
+DEDUPE_TYPE = pa.struct(
+    [
+        pa.field("cluster", pa.string()),
+        pa.field("size", pa.int64()),
+        pa.field("rank", pa.int64()),
+        pa.field("keep", pa.bool_()),
+        pa.field("jaccard", pa.float64()),
+    ]
+)
+"""A dedupe step's column. cluster: origin of its first document; size: its documents; rank: place in it, 0 first;
+keep: elected; jaccard: estimated likeness to the document that is kept (exact: 1.0)."""
+
+
+def made_columns(context: RunContext) -> dict[str, pa.DataType]:
+    """Columns that this run makes itself: label -> struct type, known before anything has run."""
+    recipe = context.recipe
+    columns: dict[str, pa.DataType] = {}
+    if recipe.tag:
+        for use in recipe.tag.taggers:
+            type_ = context.tagger(use).type
+            columns[use.name] = type_ if recipe.tag.format == "parquet" else _dolma_type(use.name, type_)
+    if recipe.dedupe:
+        columns.update({step.name: DEDUPE_TYPE for step in recipe.dedupe.steps})
+    return columns
+
+
+def _dolma_type(label: str, type_: pa.StructType) -> pa.StructType:
+    # A string field's names in Dolma's files depend on its values, so it cannot stand in a rule.
+    return pa.struct(
+        [pa.field(f"{label}__{field.name}", SPANS_TYPE) for field in type_ if not pa.types.is_string(field.type)]
+    )
+
+
+def given_columns(context: RunContext, source: str) -> dict[str, pa.DataType]:
+    """Columns that a source brings along, from the first file of each of its `attributes` folders.
+
+    Raises:
+        ConfigError: a folder that is not there, or has no file for the source's shards.
+    """
+    columns: dict[str, pa.DataType] = {}
+    shards = [s for s in context.shards() if s.source == source]
+    for folder in context.recipe.sources[source].attributes:
+        if not Path(folder).is_dir():
+            raise ConfigError(f"sources.{source}.attributes: {folder}: no such folder")
+        for shard in shards:
+            path = _given_path(Path(folder), shard)
+            for field in attribute_schema(path):
+                columns.setdefault(field.name, field.type)
+            if path.suffix == ".parquet":
+                break
+    return columns
+
+
+def _given_path(folder: Path, shard: Shard) -> Path:
+    bare = shard.name.split("/", 1)[1]
+    for name in (bare, shard.name):
+        if path := find_attributes(folder, name):
+            return path
+    raise ConfigError(
+        f"sources.{shard.source}.attributes: {folder} has no file for shard {shard.name} "
+        f"(looked for {bare}.parquet and {bare}.jsonl.gz). Attribute files are called like their documents."
+    )
+
+
+def row_schema(context: RunContext, source: str) -> pa.Schema:
+    """All that a rule about this source's documents can name: document columns, then attributes."""
+    columns = {**made_columns(context), **given_columns(context, source)}
+    return pa.schema([*SCHEMA, *(pa.field(name, type_) for name, type_ in columns.items())])
+
+
+def read_rows(
+    context: RunContext, shard: Shard, columns: Sequence[str], failures: Failures
+) -> Iterator[tuple[Batch, pa.Table]]:
+    """A shard's batches, each with a table of its document columns and these attribute columns.
+
+    Raises:
+        MisalignedError: attributes that do not fit the documents.
+        DataError: attributes that are not there yet.
+    """
+    schema = row_schema(context, shard.source)
+    readers = []
+    made = made_columns(context)
+    for label in columns:
+        if label in SCHEMA.names:
+            continue
+        wanted = pa.schema([schema.field(label)])
+        if label in made:
+            path = find_attributes(context.attribute_folder(label), shard.name)
+        else:
+            path = _given_holder(context, shard, label)
+        if path is None:
+            raise DataError(f"attributes/{label}: no file for shard {shard.name}. Run the stage that makes it first.")
+        readers.append(AttributeReader(path, wanted))
+    num_documents = 0
+    for batch in context.read(shard, failures):
+        table = pa.Table.from_batches([batch.table])
+        for reader in readers:
+            taken = reader.take(batch)
+            for name in taken.schema.names:
+                table = table.append_column(taken.schema.field(name), taken.column(name))
+        num_documents += len(batch)
+        yield batch, table
+    for reader in readers:
+        reader.finish(num_documents)
+
+
+def _given_holder(context: RunContext, shard: Shard, label: str) -> Path | None:
+    for folder in context.recipe.sources[shard.source].attributes:
+        path = _given_path(Path(folder), shard)
+        if label in attribute_schema(path).names:
+            return path
+    return None

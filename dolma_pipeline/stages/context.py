@@ -1,0 +1,127 @@
+"""What every step of a run knows: the recipe, the run's folder, the user's modules. Small enough to travel.
+
+The layout of a run's folder (contracts: docs/data-formats.md) is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import orjson
+
+from dolma_pipeline import assets
+from dolma_pipeline.config.recipe import Recipe, TaggerConfig
+from dolma_pipeline.errors import UnknownNameError
+from dolma_pipeline.io import paths
+from dolma_pipeline.io.documents import ShardReader
+from dolma_pipeline.io.jsonl import Failure
+from dolma_pipeline.io.manifest import Records
+from dolma_pipeline.io.shards import Shard, read_shards
+from dolma_pipeline.registry import UserModule, install_modules, load_tagger
+from dolma_pipeline.tagging import LoadedTagger
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """A run, as its steps see it.
+
+    recipe: what to do. folder: the run's own folder, absolute. modules: the user's tagger files, as text.
+    """
+
+    recipe: Recipe
+    folder: str
+    modules: tuple[UserModule, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return Path(self.folder)
+
+    def prepare(self) -> None:
+        """Once a process, before any work: the run's models and the user's modules; cheap when repeated."""
+        assets.use_folder(self.path / "assets")
+        install_modules(self.modules)
+
+    def shards(self) -> list[Shard]:
+        """The run's shards, sorted by name."""
+        return list(_shards(self.folder, (self.path / "shards.jsonl").stat().st_mtime_ns))
+
+    def shard(self, name: str) -> Shard:
+        """The shard of a name."""
+        by_name = _shards_by_name(self.folder, (self.path / "shards.jsonl").stat().st_mtime_ns)
+        if name not in by_name:
+            raise UnknownNameError("shard", name, by_name)
+        return by_name[name]
+
+    def read(self, shard: Shard, failures: Failures) -> ShardReader:
+        """The documents of a shard, as every stage reads them."""
+        source = self.recipe.sources[shard.source]
+        return ShardReader(shard, report=failures.add, fields=source.fields, normalize=self.recipe.normalize)
+
+    def attribute_folder(self, label: str) -> Path:
+        """Where the attribute `label` is, a file a shard."""
+        return self.path / "attributes" / label
+
+    def attribute_path(self, label: str, shard: str, *, format: str = "parquet") -> Path:
+        """The attribute file of a shard."""
+        return self.attribute_folder(label) / f"{shard}{'.parquet' if format == 'parquet' else '.jsonl.gz'}"
+
+    def records(self, unit: str) -> Records:
+        """The done records of a unit, such as `attributes/gopher_v1`."""
+        return Records(self.path / unit)
+
+    def tagger(self, use: TaggerConfig) -> LoadedTagger:
+        """A tagger as the recipe uses it; one object a process, so that it sets itself up once."""
+        key = (use.tagger, use.name, repr(sorted(use.parameters.items())), self.modules)
+        if key not in _TAGGERS:
+            _TAGGERS[key] = load_tagger(use.tagger, **use.parameters).named(use.name)
+        return _TAGGERS[key]
+
+
+_TAGGERS: dict[tuple[object, ...], LoadedTagger] = {}
+
+
+@lru_cache(maxsize=2)
+def _shards(folder: str, changed: int) -> tuple[Shard, ...]:
+    return tuple(read_shards(Path(folder) / "shards.jsonl"))
+
+
+@lru_cache(maxsize=2)
+def _shards_by_name(folder: str, changed: int) -> Mapping[str, Shard]:
+    return {shard.name: shard for shard in _shards(folder, changed)}
+
+
+class Failures:
+    """Documents of one shard that a stage could not read or tag, kept until the shard is done."""
+
+    def __init__(self, context: RunContext, stage: str, shard: Shard) -> None:
+        self.path = context.path / "failed" / stage / f"{shard.name}.jsonl"
+        self.found: list[Failure] = []
+
+    def add(self, failure: Failure) -> None:
+        """Note one."""
+        self.found.append(failure)
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def commit(self) -> None:
+        """Write them (or take away the file of an earlier try, if there are none)."""
+        if self.found:
+            lines = [_without_nulls(failure) for failure in self.found]
+            paths.write_bytes(self.path, b"".join(lines))
+        else:
+            self.path.unlink(missing_ok=True)
+
+
+def _without_nulls(failure: Failure) -> bytes:
+    known = {key: value for key, value in asdict(failure).items() if value is not None}
+    return orjson.dumps(known, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+def sources_of(shards: Sequence[Shard]) -> list[str]:
+    """The sources that have shards, sorted."""
+    return sorted({shard.source for shard in shards})

@@ -1,0 +1,259 @@
+"""dedupe, first half: which documents are copies of each other. From text alone; marks, removes nothing.
+
+Sign (a task a shard): a shard's keys, each band sorted. Edges (a task a band and key range): equal keys in the
+sorted columns of all shards; nothing crosses a shuffle. Cluster (one task): union-find over the edges.
+Documents are numbered densely over all shards in order; the number lives only in these files.
+Cost: 1.2 CPU seconds and 92 MB for the bands of 10^6 documents; a signature takes 280 bytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from dolma_pipeline.config.recipe import DedupeStepConfig
+from dolma_pipeline.dedup.components import components
+from dolma_pipeline.dedup.edges import edges_in_range, key_ranges, sorted_column
+from dolma_pipeline.documents import Batch
+from dolma_pipeline.io import paths
+from dolma_pipeline.io.manifest import Records, output_record
+from dolma_pipeline.stages.context import Failures, RunContext
+from dolma_pipeline.stages.step import Step, Task
+from dolma_pipeline.stages.units import Unit
+
+ROWS_A_RANGE = 5_000_000
+"""Rows that one edge task takes: 24 bytes a row in memory, at most ~300 MB."""
+
+
+def step_config(context: RunContext, name: str) -> DedupeStepConfig:
+    """The dedupe step of a name."""
+    assert context.recipe.dedupe is not None
+    return next(step for step in context.recipe.dedupe.steps if step.name == name)
+
+
+def signature_path(context: RunContext, step: str, shard: str) -> Path:
+    """The signatures of a shard."""
+    return context.path / "dedupe" / step / "signatures" / f"{shard}.parquet"
+
+
+def members_path(context: RunContext, step: str) -> Path:
+    """Documents that are in a cluster of at least two: node, label (dense numbers), sorted by node."""
+    return context.path / "dedupe" / step / "clusters" / "members.parquet"
+
+
+def write_table(path: Path, table: pa.Table, *, compression: str = "none") -> None:
+    """Commit a Parquet file whose columns are read one by one."""
+    with paths.committing(path) as file:
+        pq.write_table(table, file, compression=compression, use_dictionary=False, write_statistics=False)
+
+
+def num_rows_of(context: RunContext, step: str) -> dict[str, int]:
+    """Documents in each shard, in order of the shards."""
+    manifest = context.path / "dedupe" / step / "manifest.json"
+    return _num_rows(context.folder, step, manifest.stat().st_mtime_ns if manifest.is_file() else time.time_ns())
+
+
+@lru_cache(maxsize=8)
+def _num_rows(folder: str, step: str, changed: int) -> dict[str, int]:
+    records = Records(Path(folder) / "dedupe" / step).read()
+    return {record["shard"]: record["outputs"][0]["rows"] for record in records}
+
+
+def dense_offsets(context: RunContext, step: str) -> dict[str, int]:
+    """Dense number of each shard's first document, in order of the shards."""
+    offsets, total = {}, 0
+    for shard, rows in num_rows_of(context, step).items():
+        offsets[shard] = total
+        total += rows
+    return offsets
+
+
+@dataclass(frozen=True)
+class SignStep(Step):
+    """Keys of all documents, for all dedupe steps of these names, in one reading of the text."""
+
+    steps: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`dedupe/sign`."""
+        return "dedupe/sign"
+
+    def _missing(self, shard: str) -> list[str]:
+        return [s for s in self.steps if not self.context.records(f"dedupe/{s}").has(shard)]
+
+    def tasks(self) -> list[Task]:
+        """Shards that some step has not signed."""
+        return [Task(s.name, s.bytes) for s in self.context.shards() if self._missing(s.name)]
+
+    def work(self, task: Task) -> None:
+        """Sign one shard."""
+        context, shard = self.context, self.context.shard(task.key)
+        failures = Failures(context, "dedupe", shard)
+        keys = {name: _Signatures(step_config(context, name)) for name in self._missing(shard.name)}
+        documents = num_bytes = 0
+        reader = context.read(shard, failures)
+        for batch in reader:
+            for signatures in keys.values():
+                signatures.add(batch)
+            size = int(batch.text.offsets[-1] - batch.text.offsets[0])
+            documents, num_bytes = documents + len(batch), num_bytes + size
+            self.progress(len(batch), size)
+        failures.commit()
+        for name, signatures in keys.items():
+            folder, path = context.path / "dedupe" / name, signature_path(context, name, shard.name)
+            write_table(path, signatures.table())
+            counts = {"in": documents + len(failures), "kept": documents, "dropped": 0, "failed": len(failures)}
+            record = {
+                "inputs": [{"path": shard.path, "bytes": shard.bytes, "sha256": reader.sha256}],
+                "outputs": [output_record(folder, path, rows=documents)],
+                "counts": {**counts, "bytes_in": num_bytes},
+            }
+            context.records(f"dedupe/{name}").write(shard.name, record)
+
+
+class _Signatures:
+    """The keys of a shard's documents, as they are collected."""
+
+    def __init__(self, config: DedupeStepConfig) -> None:
+        self.config = config
+        self.rows: list[NDArray[np.uint32]] = []
+        self.keys: list[NDArray[np.uint64]] = []
+        self.low: list[NDArray[np.uint8]] = []
+        self.num_rows = 0
+
+    def add(self, batch: Batch) -> None:
+        first = self.num_rows
+        if self.config.kind == "exact":
+            from dolma_pipeline.dedup.exact import text_keys
+
+            hi, lo, signed = text_keys(batch)
+            self.keys.append(np.stack([hi, lo], axis=1)[signed])
+        else:
+            from dolma_pipeline.dedup import minhash
+
+            bands, rows = self.config.bands, self.config.rows
+            minima, signed = minhash.signatures(batch, shingle=self.config.shingle, num_perm=bands * rows)
+            self.keys.append(minhash.band_keys(minima[signed], bands=bands, rows=rows))
+            self.low.append(minhash.low_bytes(minima[signed]))
+        self.rows.append((np.flatnonzero(signed) + first).astype(np.uint32))
+        self.num_rows += len(batch)
+
+    def table(self) -> pa.Table:
+        """Per band `key_XX` sorted and `row_XX` in its order; `row` and `low` (minhash) in order of the rows."""
+        width = 2 if self.config.kind == "exact" else self.config.bands
+        rows = np.concatenate([np.zeros(0, np.uint32), *self.rows])
+        keys = np.concatenate([np.zeros((0, width), np.uint64), *self.keys])
+        columns: dict[str, Any] = {"row": rows}
+        if self.config.kind == "exact":
+            order = np.lexsort((rows, keys[:, 1], keys[:, 0]))
+            columns |= {"key_00": keys[order, 0], "row_00": rows[order], "second_00": keys[order, 1]}
+        else:
+            for band in range(width):
+                columns[f"key_{band:02d}"], columns[f"row_{band:02d}"] = sorted_column(keys[:, band].copy(), rows)
+            num_perm = self.config.bands * self.config.rows
+            low = np.concatenate([np.zeros((0, num_perm), np.uint8), *self.low])
+            columns["low"] = pa.FixedSizeBinaryArray.from_buffers(
+                pa.binary(num_perm), len(low), [None, pa.py_buffer(low.tobytes())]
+            )
+        return pa.table(columns)
+
+
+@dataclass(frozen=True)
+class EdgeStep(Step):
+    """Pairs of documents with an equal key, by band and key range."""
+
+    steps: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`dedupe/edges`."""
+        return "dedupe/edges"
+
+    def _num_ranges(self, step: str) -> int:
+        return 1 + sum(num_rows_of(self.context, step).values()) // ROWS_A_RANGE
+
+    def _path(self, key: str) -> Path:
+        step, part = key.split("/")
+        return self.context.path / "dedupe" / step / "edges" / f"{part}.parquet"
+
+    def tasks(self) -> list[Task]:
+        """Bands and ranges whose edges are not written."""
+        keys = []
+        for step in self.steps:
+            config = step_config(self.context, step)
+            bands = 1 if config.kind == "exact" else config.bands
+            keys += [f"{step}/{band:02d}-{r:04d}" for band in range(bands) for r in range(self._num_ranges(step))]
+        return [Task(key) for key in keys if not self._path(key).is_file()]
+
+    def work(self, task: Task) -> None:
+        """Find the edges of one band and range."""
+        step, part = task.key.split("/")
+        band, number = part.split("-")
+        lo, hi = key_ranges(self._num_ranges(step))[int(number)]
+        exact = step_config(self.context, step).kind == "exact"
+        columns, second = [], []
+        for shard in dense_offsets(self.context, step):
+            names = [f"key_{band}", f"row_{band}", *([f"second_{band}"] if exact else [])]
+            table = pq.read_table(signature_path(self.context, step, shard), columns=names)
+            columns.append((table.column(0).to_numpy(), table.column(1).to_numpy()))
+            if exact:
+                second.append(table.column(2).to_numpy())
+        offsets = list(dense_offsets(self.context, step).values())
+        edges = edges_in_range(columns, offsets, lo, hi, second=second if exact else None)
+        write_table(self._path(task.key), pa.table({"a": edges[:, 0], "b": edges[:, 1]}))
+
+
+@dataclass(frozen=True)
+class ClusterStep(Step):
+    """Connected components of the edges, one task a dedupe step; closes the units `dedupe/…`."""
+
+    units: tuple[Unit, ...] = ()
+    keep_work: bool = False
+
+    @property
+    def name(self) -> str:
+        """`dedupe/cluster`."""
+        return "dedupe/cluster"
+
+    def tasks(self) -> list[Task]:
+        """Dedupe steps whose clusters are not written."""
+        return [Task(u.name) for u in self.units if not members_path(self.context, _step_of(u)).is_file()]
+
+    def work(self, task: Task) -> None:
+        """Cluster one dedupe step."""
+        step = task.key.split("/")[1]
+        files = sorted((self.context.path / "dedupe" / step / "edges").glob("*.parquet"))
+        parts = [pq.read_table(file) for file in files]
+        edges = np.concatenate(
+            [np.zeros((0, 2), np.int64), *(np.stack([t.column(0), t.column(1)], axis=1) for t in parts)]
+        )
+        nodes, labels = components(edges)
+        write_table(members_path(self.context, step), pa.table({"node": nodes, "label": labels}), compression="zstd")
+
+    def finish(self) -> None:
+        """Write the manifests and drop the edges."""
+        for unit in self.units:
+            records = self.context.records(unit.name)
+            members = pq.read_table(members_path(self.context, _step_of(unit)))
+            found: Mapping[str, int] = {
+                "clusters": len(np.unique(members.column("label").to_numpy())),
+                "documents": members.num_rows,
+            }
+            records.finish(unit.manifest_fields(self.context), extra={"clusters": found})
+            if not self.keep_work:
+                shutil.rmtree(self.context.path / unit.name / "edges", ignore_errors=True)
+
+
+def _step_of(unit: Unit) -> str:
+    return unit.name.split("/")[1]

@@ -1,0 +1,343 @@
+"""mix: filter, mask, sample to a budget. Two passes over the text, columns between them.
+
+Filter (a task a shard): asks the rules, edits, counts tokens exactly; writes what passes as columns, and every
+dropped document with its rules and the values they saw. Plan (one task): totals by source become one cut of the
+keyed order. Write (a task a shard): the chosen documents, edited, with their origin.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from dolma_pipeline.config.recipe import MixConfig
+from dolma_pipeline.documents import Batch
+from dolma_pipeline.io import paths
+from dolma_pipeline.io.jsonl import LinesWriter
+from dolma_pipeline.io.manifest import add_counts, output_record, pretty
+from dolma_pipeline.registry import load_mixer
+from dolma_pipeline.stages.columns import read_rows
+from dolma_pipeline.stages.context import Failures, RunContext, sources_of
+from dolma_pipeline.stages.dedupe import write_table
+from dolma_pipeline.stages.plan import MixPlan, Selection, plan_mix
+from dolma_pipeline.stages.rules import SourceRules, Verdict, count_rules, no_counts
+from dolma_pipeline.stages.step import Step, Task
+from dolma_pipeline.stages.tokenizer import run_encoder
+from dolma_pipeline.stages.units import Unit
+from dolma_pipeline.tokens.keys import document_key
+
+SELECTED = pa.schema(
+    [
+        pa.field("row", pa.int64()),
+        pa.field("key", pa.uint64()),
+        pa.field("held_key", pa.uint64()),
+        pa.field("tokens", pa.int64()),
+        pa.field("cluster", pa.string()),
+    ]
+)
+DROPPED = pa.schema(
+    [
+        pa.field("row", pa.int64()),
+        pa.field("id", pa.string()),
+        pa.field("rules", pa.list_(pa.string())),
+        pa.field("values", pa.string()),
+    ]
+)
+"""A dropped document: its row, id, all rules that dropped it, and (JSON) the values that the rules saw."""
+
+
+def mix_config(context: RunContext) -> MixConfig:
+    """The recipe's `mix`."""
+    assert context.recipe.mix is not None
+    return context.recipe.mix
+
+
+def selected_path(context: RunContext, shard: str) -> Path:
+    """Columns (`SELECTED`) of a shard's documents that pass; another budget needs nothing else."""
+    return context.path / "mix" / "selected" / f"{shard}.parquet"
+
+
+def cluster_of(context: RunContext, table: pa.Table, origins: Sequence[str]) -> list[str]:
+    """The cluster that each document belongs to, for choices that must not part copies: of the last dedupe step in
+    which it has company, else its own origin."""
+    clusters = list(origins)
+    for step in context.recipe.dedupe.steps if context.recipe.dedupe else ():
+        column = table.column(step.name).combine_chunks()
+        names = pc.struct_field(column, "cluster").to_pylist()
+        company = pc.greater(pc.struct_field(column, "size"), 1).to_numpy(zero_copy_only=False)
+        for i in np.flatnonzero(company).tolist():
+            clusters[i] = names[i]
+    return clusters
+
+
+@dataclass(frozen=True)
+class FilterStep(Step):
+    """Which documents pass, and how many tokens they have."""
+
+    @property
+    def name(self) -> str:
+        """`mix/filter`."""
+        return "mix/filter"
+
+    def tasks(self) -> list[Task]:
+        """Shards that are not filtered."""
+        records = self.context.records("mix/.work")
+        return [Task(s.name, s.bytes) for s in self.context.shards() if not records.has(s.name)]
+
+    def work(self, task: Task) -> None:
+        """Filter one shard."""
+        context, shard = self.context, self.context.shard(task.key)
+        rules = SourceRules(context, shard.source)
+        encoder = run_encoder(context)
+        steps = [step.name for step in context.recipe.dedupe.steps] if context.recipe.dedupe else []
+        failures = Failures(context, "mix", shard)
+        selected: list[pa.Table] = []
+        dropped: list[pa.Table] = []
+        counts: dict[str, Any] = {"rules": dict(no_counts(rules.names))}
+        seed = context.recipe.seed
+        for batch, table in read_rows(context, shard, sorted({*rules.columns, *steps}), failures):
+            texts, edited = rules.edit(table)
+            verdict = rules.judge(table, texts)
+            rows = np.flatnonzero(verdict.passed)
+            origins = batch.origins()
+            mine = [origins[i] for i in rows.tolist()]
+            kept = texts.take(pa.array(rows))
+            ids = encoder.encode(kept)
+            check_some(encoder, kept, mine, seed=seed)
+            clusters = cluster_of(context, table.take(pa.array(rows)), mine)
+            columns = [
+                rows + batch.first_row,
+                document_key(mine, seed=seed),
+                document_key(clusters, seed=seed, purpose="held_out"),
+                pc.add(pc.list_value_length(ids), 1),  # and its EOS
+                clusters,
+            ]
+            selected.append(_table(SELECTED, columns))
+            dropped.append(_dropped(batch, table, rules, verdict))
+            size = int(batch.text.offsets[-1] - batch.text.offsets[0])
+            counts = add_counts(
+                counts,
+                {
+                    "in": len(batch),
+                    "kept": len(rows),
+                    "dropped": len(batch) - len(rows),
+                    "edited": int(edited[rows].sum()),
+                    "bytes_in": size,
+                    "bytes_kept": int(pc.sum(pc.binary_length(kept)).as_py() or 0),
+                    "tokens_kept": int(pc.sum(columns[3]).as_py() or 0),
+                    "rules": count_rules(verdict),
+                },
+            )
+            self.progress(len(batch), size)
+        failures.commit()
+        zero = dict.fromkeys(("in", "kept", "dropped", "edited", "bytes_in", "bytes_kept", "tokens_kept"), 0)
+        counts = add_counts(add_counts(zero, counts), {"in": len(failures), "failed": len(failures)})
+        write_table(selected_path(context, shard.name), pa.concat_tables([SELECTED.empty_table(), *selected]))
+        write_table(
+            context.path / "mix" / "dropped" / f"{shard.name}.parquet",
+            pa.concat_tables([DROPPED.empty_table(), *dropped]),
+            compression="zstd",
+        )
+        context.records("mix/.work").write(shard.name, {"counts": counts})
+
+
+def check_some(encoder: Any, texts: pa.Array, origins: Sequence[str], *, seed: int) -> None:
+    """Compare the fast tokenizer with the reference on a keyed 1 in 1,000 documents; a difference stops the run."""
+    some = np.flatnonzero(document_key(origins, seed=seed, purpose="check") < np.uint64((1 << 64) // 1000))
+    if len(some):
+        encoder.check(texts.take(pa.array(some)), names=[origins[i] for i in some.tolist()])
+
+
+def _table(schema: pa.Schema, columns: Sequence[Any]) -> pa.Table:
+    arrays = [
+        pa.array(c, f.type) if not isinstance(c, pa.Array) else c.cast(f.type)
+        for c, f in zip(columns, schema, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _dropped(batch: Batch, table: pa.Table, rules: SourceRules, verdict: Verdict) -> pa.Table:
+    rows = np.flatnonzero(~verdict.passed)
+    names = np.array(verdict.rules, object)
+    why = [names[verdict.failed[:, row]].tolist() for row in rows.tolist()]
+    values = [
+        orjson.dumps(v, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+        for v in rules.values(table, rows)
+    ]
+    ids = batch.table.column("id").take(pa.array(rows))
+    return _table(DROPPED, [rows + batch.first_row, ids, why, values])
+
+
+def plan_path(context: RunContext) -> Path:
+    """The plan of the mix."""
+    return context.path / "mix" / "plan.json"
+
+
+def read_plan(context: RunContext) -> MixPlan:
+    """The plan of the mix, once it is made."""
+    return MixPlan.from_json(orjson.loads(plan_path(context).read_bytes()))
+
+
+@dataclass(frozen=True)
+class PlanStep(Step):
+    """How much of each source; one task over columns: 24 bytes a document that passes."""
+
+    @property
+    def name(self) -> str:
+        """`mix/plan`."""
+        return "mix/plan"
+
+    def tasks(self) -> list[Task]:
+        """The one task, unless done."""
+        return [] if plan_path(self.context).is_file() else [Task("all")]
+
+    def work(self, task: Task) -> None:
+        """Plan."""
+        context, mix = self.context, mix_config(self.context)
+        selections = {}
+        for source in sources_of(context.shards()):
+            names = [s.name for s in context.shards() if s.source == source]
+            table = pa.concat_tables(
+                [pq.read_table(selected_path(context, n), columns=["key", "held_key", "tokens"]) for n in names]
+            )
+            selections[source] = Selection(*(table.column(i).to_numpy() for i in range(3)))
+        plan = plan_mix(selections, mix, load_mixer(mix.mixer.name, **mix.mixer.parameters))
+        paths.write_bytes(plan_path(context), pretty(plan.to_json()))
+
+
+@dataclass(frozen=True)
+class WriteStep(Step):
+    """The chosen documents, edited; closes the unit `mix`."""
+
+    unit: Unit | None = None
+
+    @property
+    def name(self) -> str:
+        """`mix/write`."""
+        return "mix/write"
+
+    def tasks(self) -> list[Task]:
+        """Shards that are not written."""
+        records = self.context.records("mix")
+        return [Task(s.name, s.bytes) for s in self.context.shards() if not records.has(s.name)]
+
+    def work(self, task: Task) -> None:
+        """Write the chosen documents of one shard."""
+        context, shard = self.context, self.context.shard(task.key)
+        plan, mix = read_plan(context), mix_config(context)
+        chosen = pq.read_table(selected_path(context, shard.name))
+        held = plan.is_held(shard.source, chosen.column("held_key").to_numpy())
+        copies = np.where(held, 0, plan.copies(shard.source, chosen.column("key").to_numpy()))
+        rules = SourceRules(context, shard.source)
+        columns = sorted({column for column, _, _ in rules.edits})
+        folder = context.path / "mix"
+        files = {
+            "documents": (folder / "documents" / f"{shard.name}.jsonl.zst", copies > 0),
+            "held_out": (folder / "held_out" / f"{shard.name}.jsonl.zst", held),
+        }
+        if mix.held_out is None:
+            del files["held_out"]
+        outputs = []
+        rows = chosen.column("row").to_numpy()
+        writing = _Writing(shard.path, shard.source, mix.keep_metadata, chosen, copies)
+        with _committed([path for path, _ in files.values()]) as writers:
+            for batch, table in read_rows(context, shard, columns, Failures(context, "mix", shard)):
+                lo, hi = np.searchsorted(rows, [batch.first_row, batch.first_row + len(batch)])
+                wanted = np.flatnonzero((copies[lo:hi] > 0) | held[lo:hi]) + lo
+                if len(wanted) == 0:
+                    continue
+                table = table.take(pa.array(rows[wanted] - batch.first_row))
+                texts, _ = rules.edit(table)
+                lines = writing.lines(batch, table, texts, wanted)
+                for writer, (_, mask) in zip(writers, files.values(), strict=True):
+                    writer.write(line for line, index in zip(lines, wanted.tolist(), strict=True) if mask[index])
+        for path, mask in files.values():
+            outputs.append(output_record(folder, path, rows=int(mask.sum())))
+        dropped = folder / "dropped" / f"{shard.name}.parquet"
+        outputs.append(output_record(folder, dropped, rows=pq.read_metadata(dropped).num_rows))
+        tokens = chosen.column("tokens").to_numpy()
+        first = next(r for r in context.records("mix/.work").read() if r["shard"] == shard.name)
+        counts = {
+            **first["counts"],
+            "held_out": int(held.sum()),
+            "held_out_tokens": int(tokens[held].sum()),
+            "chosen": int((copies > 0).sum()),
+            "chosen_tokens": int((tokens * copies).sum()),
+        }
+        context.records("mix").write(shard.name, {"inputs": [], "outputs": outputs, "counts": counts})
+
+    def finish(self) -> None:
+        """Write the manifest."""
+        assert self.unit is not None
+        plan = read_plan(self.context)
+        summary = {
+            name: {"weight": one.weight, "epochs": one.epochs, "tokens": one.tokens, "limited": one.limited}
+            for name, one in plan.sources.items()
+        }
+        self.context.records("mix").finish(self.unit.manifest_fields(self.context), extra={"plan": summary})
+        shutil.rmtree(self.context.path / "mix" / ".work", ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """Lines of chosen documents: Dolma's keys, and where each came from."""
+
+    path: str
+    source: str
+    keep_metadata: tuple[str, ...]
+    chosen: pa.Table
+    copies: NDArray[np.int64]
+
+    def lines(self, batch: Batch, table: pa.Table, texts: pa.Array, wanted: NDArray[np.int64]) -> list[bytes]:
+        """A line of each wanted document; `wanted` are their places in `chosen`."""
+        names = ("id", "source", "added", "created", "metadata")
+        ids, sources, added, created, metadata = (table.column(name).to_pylist() for name in names)
+        chosen = self.chosen.take(pa.array(wanted))
+        clusters = chosen.column("cluster").to_pylist()
+        rows = chosen.column("row").to_pylist()
+        copies = self.copies[wanted].tolist()
+        lines = []
+        for i, text in enumerate(texts.to_pylist()):
+            row: dict[str, Any] = {"id": ids[i], "text": text, "source": sources[i] or self.source}
+            row |= {key: value for key, value in (("added", added[i]), ("created", created[i])) if value}
+            if self.keep_metadata:
+                known: Mapping[str, Any] = orjson.loads(metadata[i] or "{}")
+                row["metadata"] = {key: known[key] for key in self.keep_metadata if key in known}
+            row["origin"] = f"{batch.shard}#{rows[i]}"
+            row["loc"] = int(batch.locs[rows[i] - batch.first_row])
+            if clusters[i] != row["origin"]:
+                row["cluster"] = clusters[i]
+            if copies[i] > 1:
+                row["epochs"] = copies[i]
+            lines.append(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        return lines
+
+
+class _committed:
+    """Compressed line files that are committed together when the block ends well."""
+
+    def __init__(self, targets: Sequence[Path]) -> None:
+        self.targets = targets
+
+    def __enter__(self) -> list[LinesWriter]:
+        from contextlib import ExitStack
+
+        self._stack = ExitStack()
+        self._writers = [LinesWriter(self._stack.enter_context(paths.committing(t)), "zst") for t in self.targets]
+        return self._writers
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if kind is None:
+            for writer in self._writers:
+                writer.close()
+        self._stack.__exit__(kind, error, trace)

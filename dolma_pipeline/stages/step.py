@@ -1,0 +1,100 @@
+"""A step: work that can be cut into tasks, between two barriers.
+
+`tasks()` looks at the run's folder and says what is left to do; `work(task)` does one of them, anywhere, and leaves
+files; `finish()` runs once after all. A step travels to workers, so it holds names and settings, never data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dolma_pipeline.stages.context import RunContext
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One piece of a step: its key within the step, and its weight (bytes, roughly) for packing."""
+
+    key: str
+    weight: int = 1
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kind of work over many tasks; subclasses are frozen dataclasses.
+
+    Each `work` must give the same files whoever does it and however often it is repeated.
+    """
+
+    context: RunContext
+
+    @property
+    def name(self) -> str:
+        """What people read in progress and errors, e.g. `mix/filter`."""
+        raise NotImplementedError(type(self).__name__)
+
+    @property
+    def stage(self) -> str:
+        """The recipe's stage that this step belongs to."""
+        return self.name.split("/")[0]
+
+    def tasks(self) -> list[Task]:
+        """What is left to do, in a fixed order."""
+        raise NotImplementedError(type(self).__name__)
+
+    def work(self, task: Task) -> None:
+        """Do one task."""
+        raise NotImplementedError(type(self).__name__)
+
+    def finish(self) -> None:
+        """Once, after all tasks; must bear being repeated."""
+
+    def run_here(self) -> None:
+        """All of it in this process, without Beam."""
+        self.context.prepare()
+        for task in self.tasks():
+            self.work(task)
+        self.finish()
+
+    def progress(self, documents: int, num_bytes: int) -> None:
+        """Say that so much more was worked on (bytes of text)."""
+        append_line(
+            self.context.path / "log" / "progress" / f"{os.getpid()}.jsonl",
+            {"step": self.name, "documents": documents, "bytes": num_bytes},
+        )
+
+
+def pack(tasks: Sequence[Task], num_bins: int) -> list[list[Task]]:
+    """Tasks in at most `num_bins` bins of about equal weight: heaviest first, each into the lightest bin."""
+    bins: list[list[Task]] = [[] for _ in range(max(1, num_bins))]
+    weights = [0] * len(bins)
+    for task in sorted(tasks, key=lambda t: (-t.weight, t.key)):
+        lightest = weights.index(min(weights))
+        bins[lightest].append(task)
+        weights[lightest] += max(1, task.weight)
+    return [sorted(b, key=lambda t: t.key) for b in bins if b]
+
+
+def append_line(path: Path, row: dict[str, object]) -> None:
+    """Append one JSON line to a log; a line is one write, so readers never see half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab", buffering=0) as file:
+        file.write((json.dumps(row) + "\n").encode())
+
+
+def log_event(context: RunContext, step: str, event: str, **more: object) -> None:
+    """Append to `log/events.jsonl`: which step began or ended when, and what it cost."""
+    append_line(
+        context.path / "log" / "events.jsonl", {"time": round(time.time(), 3), "step": step, "event": event, **more}
+    )
+
+
+def run_steps(steps: Iterable[Step]) -> None:
+    """Steps one after the other in this process, without Beam."""
+    for step in steps:
+        step.run_here()

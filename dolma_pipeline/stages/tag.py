@@ -1,0 +1,101 @@
+"""tag: numbers and spans for each document, beside it; nothing is dropped.
+
+One pass over a shard for all taggers that have not done it yet: they share the batch's tables.
+A document on which a tagger fails is a null row of that tagger and a line in failed/tag/.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from dolma_pipeline.io.attributes import AttributeWriter, DolmaWriter
+from dolma_pipeline.io.jsonl import Failure
+from dolma_pipeline.io.manifest import output_record
+from dolma_pipeline.stages.context import Failures
+from dolma_pipeline.stages.step import Step, Task
+from dolma_pipeline.stages.units import Unit
+
+
+@dataclass(frozen=True)
+class TagStep(Step):
+    """Tag all shards with the taggers of these labels.
+
+    labels: names of attributes to make, of those in the recipe. units: theirs, closed at the end.
+    """
+
+    labels: tuple[str, ...] = ()
+    units: tuple[Unit, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`tag`."""
+        return "tag"
+
+    def tasks(self) -> list[Task]:
+        """Shards that some tagger has not done."""
+        return [Task(s.name, s.bytes) for s in self.context.shards() if self._missing(s.name)]
+
+    def _missing(self, shard: str) -> list[str]:
+        return [label for label in self.labels if not self.context.records(f"attributes/{label}").has(shard)]
+
+    def work(self, task: Task) -> None:
+        """Tag one shard with every tagger that has not done it."""
+        context, shard = self.context, self.context.shard(task.key)
+        config = context.recipe.tag
+        assert config is not None
+        missing = self._missing(shard.name)
+        taggers = [context.tagger(use) for use in config.taggers if use.name in missing]
+        failures = Failures(context, "tag", shard)
+        failed_rows = dict.fromkeys(missing, 0)
+        seconds = dict.fromkeys(missing, 0.0)
+        documents = num_bytes = 0
+        writer_of = AttributeWriter if config.format == "parquet" else DolmaWriter
+        outputs = {t.label: context.attribute_path(t.label, shard.name, format=config.format) for t in taggers}
+        reader = context.read(shard, failures)
+        with ExitStack() as stack:
+            writers = [stack.enter_context(writer_of(outputs[t.label], t.label, t.type)) for t in taggers]
+            for batch in reader:
+                for tagger, writer in zip(taggers, writers, strict=True):
+                    begin = time.process_time()
+                    column, row_failures = tagger.attributes(batch)
+                    writer.write(column, batch)
+                    seconds[tagger.label] += time.process_time() - begin
+                    failed_rows[tagger.label] += len(row_failures)
+                    ids = batch.table.column("id")
+                    for failure in row_failures:
+                        failures.add(
+                            Failure(
+                                shard.path,
+                                f"{tagger.label}: {failure.reason}",
+                                line=int(batch.locs[failure.row]),
+                                row=batch.first_row + failure.row,
+                                id=ids[failure.row].as_py(),
+                            )
+                        )
+                size = int(batch.text.offsets[-1] - batch.text.offsets[0])
+                documents, num_bytes = documents + len(batch), num_bytes + size
+                self.progress(len(batch), size)
+        failures.commit()
+        unread = len(failures) - sum(failed_rows.values())
+        for label in missing:
+            folder = context.attribute_folder(label)
+            record: dict[str, Any] = {
+                "inputs": [{"path": shard.path, "bytes": shard.bytes, "sha256": reader.sha256}],
+                "outputs": [output_record(folder, outputs[label], rows=documents)],
+                "counts": {
+                    "in": documents + unread,
+                    "kept": documents - failed_rows[label],
+                    "dropped": 0,
+                    "failed": unread + failed_rows[label],
+                    "bytes_in": num_bytes,
+                },
+            }
+            context.records(f"attributes/{label}").write(shard.name, record)
+
+    def finish(self) -> None:
+        """Write the manifests."""
+        for unit in self.units:
+            self.context.records(unit.name).finish(unit.manifest_fields(self.context))

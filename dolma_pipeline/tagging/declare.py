@@ -1,0 +1,188 @@
+"""`@tagger`: declares a tagger, and checks at once what can be known without running it.
+
+A declaration is a line in a table of this process; `registry` finds it by name. Parameters are the function's
+keyword-only arguments or the dataclass's fields, and all have defaults: a tagger's name alone is a tagger.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+from dolma_pipeline.documents import Batch, Fields
+from dolma_pipeline.errors import TaggerError
+from dolma_pipeline.tagging.columns import NAME, checked_fields
+
+RESERVED_PARAMETERS = ("tagger", "name")
+"""Words that mean something else in a recipe's `{tagger: T, name: N, ...}`."""
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+class Tagger(Protocol):
+    """The class form: a dataclass whose fields are the parameters, all with defaults.
+
+    It may also have `setup(self) -> None`, called once a process before the first `tag` (models, tables), and
+    `assets`, a tuple of names of model files that it needs. `fields` and `assets` may depend on parameters,
+    never on `setup()`.
+    """
+
+    @property
+    def fields(self) -> Fields:
+        """Field -> bool, int, float, str or list[Span]."""
+
+    def tag(self, batch: Batch) -> Mapping[str, Any]:
+        """Field -> column (Arrow array, numpy array or list) of `len(batch)`; never called with an empty batch."""
+
+
+@dataclass(frozen=True)
+class TaggerSpec:
+    """A declared tagger.
+
+    Args:
+        name: its name.
+        form: a function of one document, or a class over batches.
+        object: what was decorated.
+        paper: where its rules come from.
+        summary: first line of its docstring.
+        parameters: name -> default.
+        module: the module that declares it.
+        place: `file:line` of the declaration.
+        fields: of the function form; None for a class, whose fields may depend on parameters.
+    """
+
+    name: str
+    form: Literal["function", "class"]
+    object: Callable[..., Any]
+    paper: str
+    summary: str
+    parameters: Mapping[str, Any]
+    module: str
+    place: str
+    fields: Fields | None = None
+
+
+DECLARED: dict[str, TaggerSpec] = {}
+"""Every tagger declared in this process, by name."""
+
+
+def tagger(name: str, *, fields: Fields | None = None, paper: str = "") -> Callable[[T], T]:
+    """Declare a tagger; the decorated object is returned unchanged.
+
+    A function takes one `Document` and keyword-only parameters with defaults, and returns field -> value; its
+    `fields` are given here. A class is a dataclass, see `Tagger`; its `fields` are an attribute or a property.
+
+    Args:
+        name: `[a-z][a-z0-9_]*`, by custom with a version: `gopher_v1`.
+        fields: field -> bool, int, float, str or list[Span]; for a function only.
+        paper: where the rules come from.
+
+    Raises:
+        TaggerError: a wrong name, wrong fields or parameters, or a name that is declared elsewhere.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise TaggerError(
+            f"a tagger cannot be named {name!r}: a name is lower-case letters, digits and '_', a letter first, "
+            "e.g. 'shouting_v1'"
+        )
+
+    def declare(target: T) -> T:
+        if inspect.isclass(target):
+            spec = _class_spec(name, target, fields, paper)
+        elif inspect.isfunction(target):
+            spec = _function_spec(name, target, fields, paper)
+        else:
+            raise TaggerError(f"tagger '{name}': @tagger stands on a function or a dataclass, not on {target!r}")
+        before = DECLARED.get(name)
+        if before is not None and _origin(before) != _origin(spec):
+            raise TaggerError(
+                f"tagger '{name}' is declared twice: {before.object.__qualname__} at {before.place} and "
+                f"{spec.object.__qualname__} at {spec.place}. Give one of them another name."
+            )
+        DECLARED[name] = spec
+        return target
+
+    return declare
+
+
+def _function_spec(name: str, target: Callable[..., Any], fields: Fields | None, paper: str) -> TaggerSpec:
+    if fields is None:
+        example = f"@tagger({name!r}, fields={{'share': float}})"
+        raise TaggerError(f"tagger '{name}': a function declares its fields, e.g. {example}")
+    checked = checked_fields(name, fields)
+    arguments = list(inspect.signature(target).parameters.values())
+    if not arguments or arguments[0].kind not in (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    ):
+        raise TaggerError(f"tagger '{name}': {target.__qualname__}() takes a Document as its first parameter")
+    for one in arguments[1:]:
+        if one.kind is not one.KEYWORD_ONLY or one.default is one.empty:
+            example = f"def {target.__name__}({arguments[0].name}, *, min_letters: int = 2)"
+            raise TaggerError(
+                f"tagger '{name}': parameter '{one}' of {target.__qualname__}() is not keyword-only with a default; "
+                f"write e.g. {example}"
+            )
+    parameters = {one.name: one.default for one in arguments[1:]}
+    _check_parameters(name, parameters)
+    code = inspect.unwrap(target).__code__
+    place = f"{code.co_filename}:{code.co_firstlineno}"
+    summary = _first_line(target.__doc__)
+    return TaggerSpec(name, "function", target, paper, summary, parameters, target.__module__, place, checked)
+
+
+def _class_spec(name: str, target: type, fields: Fields | None, paper: str) -> TaggerSpec:
+    what = f"tagger '{name}': class {target.__qualname__}"
+    if fields is not None:
+        raise TaggerError(f"{what} has its fields as an attribute or property `fields`, not in @tagger")
+    if "__dataclass_fields__" not in vars(target):  # an inherited one would leave out this class's own fields
+        raise TaggerError(f"{what} is not a dataclass; write @dataclass on the line below @tagger")
+    for needed in ("fields", "tag"):
+        if not hasattr(target, needed):
+            raise TaggerError(f"{what} has no `{needed}`; it needs `fields` and `tag(self, batch)`")
+    parameters: dict[str, Any] = {}
+    for one in dataclasses.fields(target):
+        if not one.init:
+            continue
+        if one.default is not dataclasses.MISSING:
+            parameters[one.name] = one.default
+        elif one.default_factory is not dataclasses.MISSING:
+            parameters[one.name] = one.default_factory()
+        else:
+            raise TaggerError(f"{what} has a parameter without a default: '{one.name}'")
+    _check_parameters(name, parameters)
+    generated = (target.__doc__ or "").startswith(f"{target.__name__}(")  # dataclass writes one where there is none
+    summary = "" if generated else _first_line(target.__doc__)
+    return TaggerSpec(name, "class", target, paper, summary, parameters, target.__module__, _class_place(target))
+
+
+def _class_place(target: type) -> str:
+    """`file:line` of its first method: unlike the source text, it is known for code of any origin."""
+    for value in vars(target).values():
+        code = getattr(value, "__code__", None)
+        if code is not None and code.co_filename != "<string>":  # what dataclass generates is "<string>"
+            return f"{code.co_filename}:{code.co_firstlineno}"
+    return str(getattr(sys.modules.get(target.__module__), "__file__", target.__module__))
+
+
+def _check_parameters(name: str, parameters: Mapping[str, Any]) -> None:
+    for reserved in RESERVED_PARAMETERS:
+        if reserved in parameters:
+            raise TaggerError(
+                f"tagger '{name}': a parameter cannot be named '{reserved}', which has its own meaning in a recipe's "
+                "{tagger: T, name: N, ...}"
+            )
+
+
+def _origin(spec: TaggerSpec) -> tuple[str, str]:
+    """File and name of the declaration: loading a file again, or running a notebook cell again, is no second one."""
+    file = "__main__" if spec.module == "__main__" else spec.place.rpartition(":")[0] or spec.place
+    return file, spec.object.__qualname__
+
+
+def _first_line(doc: str | None) -> str:
+    return next((line.strip() for line in (doc or "").splitlines() if line.strip()), "")

@@ -1,0 +1,108 @@
+"""The order of training, as arithmetic: which instances a rank sees at a step, and when an instance is seen.
+
+OLMo-core's order exactly: nothing is logged during training, and everything is known afterwards. It does not
+depend on the number of ranks, on workers, or on file names; only on how many instances there are.
+Cost: one shuffle for each epoch (~10 ns an instance, 4 bytes each), kept for the last two epochs asked for.
+Source: OLMo-core, `data/data_loader.py` (NumpyDataLoaderBase), `data/utils.py` (get_rng).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dolma_pipeline.errors import UsageError
+
+_MAX_INSTANCES = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What defines an order: these three numbers, for instances as `TokenDataset` counts them.
+
+    num_instances: in the dataset. batch_instances: of all ranks together, at each step. seed: of the shuffle.
+    UsageError where there is not one whole batch.
+    """
+
+    num_instances: int
+    batch_instances: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.batch_instances < 1:
+            raise UsageError(f"a batch of {self.batch_instances} instances: at least 1 is needed")
+        if self.num_instances < self.batch_instances:
+            raise UsageError(
+                f"the dataset has {self.num_instances} instances, fewer than the {self.batch_instances} of one batch; "
+                "make more tokens, or lower train.batch_tokens or train.sequence_length"
+            )
+        if self.num_instances > _MAX_INSTANCES:
+            raise UsageError(f"{self.num_instances} instances; the order holds at most {_MAX_INSTANCES}")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch; what is left over is not seen in that epoch."""
+        return self.num_instances // self.batch_instances
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch, from 1, of a step, from 1. UsageError for a step below 1."""
+        if step < 1:
+            raise UsageError(f"step {step}: steps are counted from 1")
+        return 1 + (step - 1) // self.steps_per_epoch
+
+
+def batch_instances(step: int, *, rank: int, world_size: int, order: Order) -> NDArray[np.uint32]:
+    """The instances that a rank sees at a step.
+
+    Args:
+        step: counted from 1; goes on through the epochs, each with an order of its own.
+        rank: 0 to world_size - 1.
+        world_size: number of ranks; must divide the batch.
+        order: see `Order`.
+
+    Returns:
+        uint32[order.batch_instances / world_size], read-only.
+    """
+    if not 0 <= rank < world_size:
+        raise UsageError(f"rank {rank} of {world_size}: ranks are 0 to {world_size - 1}")
+    if order.batch_instances % world_size:
+        raise UsageError(f"a batch of {order.batch_instances} instances does not divide by {world_size} ranks")
+    epoch = order.epoch_of(step)
+    first = (step - 1) % order.steps_per_epoch * order.batch_instances
+    return _permutation(order.num_instances, order.seed + epoch)[
+        first + rank : first + order.batch_instances : world_size
+    ]
+
+
+def step_of(instance: int, *, order: Order, epoch: int = 1) -> int | None:
+    """The step at which an instance is seen in an epoch (from 1); None where it falls in the part left over."""
+    if not 0 <= instance < order.num_instances:
+        raise UsageError(f"instance {instance}: the dataset has {order.num_instances}, counted from 0")
+    if epoch < 1:
+        raise UsageError(f"epoch {epoch}: epochs are counted from 1")
+    place = int(_places(order.num_instances, order.seed + epoch)[instance])
+    step_in_epoch = place // order.batch_instances
+    if step_in_epoch >= order.steps_per_epoch:
+        return None
+    return (epoch - 1) * order.steps_per_epoch + step_in_epoch + 1
+
+
+@lru_cache(maxsize=2)
+def _permutation(num_instances: int, seed: int) -> NDArray[np.uint32]:
+    """All instances in the order of one epoch; uint32, as the shuffle's draws depend on nothing else."""
+    permutation = np.arange(num_instances, dtype=np.uint32)
+    np.random.Generator(np.random.PCG64(seed)).shuffle(permutation)
+    permutation.flags.writeable = False
+    return permutation
+
+
+@lru_cache(maxsize=2)
+def _places(num_instances: int, seed: int) -> NDArray[np.uint32]:
+    """The inverse: where in the order each instance stands."""
+    places = np.empty(num_instances, np.uint32)
+    places[_permutation(num_instances, seed)] = np.arange(num_instances, dtype=np.uint32)
+    places.flags.writeable = False
+    return places

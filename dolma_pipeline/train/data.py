@@ -1,0 +1,80 @@
+"""From the order of training to batches of ids and labels.
+
+Instances are windows of T tokens; the label of a position is the token after it, and the last position has none (as
+OLMo-core reads the same shards). An instance in quarantine keeps its place, so that nothing else moves: its tokens
+become EOS and none of its labels count. Cost: one read of T tokens an instance from memory-mapped shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dolma_pipeline.errors import DataError
+from dolma_pipeline.tokens.order import Order, batch_instances
+from dolma_pipeline.train.model import IGNORED
+
+
+class Instances(Protocol):
+    """What the trainer needs of a dataset; `tokens.dataset.TokenDataset` is one."""
+
+    def __len__(self) -> int:
+        """How many instances there are."""
+
+    def __getitem__(self, instance: int, /) -> NDArray[np.unsignedinteger[Any]]:
+        """The ids of an instance, T of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one process computes on in one step.
+
+    instances: their numbers in the dataset. tokens, labels: int64 [B, T] on the CPU; `IGNORED` where nothing is scored.
+    """
+
+    instances: list[int]
+    tokens: Tensor
+    labels: Tensor
+
+
+def read_batch(
+    step: int,
+    *,
+    dataset: Instances,
+    order: Order,
+    rank: int,
+    world_size: int,
+    masked: Collection[int],
+    eos_id: int,
+    vocab_size: int,
+) -> Batch:
+    """The batch of a process at a step (from 1).
+
+    Args:
+        masked: instances in quarantine.
+        vocab_size: ids must be below it.
+
+    Raises:
+        DataError: an id that the model has no row for: shards and tokenizer do not belong together.
+    """
+    instances = [int(i) for i in batch_instances(step, rank=rank, world_size=world_size, order=order)]
+    tokens_BT = np.stack([dataset[i].astype(np.int64) for i in instances])
+    rows, columns = np.nonzero(tokens_BT >= vocab_size)
+    if len(rows):
+        raise DataError(
+            f"instance {instances[rows[0]]}: token {columns[0]} is {tokens_BT[rows[0], columns[0]]}, but the "
+            f"vocabulary has {vocab_size} ids. The shards were made with another tokenizer or read with another width."
+        )
+    labels_BT = np.full_like(tokens_BT, IGNORED)
+    labels_BT[:, :-1] = tokens_BT[:, 1:]
+    for row, instance in enumerate(instances):
+        if instance in masked:
+            tokens_BT[row] = eos_id
+            labels_BT[row] = IGNORED
+    return Batch(instances, torch.from_numpy(tokens_BT), torch.from_numpy(labels_BT))

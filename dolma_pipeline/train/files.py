@@ -1,0 +1,211 @@
+"""Files of `train/`: settings, steps that are saved, and JSON lines that a resumed run cuts back. Does not load torch.
+
+train/config.json                       Settings, all resolved; written once, before the processes start
+train/order.json                        the order of the data, from which any batch can be found again
+train/metrics.jsonl, quarantine.jsonl   an object a line, each with its step
+train/step-000200/model_and_optim/      a checkpoint
+train/step-000200/commit.json           written last: the checkpoint is whole
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from dolma_pipeline.config.recipe import TrainConfig
+from dolma_pipeline.errors import DataError, RunError, SettingsChangedError, UsageError
+from dolma_pipeline.io import paths
+from dolma_pipeline.io.manifest import pretty
+from dolma_pipeline.train.presets import ModelConfig, model_config
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that decides a training run, save the data itself and the rounding that the number of processes brings.
+
+    train: of the recipe (`processes` is not kept). model: the shape that `train.model` stands for.
+    eos_id: the id that ends documents. dataset: digest of the shards. seed: of weights and order.
+    """
+
+    train: TrainConfig
+    model: ModelConfig
+    eos_id: int
+    dataset: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        config = self.train
+        if config.batch_tokens < config.sequence_length or config.batch_tokens % config.sequence_length:
+            raise UsageError(
+                f"train.batch_tokens is {config.batch_tokens}, which is no multiple of train.sequence_length "
+                f"{config.sequence_length}. A batch is made of whole sequences."
+            )
+        for name in ("sequence_length", "max_tokens", "save_every_steps", "lr", "max_grad_norm", "eps"):
+            if getattr(config, name) <= 0:
+                raise UsageError(f"train.{name} is {getattr(config, name)}; it must be above 0.")
+        if config.sequence_length < 2:
+            raise UsageError("train.sequence_length is 1; it must be at least 2: the last position has no label.")
+        if config.warmup_steps < 0:
+            raise UsageError(f"train.warmup_steps is {config.warmup_steps}; it must be 0 or more.")
+
+    @property
+    def batch_instances(self) -> int:
+        """Sequences in a step, over all processes."""
+        return self.train.batch_tokens // self.train.sequence_length
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that fit into `max_tokens`, at least 1."""
+        return max(1, self.train.max_tokens // self.train.batch_tokens)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `config.json` holds."""
+        train = asdict(self.train)
+        del train["processes"]
+        return {
+            "format": FORMAT,
+            "train": train,
+            "model": asdict(self.model),
+            "eos_id": self.eos_id,
+            "dataset": self.dataset,
+            "seed": self.seed,
+        }
+
+
+def train_folder(run_dir: Path) -> Path:
+    """Where a run's training lies."""
+    return run_dir / "train"
+
+
+def step_folder(run_dir: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return train_folder(run_dir) / f"step-{step:06d}"
+
+
+def committed_steps(run_dir: Path) -> list[int]:
+    """Steps whose checkpoint is whole, in order."""
+    found = train_folder(run_dir).glob("step-*/commit.json")
+    names = [re.fullmatch(r"step-(\d{6,})", path.parent.name) for path in found]
+    return sorted(int(name[1]) for name in names if name)
+
+
+def write_config(
+    run_dir: Path, config: TrainConfig, *, vocab_size: int, eos_id: int, dataset: str, seed: int
+) -> Settings:
+    """Write `train/config.json`, or see that the one there says the same.
+
+    Args:
+        config: the recipe's `train`.
+        vocab_size: ids of the tokenizer, added tokens included.
+        eos_id: the id that ends documents.
+        dataset: digest of the shards, from `tokens/manifest.json`.
+        seed: the recipe's.
+
+    Raises:
+        UsageError: settings that do not fit each other, or no such model.
+        SettingsChangedError: there are checkpoints that were made with other settings; it names the differences.
+    """
+    model = model_config(config.model, vocab_size=vocab_size, sequence_length=config.sequence_length)
+    settings = Settings(train=config, model=model, eos_id=eos_id, dataset=dataset, seed=seed)
+    path = train_folder(run_dir) / "config.json"
+    new = settings.as_dict()
+    if committed_steps(run_dir) and path.is_file():
+        old = orjson.loads(path.read_bytes())
+        changes = sorted(_differences(old, orjson.loads(orjson.dumps(new))))
+        if changes:
+            raise SettingsChangedError(
+                f"{path}: the checkpoints there were made with other settings: {'; '.join(changes)}. "
+                "Give --redo to train from the start, or set them back to go on."
+            )
+        return settings
+    paths.write_bytes(path, pretty(new))
+    return settings
+
+
+def _differences(old: Any, new: Any, key: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = sorted(old.keys() | new.keys())
+        return [d for name in names for d in _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))]
+    return [] if old == new else [f"{key} {old} -> {new}"]
+
+
+def read_settings(run_dir: Path) -> Settings:
+    """The settings in `train/config.json`.
+
+    Raises:
+        RunError: there are none; the run has not been trained.
+        DataError: another format than this version writes.
+    """
+    path = train_folder(run_dir) / "config.json"
+    if not path.is_file():
+        raise RunError(f"{path}: no such file. This run has not been trained: `dolma-pipeline train` comes first.")
+    content = orjson.loads(path.read_bytes())
+    if content.get("format") != FORMAT:
+        raise DataError(f"{path}: format {content.get('format')}; this version reads format {FORMAT}.")
+    known = {field.name for field in fields(TrainConfig)}
+    return Settings(
+        train=TrainConfig(**{name: value for name, value in content["train"].items() if name in known}),
+        model=ModelConfig(**content["model"]),
+        eos_id=content["eos_id"],
+        dataset=content["dataset"],
+        seed=content["seed"],
+    )
+
+
+def read_lines(path: Path, *, until: int) -> list[dict[str, Any]]:
+    """Objects of a JSON-lines file whose `step` is at most `until`; none where there is no file.
+
+    A last line without its newline was cut off by a kill, after the last checkpoint; it is left out.
+
+    Raises:
+        DataError: a line that is no object with a whole number as `step`; it names file and line.
+    """
+    if not path.is_file():
+        return []
+    rows = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            row = orjson.loads(line)
+            step = row["step"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            step = None
+        if not isinstance(step, int):
+            raise DataError(f'{path}:{number}: not an object with a whole number as "step": {line[:80]!r}')
+        if step <= until:
+            rows.append(row)
+    return rows
+
+
+class Lines:
+    """A file of JSON lines that grows by a line a time, and is cut back to a step when opened."""
+
+    def __init__(self, path: Path, *, until: int) -> None:
+        """Keep the lines up to step `until` and open the file for more."""
+        content = b"".join(map(_line, read_lines(path, until=until)))
+        if not path.is_file() or path.read_bytes() != content:
+            paths.write_bytes(path, content)
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (open until `close`)
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Write one object, its keys sorted."""
+        self._file.write(_line(row))
+
+    def sync(self) -> None:
+        """Make sure that what was written survives a power cut."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Sync and close."""
+        self.sync()
+        self._file.close()
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)

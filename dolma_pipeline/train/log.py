@@ -1,0 +1,70 @@
+"""What a run says of itself: exact numbers for comparing runs, and times for people.
+
+`train/metrics.jsonl` has an object a step, with nothing that differs between equal runs; when a run goes on from a
+checkpoint the lines after it are cut, so an interrupted run ends with the same bytes. Times and speed go to
+`log/train-progress.jsonl` and standard error. `train/quarantine.jsonl` lists instances that are masked and why.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from dolma_pipeline.train.files import Lines, read_lines, train_folder
+
+_SECONDS_BETWEEN = 2.0
+
+
+class Log:
+    """The files that a run writes as it goes; of one process, the first."""
+
+    def __init__(self, run_dir: Path, *, step: int, num_steps: int, batch_tokens: int) -> None:
+        """Cut the files back to `step` and go on from there."""
+        self.metrics = Lines(train_folder(run_dir) / "metrics.jsonl", until=step)
+        self.quarantine = Lines(train_folder(run_dir) / "quarantine.jsonl", until=step)
+        self._progress = Lines(run_dir / "log" / "train-progress.jsonl", until=num_steps)
+        self._num_steps, self._batch_tokens = num_steps, batch_tokens
+        self._shown_step, self._shown_at = step, time.monotonic()
+
+    def step(self, step: int, *, loss: float, grad_norm: float, learning_rate: float, skipped: bool) -> None:
+        """One line of `metrics.jsonl`, and now and then a sign of life. Numbers that are not finite become null."""
+        row: dict[str, Any] = {
+            "step": step,
+            "tokens": step * self._batch_tokens,
+            "loss": loss if math.isfinite(loss) else None,
+            "grad_norm": grad_norm if math.isfinite(grad_norm) else None,
+            "lr": learning_rate,
+        }
+        self.metrics.append(row | {"skipped": True} if skipped else row)
+        now = time.monotonic()
+        if now - self._shown_at >= _SECONDS_BETWEEN or step in (1, self._num_steps):
+            speed = (step - self._shown_step) * self._batch_tokens / max(now - self._shown_at, 1e-9)
+            self._shown_step, self._shown_at = step, now
+            self._progress.append({"step": step, "time": time.time(), "tokens_per_second": round(speed, 1)})
+            self.say(f"step {step}/{self._num_steps}, loss {loss:.4f}, {speed:,.0f} tokens/s")
+
+    def say(self, text: str) -> None:
+        """A line for people, on standard error."""
+        print(f"train: {text}", file=sys.stderr, flush=True)
+
+    def sync(self) -> None:
+        """See that lines are on disk before a checkpoint says so."""
+        self.metrics.sync()
+        self.quarantine.sync()
+
+    def close(self) -> None:
+        """Close all files."""
+        for lines in (self.metrics, self.quarantine, self._progress):
+            lines.close()
+
+
+def masked_instances(run_dir: Path, *, until: int) -> set[int]:
+    """Instances that `quarantine.jsonl` names at steps up to `until`.
+
+    A line written by hand with step 0 masks its instance from the start.
+    """
+    rows = read_lines(train_folder(run_dir) / "quarantine.jsonl", until=until)
+    return {int(row["instance"]) for row in rows}

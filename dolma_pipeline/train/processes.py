@@ -1,0 +1,173 @@
+"""Starting torch in other processes, so that the launcher stays small. Does not load torch.
+
+Training runs under torchrun, one process a GPU, or on the CPU one a core up to two (the order of the data, the first
+weights and the gradients are the same for any number). Children hold the read end of a pipe as standard input: when
+the launcher goes, however it goes, they see the end of it and go too, so that two runs never write to one folder.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dolma_pipeline.config.recipe import TrainConfig
+from dolma_pipeline.errors import RunError, UsageError
+from dolma_pipeline.tokens.dataset import TokenDataset
+from dolma_pipeline.tokens.order import Order
+from dolma_pipeline.train.files import read_settings
+
+LIFELINE = "DOLMA_PIPELINE_LIFELINE"
+"""Environment variable that tells a child to end when its standard input does."""
+
+_PATIENCE_SECONDS = 20.0
+_TAIL_LINES = 80
+
+
+def resolve_processes(config: TrainConfig) -> int:
+    """How many processes train: `train.processes`, or for `auto` one a GPU, else one a core up to two.
+
+    `auto` takes the largest such number that divides the sequences of a batch.
+
+    Raises:
+        UsageError: torch is missing, or a batch cannot be shared out evenly.
+    """
+    require_torch()
+    num_instances = config.batch_tokens // config.sequence_length
+    if config.processes != "auto":
+        if config.processes < 1 or num_instances % config.processes:
+            raise UsageError(
+                f"train.processes is {config.processes}, but a batch has {num_instances} sequences "
+                f"(batch_tokens / sequence_length), which cannot be shared out evenly. Give a divisor, or auto."
+            )
+        return config.processes
+    limit = num_gpus() or min(2, num_cores())
+    return max(n for n in range(1, limit + 1) if num_instances % n == 0)
+
+
+def require_torch() -> None:
+    """Raises UsageError with the cure if torch is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        raise UsageError("training and evaluation need torch, which is not here: pip install 'dolma-pipeline[train]'")
+
+
+def launch(run_dir: Path, *, processes: int) -> None:
+    """Train as `train/config.json` says, from the newest checkpoint, to the end.
+
+    Progress goes to standard error, all that the processes say to `log/train.txt`. What is done stays done: after an
+    error or an interrupt the same call goes on from the last checkpoint.
+
+    Raises:
+        UsageError: torch is missing, or there are fewer instances than a batch.
+        RunError: the run has no `train/config.json`, or a process failed; with the end of what it said.
+    """
+    require_torch()
+    settings = read_settings(run_dir)
+    dataset = TokenDataset(run_dir / "tokens" / "train", sequence_length=settings.train.sequence_length)
+    Order(num_instances=len(dataset), batch_instances=settings.batch_instances, seed=settings.seed)  # checks both
+    command = [
+        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)),
+        *("-m", "dolma_pipeline.train", str(run_dir.resolve())),
+    ]
+    supervise(command, name="train", log=run_dir / "log" / "train.txt", threads=max(1, num_cores() // processes))
+
+
+def supervise(arguments: Sequence[str], *, name: str, log: Path, threads: int) -> None:
+    """Run this Python with `arguments` to its end; lines that start with `name: ` are shown on standard error.
+
+    Args:
+        log: file that gets all lines; begun anew.
+        threads: of each process's matrix work.
+
+    Raises:
+        RunError: it ended with an error; the message holds the line that it marked as `name: error: `, or its last.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    errors: list[str] = []
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=_environment(os.environ, threads=threads),
+        text=True,
+        errors="replace",
+        start_new_session=True,  # an interrupt at the terminal reaches the launcher alone, which ends the rest
+    )
+    assert process.stdout is not None
+    try:
+        with open(log, "w", encoding="utf-8") as file:
+            for line in process.stdout:
+                file.write(line)
+                file.flush()
+                if line.startswith(f"{name}: error: "):
+                    errors.append(line.removeprefix(f"{name}: error: "))
+                elif line.startswith(f"{name}: "):
+                    print(line, end="", file=sys.stderr, flush=True)
+                else:
+                    tail.append(line)
+        code = process.wait()
+    finally:
+        _end(process)
+    if code != 0:
+        said = errors[0] if errors else f"it ended with {_describe(code)}, and last it said:\n{''.join(tail)}"
+        raise RunError(f"{name}: {said.rstrip()}\nAll that it said is in {log}. The same command goes on from there.")
+
+
+def end_with_launcher() -> None:
+    """In a child of `supervise`: end this process at once when the launcher is gone."""
+    if os.environ.get(LIFELINE) != "stdin":
+        return
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(1)  # as a kill would: what is not committed is done again
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def num_gpus() -> int:
+    """GPUs that torch sees; asked of another process, so that this one does not load torch."""
+    script = "import torch; print(torch.cuda.device_count())"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return int(found.stdout)
+
+
+def _environment(base: Mapping[str, str], *, threads: int) -> dict[str, str]:
+    root = str(Path(__file__).parents[2])  # where this package was found, if it is not installed
+    return {
+        **base,
+        "PYTHONPATH": os.pathsep.join([root, *filter(None, [base.get("PYTHONPATH")])]),
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": str(threads),
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # matrix products on a GPU that give the same bits each time
+        LIFELINE: "stdin",
+    }
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """See that a child is gone: ask, wait, kill; its own children go with the pipe."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.communicate()
+
+
+def _describe(code: int) -> str:
+    return f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"

@@ -1,0 +1,121 @@
+"""Shard level: a step is `plan | Reshuffle | work`, then one element that closes it. Only names cross a shuffle.
+
+A barrier between steps is a side input: what a step plans depends on the files that the step before it left.
+So a whole run is one pipeline, and its workers load their models once.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+
+from dolma_pipeline.stages.step import Step, Task, append_line, log_event, pack
+
+
+class Done(NamedTuple):
+    """A finished task: its step, its key, the CPU seconds that it took."""
+
+    step: str
+    key: str
+    cpu_seconds: float
+
+
+class RunSteps(beam.PTransform):  # type: ignore[misc] # Beam carries no types
+    """Steps one after the other; each begins when all tasks of the one before it are done.
+
+    Takes any collection (its elements are waited for, not used), gives a `Done` for each task of the last step.
+
+    Args:
+        steps: what to do. num_bins: into how many bins of equal weight a step's tasks are packed; the number of
+            workers on the embedded runner, more elsewhere.
+    """
+
+    def __init__(self, steps: Sequence[Step], *, num_bins: int) -> None:
+        super().__init__()
+        self.steps, self.num_bins = list(steps), num_bins
+
+    def expand(self, before: Any) -> Any:
+        """Chain the steps."""
+        for i, step in enumerate(self.steps):
+            label = f"{i:02d} {step.name}"
+            done = (
+                before.pipeline
+                | f"{label}: start" >> beam.Create([None])
+                | f"{label}: plan" >> beam.FlatMap(plan, beam.pvalue.AsList(before), step=step, num_bins=self.num_bins)
+                | f"{label}: spread" >> beam.Reshuffle()
+                | f"{label}: work" >> beam.FlatMap(work, step=step)
+            )
+            before = (
+                before.pipeline
+                | f"{label}: end" >> beam.Create([None])
+                | f"{label}: finish" >> beam.FlatMap(finish, beam.pvalue.AsList(done), step=step)
+            )
+        return before
+
+
+def plan(_: None, before: Iterable[Any], *, step: Step, num_bins: int) -> list[list[Task]]:
+    """What is left to do, in bins; `before` is only waited for."""
+    with reporting(step, "plan"):
+        step.context.prepare()
+        tasks = step.tasks()
+        log_event(step.context, step.name, "begin", tasks=len(tasks))
+        return pack(tasks, num_bins)
+
+
+def work(tasks: Sequence[Task], *, step: Step) -> Iterator[Done]:
+    """Do a bin of tasks."""
+    with reporting(step, "prepare"):
+        step.context.prepare()
+    for task in tasks:
+        begin = time.process_time()
+        with reporting(step, task.key):
+            step.work(task)
+        seconds = time.process_time() - begin
+        log_event(step.context, step.name, "task", key=task.key, cpu_seconds=round(seconds, 3))
+        yield Done(step.name, task.key, seconds)
+
+
+def finish(_: None, done: Iterable[Done], *, step: Step) -> Iterable[Done]:
+    """Close the step."""
+    done = sorted(done)
+    with reporting(step, "finish"):
+        step.context.prepare()
+        step.finish()
+        log_event(step.context, step.name, "end", cpu_seconds=round(sum(d.cpu_seconds for d in done), 3))
+    return done
+
+
+class reporting:
+    """Leaves what a stage raised in `log/raised.jsonl` at once: the runner tells the launcher only at the end."""
+
+    def __init__(self, step: Step, task: str) -> None:
+        self.path, self.step, self.task = Path(step.context.folder) / "log" / "raised.jsonl", step.name, task
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if error is not None and isinstance(error, Exception):
+            row: dict[str, object] = {
+                "step": self.step,
+                "task": self.task,
+                "error": type(error).__name__,
+                "message": str(error),
+                "traceback": "".join(traceback.format_exception(error)),
+            }
+            append_line(self.path, row)
+
+
+def _shards(name: str, doc: str) -> type[RunSteps]:
+    return type(name, (RunSteps,), {"__doc__": doc})
+
+
+TagShards = _shards("TagShards", "Tag every shard. See `stages.tag`.")
+DedupeShards = _shards("DedupeShards", "Mark duplicates among all shards. See `stages.dedupe` and `stages.elect`.")
+MixShards = _shards("MixShards", "Filter, edit and sample every shard. See `stages.mix`.")
+TokenizeShards = _shards("TokenizeShards", "Write token shards. See `stages.tokenize`.")

@@ -1,0 +1,104 @@
+"""One whole run, measured in this process: `run_once.py beam|plain RECIPE WORKERS`, `idle RECIPE` or `warm`.
+
+`plain` does the steps one after the other without Beam; `idle` is what a worker holds before it sees a text;
+`warm` compiles the kernels, so that no measurement pays for it. Prints one JSON line.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+STAGES = ("tag", "dedupe", "tokenizer", "mix", "tokens")
+
+
+def usage() -> tuple[float, float]:
+    """CPU seconds of this process and its ended children, and the peak memory of the largest of them in MB."""
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    scale = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss: bytes there, kilobytes elsewhere
+    return sum(u.ru_utime + u.ru_stime for u in both), max(u.ru_maxrss for u in both) / scale
+
+
+def run_plainly() -> None:
+    """Put the steps' own loop in the place of the Beam pipeline."""
+    from dolma_pipeline.runner import local
+    from dolma_pipeline.stages.step import run_steps
+
+    def steps_only(context: object, steps: Sequence[Any], **rest: object) -> None:
+        run_steps(steps)
+
+    replaced = [m for n, m in sys.modules.items() if n.startswith("dolma_pipeline") and hasattr(m, "run_on_beam")]
+    for module in [local, *replaced]:
+        module.run_on_beam = steps_only  # type: ignore[attr-defined]
+
+
+def whole(how: str, recipe: str, workers: str) -> dict[str, object]:
+    """The run and what it cost, imports included."""
+    cpu, _ = usage()
+    wall = time.perf_counter()
+    import dolma_pipeline as dp
+
+    loaded = dp.load_recipe(recipe, f"workers={workers}")
+    if how == "plain":
+        run_plainly()
+    dp.run(loaded, stages=STAGES)
+    wall = time.perf_counter() - wall
+    after, peak = usage()
+    mix = manifest(loaded.output, "mix")
+    return {
+        "cpu_s": after - cpu,
+        "wall_s": wall,
+        "peak_mb": peak,
+        "text_mb": sum(counts["bytes_in"] for counts in mix["counts"].values()) / 1e6,
+        "kept_mb": sum(counts["bytes_kept"] for counts in mix["counts"].values()) / 1e6,
+        "tokens": sum(counts["tokens_kept"] for counts in mix["counts"].values()),
+        "cpu_s_by_step": by_step(Path(loaded.output)),
+    }
+
+
+def manifest(output: str, unit: str) -> dict[str, Any]:
+    """The manifest of a unit of the run."""
+    found: dict[str, Any] = json.loads((Path(output) / unit / "manifest.json").read_text())
+    return found
+
+
+def by_step(folder: Path) -> dict[str, float]:
+    """CPU seconds of each step, from the run's own timings."""
+    timings = folder / "log" / "timings.json"
+    found: dict[str, float] = json.loads(timings.read_text()) if timings.exists() else {}
+    return found
+
+
+def idle(recipe: str) -> dict[str, object]:
+    """Beam, this library and all taggers of the recipe, set up; they have seen one word."""
+    import apache_beam  # noqa: F401
+
+    import dolma_pipeline as dp
+    from dolma_pipeline.documents import Batch
+    from dolma_pipeline.stages.context import RunContext
+
+    loaded = dp.load_recipe(recipe)
+    context = RunContext(loaded, str(Path(loaded.output).resolve()))
+    context.prepare()
+    for use in loaded.tag.taggers if loaded.tag else ():
+        context.tagger(use).attributes(Batch.of(["word"]))
+    return {"peak_mb": usage()[1]}
+
+
+def warm() -> dict[str, object]:
+    """Compile every kernel, once for this machine."""
+    from dolma_pipeline.kernels.warm import warm as compile_all
+
+    compile_all()
+    return {"cpu_s": usage()[0]}
+
+
+if __name__ == "__main__":
+    actions = {"idle": idle, "warm": warm}
+    name, *arguments = sys.argv[1:]
+    print(json.dumps(actions[name](*arguments) if name in actions else whole(name, *arguments)))

@@ -1,0 +1,154 @@
+"""What the keys must be to each other; every check by its words, with place and key."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from dolma_pipeline.config import check_recipe, recipe_from_text
+from dolma_pipeline.config.checks import DOCUMENT_COLUMNS, labels
+from dolma_pipeline.documents import COLUMNS
+from dolma_pipeline.errors import ConfigError
+
+FULL = (Path(__file__).parent / "full.yaml").read_text(encoding="utf-8")
+BASE = "sources.web.attributes=null"  # then the recipe alone knows all attributes
+
+
+def error(*overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        recipe_from_text(FULL, BASE, *overrides, name="my.yaml")
+    return str(caught.value)
+
+
+def test_the_full_recipe_passes() -> None:
+    recipe = recipe_from_text(FULL, BASE)
+    check_recipe(recipe)
+    assert list(labels(recipe)) == ["language_v1", "pii_v1", "language_par", "exact", "minhash"]
+
+
+def test_the_columns_are_those_of_documents() -> None:
+    assert DOCUMENT_COLUMNS == COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        # stages
+        ("mix=null", "tokens: needs `mix`, which the recipe does not have; add it, or leave out `tokens`"),
+        ("tokenizer=null", "mix: needs `tokenizer`, which the recipe does not have"),
+        ("tokens=null", "train: needs `tokens`, which the recipe does not have"),
+        ("train=null", "eval: needs `train`, which the recipe does not have"),
+        # sources
+        ("sources.we/b=x", "expected KEY=VALUE"),
+        (
+            "sources={a b: {documents: x}}",
+            "sources.a b: a source's name is a folder's name too: letters, digits, - and",
+        ),
+        ("sources={..: {documents: x}}", "sources...: a source's name is a folder's name too"),
+        ("sources={web: {documents: x}, Web: {documents: x}}", "sources.Web: differs from 'web' in capitals only"),
+        (
+            "sources.web.documents=['']",
+            "sources.web.documents: found an empty path; name a file, a glob, a URL or @fil",
+        ),
+        ("sources.web.fields={txt: content}", "sources.web.fields.txt: no column named 'txt'. Did you mean 'text'?"),
+        ("normalize=[nfc, nfc]", "normalize.1: 'nfc' is there twice"),
+        # names of attributes
+        ("tag.taggers.0.name=exact", "dedupe.steps.0: the name 'exact' is taken by tag.taggers.0; give one of the two"),
+        ("tag.taggers.2.name=pii_v1", "tag.taggers.2: the name 'pii_v1' is taken by tag.taggers.1"),
+        ("dedupe.steps.1.name=exact", "dedupe.steps.1: the name 'exact' is taken by dedupe.steps.0"),
+        ("tag.taggers.0.name=text", "tag.taggers.0: 'text' is a column of every document; give it another `name`"),
+        (
+            "tag.taggers.0.name=Lang",
+            "tag.taggers.0: found the name 'Lang', expected small letters, digits and _, a let",
+        ),
+        ("dedupe.steps.0.name=1st", "dedupe.steps.0: found the name '1st', expected small letters"),
+        # dedupe
+        (
+            "dedupe.steps.0.bands=3",
+            "dedupe.steps.0.bands: is of kind minhash, and this step is of kind exact; leave it",
+        ),
+        ("dedupe.steps.1.key=text", "dedupe.steps.1.key: is of kind exact, and this step is of kind minhash"),
+        # tokenizer
+        ("tokenizer.load=t.json", "tokenizer: found both, expected one of `train: bpe` and `load: PATH`"),
+        ("tokenizer.train=null", "tokenizer: found neither, expected one of `train: bpe` and `load: PATH`"),
+        ("tokenizer={load: t.json, vocab_size: 4096}", "tokenizer.vocab_size: is for training; a loaded tokenizer has"),
+        ("tokenizer.vocab_size=257", "tokenizer.vocab_size: found 257, expected at least 258: 256 bytes, special and"),
+        ("tokenizer.special_tokens=[a, a]", "tokenizer.special_tokens.1: 'a' is there twice"),
+        ("tokenizer.special_tokens=['']", "tokenizer.special_tokens: found an empty token; take it out"),
+        (
+            "tokenizer.added_tokens=['<|endoftext|>']",
+            "tokenizer.added_tokens.0: '<|endoftext|>' is a special token too",
+        ),
+        # mix
+        ("mix.sources.wbe.weight=1", "mix.sources.wbe: no source named 'wbe'. Did you mean 'web'?"),
+        ("mix.sources.code.skip_rules=[enlish]", "mix.sources.code.skip_rules.0: no rule named 'enlish'. Did you mean"),
+        (
+            "mix.where=null",
+            "mix.sources.code.skip_rules.0: no rule named 'english'. There are none. Rules that hold for",
+        ),
+        ("mix.sources.web.where.english=a", "mix.sources.web.where.english: `mix.where` has a rule 'english' too; ren"),
+        ("mix.where.min_chars=a", "mix.where.min_chars: 'min_chars' is the name of a rule that the mix has itself"),
+        ("mix.where={a b: c}", "mix.where.a b: a rule's name has letters, digits, - and _ only"),
+        ("mix.where.english=' '", "mix.where.english: found nothing, expected SQL that is true for what stays"),
+        (
+            "mix.replace.0.spans=email",
+            "mix.replace.0.spans: found 'email', expected ATTRIBUTE.FIELD such as pii_v1.ema",
+        ),
+        ("mix.replace.0.spans=pii_v2.email", "mix.replace.0.spans: no attribute named 'pii_v2'. Did you mean 'pii_v1'"),
+        ("mix.sources.web.remove=[c4_v1.x]", "mix.sources.web.remove.0: no attribute named 'c4_v1'. There are: exact"),
+        ("mix.keep_metadata=[url, url]", "mix.keep_metadata.1: 'url' is there twice"),
+        # tokens and after
+        ("tokens.eos=</s>", "tokens.eos: '</s>' is no special token; `tokenizer.special_tokens` is <|endoftext|>: add"),
+        ("tokens.keep_attributes=[gopher_v1.words]", "tokens.keep_attributes.0: no attribute named 'gopher_v1'"),
+        ("train.batch_tokens=1000", "train.batch_tokens: 1000 is no multiple of train.sequence_length 256; 1024 would"),
+        ("train.batch_tokens=100", "train.batch_tokens: 100 is no multiple of train.sequence_length 256; 256 would be"),
+        ("eval.held_out=false", "eval: has nothing to score: held_out is false and there are no tasks"),
+    ],
+)
+def test_errors(override: str, message: str) -> None:
+    found = error(override)
+    assert message in found
+    assert found.startswith(("my.yaml:", "override '"))
+
+
+def test_places() -> None:
+    assert error("mix.held_out=null").startswith("my.yaml:39: eval.held_out: is true, but nothing is held out; add `mi")
+    assert error("mix.sources={web: {weight: 0}, code: {weight: 0}}").startswith(
+        "override 'mix.sources={web: {weight: 0}, code: {weight: 0}}': mix.sources: every weight is 0, so nothing would"
+    )
+    assert error("train=null").startswith("my.yaml:39: eval: needs")
+
+
+def test_a_recipe_without_stages() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^a.yaml:1: output: there is nothing to do; add at least one of tag, dedupe"
+    ):
+        recipe_from_text("output: x\nsources: {web: {documents: y}}\n", name="a.yaml")
+
+
+def test_a_source_may_put_its_own_rule_in_the_place_of_one_it_skips() -> None:
+    recipe = recipe_from_text(FULL, "mix.sources.code.where.english=language_v1.en >= 0.1")
+    assert recipe.mix is not None
+    assert recipe.mix.sources["code"].where == {"english": "language_v1.en >= 0.1"}
+
+
+def test_attributes_made_elsewhere_are_not_known_here() -> None:
+    assert recipe_from_text(FULL, "mix.replace.0.spans=old.exp__tagger__type").mix is not None
+
+
+def test_a_loaded_tokenizer_brings_its_own_special_tokens() -> None:
+    recipe = recipe_from_text(FULL, "tokenizer={load: t.json}", "tokens.eos=</s>")
+    assert recipe.tokens is not None
+    assert recipe.tokens.eos == "</s>"
+
+
+def test_recipes_made_in_python_are_checked_too() -> None:
+    recipe = recipe_from_text(FULL)
+    assert recipe.tokenizer is not None
+    wrong = dataclasses.replace(recipe.tokenizer, train=None, load="t.json", vocab_size=5000)
+    with pytest.raises(ConfigError, match="vocab_size: is for training"):
+        check_recipe(dataclasses.replace(recipe, tokenizer=wrong))
+    with pytest.raises(ConfigError, match=r"^sources: is empty"):
+        check_recipe(dataclasses.replace(recipe, sources={}, origin={}))

@@ -1,0 +1,204 @@
+"""The signature kernel against a plain Python twin, and against datasketch given the same shingle hash."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pytest
+from datasketch import MinHash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dolma_pipeline.documents import Batch, text_buffers
+from dolma_pipeline.kernels.minhash import fold_table, hash_bands, sign, warm
+
+M64 = 2**64 - 1
+WORD = re.compile(r"\w+")
+
+
+def mix(x: int) -> int:
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & M64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & M64
+    return x ^ (x >> 31)
+
+
+@cache
+def hash_word(word: str) -> int:
+    raw = "".join(c.lower() for c in word).encode()
+    h = 0
+    whole = len(raw) // 8 * 8
+    for i in range(0, whole, 8):
+        h = mix(h ^ int.from_bytes(raw[i : i + 8], "little"))
+    return mix(((h ^ int.from_bytes(raw[whole:], "little")) + len(raw) * 0x9E3779B97F4A7C15) & M64)
+
+
+def hash_shingle(words: list[str]) -> int:
+    value = 0
+    for word in words:
+        value = (value * 0xA0761D6478BD642F + hash_word(word)) & M64
+    return mix(value) >> 32
+
+
+def shingles(text: str, size: int) -> list[list[str]]:
+    words = WORD.findall(text)
+    if len(words) < size:
+        return [words] if words else []
+    return [words[i : i + size] for i in range(len(words) - size + 1)]
+
+
+def oracle(text: str, size: int, num_perm: int, seed: int) -> np.ndarray:
+    minhash = MinHash(num_perm, seed, hashfunc=hash_shingle)
+    minhash.update_batch(shingles(text, size))
+    return minhash.hashvalues
+
+
+def permutations(num_perm: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    a, b = MinHash(num_perm, seed).permutations
+    return a, b
+
+
+def assert_equal_to_datasketch(texts: list[str], *, size: int = 5, num_perm: int = 112, seed: int = 1) -> None:
+    minima, signed = sign(Batch.of(texts).text, *permutations(num_perm, seed), shingle=size)
+    assert minima.dtype == np.uint32
+    assert signed.tolist() == [bool(WORD.search(text)) for text in texts]
+    for row, text in enumerate(texts):
+        np.testing.assert_array_equal(minima[row], oracle(text, size, num_perm, seed), err_msg=repr(text))
+
+
+WORDS = st.sampled_from(
+    ["a", "The", "THE", "seven77", "eightchr", "ninechars", "sixteencharacter", "seventeencharact_", "é", "Straße",
+     "İstanbul", "ΣΟΦΟΣ", "ǅ", "naïveté", "12345678é", "éabcdefgh", "漢字", "𝔘nicode", "日本語テキスト", "_", "x" * 40]
+)  # fmt: skip
+GAPS = st.sampled_from([" ", "\n", ", ", "  ", "-", "…", "\u00a0", "🙂", "\u0301", "\0", "." * 9, "’"])
+
+
+def prose(words: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.lists(st.tuples(words, GAPS), max_size=25).map(lambda pairs: "".join(w + g for w, g in pairs))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(prose(WORDS) | st.text(max_size=60), max_size=5), st.sampled_from([1, 2, 5, 7]))
+def test_equals_datasketch_on_any_unicode(texts: list[str], size: int) -> None:
+    assert_equal_to_datasketch(texts, size=size, num_perm=16)
+
+
+@settings(max_examples=100, deadline=None)
+@given(prose(st.text(min_size=1, max_size=12)), st.integers(0, 9), st.integers(0, 9))
+def test_a_slice_reads_only_its_own_texts(text: str, before: int, after: int) -> None:
+    column = pa.array(["x" * before, text, "y" * after], pa.string())
+    a, b = permutations(8, 1)
+    minima, signed = sign(text_buffers(column.slice(1, 1)), a, b, shingle=3)
+    alone, alone_signed = sign(text_buffers(pa.array([text], pa.string())), a, b, shingle=3)
+    np.testing.assert_array_equal(minima, alone)
+    assert signed.tolist() == alone_signed.tolist()
+
+
+def test_equals_datasketch_beyond_the_scratch() -> None:
+    text = " ".join(f"w{i * i % 9973}" for i in range(9001))
+    assert_equal_to_datasketch([text, "short one", text[:20000]], num_perm=8)
+
+
+@pytest.mark.parametrize("source", ["web", "code", "forum"])
+def test_equals_datasketch_on_real_text(data: Path, source: str) -> None:
+    lines = gzip.decompress((data / f"documents/{source}/{source}-0000.jsonl.gz").read_bytes()).splitlines()
+    assert_equal_to_datasketch([orjson.loads(line)["text"] for line in lines[::10]])
+
+
+@pytest.mark.parametrize("seed", [1, 2, 77])
+def test_equals_datasketch_for_other_seeds(seed: int) -> None:
+    assert_equal_to_datasketch(["One two three four five six seven.", "Ein zwei"], num_perm=112, seed=seed)
+
+
+def test_every_code_point_folds_as_python_does() -> None:
+    fold, several = fold_table()
+    for code_point in range(0x110000):
+        char = chr(code_point)
+        if not WORD.fullmatch(char):
+            assert fold[code_point] == 0
+        elif len(char.lower()) == 1:
+            assert fold[code_point] == ord(char.lower())
+        else:
+            expanded = several[fold[code_point] - 0x110000]
+            assert "".join(map(chr, expanded)).rstrip("\0") == char.lower()
+
+
+def signature(text: str, size: int = 5) -> list[int]:
+    return sign(Batch.of([text]).text, *permutations(112, 1), shingle=size)[0][0].tolist()
+
+
+def test_case_punctuation_and_repeats_do_not_matter() -> None:
+    plain = "the quick brown fox jumps over the lazy dog"
+    assert signature("The  QUICK brown,\nfox (jumps) over the lazy dog!") == signature(plain)
+    assert signature(" ".join([plain] * 3)) == signature(" ".join([plain] * 7))
+
+
+def test_the_final_sigma_does_not_depend_on_its_place() -> None:
+    assert "ΟΔΟΣ".lower() != "".join(c.lower() for c in "ΟΔΟΣ")
+    assert signature("ΟΔΟΣ", 1) == signature("οδοσ", 1)
+
+
+def test_the_order_of_words_matters() -> None:
+    assert signature("a b") != signature("b a")
+    assert signature("a b c d e f") != signature("a b c d f e")
+
+
+def test_one_text_of_few_words_is_one_shingle() -> None:
+    assert signature("a b c") != signature("a b c d")
+    assert signature("a b c d e") == signature("a b c d e!")
+
+
+def test_no_word_has_the_empty_signature() -> None:
+    minima, signed = sign(Batch.of(["", " \n", "…!?", "w"]).text, *permutations(4, 1), shingle=5)
+    assert signed.tolist() == [False, False, False, True]
+    assert (minima[:3] == 0xFFFFFFFF).all()
+
+
+def test_no_document() -> None:
+    minima, signed = sign(Batch.of([]).text, *permutations(4, 1), shingle=5)
+    assert minima.shape == (0, 4)
+    assert len(signed) == 0
+
+
+def test_shingles_are_well_mixed() -> None:
+    """Similar words give unrelated shingles: no collision among 30,000, and every bit is set half the time."""
+    words = [f"w{i}" for i in range(30_000)]
+    hashes = np.array([hash_shingle([word]) for word in words], np.uint64)
+    assert len(set(hashes.tolist())) >= 30_000 - 2  # 0.1 expected of 32 bits
+    shares = [(hashes >> np.uint64(bit) & np.uint64(1)).mean() for bit in range(32)]
+    assert max(abs(share - 0.5) for share in shares) < 0.02
+
+
+def test_bands_equal_their_twin() -> None:
+    minima = np.random.default_rng(5).integers(0, 2**32, (7, 12), np.uint32)
+    keys = hash_bands(minima, bands=4, rows=3)
+    for i in range(7):
+        for band in range(4):
+            key = mix((0x8EBC6AF09C88C6E3 + band) & M64)
+            for p in range(3 * band, 3 * band + 3):
+                key = mix(key ^ int(minima[i, p]))
+            assert int(keys[i, band]) == key
+
+
+def test_values_are_pinned_because_they_are_saved() -> None:
+    """Signatures outlive a run: whoever changes one of these numbers has made a new format."""
+    minima, _ = sign(
+        Batch.of(["The quick brown fox jumps over the lazy dog. Ünïcödé"]).text, *permutations(4, 1), shingle=5
+    )
+    assert minima[0].tolist() == [987554004, 1436570209, 1603139482, 111905049]
+    assert hash_bands(minima, bands=2, rows=2)[0].tolist() == [14909677308280154772, 3539149000967297138]
+
+
+def test_warm_compiles_what_signing_uses() -> None:
+    from dolma_pipeline.kernels import minhash
+
+    warm()
+    signatures, bands = len(minhash._sign.signatures), len(minhash._hash_bands.signatures)
+    minima, _ = sign(Batch.of(["some text", "more"]).text, *permutations(8, 1), shingle=5)
+    hash_bands(minima, bands=2, rows=4)
+    assert (len(minhash._sign.signatures), len(minhash._hash_bands.signatures)) == (signatures, bands) == (1, 1)

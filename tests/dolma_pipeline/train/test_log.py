@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from dolma_pipeline.train.log import Log, masked_instances
+
+
+def test_numbers_go_to_metrics_and_times_to_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    log = Log(tmp_path, step=0, num_steps=3, batch_tokens=100)
+    log.step(1, loss=1.5, grad_norm=2.0, learning_rate=0.1, skipped=False)
+    log.step(2, loss=math.nan, grad_norm=math.inf, learning_rate=0.2, skipped=True)
+    log.step(3, loss=1.25, grad_norm=1.0, learning_rate=0.1, skipped=False)
+    log.close()
+    rows = [json.loads(line) for line in (tmp_path / "train/metrics.jsonl").read_text().splitlines()]
+    assert rows == [
+        {"step": 1, "tokens": 100, "loss": 1.5, "grad_norm": 2.0, "lr": 0.1},
+        {"step": 2, "tokens": 200, "loss": None, "grad_norm": None, "lr": 0.2, "skipped": True},
+        {"step": 3, "tokens": 300, "loss": 1.25, "grad_norm": 1.0, "lr": 0.1},
+    ]
+    progress = [json.loads(line) for line in (tmp_path / "log/train-progress.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in progress] == [1, 3]
+    assert set(progress[0]) == {"step", "time", "tokens_per_second"}
+    assert "train: step 3/3, loss 1.2500, " in capfd.readouterr().err
+
+
+def test_quarantine_counts_from_its_step_on(tmp_path: Path) -> None:
+    log = Log(tmp_path, step=0, num_steps=9, batch_tokens=1)
+    log.quarantine.append({"instance": 4, "step": 0, "reason": "by hand"})
+    log.quarantine.append({"instance": 7, "step": 5, "reason": "loss is nan"})
+    log.close()
+    assert masked_instances(tmp_path, until=4) == {4}
+    assert masked_instances(tmp_path, until=5) == {4, 7}
+    Log(tmp_path, step=4, num_steps=9, batch_tokens=1).close()
+    assert masked_instances(tmp_path, until=9) == {4}
