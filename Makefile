@@ -38,7 +38,7 @@ test-slow: $(VENV)/installed-dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 interop: $(VENV)/installed-dev $(INTEROP_VENV)/installed ## our shards read by OLMo-core, in an environment of its own
-	OLMO_CORE_PYTHON=$(INTEROP_VENV)/bin/python $(BIN)/python -m pytest -m interop
+	DOLMA_PIPELINE_INTEROP_PYTHON=$(abspath $(INTEROP_VENV))/bin/python $(BIN)/python -m pytest -m interop
 
 bench: $(VENV)/installed-dev ## speed beside Dolma, datatrove and tokenizers; installs them, writes results.json
 	$(BIN)/python tests/benchmarks/bench.py --peers $(BENCH_VENV)

@@ -75,9 +75,7 @@ class C4:
         """
         from dolma_pipeline.kernels import c4
 
-        found = c4.judge_lines(
-            batch.text, batch.words, batch.lines, min_words=self.min_words, end_marks=self.end_marks
-        )
+        found = c4.judge_lines(batch.text, batch.words, batch.lines, min_words=self.min_words, end_marks=self.end_marks)
         flags = {
             "lines_without_end": c4.NO_END,
             "lines_with_few_words": c4.FEW_WORDS,

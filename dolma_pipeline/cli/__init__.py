@@ -22,7 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from dolma_pipeline.cli.app import dispatch
 
     try:
-        reply = dispatch(list(sys.argv[1:] if argv is None else argv))
+        # No `list(...)` in this file: once the command of that name is loaded, it means the module.
+        reply = dispatch(sys.argv[1:] if argv is None else argv)
     except DolmaError as error:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:

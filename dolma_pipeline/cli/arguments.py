@@ -93,7 +93,7 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         format=format or "text",
         beam_options=after,
     )
-    if command is not None and "--help" not in flags:
+    if command is not None and not flags & {"--help", "--version"}:
         _check(parsed, command, format_given=format is not None)
     return parsed
 

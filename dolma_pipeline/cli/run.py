@@ -34,7 +34,8 @@ def main(arguments: Arguments) -> Reply:
         redo="--redo" in arguments.flags,
         dry_run="--dry-run" in arguments.flags,
         beam_options=arguments.beam_options,
+        quiet="--quiet" in arguments.flags,
     )
     if arguments.format == "json":
         return Reply(json.dumps(result.record(), indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-    return Reply(result.text())
+    return Reply(result.text().rstrip("\n") + "\n")

@@ -157,6 +157,9 @@ def _check_mix(recipe: Recipe) -> None:
         key = f"mix.sources.{name}"
         if name not in recipe.sources:
             raise fail(recipe, key, unknown_name("source", name, recipe.sources))
+        if source.skip_rules and set(mix.where) == {"where"}:
+            message = "the rules of `mix.where` have no names to skip; write it as a mapping of rule to SQL"
+            raise fail(recipe, f"{key}.skip_rules", message)
         for i, rule in enumerate(source.skip_rules):
             if rule not in mix.where:
                 hint = "" if mix.where else "Rules that hold for every source stand in `mix.where`."

@@ -64,34 +64,30 @@ def edges_in_range(
         offsets: dense number of each shard's row 0.
         lo: smallest key.
         hi: one past the greatest key, up to 2^64.
-        second: of each shard, by row (not by key): more bits of the key, which must be equal too.
+        second: of each shard, in the order of its column: more bits of each key, which must be equal too.
 
     Returns:
         int64[k, 2]: dense numbers (smaller, greater) from the smallest row of each key to each other one, sorted.
     """
-    keys, nodes, sizes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], [0]
-    for (shard_keys, shard_rows), offset in zip(columns, offsets, strict=True):
+    keys, nodes, more = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)]
+    for shard, ((shard_keys, shard_rows), offset) in enumerate(zip(columns, offsets, strict=True)):
         first = int(np.searchsorted(shard_keys, np.uint64(lo)))
         last = len(shard_keys) if hi >= KEY_END else int(np.searchsorted(shard_keys, np.uint64(hi)))
         keys.append(shard_keys[first:last])
         nodes.append(shard_rows[first:last].astype(np.int64) + offset)
-        sizes.append(max(0, last - first))
+        if second is not None:
+            more.append(second[shard][first:last])
     key, node = np.concatenate(keys), np.concatenate(nodes)
     order = np.argsort(key)
-    tied = np.flatnonzero(_tied(key[order]))
-    order = order[tied]
+    order = order[np.flatnonzero(_tied(key[order]))]
     key, node = key[order], node[order]
     opens = np.ones(len(node), np.bool_)  # where a group of equal keys starts
     opens[1:] = key[1:] != key[:-1]
     if second is not None:
-        more = np.zeros(len(node), np.uint64)
-        shards = np.searchsorted(np.cumsum(sizes), order, side="right") - 1
-        for shard in np.unique(shards):
-            of_shard = shards == shard
-            more[of_shard] = second[shard][node[of_shard] - offsets[shard]]
-        order = np.lexsort((more, key))
-        node, more = node[order], more[order]
-        opens[1:] |= more[1:] != more[:-1]  # `key` was sorted before, so its groups lie where they lay
+        rest = np.concatenate(more)[order]
+        order = np.lexsort((rest, key))
+        node, rest = node[order], rest[order]
+        opens[1:] |= rest[1:] != rest[:-1]  # `key` was sorted before, so its groups lie where they lay
     starts = np.flatnonzero(opens)
     hubs = np.minimum.reduceat(node, starts)[np.cumsum(opens) - 1] if len(node) else node
     edges: NDArray[np.int64] = np.stack([hubs, node], axis=1)[hubs != node]

@@ -77,15 +77,11 @@ class AttributeWriter:
         self._writer.write_table(pa.Table.from_arrays([rows], schema=schema), row_group_size=ROW_GROUP_ROWS)
 
 
-class DolmaWriter:
+class DolmaWriter(AttributeWriter):
     """One attribute of one shard as Dolma's JSONL; a number or flag is a span over the whole text.
 
     A flag is written only where it is true; a string `s` of field `f` is the type `f__s` with score 1.
     """
-
-    def __init__(self, path: Path, label: str, type_: pa.StructType) -> None:
-        self.path, self.label, self.type = path, label, type_
-        self.num_rows = 0
 
     def __enter__(self) -> DolmaWriter:
         self._stack = ExitStack()
@@ -114,6 +110,11 @@ class DolmaWriter:
             lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
         self._lines.write(lines)
         self.num_rows += len(rows)
+
+
+def attribute_writer(path: Path, label: str, type_: pa.StructType) -> AttributeWriter:
+    """A writer of the form that the path's ending asks for."""
+    return AttributeWriter(path, label, type_) if path.suffix == ".parquet" else DolmaWriter(path, label, type_)
 
 
 def _spans(field: str, value: Any, length: int) -> Iterator[tuple[str, list[list[float]]]]:

@@ -73,9 +73,18 @@ def judge_lines(text: TextBuffers, words: Tokens, lines: Tokens, *, min_words: i
     counts = np.zeros((3, num_rows), np.int64)
     has_lorem_ipsum = np.zeros(num_rows, np.bool_)
     marks = np.array(sorted(map(ord, set(end_marks))), np.int32)
-    arrays = (text.data, words.rows, words.starts, words.ends, lines.rows, lines.starts, lines.ends, marks)
-    _judge(*map(read_only, arrays), min_words, flags, counts, has_lorem_ipsum)
-    return LineVerdicts(read_only(flags), *counts, _holding(text, ord("{")), has_lorem_ipsum)
+    _judge(
+        read_only(text.data), words.rows, words.starts, words.ends, lines.rows, lines.starts, lines.ends,
+        read_only(marks), min_words, flags, counts, has_lorem_ipsum,
+    )  # fmt: skip
+    return LineVerdicts(
+        flags=read_only(flags),
+        line_count=counts[0],
+        kept_line_count=counts[1],
+        sentence_count=counts[2],
+        has_curly_bracket=_holding(text, ord("{")),
+        has_lorem_ipsum=has_lorem_ipsum,
+    )
 
 
 def _holding(text: TextBuffers, byte: int) -> NDArray[np.bool_]:
@@ -172,7 +181,11 @@ def _judge(
                 start, end = word_starts[w], word_ends[w]
                 if end - start >= 3:  # most words begin neither with co(okies), po(licy), us(e) nor ip(sum)
                     a, b = data[start] | 0x20, data[start + 1] | 0x20
-                    if ((a == 0x63 or a == 0x70) and b == 0x6F) or (a == 0x75 and b == 0x73) or (a == 0x69 and b == 0x70):
+                    if (
+                        ((a == 0x63 or a == 0x70) and b == 0x6F)
+                        or (a == 0x75 and b == 0x73)
+                        or (a == 0x69 and b == 0x70)
+                    ):
                         phrase = _phrase(data, first, start, end)
                         flag |= np.uint8(phrase & POLICY)
                         lorem_ipsum |= phrase == _LOREM_IPSUM

@@ -381,6 +381,8 @@ def _add_words(  # type: ignore[no-untyped-def]
             at += 1
         num_words += 1
         row = _find_word(data, first, at, value, slots, starts, letters, hashes)
+        if row >= 0 and row == settings[3]:
+            break  # a "</s>" in the text is the end of the line for fastText too
         if row >= 0:
             for d in range(hidden.size):
                 hidden[d] += vectors[row, d]
@@ -389,8 +391,6 @@ def _add_words(  # type: ignore[no-untyped-def]
         if is_label:
             for i, byte in enumerate(b"__label__"):
                 is_label = is_label and data[first + i] == byte
-        if row == settings[3] and row >= 0:
-            break  # a "</s>" in the text ends it for fastText too
         if settings[1] > 0 and not (row < 0 and is_label):
             count += _add_ngrams(data, first, at, settings, bits, rows, vectors, hidden)
     return count, num_words

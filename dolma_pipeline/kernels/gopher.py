@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dolma_pipeline.kernels.tables import TextBuffers, Tokens, read_only
-from dolma_pipeline.kernels.words import ALPHA, ELLIPSIS, HASH, STOP_SHIFT, split_words
+from dolma_pipeline.kernels.words import ALPHA, ELLIPSIS, HASH, STOP_SHIFT, is_ellipsis, split_words
 
 QUALITY = (
     "word_count",
@@ -49,19 +49,17 @@ def quality_columns(text: TextBuffers, words: Tokens) -> dict[str, NDArray[np.in
         an ellipsis; stop_word_kinds says how many of the eight stop words occur, stop_word_count how often.
     """
     table = np.zeros((len(QUALITY), len(words.rows) - 1), np.float64)
-    _quality(read_only(text.data), *map(read_only, words), table)
+    _quality(table, read_only(text.data), *words)
     return {
-        name: column.astype(np.int64) if name in _COUNTS else column for name, column in zip(QUALITY, table, strict=True)
+        name: column.astype(np.int64) if name in _COUNTS else column
+        for name, column in zip(QUALITY, table, strict=True)
     }
 
 
 @numba.njit(cache=True, nogil=True)
 def ends_with_ellipsis(data: Any, start: Any, end: Any) -> Any:
     """Whether `data[start:end]` ends with `...` or `…`."""
-    if end - start < 3:
-        return False
-    a, b, c = data[end - 3], data[end - 2], data[end - 1]
-    return (a == 0x2E and b == 0x2E and c == 0x2E) or (a == 0xE2 and b == 0x80 and c == 0xA6)
+    return end - start >= 3 and is_ellipsis(data[end - 3], data[end - 2], data[end - 1])
 
 
 @numba.njit(cache=True, nogil=True)
@@ -91,7 +89,7 @@ def _count_symbols(data: Any, start: Any, end: Any) -> Any:
     while i < end:
         if data[i] == 0x23:
             hashes += 1
-        elif i + 3 <= end and ends_with_ellipsis(data, i, i + 3):
+        elif ends_with_ellipsis(data, i, min(i + 3, end)):
             ellipses += 1
             i += 2
         i += 1
@@ -116,7 +114,7 @@ def _median(chars: Any, first: Any, last: Any, histogram: Any) -> Any:
 
 @numba.njit(cache=True, nogil=True)
 def _quality(
-    data: Any, rows: Any, starts: Any, ends: Any, unused_hashes: Any, chars: Any, flags: Any, table: Any
+    table: Any, data: Any, rows: Any, starts: Any, ends: Any, unused_hashes: Any, chars: Any, flags: Any
 ) -> None:
     histogram = np.zeros(_LENGTHS, np.int64)
     for row in range(len(rows) - 1):
@@ -140,13 +138,13 @@ def _quality(
             place = flag >> STOP_SHIFT
             stops += place != 0
             kinds |= (np.int64(1) << place) >> 1
-            if w == first or (starts[w] - ends[w - 1] != 1 or data[ends[w - 1]] == 0x0A) and breaks_between(
-                data, ends[w - 1], starts[w]
-            ):
-                lines += 1
-                bullets += _is_bullet(data, starts[w], ends[w])
-                if w > first:
-                    broken_off += ends_with_ellipsis(data, starts[w - 1], ends[w - 1])
+            if w > first:
+                end, start = ends[w - 1], starts[w]
+                if (start - end == 1 and data[end] != 0x0A) or not breaks_between(data, end, start):
+                    continue
+                broken_off += ends_with_ellipsis(data, starts[w - 1], end)
+            lines += 1
+            bullets += _is_bullet(data, starts[w], ends[w])
         broken_off += ends_with_ellipsis(data, starts[last - 1], ends[last - 1])
         num_kinds = 0
         while kinds:

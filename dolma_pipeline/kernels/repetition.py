@@ -68,7 +68,7 @@ def repetition_columns(text: TextBuffers, words: Tokens) -> dict[str, NDArray[np
     keys = np.empty(num_slots, np.uint64)
     work = np.empty((3, most + 1), np.int32)  # places, numbers, counts
     before = np.zeros(most + 1, np.int64)  # characters of all earlier words
-    _repetition(read_only(text.data), *map(read_only, words), slots, keys, work, before, table)
+    _repetition(table, slots, keys, work, before, read_only(text.data), *words)
     return dict(zip(REPETITION, table, strict=True))
 
 
@@ -94,7 +94,7 @@ def _runs(
     slots: Any, keys: Any, mask: Any, stamp: Any,
 ) -> Any:  # fmt: skip
     """Lines (level 1) or paragraphs (level 2) of a document: how many, how many duplicates, characters in those."""
-    runs = again = covered = opened = np.int64(0)
+    runs = again = covered = opened = 0
     for w in range(1, n + 1):
         if w < n:
             end, start = ends[first + w - 1], starts[first + w]
@@ -113,8 +113,8 @@ def _runs(
 
 @numba.njit(cache=True, nogil=True)
 def _repetition(
-    data: Any, rows: Any, starts: Any, ends: Any, hashes: Any, chars: Any, unused_flags: Any,
-    slots: Any, keys: Any, work: Any, before: Any, table: Any,
+    table: Any, slots: Any, keys: Any, work: Any, before: Any, data: Any,
+    rows: Any, starts: Any, ends: Any, hashes: Any, chars: Any, unused_flags: Any,
 ) -> None:  # fmt: skip
     places, numbers, counts = work[0], work[1], work[2]
     stamp = np.int64(0)

@@ -48,7 +48,9 @@ def span_lists(text: TextBuffers, rows: IntArray, starts: IntArray, ends: IntArr
         order = np.lexsort((wide_starts, wide_rows))  # the kernel walks forwards; put back below
         wide_starts, wide_ends = wide_starts[order], wide_ends[order]
     points = np.empty((2, len(wide_rows)), np.int32)
-    bad = _to_points(offsets, data, *map(read_only, (wide_rows, wide_starts, wide_ends)), points[0], points[1])
+    bad = _to_points(
+        points[0], points[1], offsets, data, read_only(wide_rows), read_only(wide_starts), read_only(wide_ends)
+    )
     if bad >= 0:
         row = int(wide_rows[bad])
         raise TaggerError(
@@ -61,9 +63,7 @@ def span_lists(text: TextBuffers, rows: IntArray, starts: IntArray, ends: IntArr
     return point_lists(wide_rows, points[0], points[1], scores, num_rows=len(offsets) - 1)
 
 
-def point_lists(
-    rows: IntArray, starts: IntArray, ends: IntArray, scores: FloatArray, *, num_rows: int
-) -> pa.ListArray:
+def point_lists(rows: IntArray, starts: IntArray, ends: IntArray, scores: FloatArray, *, num_rows: int) -> pa.ListArray:
     """Span lists from positions that are code points of their documents already; a list keeps the order given.
 
     Args:
@@ -98,9 +98,7 @@ def _check_rows(rows: IntArray, num_rows: int) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _to_points(
-    offsets: Any, data: Any, rows: Any, starts: Any, ends: Any, point_starts: Any, point_ends: Any
-) -> Any:
+def _to_points(point_starts: Any, point_ends: Any, offsets: Any, data: Any, rows: Any, starts: Any, ends: Any) -> Any:
     """Fills the code points; returns the first span that is none of its document, or -1. Starts must ascend."""
     row = np.int64(-1)
     origin = stop = np.int64(0)

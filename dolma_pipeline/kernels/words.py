@@ -37,9 +37,9 @@ STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 _SLOT_FACTOR = 0xD66B829F
 _SLOT_WORDS, _SLOT_PLACES = np.zeros(8, np.uint64), np.zeros(8, np.uint8)
 for _place, _word in enumerate(STOP_WORDS, 1):
-    _letters = int.from_bytes(_word.encode().ljust(8), "little")
-    _slot = (_letters * _SLOT_FACTOR & 0xFFFFFFFF) >> 29
-    _SLOT_WORDS[_slot], _SLOT_PLACES[_slot] = _letters, _place
+    _number = int.from_bytes(_word.encode().ljust(8), "little")
+    _slot = (_number * _SLOT_FACTOR & 0xFFFFFFFF) >> 29
+    _SLOT_WORDS[_slot], _SLOT_PLACES[_slot] = _number, _place
 
 _EACH = 0x0101010101010101
 _ONE, _TOP, _LOW7 = np.uint64(_EACH), np.uint64(0x80 * _EACH), np.uint64(0x7F * _EACH)
@@ -121,15 +121,19 @@ def _count_tops(mask: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
+def is_ellipsis(a: Any, b: Any, c: Any) -> Any:
+    """Whether three bytes are `...` or `…`."""
+    return (a == 0x2E and b == 0x2E and c == 0x2E) or (a == 0xE2 and b == 0x80 and c == 0xA6)
+
+
+@numba.njit(cache=True, nogil=True)
 def _look_closely(data: Any, classes: Any, start: Any, end: Any) -> Any:
     """Flags HASH, ELLIPSIS and the stop word of any word, a character at a time."""
     flag = np.uint8(0)
     for i in range(start, end):
         if data[i] == 0x23:
             flag |= np.uint8(HASH)
-        elif data[i] == 0x2E and i + 2 < end and data[i + 1] == 0x2E and data[i + 2] == 0x2E:
-            flag |= np.uint8(ELLIPSIS)
-        elif data[i] == 0xE2 and data[i + 1] == 0x80 and data[i + 2] == 0xA6:
+        elif i + 3 <= end and is_ellipsis(data[i], data[i + 1], data[i + 2]):
             flag |= np.uint8(ELLIPSIS)
     while start < end:
         point, size = decode(data, start)

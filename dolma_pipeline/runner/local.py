@@ -6,6 +6,7 @@ kernels are compiled here first, so that no two of them do it. The steps are one
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -55,6 +56,7 @@ def run_on_beam(
     Raises:
         RunError: a worker died or a stage raised.
     """
+    logging.getLogger().addFilter(lambda record: "apitools not found" not in str(record.msg))  # Beam says it to all
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -79,9 +81,15 @@ def run_on_beam(
         warm()
     pipeline = beam.Pipeline(runner=_embedded_runner(), options=options)
     _compose(pipeline, steps, num_bins=workers)
-    raised = context.path / "log" / "raised.jsonl"
+    log = context.path / "log"
+    log.mkdir(exist_ok=True)
     with _environment({"PYTHONSAFEPATH": "1", "PYTHONPATH": _python_path()}), progress:
-        run_guarded(lambda: pipeline.run().wait_until_finish(), raised=raised, each_poll=progress.poll)
+        run_guarded(
+            lambda: pipeline.run().wait_until_finish(),
+            raised=log / "raised.jsonl",
+            said=log / "workers.txt",
+            each_poll=progress.poll,
+        )
 
 
 def _compose(pipeline: Any, steps: Sequence[Step], *, num_bins: int) -> None:
@@ -115,7 +123,7 @@ def _runner_in(options: Sequence[str]) -> str | None:
 
 
 def _python_path() -> str:
-    """Workers do not look into the working directory (a file there could shadow a module), but must find this library."""
+    """Workers do not look into the working directory (a file there could shadow a module), but find this library."""
     import dolma_pipeline
 
     home = os.path.dirname(os.path.dirname(os.path.abspath(dolma_pipeline.__file__)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -24,12 +25,15 @@ from dolma_pipeline.errors import DolmaError, RunError, StageError, WorkerDiedEr
 POLL_SECONDS = 0.1
 
 
-def run_guarded(run: Callable[[], Any], *, raised: Path, each_poll: Callable[[], None] = lambda: None) -> None:
+def run_guarded(
+    run: Callable[[], Any], *, raised: Path, said: Path, each_poll: Callable[[], None] = lambda: None
+) -> None:
     """Run a pipeline to its end, or to its first failure.
 
     Args:
         run: blocks until the pipeline has ended.
         raised: the file in which stages leave what they raise; removed first.
+        said: the file that gets what worker processes write to standard error.
         each_poll: called about ten times a second from this thread (progress).
 
     Raises:
@@ -37,7 +41,7 @@ def run_guarded(run: Callable[[], Any], *, raised: Path, each_poll: Callable[[],
         DolmaError: what a stage raised, if it is one of ours; StageError for anything else.
     """
     raised.unlink(missing_ok=True)
-    state = _State()
+    state = _State(said)
     thread = threading.Thread(target=state.run, args=(run,), daemon=True, name="pipeline")
     with _hooks(state):
         thread.start()
@@ -64,7 +68,8 @@ def run_guarded(run: Callable[[], Any], *, raised: Path, each_poll: Callable[[],
 
 
 class _State:
-    def __init__(self) -> None:
+    def __init__(self, said: Path) -> None:
+        self.said = said
         self.ended = threading.Event()
         self.error: BaseException | None = None
         self.dead = ""
@@ -94,6 +99,7 @@ def _hooks(state: _State) -> Iterator[None]:
     old_run, old_init = SubprocessSdkWorker.run, ControlConnection.__init__
 
     def run(self: Any) -> None:
+        self._worker_command_line += f" 2>> {shlex.quote(str(state.said))}"
         try:
             old_run(self)
         except RuntimeError as error:
@@ -104,11 +110,13 @@ def _hooks(state: _State) -> Iterator[None]:
         old_init(self)
         state.connections.append(self)
 
-    SubprocessSdkWorker.run, ControlConnection.__init__ = run, init
+    worker_type: Any = SubprocessSdkWorker
+    connection_type: Any = ControlConnection
+    worker_type.run, connection_type.__init__ = run, init
     try:
         yield
     finally:
-        SubprocessSdkWorker.run, ControlConnection.__init__ = old_run, old_init
+        worker_type.run, connection_type.__init__ = old_run, old_init
 
 
 def descendants(process: int | None = None) -> list[int]:

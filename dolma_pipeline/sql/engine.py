@@ -16,7 +16,9 @@ import os
 import threading
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 MAX_MEMORY_BYTES = 1_000_000_000
 """Memory of DuckDB in each process; beyond it a query fails, it does not spill to disk."""
@@ -82,6 +84,25 @@ class Engine:
                 return self._connection.sql(f"SELECT {expressions} FROM {ROWS} {then}").to_arrow_table()
             finally:
                 self._connection.unregister(ROWS)
+
+    def booleans(self, expressions: str, rows: pa.Table) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        """Of each BOOLEAN expression: where it is TRUE and where it is NULL, bool[num_rows] each.
+
+        NumPy and not Arrow, which takes DuckDB 1.6 times as long here.
+
+        Raises:
+            Engine.Error: DuckDB refuses it, or a value.
+        """
+        with self._lock:
+            self._connection.register(ROWS, rows)
+            try:
+                found = self._connection.execute(f"SELECT {expressions} FROM {ROWS}").fetchnumpy()
+            finally:
+                self._connection.unregister(ROWS)
+        return [
+            (np.ma.filled(column, False).astype(bool), np.ma.getmaskarray(column).astype(bool))
+            for column in found.values()
+        ]
 
     def types(self, expressions: str, rows: pa.Table) -> list[str]:
         """DuckDB's types of the expressions, by binding them to these columns.

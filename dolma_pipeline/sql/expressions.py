@@ -8,6 +8,7 @@ Nothing is cut out of the SQL text by hand: splitting and checking use the tree 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -84,7 +85,7 @@ def statement(place: str, query: str, text: str) -> Node:
     nodes = [one["node"] for one in found["statements"]]
     if len(nodes) != 1 or nodes[0]["type"] != "SELECT_NODE":
         raise ConfigError(f"{place}: `{text}` is more than an expression; a rule is one expression")
-    return dict(_without_places(nodes[0]))
+    return dict(_without(nodes[0], PLACES))
 
 
 def written(place: str, node: Node) -> str:
@@ -96,7 +97,7 @@ def written(place: str, node: Node) -> str:
     tree = engine().tree(PREFIX + "true")
     tree["statements"][0]["node"]["where_clause"] = node
     text = engine().text(tree).removeprefix(PREFIX)
-    if parse(place, text) != node:
+    if _without(parse(place, text), ("alias",)) != _without(node, ("alias",)):  # it names what had no name
         raise ConfigError(
             f"{place}: cannot be taken apart (`{text}` reads otherwise); write it as `rule: SQL`, one each"
         )
@@ -267,11 +268,13 @@ def _paths(tree: Any, bound: frozenset[str]) -> Iterator[tuple[list[str], str | 
         yield from _paths(value, bound)
 
 
+@functools.cache
 def _plain() -> Node:
-    return dict(_without_places(engine().tree(PREFIX + "true")["statements"][0]["node"]))
+    """The tree of a SELECT that has nothing but its WHERE."""
+    return dict(_without(engine().tree(PREFIX + "true")["statements"][0]["node"], PLACES))
 
 
-def _without_places(tree: Any) -> Any:
+def _without(tree: Any, keys: tuple[str, ...]) -> Any:
     if isinstance(tree, dict):
-        return {key: _without_places(value) for key, value in tree.items() if key not in PLACES}
-    return [_without_places(value) for value in tree] if isinstance(tree, list) else tree
+        return {key: _without(value, keys) for key, value in tree.items() if key not in keys}
+    return [_without(value, keys) for value in tree] if isinstance(tree, list) else tree

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import ConfigError, DataError
@@ -94,12 +93,10 @@ class Rules:
             return Verdict(np.zeros(shape, bool), np.zeros(shape, bool))
         rows, duck = self._rows(table), engine(self._max_memory_bytes)
         try:
-            found = duck.select(_select(self.where), rows)
+            found = duck.booleans(_select(self.where), rows)
         except duck.Error as error:
             raise self._failed(rows, error) from error
-        passed = [pc.fill_null(column, False).to_numpy() for column in found.columns]
-        null = [pc.is_null(column).to_numpy() for column in found.columns]
-        return Verdict(np.stack(passed), np.stack(null))
+        return Verdict(np.stack([true for true, _ in found]), np.stack([null for _, null in found]))
 
     def values(
         self, table: pa.Table | pa.RecordBatch, rows: Sequence[int] | NDArray[np.integer[Any]]

@@ -82,7 +82,8 @@ class CandidateStep(Step):
         rows = shard_members(context, self.step, shard.name)
         assert context.recipe.dedupe is not None
         order = Order(context.recipe.dedupe.prefer, row_schema(context, shard.source))
-        values, candidate = [], [np.zeros(0, np.bool_)]
+        values: list[pa.Table] = []
+        candidate: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)]
         if len(rows):
             names = [step.name for step in context.recipe.dedupe.steps]
             rules = SourceRules(context, shard.source, without=names)
@@ -93,7 +94,7 @@ class CandidateStep(Step):
                 if len(mine) == 0:
                     continue
                 table = table.take(pa.array(mine))
-                may = rules.rules.evaluate(table).passed.all(axis=0)
+                may: NDArray[np.bool_] = np.all(rules.rules.evaluate(table).passed, axis=0)
                 for step in self.earlier:
                     keep = pc.struct_field(table.column(step).combine_chunks(), "keep")
                     may &= keep.to_numpy(zero_copy_only=False)
@@ -160,7 +161,7 @@ class ElectStep(Step):
         return estimate_jaccard(all_low, all_low[np.searchsorted(nodes, keeper)])
 
     def _low_bytes(self, nodes: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-        for shard, first in dense_offsets(self.context, self.step).items():
+        for shard in dense_offsets(self.context, self.step):
             rows = shard_members(self.context, self.step, shard)
             if len(rows) == 0:
                 continue

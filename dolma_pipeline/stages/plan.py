@@ -36,8 +36,9 @@ class SourcePlan:
 
     available: documents and tokens that may be trained on. held_out: documents and tokens kept from training.
     weight: share that the recipe asks for. wanted: tokens that the mixer gave. full_epochs: whole copies of each
-    document; cut: of the documents whose key is at most this there is one copy more (None: of none). documents, tokens: copies that are
-    written. epochs: tokens / available. limited: `max_epochs` cut what the mixer gave.
+    document; cut: of the documents whose key is at most this there is one copy more (None: of none).
+    documents, tokens: copies that are written. epochs: tokens / available. limited: `max_epochs` cut what the
+    mixer gave.
     """
 
     available: Mapping[str, int]

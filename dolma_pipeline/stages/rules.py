@@ -41,8 +41,8 @@ class Verdict:
 def where_of(mix: MixConfig, source: str) -> dict[str, str]:
     """Rule -> SQL for one source."""
     own = mix.sources.get(source, MixSourceConfig())
-    rules = {name: sql for name, sql in split_where(mix.where).items() if name not in own.skip_rules}
-    for name, sql in split_where(own.where).items():
+    rules = {name: sql for name, sql in _named(mix.where).items() if name not in own.skip_rules}
+    for name, sql in _named(own.where).items():
         if name in rules:
             raise ConfigError(
                 f"mix.sources.{source}.where.{name}: there is a rule '{name}' in mix.where already. "
@@ -50,6 +50,11 @@ def where_of(mix: MixConfig, source: str) -> dict[str, str]:
             )
         rules[name] = sql
     return rules
+
+
+def _named(where: Mapping[str, str]) -> dict[str, str]:
+    """A recipe's one string arrives under the key `where`; its terms are rules that are called like their text."""
+    return split_where(where["where"] if set(where) == {"where"} else where)
 
 
 class SourceRules:
@@ -119,7 +124,8 @@ class SourceRules:
             short = pc.less(pc.utf8_length(edited), self.min_chars).to_numpy(zero_copy_only=False)
             failed = np.concatenate([failed, short[None, :]])
             null = np.concatenate([null, np.zeros((1, len(short)), np.bool_)])
-        return Verdict(~failed.any(axis=0), self.names, failed, null)
+        passed: NDArray[np.bool_] = ~np.any(failed, axis=0)
+        return Verdict(passed, self.names, failed, null)
 
     def values(self, table: pa.Table, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
         """The values that the rules saw in these rows."""

@@ -6,12 +6,11 @@ A document on which a tagger fails is a null row of that tagger and a line in fa
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from dolma_pipeline.io.attributes import AttributeWriter, DolmaWriter
+from dolma_pipeline.io.attributes import attribute_writer
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.manifest import output_record
 from dolma_pipeline.stages.context import Failures
@@ -50,19 +49,15 @@ class TagStep(Step):
         taggers = [context.tagger(use) for use in config.taggers if use.name in missing]
         failures = Failures(context, "tag", shard)
         failed_rows = dict.fromkeys(missing, 0)
-        seconds = dict.fromkeys(missing, 0.0)
         documents = num_bytes = 0
-        writer_of = AttributeWriter if config.format == "parquet" else DolmaWriter
         outputs = {t.label: context.attribute_path(t.label, shard.name, format=config.format) for t in taggers}
         reader = context.read(shard, failures)
         with ExitStack() as stack:
-            writers = [stack.enter_context(writer_of(outputs[t.label], t.label, t.type)) for t in taggers]
+            writers = [stack.enter_context(attribute_writer(outputs[t.label], t.label, t.type)) for t in taggers]
             for batch in reader:
                 for tagger, writer in zip(taggers, writers, strict=True):
-                    begin = time.process_time()
                     column, row_failures = tagger.attributes(batch)
                     writer.write(column, batch)
-                    seconds[tagger.label] += time.process_time() - begin
                     failed_rows[tagger.label] += len(row_failures)
                     ids = batch.table.column("id")
                     for failure in row_failures:

@@ -125,9 +125,7 @@ class TrainTokenizerStep(Step):
                 if sample.nbytes > 2 * config.sample_bytes + 64_000_000:
                     sample = smallest(sample, config.sample_bytes)
             if sample.num_rows == 0:
-                raise DataError(
-                    "tokenizer: no document passes the rules of mix.where, so there is no text to train on."
-                )
+                raise DataError("tokenizer: no document passes mix.where, so there is no text to train on.")
             sample = smallest(sample, config.sample_bytes)
             text = train_bpe(
                 sample.column("text").to_pylist(),

@@ -125,7 +125,7 @@ def _add_dedupe(context: RunContext, reading: Mapping[str, Any], add: Any) -> No
     config = context.recipe.dedupe
     assert config is not None
     for step in config.steps:
-        settings = {"kind": step.kind, "key": step.key}
+        settings: dict[str, Any] = {"kind": step.kind, "key": step.key}
         if step.kind == "minhash":
             settings |= {"shingle": step.shingle, "bands": step.bands, "rows": step.rows}
         add(f"dedupe/{step.name}", "dedupe", {**reading, **settings}, growing=True)

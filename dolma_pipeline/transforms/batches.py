@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
+from apache_beam.coders.typecoders import registry
 
 from dolma_pipeline.config.recipe import TaggerConfig
 from dolma_pipeline.documents import Batch
@@ -27,7 +28,7 @@ from dolma_pipeline.sql import Rules
 from dolma_pipeline.tagging import LoadedTagger
 
 
-class BatchCoder(beam.coders.Coder):  # type: ignore[misc] # Beam carries no types
+class BatchCoder(beam.coders.Coder):
     """A batch as one Arrow IPC stream; shard, first row and lines go along as metadata."""
 
     def encode(self, value: Batch) -> bytes:
@@ -56,10 +57,10 @@ class BatchCoder(beam.coders.Coder):  # type: ignore[misc] # Beam carries no typ
         return Batch
 
 
-beam.coders.registry.register_coder(Batch, BatchCoder)
+registry.register_coder(Batch, BatchCoder)
 
 
-class ReadDocuments(beam.PTransform):  # type: ignore[misc] # Beam carries no types
+class ReadDocuments(beam.PTransform):
     """Documents as batches of about 1,000.
 
     Args:
@@ -86,13 +87,12 @@ class ReadDocuments(beam.PTransform):  # type: ignore[misc] # Beam carries no ty
 
 def _read(shard: Shard) -> Iterator[Any]:
     failures: list[Failure] = []
-    for batch in ShardReader(shard, report=failures.append):
-        yield batch
+    yield from ShardReader(shard, report=failures.append)
     for failure in failures:
         yield beam.pvalue.TaggedOutput("failed", failure)
 
 
-class Tag(beam.PTransform):  # type: ignore[misc] # Beam carries no types
+class Tag(beam.PTransform):
     """Attributes as further columns of each batch, one struct a tagger. Names travel, not objects.
 
     Args:
@@ -110,7 +110,7 @@ class Tag(beam.PTransform):  # type: ignore[misc] # Beam carries no types
         return batches | beam.ParDo(_TagBatches(self.uses)).with_output_types(Batch)
 
 
-class _TagBatches(beam.DoFn):  # type: ignore[misc] # Beam carries no types
+class _TagBatches(beam.DoFn):
     def __init__(self, uses: Sequence[TaggerConfig]) -> None:
         self.uses = list(uses)
 
@@ -129,7 +129,7 @@ class _TagBatches(beam.DoFn):  # type: ignore[misc] # Beam carries no types
         yield Batch(table, shard=batch.shard, first_row=batch.first_row, locs=batch.locs)
 
 
-class Filter(beam.PTransform):  # type: ignore[misc] # Beam carries no types
+class Filter(beam.PTransform):
     """Batches of the documents for which all rules are true.
 
     Args:
@@ -149,7 +149,7 @@ class Filter(beam.PTransform):  # type: ignore[misc] # Beam carries no types
         return found
 
 
-class _FilterBatches(beam.DoFn):  # type: ignore[misc] # Beam carries no types
+class _FilterBatches(beam.DoFn):
     def __init__(self, where: str | Mapping[str, str]) -> None:
         self.where = where
 
@@ -170,7 +170,7 @@ def _take(batch: Batch, rows: Any) -> Batch:
     return Batch(batch.table.take(pa.array(rows)), shard=batch.shard, first_row=batch.first_row, locs=batch.locs[rows])
 
 
-class WriteDocuments(beam.PTransform):  # type: ignore[misc] # Beam carries no types
+class WriteDocuments(beam.PTransform):
     """One file a batch below `output`, named by the batch's shard and first row.
 
     Args:

@@ -25,7 +25,7 @@ class Done(NamedTuple):
     cpu_seconds: float
 
 
-class RunSteps(beam.PTransform):  # type: ignore[misc] # Beam carries no types
+class RunSteps(beam.PTransform):
     """Steps one after the other; each begins when all tasks of the one before it are done.
 
     Takes any collection (its elements are waited for, not used), gives a `Done` for each task of the last step.

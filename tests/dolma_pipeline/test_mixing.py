@@ -59,7 +59,7 @@ def test_the_same_name_in_two_modules_is_an_error(own_mixers: None) -> None:
     declared(source, "one")
     again = declared(source, "one")
     assert MIXERS["even"].function is again["even"]
-    with pytest.raises(UsageError, match="^mixer 'even' is declared twice: in one and in two$"):
+    with pytest.raises(UsageError, match=r"^mixer 'even' is declared twice: in one and in two$"):
         declared(source, "two")
 
 

@@ -85,6 +85,10 @@ def test_the_columns_are_those_of_documents() -> None:
         ("mix.sources.wbe.weight=1", "mix.sources.wbe: no source named 'wbe'. Did you mean 'web'?"),
         ("mix.sources.code.skip_rules=[enlish]", "mix.sources.code.skip_rules.0: no rule named 'enlish'. Did you mean"),
         (
+            "mix.where=a AND b",
+            "mix.sources.code.skip_rules: the rules of `mix.where` have no names to skip; write it as a mapping",
+        ),
+        (
             "mix.where=null",
             "mix.sources.code.skip_rules.0: no rule named 'english'. There are none. Rules that hold for",
         ),

@@ -32,6 +32,7 @@ from dolma_pipeline.config.recipe import (
 )
 
 FULL = (Path(__file__).parent / "full.yaml").read_text(encoding="utf-8")
+FIRST = "output: a\nsources: {web: {documents: x}}\ntag: {taggers: [t]}\n"
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 LABEL = st.from_regex(r"[a-z][a-z0-9_]{2,6}x", fullmatch=True)
 NAME = st.from_regex(r"[a-z][a-z0-9_-]{0,6}", fullmatch=True)
@@ -128,7 +129,7 @@ def recipes(draw: Any) -> Recipe:
 
 
 @given(recipes())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_written_and_read_again(recipe: Recipe) -> None:
     text = resolved_yaml(recipe)
     again = recipe_from_text(text)
@@ -138,9 +139,9 @@ def test_written_and_read_again(recipe: Recipe) -> None:
 
 
 @given(TEXT)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_text_comes_back(text: str) -> None:
-    recipe = dataclasses.replace(recipe_from_text(FULL), name=text)
+    recipe = dataclasses.replace(recipe_from_text(FIRST), name=text)
     assert recipe_from_text(resolved_yaml(recipe)).name == text
 
 

@@ -133,7 +133,8 @@ def test_exact_copies_are_just_the_known_groups(data: Path, corpus: tuple[Batch,
     hi, lo, signed = text_keys(batch)
     with_key = np.flatnonzero(signed).astype(np.uint32)
     column = sorted_column(hi[with_key], with_key)
-    labels = label([edges_in_range([column], [0], *r, second=[lo]) for r in key_ranges(2)], len(batch))
+    second = lo[column[1]]
+    labels = label([edges_in_range([column], [0], *r, second=[second]) for r in key_ranges(2)], len(batch))
     found = {label: np.flatnonzero(labels == label).tolist() for label in np.unique(labels)}
     groups = [sorted(rows[i] for i in g["ids"]) for g in read_lines(data / "documents_truth/exact_groups.jsonl")]
     assert sorted(g for g in found.values() if len(g) > 1) == sorted(groups)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -209,3 +211,24 @@ def test_the_rows_of_edits_are_bounds() -> None:
     edits = Edits.of(4, [(span_array([[], [(2, 3), (0, 1)], None, [(0, 2)]]), b"X")])
     np.testing.assert_array_equal(edits.rows, [0, 0, 2, 2, 3])
     np.testing.assert_array_equal(edits.starts, [0, 2, 0])
+
+
+def test_known_masks_of_real_text(data: Path) -> None:
+    """24 documents with e-mail addresses, phone numbers and IPs at known places, and their masked text."""
+    lines = (data / "pii/dolma_policy.jsonl").read_bytes().splitlines()
+    documents = [d for d in map(orjson.loads, lines) if d["expected_action"] == "mask"]
+    parts = []
+    for kind in ("IP_ADDRESS", "EMAIL_ADDRESS", "PHONE_NUMBER"):
+        lists = [[(s["start"], s["end"]) for s in d["spans"] if s["type"] == kind] for d in documents]
+        parts.append((lists, f"|||{kind}|||"))
+    out, edited = run([d["text"] for d in documents], *parts)
+    assert len(documents) == 24
+    assert out == [d["expected_text"] for d in documents]
+    assert all(edited)
+
+
+def test_offsets_are_code_points_in_mixed_scripts(data: Path) -> None:
+    line = orjson.loads((data / "hostile/offset_units.jsonl").read_bytes().splitlines()[0])
+    start, end = line["expect"]["char_span"]
+    out, _ = run([line["text"]], ([[(start, end)]], "MASK"))
+    assert out == [line["text"].replace("a@example.com", "MASK")]

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma_pipeline.documents import Batch, text_buffers
+from dolma_pipeline.kernels import minhash
 from dolma_pipeline.kernels.minhash import fold_table, hash_bands, sign, warm
 
 M64 = 2**64 - 1
@@ -53,9 +54,9 @@ def shingles(text: str, size: int) -> list[list[str]]:
 
 
 def oracle(text: str, size: int, num_perm: int, seed: int) -> np.ndarray:
-    minhash = MinHash(num_perm, seed, hashfunc=hash_shingle)
-    minhash.update_batch(shingles(text, size))
-    return minhash.hashvalues
+    signature = MinHash(num_perm, seed, hashfunc=hash_shingle)
+    signature.update_batch(shingles(text, size))
+    return signature.hashvalues
 
 
 def permutations(num_perm: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -128,6 +129,20 @@ def test_every_code_point_folds_as_python_does() -> None:
             assert "".join(map(chr, expanded)).rstrip("\0") == char.lower()
 
 
+@pytest.mark.parametrize("other", [0x00, 0x61, 0x7F, 0x80, 0xFF])
+def test_eight_bytes_at_once_are_the_table(other: int) -> None:
+    """Each byte value at each place among others: no byte says anything about its neighbour."""
+    fold, _ = fold_table()
+    for byte in range(256):
+        for place in range(8):
+            raw = bytes([other] * place + [byte] + [other] * (7 - place))
+            lower, ends = minhash._fold8(np.uint64(int.from_bytes(raw, "little")))
+            is_word = byte < 0x80 and fold[byte] != 0
+            assert (int(ends) >> (8 * place)) & 0xFF == (0 if is_word else 0x80)
+            if is_word:
+                assert (int(lower) >> (8 * place)) & 0xFF == fold[byte]
+
+
 def signature(text: str, size: int = 5) -> list[int]:
     return sign(Batch.of([text]).text, *permutations(112, 1), shingle=size)[0][0].tolist()
 
@@ -195,8 +210,6 @@ def test_values_are_pinned_because_they_are_saved() -> None:
 
 
 def test_warm_compiles_what_signing_uses() -> None:
-    from dolma_pipeline.kernels import minhash
-
     warm()
     signatures, bands = len(minhash._sign.signatures), len(minhash._hash_bands.signatures)
     minima, _ = sign(Batch.of(["some text", "more"]).text, *permutations(8, 1), shingle=5)

@@ -38,7 +38,7 @@ def test_changed_settings_are_named_once_there_are_checkpoints(tmp_path: Path) -
     write_config(tmp_path, TrainConfig(lr=0.1, processes=2), **GIVEN)  # the same settings
     with pytest.raises(SettingsChangedError, match=r"train.lr 0.1 -> 0.2; train.model tiny -> 20m.* Give --redo"):
         write_config(tmp_path, TrainConfig(lr=0.2, model="20m"), **GIVEN)
-    with pytest.raises(SettingsChangedError, match="other settings: dataset sha256:d -> sha256:e. Give"):
+    with pytest.raises(SettingsChangedError, match=r"other settings: dataset sha256:d -> sha256:e. Give"):
         write_config(tmp_path, TrainConfig(lr=0.1), **{**GIVEN, "dataset": "sha256:e"})
     assert read_settings(tmp_path).train.lr == 0.1
 
@@ -62,7 +62,7 @@ def test_settings_that_make_no_sense(tmp_path: Path, values: dict[str, object], 
 
 
 def test_an_unknown_model(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="no model named '20M'. Did you mean '20m'"):
+    with pytest.raises(UnknownNameError, match=r"no model named '20M'. Did you mean '20m'"):
         write_config(tmp_path, TrainConfig(model="20M"), **GIVEN)
 
 

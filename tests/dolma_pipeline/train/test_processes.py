@@ -82,10 +82,15 @@ def test_a_killed_launcher_takes_its_processes_along_and_the_same_call_goes_on(
     settings: Settings,
     changed: Callable[..., Settings],
     make_run: Callable[[Path, Settings], Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(processes, "num_cores", lambda: 1)
     longer = changed(settings, max_tokens=400 * 256, save_every_steps=20)
     run, whole = make_run(tmp_path / "run", longer), tmp_path / "whole"
-    call = f"from pathlib import Path; from dolma_pipeline.train import launch; launch(Path({str(run)!r}), processes=1)"
+    call = (
+        "from pathlib import Path; from dolma_pipeline.train import launch, processes; "
+        f"processes.num_cores = lambda: 1; launch(Path({str(run)!r}), processes=1)"
+    )
     launcher = subprocess.Popen([sys.executable, "-c", call], stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: len(committed_steps(run)) >= 3)
@@ -164,7 +169,7 @@ def test_how_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "num_gpus", lambda: 8)
     assert resolve_processes(config) == 6  # the largest that shares a batch of 6 out evenly
     assert resolve_processes(TrainConfig(sequence_length=32, batch_tokens=6 * 32, processes=3)) == 3
-    with pytest.raises(UsageError, match="train.processes is 4, but a batch has 6 sequences"):
+    with pytest.raises(UsageError, match=r"train.processes is 4, but a batch has 6 sequences"):
         resolve_processes(TrainConfig(sequence_length=32, batch_tokens=6 * 32, processes=4))
 
 

@@ -152,9 +152,8 @@ def test_a_bad_step_leaves_weights_and_moments_as_they_were(
     assert len(bad) == 1  # masked after the first time
     assert bad[0] in (1, 2)
     step = int(bad[0])  # type: ignore[call-overload]
-    assert rows[step - 1] == {
-        "step": step, "tokens": 256 * step, "loss": None, "grad_norm": None, "lr": rows[step - 1]["lr"], "skipped": True,
-    }  # fmt: skip
+    unknown = {"loss": None, "grad_norm": None, "skipped": True}
+    assert rows[step - 1] == {"step": step, "tokens": 256 * step, "lr": rows[step - 1]["lr"], **unknown}
     before, after, later = (
         contents(tmp_path / f"train/step-{s:06d}/model_and_optim") for s in (step - 1, step, step + 1)
     )

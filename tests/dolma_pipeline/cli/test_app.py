@@ -1,0 +1,46 @@
+"""Dispatch to the command's module, and who may speak how loudly on stderr."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from dolma_pipeline.cli import fetch, list
+from dolma_pipeline.cli.app import dispatch, set_up_logging
+from dolma_pipeline.cli.arguments import Arguments, Reply, parse_arguments
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    ours, root = logging.getLogger("dolma_pipeline"), logging.getLogger()
+    levels, handlers = (ours.level, root.level), root.handlers[:]
+    yield
+    ours.setLevel(levels[0])
+    root.setLevel(levels[1])
+    root.handlers[:] = handlers
+
+
+@pytest.mark.parametrize(("module", "typed"), [(list, "list models --format json"), (fetch, "fetch a b")])
+def test_the_module_of_the_command_gets_the_arguments(
+    module: object, typed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Arguments] = {}
+
+    def fake(arguments: Arguments) -> Reply:
+        seen["arguments"] = arguments
+        return Reply("done\n")
+
+    monkeypatch.setattr(module, "main", fake)
+    assert dispatch(typed.split()) == Reply("done\n")
+    assert seen["arguments"] == parse_arguments(typed.split())
+
+
+@pytest.mark.parametrize(
+    ("typed", "level"),
+    [("fetch", logging.INFO), ("-v fetch", logging.DEBUG), ("fetch -q", logging.WARNING)],
+)
+def test_levels(typed: str, level: int) -> None:
+    set_up_logging(parse_arguments(typed.split()))
+    assert logging.getLogger("dolma_pipeline").level == level

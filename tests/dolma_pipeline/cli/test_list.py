@@ -1,0 +1,88 @@
+"""`list`: what there is, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from dolma_pipeline import assets
+from dolma_pipeline.cli import list as list_command
+from dolma_pipeline.cli import main
+from dolma_pipeline.documents import Span
+from dolma_pipeline.train.presets import PRESETS
+
+
+def listed(kind: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    assert main(["list", kind, "--format", "json"]) == 0
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_taggers(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {one["name"]: one for one in listed("taggers", capsys)}
+    pii = found["pii_v1"]
+    assert pii["fields"] == {"email": "spans", "phone": "spans", "ip": "spans"}
+    assert pii["parameters"]["phone_regions"] == ["US"]
+    assert all(one["summary"] and one["fields"] for one in found.values())
+    assert main(["list", "taggers"]) == 0
+    text = capsys.readouterr().out
+    assert "\npii_v1\n" in "\n" + text
+    assert "    fields          email spans, phone spans, ip spans\n" in text
+    assert "phone_regions=[US]" in text
+
+
+def test_mixers(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {one["name"]: one for one in listed("mixers", capsys)}
+    assert found["proportional"]["summary"]
+
+
+def test_models(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {one["name"]: one for one in listed("models", capsys)}
+    assert list(found) == list(PRESETS)
+    assert found["olmo-1b"]["num_parameters"] == 1_176_764_416  # Groeneveld et al. 2024, table 1: 1.18 B
+    assert found["tiny"]["shape"]["width"] == 128
+    assert main(["list", "models"]) == 0
+    assert "    num_parameters  1,176,764,416\n" in capsys.readouterr().out
+
+
+def test_assets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv(assets.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.delenv(assets.FOLDER_VARIABLE, raising=False)
+    (found,) = [one for one in listed("assets", capsys) if one["name"] == "lid.176.ftz"]
+    assert (found["licence"], found["num_bytes"], found["path"]) == ("CC-BY-SA-3.0", 938_013, "")
+    assert found["sha256"] == assets.ASSETS["lid.176.ftz"].sha256
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["list"], "error: 'list' takes one of taggers, mixers, models, assets; found 0\n"),
+        (["list", "models", "mixers"], "error: 'list' takes one of taggers, mixers, models, assets; found 2\n"),
+        (["list", "tagers"], "error: no list named 'tagers'. Did you mean 'taggers'?\n"),
+    ],
+)
+def test_errors(typed: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(typed) == 2
+    assert capsys.readouterr() == ("", message)
+
+
+def test_a_long_record_is_wrapped() -> None:
+    record = {
+        "name": "a_v1",
+        "summary": "What it does.",
+        "fields": {f"field_{i}": "float" for i in range(20)},
+        "paper": "",
+    }
+    lines = list_command._shown(record).splitlines()
+    assert lines[:2] == ["a_v1", "    What it does."]
+    assert lines[2].startswith("    fields          field_0 float, field_1 float")
+    assert lines[3].startswith(" " * 20 + "field_")
+    assert max(map(len, lines)) <= 116
+    assert "paper" not in "".join(lines)
+
+
+@pytest.mark.parametrize(("kind", "word"), [(int, "int"), (bool, "bool"), (str, "str"), (list[Span], "spans")])
+def test_names_of_types(kind: Any, word: str) -> None:
+    assert list_command._type_name(kind) == word

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dolma_pipeline.documents import SPANS_TYPE, Batch
+from dolma_pipeline.errors import ConfigError, DataError
+from dolma_pipeline.sql import Rules, Verdict, split_where
+
+GOPHER = pa.struct([("word_count", pa.int64()), ("symbol_ratio", pa.float64())])
+PII = pa.struct([("email", SPANS_TYPE)])
+
+
+@pytest.fixture
+def table() -> pa.Table:
+    gopher = pa.StructArray.from_arrays(
+        [pa.array([100, 5, 0, 70]), pa.array([0.05, 0.5, 0.0, 0.1])],
+        fields=list(GOPHER),
+        mask=pa.array([False, False, True, False]),
+    )
+    pii = pa.array(
+        [{"email": [(0, 3, 0.5)]}, {"email": []}, {"email": []}, {"email": [(0, 1, 1.0), (2, 3, 0.25)]}], PII
+    )
+    return pa.table(
+        {
+            "text": ["ab c", "", "xyz", "é😀"],
+            "metadata": ['{"stars": 5}', "{}", '{"stars": "many"}', '{"stars": 1}'],
+            "gopher_v1": gopher,
+            "pii_v1": pii,
+        }
+    )
+
+
+WHERE = {
+    "words": "gopher_v1.word_count BETWEEN 50 AND 100000",
+    "pii": "len(pii_v1.email) <= 1 -- at most one",
+    "both": "gopher_v1.symbol_ratio < 0.2 AND length(text) > 0",
+    "all": "true",
+}
+
+
+def test_a_rule_passes_where_it_is_true_and_null_is_told_apart(table: pa.Table) -> None:
+    verdict = Rules(WHERE, table.schema).evaluate(table)
+    assert verdict.passed.tolist() == [
+        [True, False, False, True],
+        [True, True, True, False],
+        [True, False, False, True],
+        [True, True, True, True],
+    ]
+    assert verdict.null.tolist() == [[False, False, True, False], [False] * 4, [False, False, True, False], [False] * 4]
+    assert verdict.passed.dtype == verdict.null.dtype == bool
+
+
+def test_batches_and_slices_give_the_same(table: pa.Table) -> None:
+    rules = Rules(WHERE, table.schema)
+    whole = rules.evaluate(table)
+    (batch,) = table.to_batches()
+    for got in (rules.evaluate(batch), rules.evaluate(pa.concat_tables([table.slice(0, 1), table.slice(1)]))):
+        assert np.array_equal(got.passed, whole.passed)
+        assert np.array_equal(got.null, whole.null)
+    for part in (table.slice(2, 1), batch.slice(2, 1)):
+        got = rules.evaluate(part)
+        assert (got.passed.tolist(), got.null.tolist()) == (whole.passed[:, 2:3].tolist(), whole.null[:, 2:3].tolist())
+
+
+def test_no_rows_and_no_rules(table: pa.Table) -> None:
+    assert Rules(WHERE, table.schema).evaluate(table.slice(0, 0)).passed.shape == (4, 0)
+    nothing = Rules({}, table.schema)
+    assert nothing.evaluate(table).passed.shape == (0, 4)
+    assert (nothing.names, nothing.columns, nothing.values(table, [1])) == ((), frozenset(), [{}])
+    constant = Rules({"all": "1 = 1"}, table.schema)
+    assert constant.evaluate(table).passed.tolist() == [[True] * 4]
+    assert constant.values(table, [0, 1]) == [{}, {}]
+
+
+def test_what_rules_read(table: pa.Table) -> None:
+    rules = Rules(WHERE, table.schema)
+    assert rules.names == ("words", "pii", "both", "all")
+    assert rules.columns == {"gopher_v1", "pii_v1", "text"}
+    assert rules.references() == [
+        ("gopher_v1", "symbol_ratio"),
+        ("gopher_v1", "word_count"),
+        ("pii_v1", "email"),
+        ("text", None),
+    ]
+    assert rules.references("pii") == [("pii_v1", "email")]
+    assert rules.evaluate(table.select(["pii_v1", "text", "gopher_v1"])).passed.shape == (4, 4)
+
+
+def test_values_that_rules_saw(table: pa.Table) -> None:
+    rules = Rules(WHERE | {"stars": "(metadata->>'$.stars') = '5'"}, table.schema)
+    assert rules.values(table, [3, 2]) == [
+        {
+            "gopher_v1.symbol_ratio": 0.1,
+            "gopher_v1.word_count": 70,
+            "metadata->>'$.stars'": "1",
+            "pii_v1.email": 2,
+            "text": 2,
+        },
+        {
+            "gopher_v1.symbol_ratio": None,
+            "gopher_v1.word_count": None,
+            "metadata->>'$.stars'": "many",
+            "pii_v1.email": 0,
+            "text": 3,
+        },
+    ]
+    assert rules.seen_by("both") == ["gopher_v1.symbol_ratio", "text"]
+    assert rules.values(table, np.array([], int)) == []
+
+
+def test_a_string_is_split_at_its_top_level_ands(table: pa.Table) -> None:
+    where = (
+        "gopher_v1.word_count BETWEEN 50 AND 100 AND (length(text) > 0 AND (pii_v1 IS NULL OR 1 = 1 AND text = 'AND'))"
+    )
+    parts = split_where(where)
+    assert list(parts) == [
+        "gopher_v1.word_count BETWEEN 50 AND 100",
+        'length("text") > 0',
+        "(pii_v1 IS NULL) OR ((1 = 1) AND (\"text\" = 'AND'))",
+    ]
+    rules = Rules(where, table.schema)
+    assert rules.names == tuple(parts)
+    whole = Rules({"one": where}, table.schema).evaluate(table)
+    assert rules.evaluate(table).passed.all(axis=0).tolist() == whole.passed[0].tolist()
+    assert split_where("text = 'a' AND text = 'a'") == {"\"text\" = 'a'": "(\"text\" = 'a')"}
+    assert split_where("true /* AND */ -- AND false") == {"true": "true"}
+
+
+def test_a_mapping_is_not_split() -> None:
+    assert split_where({"a": "x AND y"}) == {"a": "x AND y"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("length(text)", "where.rule: `length(text)` is BIGINT, not BOOLEAN"),
+        ("NULL", "where.rule: `NULL` is NULL, not BOOLEAN"),
+        ("metadata->>'$.stars'", "is VARCHAR, not BOOLEAN. `->>` binds weaker than `=` or `>`: put parenth"),
+        ("gopher_v1 > 1", "where.rule: `gopher_v1 > 1`: "),
+        ("gopher_v1.word_count.x > 1", "where.rule: `gopher_v1.word_count.x > 1`: "),
+        ("true WINDOW w AS ()", "where.rule: `true WINDOW w AS ()`: Parser Error: syntax error"),
+        ("len(list_filter(pii_v1.email, x -> x.score > 0.5)) = 0", "`x -> ...` is no longer SQL; write `lambda x: "),
+        ("gohper_v1.word_count > 1", "where.rule: no attribute or column named 'gohper_v1'. Did you mean 'gopher_v1'?"),
+    ],
+)  # fmt: skip
+def test_rules_are_bound_before_work_starts(table: pa.Table, text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Rules({"fine": "true", "rule": text}, table.schema)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_string_that_is_wrong_says_where() -> None:
+    with pytest.raises(ConfigError, match=r"^where: no attribute or column named 'b'\. There are: a\."):
+        Rules("a > 1 AND b > 1", pa.schema([("a", pa.int64())]))
+
+
+def test_a_value_that_cannot_be_cast_names_its_rule(table: pa.Table) -> None:
+    rules = Rules({"fine": "true", "stars": "(metadata->>'$.stars')::INT >= 5"}, table.schema)
+    with pytest.raises(DataError) as caught:
+        rules.evaluate(table)
+    assert str(caught.value) == (
+        "where.stars: `(metadata->>'$.stars')::INT >= 5`: Conversion Error: Could not convert string 'many' to INT32 "
+        "(TRY_CAST gives NULL instead)"
+    )
+    careful = Rules({"stars": "TRY_CAST(metadata->>'$.stars' AS INT) >= 5"}, table.schema).evaluate(table)
+    assert (careful.passed.tolist(), careful.null.tolist()) == (
+        [[True, False, False, False]],
+        [[False, True, True, False]],
+    )
+
+
+def test_a_column_that_is_gone_is_an_error(table: pa.Table) -> None:
+    rules = Rules(WHERE, table.schema)
+    with pytest.raises(DataError, match=r"^rules read gopher_v1, pii_v1, which is not among the columns: \['text'\]$"):
+        rules.evaluate(table.select(["text"]))
+
+
+def test_rules_read_a_batch_of_documents() -> None:
+    batch = Batch.of(["short", "a longer text"])
+    rules = Rules({"long": "length(text) > 8", "id": "id = ''"}, batch.table.schema)
+    assert rules.evaluate(batch.table).passed.tolist() == [[False, True], [True, True]]
+
+
+def test_columns_named_like_words_of_sql_are_quoted(table: pa.Table) -> None:
+    odd = pa.table({"order": [1, 2], "group": pa.array([{"end": 1}, {"end": 2}])})
+    rules = Rules({"a": '"order" > 1', "b": '"group"."end" > 1'}, odd.schema)
+    assert rules.evaluate(odd).passed.tolist() == [[False, True], [False, True]]
+    assert rules.values(odd, [1]) == [{"group.end": 2, "order": 2}]
+
+
+def twin(row: dict[str, Any]) -> list[bool | None]:
+    """The rules of the next test in Python, with SQL's three truth values."""
+    count, ratio = row["count"], row["ratio"]
+    above = None if count is None else count > 2
+    below = None if ratio is None else ratio < 0.5
+    either = True if True in (above, below) else None if None in (above, below) else False
+    share = None if count is None or ratio is None or count == 0 else ratio / count > 0.1
+    return [above, below, either, share]
+
+
+COUNTED = pa.schema([("t", pa.struct([("count", pa.int64()), ("ratio", pa.float64())]))])
+
+
+@pytest.fixture(scope="module")
+def counted() -> Rules:
+    where = {
+        "a": "t.count > 2",
+        "b": "t.ratio < 0.5",
+        "c": "t.count > 2 OR t.ratio < 0.5",
+        "d": "t.ratio / t.count > 0.1",
+    }
+    return Rules(where, COUNTED)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(
+        st.none()
+        | st.fixed_dictionaries({"count": st.none() | st.integers(0, 5), "ratio": st.none() | st.floats(0, 1)}),
+        max_size=20,
+    )
+)
+def test_rules_agree_with_python(counted: Rules, rows: list[dict[str, Any] | None]) -> None:
+    verdict: Verdict = counted.evaluate(pa.table({"t": pa.array(rows, COUNTED.field("t").type)}))
+    expected = [twin(row or {"count": None, "ratio": None}) for row in rows]
+    assert verdict.passed.T.tolist() == [[one is True for one in row] for row in expected]
+    assert verdict.null.T.tolist() == [[one is None for one in row] for row in expected]
