@@ -16,8 +16,7 @@ SETUP := pyproject.toml setup.cfg constraints.txt
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
-demo: $(VENV)/installed ## from text on this computer to a scored model, in some minutes
-	$(BIN)/dolma-pipeline demo-corpus $(CORPUS)
+demo: $(VENV)/installed $(CORPUS)/collected ## from text on this computer to a scored model, in some minutes
 	$(BIN)/dolma-pipeline run pipelines/quickstart.yaml
 
 setup: $(VENV)/installed-dev ## the development environment: .venv with everything that `make test` needs
@@ -58,6 +57,11 @@ $(VENV)/installed: $(SETUP) | $(BIN)/python
 $(VENV)/installed-dev: $(SETUP) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
 	touch $(VENV)/installed $@
+
+# Collected once: what is installed later would make it another corpus, and the finished run another run.
+$(CORPUS)/collected: | $(VENV)/installed
+	$(BIN)/dolma-pipeline demo-corpus $(CORPUS)
+	touch $@
 
 $(INTEROP_VENV)/installed: constraints.txt
 	$(PYTHON) -m venv --clear $(INTEROP_VENV)

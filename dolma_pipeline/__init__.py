@@ -1,7 +1,66 @@
-"""Dolma-style data curation on Apache Beam: from raw documents to a scored model."""
+"""Dolma-style data curation on Apache Beam: from raw documents to a scored model.
+
+    import dolma_pipeline as dp
+    result = dp.run("pipelines/quickstart.yaml", "workers=2")
+
+Names that need more than Arrow are loaded on first use; importing this loads neither Beam, torch nor numba.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from dolma_pipeline.documents import Attributes, Batch, Document, Fields, Span, Value
+from dolma_pipeline.mixing import Available, Mixer, mixer
+from dolma_pipeline.tagging import LoadedTagger, Tagger, tagger
+
+if TYPE_CHECKING:
+    from dolma_pipeline.config import Recipe, load_recipe
+    from dolma_pipeline.registry import load_tagger
+    from dolma_pipeline.runner import Result, run
+    from dolma_pipeline.stages.tag_file import tag_file
 
 __version__ = "0.1.0"
 
-__all__ = ["Attributes", "Batch", "Document", "Fields", "Span", "Value", "__version__"]
+_LATE = {
+    "Recipe": "dolma_pipeline.config",
+    "load_recipe": "dolma_pipeline.config",
+    "load_tagger": "dolma_pipeline.registry",
+    "Result": "dolma_pipeline.runner",
+    "run": "dolma_pipeline.runner",
+    "tag_file": "dolma_pipeline.stages.tag_file",
+}
+
+__all__ = [
+    "Attributes",
+    "Available",
+    "Batch",
+    "Document",
+    "Fields",
+    "LoadedTagger",
+    "Mixer",
+    "Recipe",
+    "Result",
+    "Span",
+    "Tagger",
+    "Value",
+    "__version__",
+    "load_recipe",
+    "load_tagger",
+    "mixer",
+    "run",
+    "tag_file",
+    "tagger",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'dolma_pipeline' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LATE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})

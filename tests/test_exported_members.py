@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from types import ModuleType
 
 import pytest
 
@@ -49,11 +48,9 @@ def test_nothing_public_is_left_out() -> None:
     visible = {
         name
         for name, member in vars(dolma_pipeline).items()
-        if not name.startswith("_")
-        and not isinstance(member, ModuleType)
-        and name not in ("annotations", "TYPE_CHECKING")
+        if not name.startswith("_") and getattr(member, "__module__", "").startswith("dolma_pipeline")
     }
-    assert visible <= set(dolma_pipeline.__all__)
+    assert {"Batch", "Document", "Span"} <= visible <= set(dolma_pipeline.__all__)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -25,7 +25,13 @@ HEAVY = {
     "torch",
 }
 
-ALLOWED = {"kernels": {"numba", "scipy"}, "train": {"torch"}, "evals": {"torch"}, "transforms": {"apache_beam"}}
+ALLOWED = {
+    "kernels": {"numba", "scipy"},
+    "train": {"torch"},
+    "evals": {"torch"},
+    "runner": {"apache_beam"},
+    "transforms": {"apache_beam"},
+}
 """What the modules of a package may load when they are imported; numba itself looks for scipy."""
 
 PARTS = sorted(module.name for module in pkgutil.iter_modules(dolma_pipeline.__path__) if module.name != "__main__")

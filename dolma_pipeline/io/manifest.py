@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -45,6 +46,20 @@ def output_record(folder: Path, path: Path, *, rows: int) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "sha256": paths.sha256_file(path),
     }
+
+
+class Counts(SimpleNamespace):
+    """Counts of one source in one unit, as attributes: `counts.dropped`, `counts.rules`."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A count, or `default`."""
+        return getattr(self, name, default)
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+    def __contains__(self, name: str) -> bool:
+        return hasattr(self, name)
 
 
 class Records:

@@ -169,7 +169,7 @@ def _chain(data, at, end, zeros, blocks):  # type: ignore[no-untyped-def]
     """
     digits, num_blocks, last = 0, 0, at
     by_dot, by_space, longest, plain = 0, 0, 0, True
-    gap, gap_chars = np.int64(0), 0
+    gap, gap_chars, gap_plain, has_hyphen = np.int64(0), 0, True, False
     while at < end:
         point, size = decode(data, at)
         if _digit(point, zeros) >= 0:
@@ -180,16 +180,17 @@ def _chain(data, at, end, zeros, blocks):  # type: ignore[no-untyped-def]
                 num_blocks += 1
             if num_blocks <= 8:
                 blocks[num_blocks - 1, 1] += 1
-            plain = plain and not (gap_chars > 1 and gap == 0x2D)
+            plain = plain and gap_plain and not (gap_chars > 1 and has_hyphen)
             digits += 1
             by_dot += 1
             by_space += 1
-            gap_chars = 0
+            gap_chars, gap_plain, has_hyphen = 0, True, False
             at += size
             last = at
         elif gap_chars < 4 and _is_punctuation(point):
             gap, gap_chars = point, gap_chars + 1
-            plain = plain and (point == 0x2E or point == 0x20 or (point == 0x2D and gap_chars == 1))
+            gap_plain = gap_plain and (point == 0x2E or point == 0x20 or point == 0x2D)
+            has_hyphen = has_hyphen or point == 0x2D
             if point == 0x2E:
                 longest, by_dot = max(longest, by_dot if by_dot <= _MAX_DIGITS_OF_A_NUMBER else 0), 0
             elif point == 0x20:
@@ -270,9 +271,10 @@ def _phone_tail(data, last, end):  # type: ignore[no-untyped-def]
     if at < end:
         one = data[at] | 0x20 if data[at] < 0x80 else data[at]
         two = data[at + 1] | 0x20 if at + 1 < end else np.uint8(0)
+        three = data[at + 2] | 0x20 if at + 2 < end else np.uint8(0)
         if (
             one == 120 or data[at] == 35 or data[at] == 126 or one == 0xD0 or one == 0xEF or (one == 101 and two == 120)
-            or (one == 105 and two == 110) or (one == 97 and two == 110)
+            or (one == 105 and two == 110 and three == 116) or (one == 97 and two == 110 and three == 101)
         ):  # fmt: skip
             room = _PHONE_TAIL_BYTES
     tail = min(max(at, last) + room, end)
@@ -333,8 +335,8 @@ def _email_window(data, at, start, end, classes):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _ip_tail(data, last, end):  # type: ignore[no-untyped-def]
-    """End of the window of an address that ends at `last`: zone, prefix, and two characters to look at."""
+def _ip_tail(data, last, end, ahead):  # type: ignore[no-untyped-def]
+    """End of the window of an address that ends at `last`: zone, prefix, and `ahead` characters to look at."""
     if last < end and data[last] == 0x25:
         last += 1
         limit = min(end, last + 64)
@@ -345,7 +347,7 @@ def _ip_tail(data, last, end):  # type: ignore[no-untyped-def]
         limit = min(end, last + 3)
         while last < limit and 48 <= data[last] <= 57:
             last += 1
-    return _forward(data, last, end, 2)
+    return _forward(data, last, end, ahead)
 
 
 @njit(cache=True, nogil=True)
@@ -369,7 +371,7 @@ def _ip4_window(data, at, start, end, classes):  # type: ignore[no-untyped-def]
     first, limit = at, max(start, at - 45)  # an IPv6 address may end in an IPv4 one
     while first > limit and (classes[data[first - 1]] & _HEX or data[first - 1] == 0x3A):
         first -= 1
-    return before(data, first) if first > start else first, _ip_tail(data, last, end), last
+    return before(data, first) if first > start else first, _ip_tail(data, last, end, 1), last
 
 
 @njit(cache=True, nogil=True)
@@ -408,7 +410,7 @@ def _ip6_window(data, at, start, end, classes):  # type: ignore[no-untyped-def]
         fits = False  # ends in IPv4, which has a window of its own
     if not fits:
         return -1, -1, run_end
-    return before(data, first) if first > start else first, last if trimmed else _ip_tail(data, last, end), run_end
+    return before(data, first) if first > start else first, last if trimmed else _ip_tail(data, last, end, 2), run_end
 
 
 @njit(cache=True, nogil=True)

@@ -15,7 +15,7 @@ from dolma_pipeline.io.shards import Shard, plan_shards, read_shards
 from dolma_pipeline.registry import UserModule, install_modules, load_mixer, read_modules
 from dolma_pipeline.stages.columns import row_schema
 from dolma_pipeline.stages.context import RunContext, sources_of
-from dolma_pipeline.stages.rules import SourceRules
+from dolma_pipeline.stages.rules import source_rules
 from dolma_pipeline.stages.units import prefer_columns
 
 
@@ -97,7 +97,7 @@ def check_names(context: RunContext) -> None:
             schema = row_schema(context, source)
         if recipe.mix:
             with at(recipe, "mix.where"):
-                SourceRules(context, source)
+                source_rules(context, source)
         if recipe.tokens:
             attributes = [f.name for f in schema if f.name not in SCHEMA.names]
             for i, name in enumerate(recipe.tokens.keep_attributes):

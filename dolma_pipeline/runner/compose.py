@@ -48,12 +48,12 @@ def _dedupe_steps(context: RunContext, units: dict[str, Unit]) -> list[Step]:
             EdgeStep(context, signed),
             ClusterStep(context, tuple(units[f"dedupe/{name}"] for name in signed), config.keep_work),
         ]
-    for name in _present(names, "attributes", units):
-        earlier = tuple(names[: names.index(name)])
+    elected = _present(names, "attributes", units)
+    if elected:
         steps += [
-            CandidateStep(context, name, earlier),
-            ElectStep(context, name),
-            KeepStep(context, name, units[f"attributes/{name}"], config.keep_work),
+            CandidateStep(context),
+            ElectStep(context),
+            KeepStep(context, tuple(units[f"attributes/{name}"] for name in elected), config.keep_work),
         ]
     return steps
 

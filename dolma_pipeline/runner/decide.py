@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from dolma_pipeline.errors import SettingsChangedError
 from dolma_pipeline.stages.context import RunContext
+from dolma_pipeline.stages.elect import work_folder
 from dolma_pipeline.stages.units import Unit
 
 State = Literal["done", "new", "resume", "grow", "again", "changed"]
@@ -92,12 +93,12 @@ def make_ready(context: RunContext, decisions: Sequence[Decision], shards: str) 
         if one.state in ("changed", "again"):
             shutil.rmtree(folder, ignore_errors=True)
             if unit.name.startswith("attributes/"):
-                shutil.rmtree(context.path / "dedupe" / unit.name.split("/")[1] / "elect", ignore_errors=True)
+                shutil.rmtree(work_folder(context), ignore_errors=True)
         if one.state in ("grow", "resume") and unit.growing:
             if one.state == "grow":
                 records.reopen()
             if one.before is not None and one.before["needs"]["shards.jsonl"] != shards:
-                for derived in ("edges", "clusters", "elect"):  # of the shards before; signatures stay
+                for derived in ("edges", "clusters"):  # of the shards before; signatures stay
                     shutil.rmtree(folder / derived, ignore_errors=True)
         if one.state != "done":
             fields = unit.manifest_fields(context)

@@ -5,27 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import orjson
 
+from dolma_pipeline.io.manifest import Counts
 from dolma_pipeline.runner.decide import Decision
 from dolma_pipeline.stages.context import RunContext
-
-
-class Counts(SimpleNamespace):
-    """Counts of one source in one unit, as attributes: `counts.dropped`, `counts.rules`."""
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """A count, or `default`."""
-        return getattr(self, name, default)
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name)
-
-    def __contains__(self, name: str) -> bool:
-        return hasattr(self, name)
 
 
 @dataclass(frozen=True)

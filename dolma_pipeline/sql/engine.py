@@ -1,6 +1,6 @@
 """DuckDB, locked up: the one file that imports it.
 
-One connection a process (25 ms to make, about 1 ms to ask it of a batch), in memory, on one thread. It cannot read
+One connection a process (25 ms to make, 1 to 2 ms a question), in memory, on one thread. It cannot read
 files, load extensions or see Python's variables, and its settings cannot be changed. Where DuckDB's defaults would
 let a row depend on the computer, or a filter mean something else than it says, they are set:
 

@@ -1,7 +1,8 @@
 """`Rules`: which documents pass, by named SQL rules over their columns.
 
 A rule passes a row where it is TRUE; NULL (a failed tagger, a missing key) is no pass, and is told apart.
-Everything that can be known from the columns' types is checked when `Rules` is made. Cost: about 1 ms a batch.
+Everything that can be known from the columns' types is checked when `Rules` is made (some 5 ms a rule).
+Cost: 1 to 2 ms a batch of 1,000 rows, and 0.1 ms for each rule.
 """
 
 from __future__ import annotations

@@ -40,6 +40,12 @@ class RunContext:
         """The run's folder."""
         return Path(self.folder)
 
+    @property
+    def fingerprint(self) -> tuple[object, ...]:
+        """Equal for equal recipes, modules and shards in the same folder: the key of what is kept in a process."""
+        changed = (self.path / "shards.jsonl").stat().st_mtime_ns
+        return self.folder, repr(self.recipe), tuple(m.sha256 for m in self.modules), changed
+
     def prepare(self) -> None:
         """Once a process, before any work: the run's models and the user's modules; cheap when repeated."""
         assets.use_folder(self.path / "assets")

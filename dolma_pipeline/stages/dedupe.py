@@ -226,6 +226,11 @@ class ClusterStep(Step):
         """`dedupe/cluster`."""
         return "dedupe/cluster"
 
+    @property
+    def spread(self) -> bool:
+        """No: one task."""
+        return False
+
     def tasks(self) -> list[Task]:
         """Dedupe steps whose clusters are not written."""
         return [Task(u.name) for u in self.units if not members_path(self.context, _step_of(u)).is_file()]

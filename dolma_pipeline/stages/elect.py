@@ -16,17 +16,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dolma_pipeline.dedup.keep import elect
 from dolma_pipeline.dedup.minhash import estimate_jaccard
-from dolma_pipeline.documents import MAX_BATCH_ROWS, SCHEMA
+from dolma_pipeline.documents import SCHEMA
 from dolma_pipeline.io.attributes import AttributeWriter
 from dolma_pipeline.io.manifest import output_record
-from dolma_pipeline.sql import Order
-from dolma_pipeline.stages.columns import DEDUPE_TYPE, read_rows, row_schema
+from dolma_pipeline.stages.columns import DEDUPE_TYPE, read_rows
 from dolma_pipeline.stages.context import Failures, RunContext
 from dolma_pipeline.stages.dedupe import (
     dense_offsets,
@@ -36,13 +34,23 @@ from dolma_pipeline.stages.dedupe import (
     step_config,
     write_table,
 )
-from dolma_pipeline.stages.rules import SourceRules
+from dolma_pipeline.stages.rules import preferred, source_rules
 from dolma_pipeline.stages.step import Step, Task
 from dolma_pipeline.stages.units import Unit
 
 
-def _work_folder(context: RunContext, step: str) -> Path:
-    return context.path / "dedupe" / step / "elect"
+def work_folder(context: RunContext) -> Path:
+    """What the election works with; goes when it is over."""
+    return context.path / "dedupe" / "elect"
+
+
+def _elected_path(context: RunContext, step: str) -> Path:
+    return work_folder(context) / "elected" / f"{step}.parquet"
+
+
+def all_steps(context: RunContext) -> list[str]:
+    """Names of the recipe's dedupe steps, in order."""
+    return [step.name for step in context.recipe.dedupe.steps] if context.recipe.dedupe else []
 
 
 def shard_members(context: RunContext, step: str, shard: str) -> NDArray[np.int64]:
@@ -56,21 +64,15 @@ def shard_members(context: RunContext, step: str, shard: str) -> NDArray[np.int6
 
 @dataclass(frozen=True)
 class CandidateStep(Step):
-    """Who may stay, and in which order, of the clustered documents of each shard, for one dedupe step.
-
-    step: its name. earlier: names of the steps before it.
-    """
-
-    step: str = ""
-    earlier: tuple[str, ...] = ()
+    """Of the documents that are in a cluster of any step: do they pass the rules, and their place in the order."""
 
     @property
     def name(self) -> str:
-        """`dedupe/candidates/<step>`."""
-        return f"dedupe/candidates/{self.step}"
+        """`dedupe/candidates`."""
+        return "dedupe/candidates"
 
     def _path(self, shard: str) -> Path:
-        return _work_folder(self.context, self.step) / "candidates" / f"{shard}.parquet"
+        return work_folder(self.context) / "candidates" / f"{shard}.parquet"
 
     def tasks(self) -> list[Task]:
         """Shards whose candidates are not written."""
@@ -79,131 +81,134 @@ class CandidateStep(Step):
     def work(self, task: Task) -> None:
         """Look at the clustered documents of one shard."""
         context, shard = self.context, self.context.shard(task.key)
-        rows = shard_members(context, self.step, shard.name)
-        assert context.recipe.dedupe is not None
-        order = Order(context.recipe.dedupe.prefer, row_schema(context, shard.source))
+        members = [shard_members(context, step, shard.name) for step in all_steps(context)]
+        rows = np.unique(np.concatenate([np.zeros(0, np.int64), *members]))
+        order = preferred(context, shard.source)
         values: list[pa.Table] = []
-        candidate: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)]
+        passes: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)]
         if len(rows):
-            names = [step.name for step in context.recipe.dedupe.steps]
-            rules = SourceRules(context, shard.source, without=names)
-            wanted = {*rules.rule_columns, *(set(order.columns) - set(SCHEMA.names)), *self.earlier}
+            rules = source_rules(context, shard.source, without=tuple(all_steps(context)))
+            wanted = {*rules.rule_columns, *(set(order.columns) - set(SCHEMA.names))}
             failures = Failures(context, "dedupe", shard)  # the same lines as when signing; written there
             for batch, table in read_rows(context, shard, sorted(wanted), failures):
                 mine = rows[(rows >= batch.first_row) & (rows < batch.first_row + len(batch))] - batch.first_row
-                if len(mine) == 0:
-                    continue
-                table = table.take(pa.array(mine))
-                may: NDArray[np.bool_] = np.all(rules.rules.evaluate(table).passed, axis=0)
-                for step in self.earlier:
-                    keep = pc.struct_field(table.column(step).combine_chunks(), "keep")
-                    may &= keep.to_numpy(zero_copy_only=False)
-                candidate.append(may)
-                values.append(order.values(table))
-        ordered = pa.concat_tables(values) if values else order.values(row_schema(context, shard.source).empty_table())
+                if len(mine):
+                    table = table.take(pa.array(mine))
+                    passes.append(np.all(rules.rules.evaluate(table).passed, axis=0))
+                    values.append(order.values(table))
+                self.progress(len(batch), int(batch.text.offsets[-1] - batch.text.offsets[0]))
+        ordered = pa.concat_tables([order.schema.empty_table(), *values])
         table = ordered.append_column("row", pa.array(rows, pa.int64()))
-        write_table(self._path(shard.name), table.append_column("candidate", pa.array(np.concatenate(candidate))))
+        write_table(self._path(shard.name), table.append_column("passes", pa.array(np.concatenate(passes))))
 
 
 @dataclass(frozen=True)
 class ElectStep(Step):
-    """The keeper of each cluster of one dedupe step; one task, in memory: ~200 bytes a clustered document."""
-
-    step: str = ""
+    """The keeper of each cluster, step by step; in memory: ~200 bytes a clustered document."""
 
     @property
     def name(self) -> str:
-        """`dedupe/elect/<step>`."""
-        return f"dedupe/elect/{self.step}"
+        """`dedupe/elect`."""
+        return "dedupe/elect"
 
-    def _path(self) -> Path:
-        return _work_folder(self.context, self.step) / "elected.parquet"
+    @property
+    def spread(self) -> bool:
+        """No: the steps depend on each other."""
+        return False
 
     def tasks(self) -> list[Task]:
-        """The one task, unless done."""
-        return [] if self._path().is_file() else [Task("all")]
+        """Dedupe steps that are not decided, in order."""
+        return [Task(step) for step in all_steps(self.context) if not _elected_path(self.context, step).is_file()]
 
     def work(self, task: Task) -> None:
-        """Elect."""
-        context = self.context
-        members = pq.read_table(members_path(context, self.step))
-        parts = [
-            pq.read_table(_work_folder(context, self.step) / "candidates" / f"{shard}.parquet")
-            for shard in dense_offsets(context, self.step)
-        ]
-        looked_at = pa.concat_tables(parts)
-        labels = members.column("label").to_numpy()
-        assert context.recipe.dedupe is not None
-        source = context.shards()[0].source
-        order = Order(context.recipe.dedupe.prefer, row_schema(context, source))
-        values = looked_at.drop_columns(["row", "candidate"])
-        sequence = order.order(values)
+        """Elect in one step, among those whom all earlier ones kept."""
+        context, step = self.context, task.key
+        members = pq.read_table(members_path(context, step))
+        nodes, labels = members.column("node").to_numpy(), members.column("label").to_numpy()
+        looked_at = self._candidates()
+        mine = looked_at.take(pa.array(np.searchsorted(looked_at.column("node").to_numpy(), nodes)))
+        candidate = mine.column("passes").to_numpy().copy()
+        for earlier in all_steps(context)[: all_steps(context).index(step)]:
+            decided = pq.read_table(_elected_path(context, earlier), columns=["node", "keep"])
+            dropped = decided.column("node").to_numpy()[~decided.column("keep").to_numpy()]
+            candidate &= ~np.isin(nodes, dropped)
+        order = preferred(context, context.shards()[0].source)
+        sequence = order.order(mine.drop_columns(["node", "row", "passes"]))
         place = np.empty(len(sequence), np.int64)
         place[sequence] = np.arange(len(sequence))
-        candidate = looked_at.column("candidate").to_numpy()
         size, rank, keep = elect(labels, candidate, place)
-        best = members.column("node").to_numpy()[rank == 0]
-        best_of = dict(zip(labels[rank == 0].tolist(), best.tolist(), strict=True))
-        keeper = np.array([best_of[label] for label in labels.tolist()], np.int64)
+        firsts = np.flatnonzero(rank == 0)
+        firsts = firsts[np.argsort(labels[firsts])]
+        keeper = nodes[firsts[np.searchsorted(labels[firsts], labels)]]
         table = members.append_column("size", pa.array(size)).append_column("rank", pa.array(rank))
-        table = table.append_column("keep", pa.array(keep)).append_column(
-            "jaccard", pa.array(self._jaccard(members, keeper))
-        )
-        write_table(self._path(), table, compression="zstd")
+        jaccard = pa.array(self._jaccard(step, nodes, keeper))
+        table = table.append_column("keep", pa.array(keep)).append_column("jaccard", jaccard)
+        write_table(_elected_path(context, step), table, compression="zstd")
 
-    def _jaccard(self, members: pa.Table, keeper: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _candidates(self) -> pa.Table:
+        """The clustered documents of all shards, by dense number."""
+        context = self.context
+        parts = []
+        for shard, first in dense_offsets(context, all_steps(context)[0]).items():
+            part = pq.read_table(work_folder(context) / "candidates" / f"{shard}.parquet")
+            parts.append(part.append_column("node", pa.array(part.column("row").to_numpy() + first)))
+        return pa.concat_tables(parts)
+
+    def _jaccard(self, step: str, nodes: NDArray[np.int64], keeper: NDArray[np.int64]) -> NDArray[np.float64]:
         """Estimated likeness of each clustered document to the first of its cluster."""
-        nodes = members.column("node").to_numpy()
-        if step_config(self.context, self.step).kind == "exact":
+        if step_config(self.context, step).kind == "exact":
             return np.ones(len(nodes))
-        low = list(self._low_bytes(nodes))
+        low = list(self._low_bytes(step))
         all_low = np.concatenate(low) if low else np.zeros((0, 1), np.uint8)
         return estimate_jaccard(all_low, all_low[np.searchsorted(nodes, keeper)])
 
-    def _low_bytes(self, nodes: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-        for shard in dense_offsets(self.context, self.step):
-            rows = shard_members(self.context, self.step, shard)
+    def _low_bytes(self, step: str) -> Iterator[NDArray[np.uint8]]:
+        for shard in dense_offsets(self.context, step):
+            rows = shard_members(self.context, step, shard)
             if len(rows) == 0:
                 continue
-            table = pq.read_table(signature_path(self.context, self.step, shard), columns=["row", "low"])
+            table = pq.read_table(signature_path(self.context, step, shard), columns=["row", "low"])
             low = table.column("low").combine_chunks()
-            width = low.type.byte_width
-            data = np.frombuffer(low.buffers()[1], np.uint8).reshape(-1, width)
+            data = np.frombuffer(low.buffers()[1], np.uint8).reshape(-1, low.type.byte_width)
             yield data[np.searchsorted(table.column("row").to_numpy(), rows)]
 
 
 @dataclass(frozen=True)
 class KeepStep(Step):
-    """The column of one dedupe step, a file a shard; closes its unit `attributes/<step>`."""
+    """The columns of dedupe steps, a file a shard; closes the units `attributes/<step>`."""
 
-    step: str = ""
-    unit: Unit | None = None
+    units: tuple[Unit, ...] = ()
     keep_work: bool = False
 
     @property
     def name(self) -> str:
-        """`dedupe/write/<step>`."""
-        return f"dedupe/write/{self.step}"
+        """`dedupe/write`."""
+        return "dedupe/write"
+
+    def _missing(self, shard: str) -> list[str]:
+        return [u.name.split("/")[1] for u in self.units if not self.context.records(u.name).has(shard)]
 
     def tasks(self) -> list[Task]:
-        """Shards whose column is not written."""
-        records = self.context.records(f"attributes/{self.step}")
-        return [Task(s.name) for s in self.context.shards() if not records.has(s.name)]
+        """Shards of which a column is not written."""
+        return [Task(s.name, s.bytes) for s in self.context.shards() if self._missing(s.name)]
 
     def work(self, task: Task) -> None:
-        """Write the column of one shard."""
-        context, shard = self.context, task.key
-        first, num_rows = dense_offsets(context, self.step)[shard], num_rows_of(context, self.step)[shard]
-        elected = pq.read_table(_work_folder(context, self.step) / "elected.parquet")
+        """Write the columns of one shard."""
+        for step in self._missing(task.key):
+            self._write(step, task.key)
+
+    def _write(self, step: str, shard: str) -> None:
+        context, offsets = self.context, dense_offsets(self.context, step)
+        first, num_rows = offsets[shard], num_rows_of(context, step)[shard]
+        elected = pq.read_table(_elected_path(context, step))
         nodes = elected.column("node").to_numpy()
-        mine = elected.slice(
-            np.searchsorted(nodes, first), np.searchsorted(nodes, first + num_rows) - np.searchsorted(nodes, first)
-        )
+        begin, end = np.searchsorted(nodes, [first, first + num_rows])
+        mine = elected.slice(begin, end - begin)
         rows = mine.column("node").to_numpy() - first
         clusters: Any = np.array([f"{shard}#{row}" for row in range(num_rows)], object)
-        clusters[rows] = _origins(dense_offsets(context, self.step), mine.column("label").to_numpy())
+        clusters[rows] = _origins(offsets, mine.column("label").to_numpy())
         columns: dict[str, Any] = {
-            "cluster": pa.array(clusters, pa.string()),
+            "cluster": clusters,
             "size": np.ones(num_rows, np.int64),
             "rank": np.zeros(num_rows, np.int64),
             "keep": np.ones(num_rows, np.bool_),
@@ -213,26 +218,25 @@ class KeepStep(Step):
             columns[name][rows] = mine.column(name).to_numpy()
         arrays = [pa.array(columns[field.name], field.type) for field in DEDUPE_TYPE]
         struct = pa.StructArray.from_arrays(arrays, fields=list(DEDUPE_TYPE))
-        path = context.attribute_path(self.step, shard)
-        with AttributeWriter(path, self.step, DEDUPE_TYPE) as writer:
-            for start in range(0, num_rows, 64 * MAX_BATCH_ROWS):
-                writer.write_column(struct.slice(start, 64 * MAX_BATCH_ROWS))
+        path = context.attribute_path(step, shard)
+        with AttributeWriter(path, step, DEDUPE_TYPE) as writer:
+            writer.write_column(struct)
         kept = int(columns["keep"].sum())
-        context.records(f"attributes/{self.step}").write(
+        context.records(f"attributes/{step}").write(
             shard,
             {
                 "inputs": [],
-                "outputs": [output_record(context.attribute_folder(self.step), path, rows=num_rows)],
+                "outputs": [output_record(context.attribute_folder(step), path, rows=num_rows)],
                 "counts": {"in": num_rows, "kept": kept, "dropped": num_rows - kept, "failed": 0},
             },
         )
 
     def finish(self) -> None:
-        """Write the manifest and drop what the election needed."""
-        assert self.unit is not None
-        self.context.records(self.unit.name).finish(self.unit.manifest_fields(self.context))
+        """Write the manifests and drop what the election needed."""
+        for unit in self.units:
+            self.context.records(unit.name).finish(unit.manifest_fields(self.context))
         if not self.keep_work:
-            shutil.rmtree(_work_folder(self.context, self.step), ignore_errors=True)
+            shutil.rmtree(work_folder(self.context), ignore_errors=True)
 
 
 def _origins(offsets: dict[str, int], nodes: NDArray[np.int64]) -> list[str]:

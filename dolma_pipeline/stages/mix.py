@@ -30,7 +30,7 @@ from dolma_pipeline.stages.columns import read_rows
 from dolma_pipeline.stages.context import Failures, RunContext, sources_of
 from dolma_pipeline.stages.dedupe import write_table
 from dolma_pipeline.stages.plan import MixPlan, Selection, plan_mix
-from dolma_pipeline.stages.rules import SourceRules, Verdict, count_rules, no_counts
+from dolma_pipeline.stages.rules import SourceRules, Verdict, count_rules, no_counts, source_rules
 from dolma_pipeline.stages.step import Step, Task
 from dolma_pipeline.stages.tokenizer import run_encoder
 from dolma_pipeline.stages.units import Unit
@@ -97,7 +97,7 @@ class FilterStep(Step):
     def work(self, task: Task) -> None:
         """Filter one shard."""
         context, shard = self.context, self.context.shard(task.key)
-        rules = SourceRules(context, shard.source)
+        rules = source_rules(context, shard.source)
         encoder = run_encoder(context)
         steps = [step.name for step in context.recipe.dedupe.steps] if context.recipe.dedupe else []
         failures = Failures(context, "mix", shard)
@@ -197,6 +197,11 @@ class PlanStep(Step):
         """`mix/plan`."""
         return "mix/plan"
 
+    @property
+    def spread(self) -> bool:
+        """No: one task."""
+        return False
+
     def tasks(self) -> list[Task]:
         """The one task, unless done."""
         return [] if plan_path(self.context).is_file() else [Task("all")]
@@ -238,7 +243,7 @@ class WriteStep(Step):
         chosen = pq.read_table(selected_path(context, shard.name))
         held = plan.is_held(shard.source, chosen.column("held_key").to_numpy())
         copies = np.where(held, 0, plan.copies(shard.source, chosen.column("key").to_numpy()))
-        rules = SourceRules(context, shard.source)
+        rules = source_rules(context, shard.source)
         columns = sorted({column for column, _, _ in rules.edits})
         folder = context.path / "mix"
         files = {

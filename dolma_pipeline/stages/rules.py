@@ -18,7 +18,7 @@ from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig
 from dolma_pipeline.documents import SCHEMA, SPANS_TYPE
 from dolma_pipeline.errors import ConfigError, unknown_name
 from dolma_pipeline.kernels import edit as _edit
-from dolma_pipeline.sql import Rules, split_where
+from dolma_pipeline.sql import Order, Rules, split_where
 from dolma_pipeline.stages.columns import row_schema
 from dolma_pipeline.stages.context import RunContext
 
@@ -130,6 +130,27 @@ class SourceRules:
     def values(self, table: pa.Table, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
         """The values that the rules saw in these rows."""
         return self.rules.values(table, rows)
+
+
+_BOUND: dict[tuple[object, ...], SourceRules] = {}
+_ORDERS: dict[tuple[object, ...], Order] = {}
+
+
+def source_rules(context: RunContext, source: str, *, without: tuple[str, ...] = ()) -> SourceRules:
+    """The rules of a source, bound once a process: binding costs some milliseconds a rule."""
+    key = (context.fingerprint, source, without)
+    if key not in _BOUND:
+        _BOUND[key] = SourceRules(context, source, without=without)
+    return _BOUND[key]
+
+
+def preferred(context: RunContext, source: str) -> Order:
+    """`dedupe.prefer`, bound to a source's columns once a process."""
+    assert context.recipe.dedupe is not None
+    key = (context.fingerprint, source)
+    if key not in _ORDERS:
+        _ORDERS[key] = Order(context.recipe.dedupe.prefer, row_schema(context, source))
+    return _ORDERS[key]
 
 
 def _span_field(schema: pa.Schema, name: str, key: str) -> tuple[str, str]:

@@ -39,6 +39,11 @@ class Step:
         raise NotImplementedError(type(self).__name__)
 
     @property
+    def spread(self) -> bool:
+        """Whether the tasks are spread over workers; a step of one small task is done where the turn is."""
+        return True
+
+    @property
     def stage(self) -> str:
         """The recipe's stage that this step belongs to."""
         return self.name.split("/")[0]

@@ -74,6 +74,11 @@ class CutStep(Step):
         """`tokens/cut`."""
         return "tokens/cut"
 
+    @property
+    def spread(self) -> bool:
+        """No: one task."""
+        return False
+
     def tasks(self) -> list[Task]:
         """The one task, unless done."""
         return [] if _cuts_path(self.context).is_file() else [Task("all")]

@@ -21,7 +21,7 @@ from dolma_pipeline.io import paths
 from dolma_pipeline.stages.columns import read_rows
 from dolma_pipeline.stages.context import Failures, RunContext
 from dolma_pipeline.stages.dedupe import write_table
-from dolma_pipeline.stages.rules import SourceRules
+from dolma_pipeline.stages.rules import source_rules
 from dolma_pipeline.stages.step import Step, Task
 from dolma_pipeline.stages.units import Unit
 from dolma_pipeline.tokens.encode import Encoder, encoder
@@ -74,7 +74,7 @@ class SampleStep(Step):
     def work(self, task: Task) -> None:
         """Sample one shard."""
         context, shard = self.context, self.context.shard(task.key)
-        rules = SourceRules(context, shard.source)
+        rules = source_rules(context, shard.source)
         budget = tokenizer_config(context).sample_bytes
         held = SAMPLE.empty_table()
         for batch, table in read_rows(context, shard, rules.columns, Failures(context, "tokenizer", shard)):
@@ -107,6 +107,11 @@ class TrainTokenizerStep(Step):
     def name(self) -> str:
         """`tokenizer/make`."""
         return "tokenizer/make"
+
+    @property
+    def spread(self) -> bool:
+        """No: one task."""
+        return False
 
     def tasks(self) -> list[Task]:
         """The one task, unless done."""

@@ -15,10 +15,9 @@ from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.documents import SCHEMA
 from dolma_pipeline.io.manifest import digest
 from dolma_pipeline.io.paths import sha256_file
-from dolma_pipeline.sql import Order
-from dolma_pipeline.stages.columns import made_columns, row_schema
+from dolma_pipeline.stages.columns import made_columns
 from dolma_pipeline.stages.context import RunContext, sources_of
-from dolma_pipeline.stages.rules import SourceRules, where_of
+from dolma_pipeline.stages.rules import preferred, source_rules, where_of
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _add_dedupe(context: RunContext, reading: Mapping[str, Any], add: Any) -> No
         columns: set[str] = set()
         for source in sorted(context.recipe.sources):
             if context.recipe.mix and source in sources_of(context.shards()):
-                bound = SourceRules(context, source, without=names)
+                bound = source_rules(context, source, without=tuple(names))
                 rules[source] = dict(bound.rules.where)
                 columns |= set(bound.rule_columns)
         columns |= set(prefer_columns(context))
@@ -153,15 +152,14 @@ def prefer_columns(context: RunContext) -> list[str]:
     assert context.recipe.dedupe is not None
     found: set[str] = set()
     for source in sources_of(context.shards()):
-        order = Order(context.recipe.dedupe.prefer, row_schema(context, source))
-        found |= set(order.columns) - set(SCHEMA.names)
+        found |= set(preferred(context, source).columns) - set(SCHEMA.names)
     return sorted(found)
 
 
 def _mix_columns(context: RunContext) -> list[str]:
     found: set[str] = set()
     for source in sources_of(context.shards()):
-        found |= set(SourceRules(context, source).columns)
+        found |= set(source_rules(context, source).columns)
     return sorted(found & set(made_columns(context)))
 
 

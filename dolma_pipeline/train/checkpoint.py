@@ -8,6 +8,7 @@ Cost: 12 bytes a parameter on disk. Equal runs write equal bytes.
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ def load_newest(run_dir: Path, *, model: nn.Module, optimizer: torch.optim.Optim
 
 def load_model(run_dir: Path, step: int, *, model: nn.Module) -> None:
     """Put the weights of a saved step into an unsharded model, in place, without other processes."""
-    load({"model": model.state_dict()}, checkpoint_id=step_folder(run_dir, step) / STATE, no_dist=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # as is meant
+        load({"model": model.state_dict()}, checkpoint_id=step_folder(run_dir, step) / STATE, no_dist=True)
 
 
 def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Starting torch in other processes, so that the launcher stays small. Does not load torch.
 
-Training runs under torchrun, one process a GPU, or on the CPU one a core up to two (the order of the data, the first
+Several processes run under torchrun: one a GPU, or on the CPU one a core up to two (the order of the data, the first
 weights and the gradients are the same for any number). Children hold the read end of a pipe as standard input: when
 the launcher goes, however it goes, they see the end of it and go too, so that two runs never write to one folder.
 """
@@ -71,10 +71,9 @@ def launch(run_dir: Path, *, processes: int) -> None:
     settings = read_settings(run_dir)
     dataset = TokenDataset(run_dir / "tokens" / "train", sequence_length=settings.train.sequence_length)
     Order(num_instances=len(dataset), batch_instances=settings.batch_instances, seed=settings.seed)  # checks both
-    command = [
-        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)),
-        *("-m", "dolma_pipeline.train", str(run_dir.resolve())),
-    ]
+    command = ["-m", "dolma_pipeline.train", str(run_dir.resolve())]
+    if processes > 1:  # one needs no torchrun above it: 4 s and 300 MB less
+        command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *command]
     supervise(command, name="train", log=run_dir / "log" / "train.txt", threads=max(1, num_cores() // processes))
 
 

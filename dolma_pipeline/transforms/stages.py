@@ -28,7 +28,7 @@ class Done(NamedTuple):
 class RunSteps(beam.PTransform):
     """Steps one after the other; each begins when all tasks of the one before it are done.
 
-    Takes any collection (its elements are waited for, not used), gives a `Done` for each task of the last step.
+    Takes any collection (its elements are waited for, not used), gives the `Done`s of the last step with tasks.
 
     Args:
         steps: what to do. num_bins: into how many bins of equal weight a step's tasks are packed; the number of
@@ -40,31 +40,48 @@ class RunSteps(beam.PTransform):
         self.steps, self.num_bins = list(steps), num_bins
 
     def expand(self, before: Any) -> Any:
-        """Chain the steps."""
+        """Chain the steps: between two spread ones, a single element closes the first and plans the second."""
+        to_close: list[Step] = []
         for i, step in enumerate(self.steps):
+            if not step.spread:
+                to_close.append(step)
+                continue
             label = f"{i:02d} {step.name}"
-            done = (
-                before.pipeline
-                | f"{label}: start" >> beam.Create([None])
-                | f"{label}: plan" >> beam.FlatMap(plan, beam.pvalue.AsList(before), step=step, num_bins=self.num_bins)
-                | f"{label}: spread" >> beam.Reshuffle()
-                | f"{label}: work" >> beam.FlatMap(work, step=step)
-            )
-            before = (
-                before.pipeline
-                | f"{label}: end" >> beam.Create([None])
-                | f"{label}: finish" >> beam.FlatMap(finish, beam.pvalue.AsList(done), step=step)
-            )
-        return before
+            turn = beam.FlatMap(plan, beam.pvalue.AsList(before), closing=to_close, step=step, num_bins=self.num_bins)
+            tasks = before.pipeline | f"{label}: begin" >> beam.Impulse() | f"{label}: plan" >> turn
+            spread = tasks | f"{label}: spread" >> beam.Reshuffle()
+            before = spread | f"{label}: work" >> beam.FlatMap(work, step=step)
+            to_close = [step]
+        last = beam.FlatMap(close, beam.pvalue.AsList(before), closing=to_close)
+        return before.pipeline | "end" >> beam.Impulse() | "close" >> last
 
 
-def plan(_: None, before: Iterable[Any], *, step: Step, num_bins: int) -> list[list[Task]]:
-    """What is left to do, in bins; `before` is only waited for."""
+def plan(_: bytes, before: Iterable[Any], *, closing: Sequence[Step], step: Step, num_bins: int) -> list[list[Task]]:
+    """Close the steps before, then say what is left of this one, in bins; `before` is only waited for."""
+    close(_, before, closing=closing)
     with reporting(step, "plan"):
         step.context.prepare()
         tasks = step.tasks()
         log_event(step.context, step.name, "begin", tasks=len(tasks))
         return pack(tasks, num_bins)
+
+
+def close(_: bytes, before: Iterable[Any], *, closing: Sequence[Step]) -> list[Any]:
+    """Finish a spread step whose tasks are done, and do whole those that are not spread."""
+    done = sorted(one for one in before if isinstance(one, Done))
+    for step in closing:
+        with reporting(step, "finish"):
+            step.context.prepare()
+            if step.spread:
+                seconds = sum(one.cpu_seconds for one in done if one.step == step.name)
+                step.finish()
+            else:
+                log_event(step.context, step.name, "begin", tasks=1)
+                begin = time.process_time()
+                step.run_here()
+                seconds = time.process_time() - begin
+            log_event(step.context, step.name, "end", cpu_seconds=round(seconds, 3))
+    return done
 
 
 def work(tasks: Sequence[Task], *, step: Step) -> Iterator[Done]:
@@ -78,16 +95,6 @@ def work(tasks: Sequence[Task], *, step: Step) -> Iterator[Done]:
         seconds = time.process_time() - begin
         log_event(step.context, step.name, "task", key=task.key, cpu_seconds=round(seconds, 3))
         yield Done(step.name, task.key, seconds)
-
-
-def finish(_: None, done: Iterable[Done], *, step: Step) -> Iterable[Done]:
-    """Close the step."""
-    done = sorted(done)
-    with reporting(step, "finish"):
-        step.context.prepare()
-        step.finish()
-        log_event(step.context, step.name, "end", cpu_seconds=round(sum(d.cpu_seconds for d in done), 3))
-    return done
 
 
 class reporting:

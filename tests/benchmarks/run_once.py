@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import resource
 import sys
@@ -28,8 +27,6 @@ def usage() -> tuple[float, float]:
 def run_plainly() -> None:
     """Put the steps' own loop in the place of the Beam pipeline."""
     from dolma_pipeline.stages.step import run_steps
-
-    importlib.import_module("dolma_pipeline.runner.run")
 
     def steps_only(context: object, steps: Sequence[Any], **rest: object) -> None:
         run_steps(steps)
@@ -85,13 +82,11 @@ def idle(recipe: str) -> dict[str, object]:
 
     from dolma_pipeline.config import load_recipe
     from dolma_pipeline.documents import Batch
-    from dolma_pipeline.stages.context import RunContext
+    from dolma_pipeline.registry import load_tagger
 
-    loaded = load_recipe(recipe)
-    context = RunContext(loaded, str(Path(loaded.output).resolve()))
-    context.prepare()
-    for use in loaded.tag.taggers if loaded.tag else ():
-        context.tagger(use).attributes(Batch.of(["word"]))
+    tag = load_recipe(recipe).tag
+    for use in tag.taggers if tag else ():
+        load_tagger(use.tagger, **use.parameters).attributes(Batch.of(["word"]))
     return {"peak_mb": usage()[1]}
 
 

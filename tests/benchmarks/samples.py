@@ -40,13 +40,13 @@ def collected(folder: Path) -> dict[str, list[str]]:
 
 
 def given(patterns: Sequence[str]) -> dict[str, list[str]]:
-    """Source (the file's folder) -> files, for globs of document files."""
+    """Source (`own-` and the file's folder) -> files, for globs of document files."""
     files = sorted({path for pattern in patterns for path in glob.glob(pattern, recursive=True)})
     if not files:
         raise SystemExit(f"no file matches {', '.join(patterns)}")
     sources: dict[str, list[str]] = {}
     for path in files:
-        sources.setdefault(Path(path).parent.name, []).append(path)
+        sources.setdefault(f"own-{Path(path).parent.name}", []).append(path)
     return sources
 
 

@@ -17,7 +17,9 @@ from dolma_pipeline.kernels.lines import BLANK, split_lines, split_paragraphs
 from dolma_pipeline.kernels.tables import TextBuffers, Tokens
 
 ANY_CHARACTER = st.characters(exclude_categories=("Cs",))
-PIECES = st.sampled_from(["\n", "\n\n", "\n\n\n", "\r\n", " ", "\t", "\x0b", "\x85", "\u2028", "\u3000", "a", "é", "😀", "a line"])
+PIECES = st.sampled_from(
+    ["\n", "\n\n", "\n\n\n", "\r\n", " ", "\t", "\x0b", "\x85", "\u2028", "\u3000", "a", "é", "😀", "a line"]
+)
 TEXT = st.lists(PIECES | st.text(ANY_CHARACTER, max_size=20), max_size=30).map("".join)
 
 

@@ -26,7 +26,12 @@ def byte_cuts(texts: list[str], points: list[tuple[int, int, int]], origin: int)
     """The same stretches as byte positions in one buffer that begins with `origin` other bytes."""
     before = np.cumsum([origin, *(len(text.encode()) for text in texts)])
     return [
-        (row, int(before[row]) + len(texts[row][:start].encode()), int(before[row]) + len(texts[row][:end].encode()), 0.5)
+        (
+            row,
+            int(before[row]) + len(texts[row][:start].encode()),
+            int(before[row]) + len(texts[row][:end].encode()),
+            0.5,
+        )
         for row, start, end in points
     ]
 

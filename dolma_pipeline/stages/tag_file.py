@@ -1,0 +1,56 @@
+"""One file of documents, tagged without a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from dolma_pipeline.errors import UsageError
+from dolma_pipeline.io.attributes import attribute_writer
+from dolma_pipeline.io.documents import ShardReader
+from dolma_pipeline.io.jsonl import Failure
+from dolma_pipeline.io.manifest import Counts
+from dolma_pipeline.io.shards import plan_shards
+from dolma_pipeline.registry import load_tagger
+
+
+def tag_file(path: str, *, taggers: Sequence[str], output: str) -> Counts:
+    """Tag one file; the attributes of tagger T go to `output/T/<name of the file>.parquet`, a row a document.
+
+    Args:
+        path: JSONL (plain, .gz, .zst) or Parquet; a local path or a URL.
+        taggers: names; each at least once known to the registry (built in, an entry point, or declared by now).
+        output: a folder, made if it is not there.
+
+    Returns:
+        `documents`, `bytes` of text, and `failed`: a list of `Failure`s (unreadable lines, documents on which a
+        tagger raised).
+
+    Raises:
+        UsageError: no taggers, or a file that is not there.
+        UnknownNameError: a tagger that does not exist.
+    """
+    if not taggers:
+        raise UsageError("tag_file: name at least one tagger")
+    loaded = [load_tagger(name) for name in taggers]
+    (shard,) = plan_shards({"file": [path]}, split_bytes=1 << 62)
+    failed: list[Failure] = []
+    documents = num_bytes = 0
+    name = shard.name.split("/", 1)[1]
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(attribute_writer(Path(output) / t.label / f"{name}.parquet", t.label, t.type))
+            for t in loaded
+        ]
+        for batch in ShardReader(shard, report=failed.append):
+            for tagger, writer in zip(loaded, writers, strict=True):
+                column, failures = tagger.attributes(batch)
+                writer.write(column, batch)
+                for one in failures:
+                    row = batch.first_row + one.row
+                    line = int(batch.locs[one.row])
+                    failed.append(Failure(path, f"{tagger.label}: {one.reason}", line=line, row=row))
+            documents += len(batch)
+            num_bytes += int(batch.text.offsets[-1] - batch.text.offsets[0])
+    return Counts(documents=documents, bytes=num_bytes, failed=failed)
