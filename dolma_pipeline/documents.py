@@ -18,6 +18,8 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dolma_pipeline.kernels.tables import TextBuffers, Tokens, read_only
+
 IntArray = NDArray[np.integer[Any]]
 FloatArray = NDArray[np.floating[Any]]
 
@@ -61,40 +63,14 @@ Fields = Mapping[str, Any]
 """Field -> bool, int, float, str or list[Span]: what a tagger declares."""
 
 
-class TextBuffers(NamedTuple):
-    """A string column as kernels read it: no copy, and true for a slice.
-
-    `offsets` is int32[n + 1]; document i is `data[offsets[i]:offsets[i + 1]]`. `offsets[0]` may be above 0.
-    Both arrays are read-only.
-    """
-
-    offsets: NDArray[np.int32]
-    data: NDArray[np.uint8]
-
-
-class Tokens(NamedTuple):
-    """Stretches of the batch's text (words, lines or paragraphs), in order.
-
-    Those of document i are `rows[i]:rows[i + 1]` (int64[n + 1]). `starts` and `ends` (int32) are byte
-    positions in `TextBuffers.data`, `hashes` (uint64) is a hash of the bytes, `chars` (int32) counts code
-    points, `flags` (uint8) are bits whose meaning the kernel that made the table documents.
-    """
-
-    rows: NDArray[np.int64]
-    starts: NDArray[np.int32]
-    ends: NDArray[np.int32]
-    hashes: NDArray[np.uint64]
-    chars: NDArray[np.int32]
-    flags: NDArray[np.uint8]
-
-
 def text_buffers(column: pa.Array) -> TextBuffers:
     """The buffers of a `string` array, without a copy; nulls read as empty. Respects slices."""
     _, offsets, data = column.buffers()
     if offsets is None or len(column) == 0:
-        return TextBuffers(np.zeros(len(column) + 1, np.int32), np.zeros(0, np.uint8))
+        return TextBuffers(read_only(np.zeros(len(column) + 1, np.int32)), read_only(np.zeros(0, np.uint8)))
     starts = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
-    return TextBuffers(starts, np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8))
+    text = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
+    return TextBuffers(read_only(starts), read_only(text))
 
 
 class Batch:

@@ -1,7 +1,7 @@
 """The language of a text, by fastText's identifier of 176 languages.
 
-Cost: setup 0.1 s and 12 MB; then about 20,000 documents a second (200 MB of long documents), 30 to 40 MB a
-second with `max_chars=0`. Source: Joulin et al. 2016, "Bag of tricks" and "FastText.zip"; the model is
+Cost: setup 0.1 s and 25 MB; then 10,000 to 20,000 documents a second, or 25 to 35 MB a second with
+`max_chars=0`. Source: Joulin et al. 2016, "Bag of tricks" and "FastText.zip"; the model is
 `lid.176.ftz` (CC BY-SA 3.0). Dolma and FineWeb keep documents with a score of English of 0.5 and 0.65.
 """
 

@@ -26,11 +26,11 @@ from dolma_pipeline.train.model import Decoder
 Ids = NDArray[np.unsignedinteger[Any]]
 
 
-def read_documents(folder: Path, *, eos_id: int) -> Iterator[Ids]:
+def read_documents(folder: Path, *, eos_id: int, vocab_size: int) -> Iterator[Ids]:
     """Documents of a folder of shards, without the EOS that ends each, in the order of the files.
 
     Raises:
-        DataError: no shards, or a file that does not end with EOS.
+        DataError: no shards, a file that does not end with EOS, or an id that the model has no row for.
     """
     dataset = TokenDataset(folder, sequence_length=1)
     for part in dataset.parts:
@@ -38,6 +38,8 @@ def read_documents(folder: Path, *, eos_id: int) -> Iterator[Ids]:
         ends = np.flatnonzero(ids == eos_id)
         if len(ids) and (not len(ends) or ends[-1] != len(ids) - 1):
             raise DataError(f"{part}: does not end with id {eos_id} (EOS); it was made with another tokenizer or cut.")
+        if len(ids) and ids.max() >= vocab_size:
+            raise DataError(f"{part}: has id {ids.max()}, but the model's vocabulary has {vocab_size} ids.")
         start = 0
         for end in ends.tolist():
             yield ids[start:end]

@@ -74,7 +74,7 @@ def evaluate(run_dir: Path, step: int, config: EvalConfig) -> dict[str, Any]:
 
     for source in sources:
         folder = run_dir / "tokens" / "held_out" / source
-        documents = list(read_documents(folder, eos_id=settings.eos_id))
+        documents = list(read_documents(folder, eos_id=settings.eos_id, vocab_size=settings.model.vocab_size))
         numbers = bits_per_byte(model, documents, eos_id=settings.eos_id, decode=text.decode)
         results["held_out"][source] = {**numbers, "data": folder_digest(folder)}
         _say(f"step {step}, {source}: {numbers['bits_per_byte']:.4f} bits/byte")

@@ -8,8 +8,9 @@ Cost: 350 to 450 MB of tagged text per second.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,12 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dolma_pipeline.documents import SPANS_TYPE, Batch
-from dolma_pipeline.errors import DataError, MisalignedError
+from dolma_pipeline.errors import DataError, MisalignedError, unknown_name
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.jsonl import LinesWriter
-from dolma_pipeline.io.streams import Source, decompressed, line_blocks
+from dolma_pipeline.io.streams import Damaged, Overlong, Source, decompressed, line_blocks
 
 ROW_GROUP_ROWS = 65_536
+_ODD = re.compile(r"[^A-Za-z0-9_]")
 ENDINGS = (".parquet", ".jsonl.gz", ".jsonl.zst", ".jsonl", ".json.gz", ".json")
 
 
@@ -80,7 +82,8 @@ class AttributeWriter:
 class DolmaWriter(AttributeWriter):
     """One attribute of one shard as Dolma's JSONL; a number or flag is a span over the whole text.
 
-    A flag is written only where it is true; a string `s` of field `f` is the type `f__s` with score 1.
+    A flag is written only where it is true; a string `s` of field `f` is the type `f__s` with score 1 (what is no
+    letter, digit or _ of ASCII becomes _, as Dolma does it).
     """
 
     def __enter__(self) -> DolmaWriter:
@@ -122,12 +125,12 @@ def _spans(field: str, value: Any, length: int) -> Iterator[tuple[str, list[list
         if value:
             yield field, [[0, length, 1.0]]
     elif isinstance(value, str):
-        yield f"{field}__{value}", [[0, length, 1.0]]
+        yield f"{field}__{_ODD.sub('_', value)}", [[0, length, 1.0]]
     elif isinstance(value, list):
         if value:
             yield field, [[s["start"], s["end"], round(s["score"], 5)] for s in value]
-    else:
-        yield field, [[0, length, value]]
+    else:  # a float like all of Dolma's scores: its filters tell 1 from 1.0
+        yield field, [[0, length, float(value)]]
 
 
 def find_attributes(folder: Path, shard_path: str) -> Path | None:
@@ -146,10 +149,11 @@ def attribute_schema(path: Path) -> pa.Schema:
         DataError: the file is damaged, or no attribute file.
     """
     if path.suffix == ".parquet":
-        schema = pq.read_schema(path)
+        with _whole(path):
+            schema = pq.read_schema(path)
         return pa.schema([f for f in schema if pa.types.is_struct(f.type)])
     names: dict[str, set[str]] = {}
-    for _, _, attributes in _dolma_rows(path):
+    for _, attributes in _dolma_rows(path):
         for key in attributes:
             column, field = _split_name(key)
             names.setdefault(column, set()).add(field)
@@ -171,19 +175,53 @@ def _split_name(key: str) -> tuple[str, str]:
     return (column, field) if field else (key, key)
 
 
-def _dolma_rows(path: Path) -> Iterator[tuple[int, str | None, dict[str, Any]]]:
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Errors of a damaged file name it."""
+    try:
+        yield
+    except Damaged as error:
+        raise DataError(f"{path}: {error}") from error
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # the system's, such as a file that is not there
+            raise
+        raise DataError(f"{path}: damaged Parquet: {error}") from error
+
+
+def _dolma_rows(path: Path) -> Iterator[tuple[Any, dict[str, list[dict[str, Any]]]]]:
+    """Id, and name -> spans, of each line."""
     line_number = 0
-    with open(path, "rb") as file:
+    with open(path, "rb") as file, _whole(path):
         for block in line_blocks(decompressed(Source(file))):
-            for line in block.splitlines():
+            if isinstance(block, Overlong):
+                raise DataError(f"{path}:{line_number + 1}: a line of {block.num_bytes} bytes: too long")
+            for line in block.removesuffix(b"\n").split(b"\n"):
                 line_number += 1
-                if not line.strip():
-                    continue
-                try:
-                    row = orjson.loads(line)
-                    yield line_number, row.get("id"), row["attributes"]
-                except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
-                    raise DataError(f"{path}:{line_number}: no Dolma attribute line: {error!r}") from error
+                if line.strip():
+                    yield _dolma_row(line, f"{path}:{line_number}")
+
+
+def _dolma_row(line: bytes, place: str) -> tuple[Any, dict[str, list[dict[str, Any]]]]:
+    try:
+        row = orjson.loads(line)
+        spans = {
+            name: [{"start": int(start), "end": int(end), "score": float(score)} for start, end, score in found]
+            for name, found in row["attributes"].items()
+        }
+        return row.get("id"), spans
+    except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{place}: no Dolma attribute line ({type(error).__name__}: {error}). Such a line is "
+            '{"id": …, "attributes": {"exp__tagger__type": [[start, end, score], …]}}.'
+        ) from error
+
+
+def read_attribute(path: Path, field: pa.Field) -> pa.StructArray:
+    """A whole column of an attribute file, without a look at the documents."""
+    schema = pa.schema([field])
+    parts = [part for part, _ in AttributeReader(path, schema).parts]
+    column = pa.concat_tables([schema.empty_table(), *parts]).column(0).combine_chunks()
+    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
 
 
 class AttributeReader:
@@ -195,27 +233,39 @@ class AttributeReader:
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path, self.schema = path, schema
-        self._parts = self._parquet() if path.suffix == ".parquet" else self._dolma()
+        self.parts = self._parquet() if path.suffix == ".parquet" else self._dolma()
         self._held: pa.Table = schema.empty_table()
         self._ids: list[str | None] = []
         self._row = 0
 
     def _parquet(self) -> Iterator[tuple[pa.Table, list[str | None] | None]]:
-        file = pq.ParquetFile(self.path)
-        wanted = [*self.schema.names, *(["id"] if "id" in file.schema_arrow.names else [])]
-        for part in file.iter_batches(batch_size=ROW_GROUP_ROWS, columns=wanted):
-            ids = part.column("id").to_pylist() if "id" in wanted else None
-            yield pa.Table.from_batches([part.select(self.schema.names)]), ids
+        with _whole(self.path):
+            file = pq.ParquetFile(self.path)
+            self._check_columns(file.schema_arrow)
+            wanted = [*self.schema.names, *(["id"] if "id" in file.schema_arrow.names else [])]
+            for part in file.iter_batches(batch_size=ROW_GROUP_ROWS, columns=wanted):
+                ids = part.column("id").to_pylist() if "id" in wanted else None
+                yield pa.Table.from_batches([part.select(self.schema.names)]).cast(self.schema), ids
+
+    def _check_columns(self, have: pa.Schema) -> None:
+        for field in self.schema:
+            if field.name not in have.names:
+                raise DataError(f"{self.path}: {unknown_name('attribute', field.name, have.names)}")
+            if have.field(field.name).type != field.type:
+                raise DataError(
+                    f"{self.path}: attribute {field.name} is {have.field(field.name).type} here, but {field.type} in "
+                    "another file of it. All files of an attribute have the same fields."
+                )
 
     def _dolma(self) -> Iterator[tuple[pa.Table, list[str | None] | None]]:
         rows: list[dict[str, dict[str, list[dict[str, float]]]]] = []
         ids: list[str | None] = []
-        for _, id_, attributes in _dolma_rows(self.path):
+        for id_, attributes in _dolma_rows(self.path):
             row: dict[str, dict[str, Any]] = {f.name: {g.name: [] for g in f.type} for f in self.schema}
             for key, spans in attributes.items():
                 column, field = _split_name(key)
                 if column in row and field in row[column]:
-                    row[column][field] = [{"start": s[0], "end": s[1], "score": s[2]} for s in spans]
+                    row[column][field] = spans
             rows.append(row)
             ids.append(id_)
             if len(rows) == 8192:
@@ -232,7 +282,7 @@ class AttributeReader:
         """
         num_rows = len(batch)
         while self._held.num_rows < num_rows:
-            part = next(self._parts, None)
+            part = next(self.parts, None)
             if part is None:
                 raise MisalignedError(
                     f"{self.path}: {self._row + self._held.num_rows} rows, but shard {batch.shard} has "
@@ -262,7 +312,7 @@ class AttributeReader:
         Raises:
             MisalignedError: more rows than documents.
         """
-        rest = self._held.num_rows + sum(part[0].num_rows for part in self._parts)
+        rest = self._held.num_rows + sum(part[0].num_rows for part in self.parts)
         if rest:
             raise MisalignedError(
                 f"{self.path}: {num_documents + rest} rows, but its shard has {num_documents} documents. "

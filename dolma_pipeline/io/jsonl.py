@@ -20,9 +20,8 @@ import pyarrow as pa
 from dolma_pipeline.documents import COLUMNS, MAX_BATCH_BYTES, MAX_BATCH_ROWS, SCHEMA, Batch
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.streams import Damaged, line_blocks
+from dolma_pipeline.io.streams import MAX_LINE_BYTES, Damaged, Overlong, line_blocks
 
-MAX_LINE_BYTES = 512_000_000
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
 
@@ -31,7 +30,7 @@ _BOM = b"\xef\xbb\xbf"
 class Failure:
     """A document that could not be read or tagged: where it stands and why; never its text.
 
-    line: 1-based line in the file (of a range: in the range); byte: offset in the decompressed content.
+    line: 1-based line in the file (of a range: in the range); byte: where the line starts in the decompressed content.
     row: of the document in its shard, where it got that far. Unknown: None.
     """
 
@@ -92,6 +91,7 @@ def read_lines(
     fields: Mapping[str, str] | None = None,
     start: int = 0,
     end: int | None = None,
+    max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Iterator[Batch]:
     """Batches of the documents in decompressed JSON lines.
 
@@ -101,26 +101,37 @@ def read_lines(
         report: called with every line that gives no document.
         fields: our column -> the key in the lines, where the names differ.
         start, end: lines that start in these bytes; end None: to the end.
+        max_line_bytes: a longer line is reported, not read.
     """
     names = {name: (fields or {}).get(name, name) for name in COLUMNS[:6]}
     rows = Rows(shard)
     line_number, byte = 0, start
     skip_first = start > 0
-    blocks = line_blocks(pieces)
+    blocks = line_blocks(pieces, max_line_bytes=max_line_bytes)
+    bom = b""
     while True:
         try:
             block = next(blocks, None)
         except Damaged as damage:
             report(Failure(path, str(damage), line=line_number + 1, byte=byte))
             break
-        if block is None:
+        if block is None or (end is not None and byte >= end and not skip_first):
             break
+        if isinstance(block, Overlong):
+            if skip_first:
+                byte += block.num_bytes - 1
+                skip_first = False
+                continue
+            line_number += 1
+            report(Failure(path, _overlong(block.num_bytes, max_line_bytes), line=line_number, byte=byte))
+            byte += block.num_bytes
+            continue
         if byte == 0 and not skip_first:
             if block[:2] in _UTF16:
                 report(Failure(path, "encoding: this is UTF-16; convert the file to UTF-8", line=1, byte=0))
                 return
             if block.startswith(_BOM):
-                block, byte = block[3:], 3
+                block, bom = block[len(_BOM) :], _BOM
         lines = block.split(b"\n")
         if not lines[-1]:
             lines.pop()
@@ -134,7 +145,7 @@ def read_lines(
                     yield rows.take()
                 return
             line_number += 1
-            document = _parse(line, names)
+            document = _parse(line, names, max_line_bytes)
             if isinstance(document, str):
                 report(Failure(path, document, line=line_number, byte=byte))
             elif document is not None:
@@ -145,15 +156,20 @@ def read_lines(
                     column.append(value)
                 rows.locs.append(line_number)
                 rows.num_chars += len(text or "")
-            byte += len(line) + 1
+            byte += len(bom) + len(line) + 1
+            bom = b""
     if rows.locs:
         yield rows.take()
 
 
-def _parse(line: bytes, names: Mapping[str, str]) -> tuple[str | None, ...] | str | None:
+def _overlong(num_bytes: int, most: int) -> str:
+    return f"a line of {num_bytes} bytes; at most {most} are read"
+
+
+def _parse(line: bytes, names: Mapping[str, str], max_line_bytes: int) -> tuple[str | None, ...] | str | None:
     """Column values of a line; a string that says why there are none; None for a blank line."""
-    if len(line) > MAX_LINE_BYTES:
-        return f"a line of {len(line)} bytes; at most {MAX_LINE_BYTES} are read"
+    if len(line) > max_line_bytes:
+        return _overlong(len(line), max_line_bytes)
     try:
         row: Any = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -167,17 +183,21 @@ def _parse(line: bytes, names: Mapping[str, str]) -> tuple[str | None, ...] | st
         return f"'{names['text']}' is {_json_type(text)}; a string is wanted" if text is not None else _no_text(names)
     take = row.pop
     values = [take(names[c], None) for c in ("id", "source", "added", "created")]
-    id_, source, added, created = (v if v is None or type(v) is str else text_or_none(v) for v in values)
     metadata = take(names["metadata"], None)
-    return (
-        id_,
-        text,
-        source,
-        added,
-        created,
-        "{}" if metadata is None else orjson.dumps(metadata).decode(),
-        orjson.dumps(row).decode() if row else "{}",
-    )
+    try:
+        id_, source, added, created = (v if v is None or type(v) is str else text_or_none(v) for v in values)
+        return (
+            id_,
+            text,
+            source,
+            added,
+            created,
+            # In a list, so that what is read here can be written as deep again as it stood.
+            "{}" if metadata is None else orjson.dumps([metadata])[1:-1].decode(),
+            orjson.dumps(row).decode() if row else "{}",
+        )
+    except TypeError:  # orjson reads 1,024 levels, but writes 254
+        return "objects or lists more than 253 levels deep"
 
 
 def _no_text(names: Mapping[str, str]) -> str:

@@ -91,6 +91,10 @@ class Records:
         """Whether a shard has a record."""
         return self._path(shard).is_file()
 
+    def forget(self, shard: str) -> None:
+        """Take a record of unfinished work away."""
+        self._path(shard).unlink(missing_ok=True)
+
     def _path(self, shard: str) -> Path:
         return self.done_folder / "shards" / f"{shard}.json"
 

@@ -86,8 +86,13 @@ def storage_of(path: str) -> Storage:
     return _URL if is_url(path) else _LOCAL
 
 
+def identity(path: str) -> str:
+    """What two names of the same file have in common (links are not followed); a URL is its own."""
+    return path if is_url(path) else os.path.abspath(path)
+
+
 def find(patterns: Sequence[str]) -> list[tuple[str, str]]:
-    """Files of patterns, in the order of the patterns, each once.
+    """Files of patterns, in the order of the patterns, each once, however it is written.
 
     Args:
         patterns: paths, globs, URLs or `@files.txt` (one path a line; blank lines and `#` lines are skipped).
@@ -96,33 +101,47 @@ def find(patterns: Sequence[str]) -> list[tuple[str, str]]:
         (path, base): base is the folder before the pattern's first wildcard; what follows it names the shard.
 
     Raises:
-        UsageError: a pattern that matches nothing; it says what is there instead.
+        UsageError: a pattern that matches nothing (it says what is there instead), or a name that is no UTF-8.
     """
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, str]] = {}
     for pattern in patterns:
         if pattern.startswith("@"):
             for line in _read_list(pattern[1:]):
-                found.setdefault(line, _base(line))
+                found.setdefault(identity(line), (line, _base(line)))
             continue
         paths = storage_of(pattern).glob(pattern)
         if not paths:
-            raise UsageError(f"{pattern}: no such file. {_what_exists(pattern)}")
+            raise UsageError(f"{pattern}: no such file. {_what_exists(pattern)}".rstrip())
         for path in paths:
-            found.setdefault(path, _base(pattern))
-    return list(found.items())
+            if not _is_utf8(path):
+                raise UsageError(f"{path!r}: the name of this file is no UTF-8. Rename it.")
+            found.setdefault(identity(path), (path, _base(pattern)))
+    return list(found.values())
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_list(path: str) -> list[str]:
     if not os.path.isfile(path):
         raise UsageError(f"@{path}: no such file. {_what_exists(path)}")
-    lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
+    try:
+        content = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"@{path}: the list is no UTF-8: {error}") from error
+    lines = {number: line.strip() for number, line in enumerate(content.split("\n"), 1)}
+    lines = {number: line for number, line in lines.items() if line and not line.startswith("#")}
     if not lines:
         raise UsageError(f"@{path}: the list is empty. Put one path on each line.")
-    for number, line in enumerate(lines, 1):
+    for number, line in lines.items():
         if not is_url(line) and not os.path.isfile(line):
-            raise UsageError(f"@{path}: entry {number}: {line}: no such file. {_what_exists(line)}")
-    return lines
+            raise UsageError(f"@{path}:{number}: {line}: no such file. {_what_exists(line)}".rstrip())
+    return list(lines.values())
 
 
 def _base(pattern: str) -> str:

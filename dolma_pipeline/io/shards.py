@@ -18,7 +18,7 @@ import orjson
 
 from dolma_pipeline.errors import DataError, UsageError
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.streams import GZIP_MAGIC, ZSTD_MAGIC
+from dolma_pipeline.io.streams import GZIP_MAGIC, is_zstd
 
 Format = Literal["jsonl", "parquet"]
 
@@ -55,19 +55,21 @@ def plan_shards(
 
     Raises:
         UsageError: a pattern that matches nothing, or one file in two sources.
-        DataError: a known shard whose file has another size now.
+        DataError: a known shard whose file is gone or has another size now.
     """
+    _check_unchanged(known)
     shards = list(known)
-    names = {shard.name.split("@")[0] for shard in known}
-    owners = {shard.path: shard.source for shard in known}
-    covered = Counter(shard.path for shard in known)
+    names = {shard.name if shard.start is None else shard.name.rpartition("@")[0] for shard in known}
+    owners = {paths.identity(shard.path): shard.source for shard in known}
+    covered = set(owners)
     for source, patterns in documents.items():
         found = paths.find(patterns)
-        stems = Counter(_stem(path, base) for path, base in found if path not in covered)
+        stems = Counter(_stem(path, base) for path, base in found if paths.identity(path) not in covered)
         for path, base in found:
-            if owners.setdefault(path, source) != source:
-                raise UsageError(f"{path} is in two sources, {owners[path]} and {source}. Give it to one of them.")
-            if path in covered:
+            owner = owners.setdefault(paths.identity(path), source)
+            if owner != source:
+                raise UsageError(f"{path} is in two sources, {owner} and {source}. Give it to one of them.")
+            if paths.identity(path) in covered:
                 continue
             stem = _stem(path, base)
             name = f"{source}/{stem}"
@@ -79,12 +81,20 @@ def plan_shards(
                 )
             names.add(name)
             shards.extend(_ranges(name, source, path, split_bytes))
-    _check_unchanged(known)
+    _check_names(shards)
     return sorted(shards, key=lambda shard: shard.name)
 
 
+def _check_names(shards: Sequence[Shard]) -> None:
+    (name, count), *_ = Counter(shard.name for shard in shards).most_common(1) or [("", 0)]
+    if count > 1:
+        files = " and ".join(sorted({shard.path for shard in shards if shard.name == name}))
+        raise UsageError(f"{files}: two shards would be called {name}. Rename one of the files.")
+
+
 def _relative(path: str, base: str) -> str:
-    return path[len(base) :].lstrip("/") if base and path.startswith(base) else path.rsplit("/", 1)[-1]
+    """What follows the folder before the pattern's first wildcard."""
+    return path[len(base) :].lstrip("/") if path.startswith(base) else path.rsplit("/", 1)[-1]
 
 
 def _stem(path: str, base: str) -> str:
@@ -125,7 +135,7 @@ def _ranges(name: str, source: str, path: str, split_bytes: int) -> list[Shard]:
 def _is_compressed(path: str) -> bool:
     with paths.storage_of(path).open(path) as file:
         head = file.read(4)
-    return head.startswith(GZIP_MAGIC) or head == ZSTD_MAGIC
+    return head.startswith(GZIP_MAGIC) or is_zstd(head)
 
 
 def _row_groups(path: str) -> list[int]:
@@ -141,17 +151,23 @@ def _row_groups(path: str) -> list[int]:
 
 
 def _check_unchanged(known: Sequence[Shard]) -> None:
+    by_path: dict[str, list[Shard]] = {}
     for shard in known:
-        if paths.is_url(shard.path):
+        by_path.setdefault(shard.path, []).append(shard)
+    for path, shards in by_path.items():
+        if paths.is_url(path):
             continue
-        if not os.path.isfile(shard.path):
-            raise DataError(f"{shard.path}: this input of the run is gone. Put it back, or run with --redo.")
-        size = paths.storage_of(shard.path).size(shard.path)
-        whole = shard.bytes if shard.start is None else None
-        if whole is not None and size != whole:
+        if not os.path.isfile(path):
+            raise DataError(f"{path}: this input of the run is gone. Put it back, or run with --redo.")
+        parts = [shard for shard in shards if shard.start is not None]
+        was = sum(shard.bytes for shard in shards)
+        if parts and parts[0].format == "parquet":
+            is_now = sum(_row_groups(path))
+        else:
+            is_now = paths.storage_of(path).size(path)
+        if is_now != was:
             raise DataError(
-                f"{shard.path}: {size} bytes now, {whole} when the run began. "
-                "Put the old file back, or run with --redo."
+                f"{path}: {is_now} bytes now, {was} when the run began. Put the old file back, or run with --redo."
             )
 
 

@@ -2,8 +2,9 @@
 
 Reads `.ftz` and `.bin` files with hierarchical softmax and single words (what `lid.176.ftz` is) and gives the
 labels and probabilities of fastText's own `predict`: same words, same character n-grams, same float32 sums in
-the same order. No Python string is made and no newline replaced. Cost: loading 0.1 s, ~12 MB; then 30 to 40 MB
-of text a second on one core, or about 20,000 documents a second with their first 2,000 characters.
+the same order. No Python string is made and no newline replaced. Cost: loading 0.1 s, 25 MB; then 25 to 35 MB
+of text a second on one core (3 times fastText's own predict), or 10,000 to 20,000 documents a second with their
+first 2,000 characters.
 Source: the fastText file format and `FastText::predict` of fastText 0.9.2 (Joulin et al. 2016, 2017).
 """
 

@@ -1,7 +1,7 @@
 """Span lists: from byte positions in the batch's text buffer to code points of each document.
 
 Only bytes up to the last span of a document that has spans are read, once where spans do not overlap.
-Cost: ~2 GB of such text a second, ~20 ns a span.
+Cost: ~1 GB of such text a second, 40 to 75 ns a span (one core, Xeon 2.6 GHz).
 """
 
 from __future__ import annotations

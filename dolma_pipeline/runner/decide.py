@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from dolma_pipeline.errors import SettingsChangedError
+from dolma_pipeline.io.manifest import Records
 from dolma_pipeline.stages.context import RunContext
 from dolma_pipeline.stages.elect import work_folder
 from dolma_pipeline.stages.units import Unit
@@ -58,7 +60,7 @@ def refuse_changes(decisions: Sequence[Decision]) -> None:
         found = differences(one.before.get("config", {}), one.unit.config)
         if not found:
             others = differences(one.before.get("needs", {}), one.unit.needs)
-            names = sorted({line.split(":")[0] for line in others})
+            names = sorted({line.split(":")[0] for line in others} - {"shards.jsonl"})
             found = [f"it needs {', '.join(names)}, which changed"]
         lines += [f"  {one.unit.name}: {line}" for line in found]
     again = ", ".join(d.unit.name for d in decisions if d.state in ("changed", "again"))
@@ -86,20 +88,56 @@ def differences(old: Any, new: Any, key: str = "") -> list[str]:
 
 
 def make_ready(context: RunContext, decisions: Sequence[Decision], shards: str) -> None:
-    """Clear what is made again, open what grows, and note with which settings each unit is begun."""
+    """Clear what is made again, open what grows, and note with which settings each unit is begun.
+
+    Bears to be killed at any point: what a unit was made with stays there until it holds for what is in its folder.
+    """
+    shard_names = {shard.name for shard in context.shards()}
+    for failed in (context.path / "failed").glob("*/**/*.jsonl"):
+        if "/".join(failed.relative_to(context.path / "failed").parts[1:]).removesuffix(".jsonl") not in shard_names:
+            failed.unlink()
     for one in decisions:
-        unit, folder = one.unit, context.path / one.unit.name
-        records = context.records(unit.name)
-        if one.state in ("changed", "again"):
+        if one.state == "done":
+            continue
+        unit, folder, records = one.unit, context.path / one.unit.name, context.records(one.unit.name)
+        if one.state in ("new", "changed", "again"):  # new: what lies there is of a start that was cut off
+            records.manifest_path.unlink(missing_ok=True)
+            (records.done_folder / "unit.json").unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
             if unit.name.startswith("attributes/"):
                 shutil.rmtree(work_folder(context), ignore_errors=True)
-        if one.state in ("grow", "resume") and unit.growing:
-            if one.state == "grow":
-                records.reopen()
-            if one.before is not None and one.before["needs"]["shards.jsonl"] != shards:
-                for derived in ("edges", "clusters"):  # of the shards before; signatures stay
-                    shutil.rmtree(folder / derived, ignore_errors=True)
-        if one.state != "done":
-            fields = unit.manifest_fields(context)
-            records.start(fields)
+        elif unit.growing and one.before is not None and one.before["needs"]["shards.jsonl"] != shards:
+            for derived in ("edges", "clusters"):  # of the shards before; signatures stay
+                shutil.rmtree(folder / derived, ignore_errors=True)
+        records.start(unit.manifest_fields(context))
+        if one.state == "grow":
+            records.reopen()
+        if unit.growing:
+            _forget_others(context, records)
+
+
+def _forget_others(context: RunContext, records: Records) -> None:
+    """Take away the records of shards that are no longer in the run, or were another file then, and their outputs."""
+    shards = {shard.name: shard for shard in context.shards()}
+    for record in records.read():
+        shard, made_from = shards.get(record["shard"]), record["inputs"][0]
+        if shard is None or (shard.path, shard.bytes) != (made_from["path"], made_from["bytes"]):
+            records.forget(record["shard"])
+            for output in record["outputs"]:
+                (records.folder / output["path"]).unlink(missing_ok=True)
+
+
+def leftovers(context: RunContext, decisions: Sequence[Decision]) -> list[Path]:
+    """Folders that finished units no longer need; a run that was killed in its last moment leaves them."""
+    dedupe = context.recipe.dedupe
+    found = []
+    for one in decisions:
+        if one.state == "done":
+            folder = context.path / one.unit.name
+            found += [folder / name for name in (".done", ".work", ".sample")]
+            if dedupe is not None and not dedupe.keep_work and one.unit.name.startswith("dedupe/"):
+                found.append(folder / "edges")
+    electing = [one for one in decisions if one.unit.stage == "dedupe"]
+    if dedupe is not None and not dedupe.keep_work and all(one.state == "done" for one in electing):
+        found.append(work_folder(context))
+    return [folder for folder in found if folder.is_dir()]

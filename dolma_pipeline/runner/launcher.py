@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.io.shards import write_shards
 from dolma_pipeline.runner.check import check_names, check_output, needed_assets, plan_inputs, user_modules
 from dolma_pipeline.runner.compose import steps_for
-from dolma_pipeline.runner.decide import Decision, decide, make_ready, refuse_changes
+from dolma_pipeline.runner.decide import Decision, decide, leftovers, make_ready, refuse_changes
 from dolma_pipeline.runner.local import num_workers, run_on_beam
 from dolma_pipeline.runner.lock import RunLock
 from dolma_pipeline.runner.model import eval_unit, run_eval, run_train, train_unit
@@ -80,9 +81,14 @@ def run(
     left_model = [d for d in model_decisions if d.state != "done"]
     if dry_run:
         return read_result(context, planned=[*left, *left_model], shards=len(shards))
-    if not left and not left_model:
-        return read_result(context, nothing_to_do=True, wanted=wanted)
+    nothing_to_do = not left and not left_model
+    if nothing_to_do and not leftovers(context, decisions):
+        result = read_result(context, nothing_to_do=True, wanted=wanted)
+        _check_failures(recipe, result)
+        return result
     with RunLock(folder):
+        for rest in leftovers(context, decisions):
+            shutil.rmtree(rest, ignore_errors=True)
         write_shards(folder / "shards.jsonl", shards)
         paths.write_bytes(folder / "recipe.yaml", resolved_yaml(recipe).encode())
         begin = time.monotonic()
@@ -96,7 +102,7 @@ def run(
         for one in left_model:
             (run_train if one.unit.stage == "train" else run_eval)(context, one.unit)
         paths.write_bytes(folder / "log" / "timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
-    result = read_result(context, wanted=wanted)
+    result = read_result(context, nothing_to_do=nothing_to_do, wanted=wanted)
     _check_failures(recipe, result)
     return result
 

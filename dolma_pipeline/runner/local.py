@@ -16,18 +16,9 @@ from dolma_pipeline.runner.progress import Progress
 from dolma_pipeline.runner.watchdog import run_guarded
 from dolma_pipeline.stages.context import RunContext
 from dolma_pipeline.stages.step import Step
-from dolma_pipeline.transforms.stages import DedupeShards, MixShards, RunSteps, TagShards, TokenizeShards
 
 SMALL_BYTES = 40_000_000
 """Inputs up to this size are worked on in one process: starting workers costs more than they save."""
-
-_TRANSFORMS: Mapping[str, type[RunSteps]] = {
-    "tag": TagShards,
-    "dedupe": DedupeShards,
-    "tokenizer": RunSteps,
-    "mix": MixShards,
-    "tokens": TokenizeShards,
-}
 
 
 def num_workers(recipe: Recipe, *, num_bytes: int, num_shards: int) -> int:
@@ -95,10 +86,19 @@ def run_on_beam(
 def _compose(pipeline: Any, steps: Sequence[Step], *, num_bins: int) -> None:
     import apache_beam as beam
 
+    from dolma_pipeline.transforms import stages
+
+    transforms = {
+        "tag": stages.TagShards,
+        "dedupe": stages.DedupeShards,
+        "tokenizer": stages.RunSteps,
+        "mix": stages.MixShards,
+        "tokens": stages.TokenizeShards,
+    }
     before = pipeline | "begin" >> beam.Create([None])
     for stage in dict.fromkeys(step.stage for step in steps):
         mine = [step for step in steps if step.stage == stage]
-        before = before | stage >> _TRANSFORMS[stage](mine, num_bins=num_bins)
+        before = before | stage >> transforms[stage](mine, num_bins=num_bins)
 
 
 def _embedded_runner() -> Any:

@@ -182,7 +182,7 @@ def _score_rows(result: Result) -> list[list[str]]:
         found = [result.scores[step].get("held_out", {}).get(source, {}) for step in steps]
         last = found[-1]
         values = [f"{one['bits_per_byte']:.4f}" if one else "-" for one in found]
-        rows.append([source, *values, f"{last.get('documents', 0):,}", f"{last.get('bytes', 0):,}"])
+        rows.append([source, *values, f"{last.get('num_documents', 0):,}", f"{last.get('num_bytes', 0):,}"])
     return rows
 
 
@@ -196,7 +196,7 @@ def _task_rows(result: Result) -> list[list[str]]:
         rows.append(
             [
                 name,
-                f"{one['items']:,}",
+                f"{one['num_items']:,}",
                 f"{one['acc']:.3f}" + (f" ± {error:.3f}" if error is not None else ""),
                 f"{one['acc_norm']:.3f}",
                 f"{one['chance']:.3f}",

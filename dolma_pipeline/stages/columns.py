@@ -50,23 +50,47 @@ def _dolma_type(label: str, type_: pa.StructType) -> pa.StructType:
 
 
 def given_columns(context: RunContext, source: str) -> dict[str, pa.DataType]:
-    """Columns that a source brings along, from the first file of each of its `attributes` folders.
+    """Columns that a source brings along, from its `attributes` folders; the first folder that has a name counts.
 
     Raises:
         ConfigError: a folder that is not there, or has no file for the source's shards.
     """
     columns: dict[str, pa.DataType] = {}
-    shards = [s for s in context.shards() if s.source == source]
     for folder in context.recipe.sources[source].attributes:
-        if not Path(folder).is_dir():
-            raise ConfigError(f"sources.{source}.attributes: {folder}: no such folder")
-        for shard in shards:
-            path = _given_path(Path(folder), shard)
-            for field in attribute_schema(path):
-                columns.setdefault(field.name, field.type)
-            if path.suffix == ".parquet":
-                break
+        columns = {**_folder_columns(context, source, Path(folder)), **columns}
     return columns
+
+
+_FOLDERS: dict[tuple[object, ...], dict[str, pa.DataType]] = {}
+
+
+def _folder_columns(context: RunContext, source: str, folder: Path) -> dict[str, pa.DataType]:
+    """Columns of one folder: of Parquet, those of its first file; of JSONL, all that occur in any of its files."""
+    key = (context.fingerprint, source, folder)
+    if key not in _FOLDERS:
+        if not folder.is_dir():
+            raise ConfigError(f"sources.{source}.attributes: {folder}: no such folder")
+        columns: dict[str, pa.DataType] = {}
+        for shard in context.shards():
+            if shard.source == source:
+                path = _given_path(folder, shard)
+                for field in attribute_schema(path):
+                    columns[field.name] = _united(columns.get(field.name, field.type), field.type)
+                if path.suffix == ".parquet":
+                    break
+        _FOLDERS[key] = columns
+    return _FOLDERS[key]
+
+
+def _united(a: pa.StructType, b: pa.StructType) -> pa.StructType:
+    fields = {field.name: field for field in [*a, *b]}
+    return a if len(fields) == a.num_fields else pa.struct([fields[name] for name in sorted(fields)])
+
+
+def given_files(context: RunContext, source: str) -> list[Path]:
+    """The attribute files that a source brings along: of each folder, one for each of its shards."""
+    shards = [shard for shard in context.shards() if shard.source == source]
+    return [_given_path(Path(folder), shard) for folder in context.recipe.sources[source].attributes for shard in shards]
 
 
 def _given_path(folder: Path, shard: Shard) -> Path:
@@ -97,15 +121,11 @@ def read_rows(
     """
     schema = row_schema(context, shard.source)
     readers = []
-    made = made_columns(context)
     for label in columns:
         if label in SCHEMA.names:
             continue
         wanted = pa.schema([schema.field(label)])
-        if label in made:
-            path = find_attributes(context.attribute_folder(label), shard.name)
-        else:
-            path = _given_holder(context, shard, label)
+        path = attribute_file(context, shard, label)
         if path is None:
             raise DataError(f"attributes/{label}: no file for shard {shard.name}. Run the stage that makes it first.")
         readers.append(AttributeReader(path, wanted))
@@ -122,9 +142,15 @@ def read_rows(
         reader.finish(num_documents)
 
 
+def attribute_file(context: RunContext, shard: Shard, label: str) -> Path | None:
+    """The file that holds an attribute of a shard, made by this run or brought along; None if there is none (yet)."""
+    if label in made_columns(context):
+        return find_attributes(context.attribute_folder(label), shard.name)
+    return _given_holder(context, shard, label)
+
+
 def _given_holder(context: RunContext, shard: Shard, label: str) -> Path | None:
     for folder in context.recipe.sources[shard.source].attributes:
-        path = _given_path(Path(folder), shard)
-        if label in attribute_schema(path).names:
-            return path
+        if label in _folder_columns(context, shard.source, Path(folder)):
+            return _given_path(Path(folder), shard)
     return None

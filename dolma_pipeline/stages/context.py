@@ -114,13 +114,24 @@ class Failures:
     def __len__(self) -> int:
         return len(self.found)
 
-    def commit(self) -> None:
-        """Write them (or take away the file of an earlier try, if there are none)."""
-        if self.found:
-            lines = [_without_nulls(failure) for failure in self.found]
-            paths.write_bytes(self.path, b"".join(lines))
+    def commit(self, *, others: Sequence[str] = ()) -> None:
+        """Write them in the order of the input (or take away the file of an earlier try, if there are none).
+
+        others: taggers that have done the shard before; what they left in the file stays.
+        """
+        found = [*self.found, *self._of(others)]
+        if found:
+            found.sort(key=lambda one: (one.line or 0, one.row or 0, one.byte or 0, one.reason))
+            paths.write_bytes(self.path, b"".join(_without_nulls(failure) for failure in found))
         else:
             self.path.unlink(missing_ok=True)
+
+    def _of(self, taggers: Sequence[str]) -> list[Failure]:
+        if not taggers or not self.path.is_file():
+            return []
+        starts = tuple(f"{tagger}: " for tagger in taggers)
+        found = [Failure(**orjson.loads(line)) for line in self.path.read_bytes().splitlines()]
+        return [one for one in found if one.row is not None and one.reason.startswith(starts)]
 
 
 def _without_nulls(failure: Failure) -> bytes:

@@ -88,13 +88,14 @@ class CandidateStep(Step):
         passes: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)]
         if len(rows):
             rules = source_rules(context, shard.source, without=tuple(all_steps(context)))
-            wanted = {*rules.rule_columns, *(set(order.columns) - set(SCHEMA.names))}
+            wanted = {*rules.judge_columns, *(set(order.columns) - set(SCHEMA.names))}
             failures = Failures(context, "dedupe", shard)  # the same lines as when signing; written there
             for batch, table in read_rows(context, shard, sorted(wanted), failures):
                 mine = rows[(rows >= batch.first_row) & (rows < batch.first_row + len(batch))] - batch.first_row
                 if len(mine):
                     table = table.take(pa.array(mine))
-                    passes.append(np.all(rules.rules.evaluate(table).passed, axis=0))
+                    texts = rules.edit(table)[0] if rules.min_chars else table.column("text")
+                    passes.append(rules.judge(table, texts).passed)
                     values.append(order.values(table))
                 self.progress(len(batch), int(batch.text.offsets[-1] - batch.text.offsets[0]))
         ordered = pa.concat_tables([order.schema.empty_table(), *values])

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig
 from dolma_pipeline.documents import SCHEMA, SPANS_TYPE
 from dolma_pipeline.errors import ConfigError, unknown_name
-from dolma_pipeline.kernels import edit as _edit
 from dolma_pipeline.sql import Order, Rules, split_where
 from dolma_pipeline.stages.columns import row_schema
 from dolma_pipeline.stages.context import RunContext
@@ -76,9 +75,8 @@ class SourceRules:
         where = where_of(mix, source)
         bound = Rules(where, schema)
         if without:
-            kept = {
-                name: sql for name, sql in where.items() if not set(Rules({name: sql}, schema).columns) & {*without}
-            }
+            reads = {name: {column for column, _ in bound.references(name)} for name in where}
+            kept = {name: sql for name, sql in where.items() if not reads[name] & {*without}}
             bound = Rules(kept, schema)
         self.source, self.rules = source, bound
         self.min_chars = own.min_chars
@@ -102,6 +100,11 @@ class SourceRules:
         return sorted({*self.rule_columns, *(column for column, _, _ in self.edits)})
 
     @property
+    def judge_columns(self) -> list[str]:
+        """Attribute columns that must be there to judge: those of edits only where the edited length counts."""
+        return self.columns if self.min_chars else self.rule_columns
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of all rules, in the order in which they are asked."""
         return (*self.rules.names, *([MIN_CHARS] if self.min_chars else []))
@@ -114,7 +117,9 @@ class SourceRules:
             parts.append((pc.struct_field(table.column(column).combine_chunks(), field), replacement))
         if not parts:
             return texts, np.zeros(len(texts), np.bool_)
-        return _edit.edit_texts(texts, _edit.Edits.of(len(texts), parts))
+        from dolma_pipeline.kernels.edit import Edits, edit_texts
+
+        return edit_texts(texts, Edits.of(len(texts), parts))
 
     def judge(self, table: pa.Table, edited: pa.Array) -> Verdict:
         """Ask all rules of a batch; `edited`: its texts after the edits."""

@@ -73,7 +73,7 @@ class TagStep(Step):
                 size = int(batch.text.offsets[-1] - batch.text.offsets[0])
                 documents, num_bytes = documents + len(batch), num_bytes + size
                 self.progress(len(batch), size)
-        failures.commit()
+        failures.commit(others=[use.name for use in config.taggers if use.name not in missing])
         unread = len(failures) - sum(failed_rows.values())
         for label in missing:
             folder = context.attribute_folder(label)

@@ -23,11 +23,12 @@ from dolma_pipeline.config.recipe import TokensConfig
 from dolma_pipeline.documents import Batch
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.attributes import AttributeReader, attribute_schema, find_attributes
+from dolma_pipeline.io.attributes import read_attribute
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.manifest import digest, pretty
 from dolma_pipeline.io.shards import Shard
+from dolma_pipeline.stages.columns import attribute_file, row_schema
 from dolma_pipeline.stages.context import RunContext, sources_of
 from dolma_pipeline.stages.mix import read_plan, selected_path
 from dolma_pipeline.stages.step import Step, Task
@@ -184,19 +185,14 @@ def _documents(batch: Batch, source: str) -> tuple[pa.Table, list[int]]:
 
 
 def _kept_attributes(context: RunContext, shard: Shard) -> dict[str, pa.Array]:
+    schema = row_schema(context, shard.source)
     found: dict[str, pa.Array] = {}
     for name in tokens_config(context).keep_attributes:
         label, field = name.split(".", 1)
-        path = find_attributes(context.attribute_folder(label), shard.name)
+        path = attribute_file(context, shard, label)
         if path is None:
             raise DataError(f"tokens.keep_attributes: {name}: attributes/{label} has no file for shard {shard.name}.")
-        if path.suffix == ".parquet":
-            column = pq.read_table(path, columns=[label]).column(0).combine_chunks()
-        else:
-            reader = AttributeReader(path, pa.schema([attribute_schema(path).field(label)]))
-            column = pa.concat_tables([part for part, _ in reader._dolma()]).column(0).combine_chunks()
-        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-        found[name] = pc.struct_field(column, field)
+        found[name] = pc.struct_field(read_attribute(path, schema.field(label)), field)
     return found
 
 

@@ -6,7 +6,8 @@ user's tagger files, and the digests of the units it needs. Versions, workers, r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.documents import SCHEMA
 from dolma_pipeline.io.manifest import digest
 from dolma_pipeline.io.paths import sha256_file
-from dolma_pipeline.stages.columns import made_columns
+from dolma_pipeline.stages.columns import given_columns, given_files
 from dolma_pipeline.stages.context import RunContext, sources_of
 from dolma_pipeline.stages.rules import preferred, source_rules, where_of
 
@@ -76,8 +77,8 @@ def units_of(context: RunContext) -> list[Unit]:
                 "assets": {name: assets.ASSETS[name].sha256 for name in tagger.assets if name in assets.ASSETS},
                 "format": recipe.tag.format,
             }
-            if tagger.spec.module in _file_modules(context):
-                config["modules"] = files
+            if (file := getattr(sys.modules[tagger.spec.module], "__file__", None)) in files:
+                config["file"] = files[file]
             add(f"attributes/{use.name}", "tag", config, growing=True)
     if recipe.dedupe:
         _add_dedupe(context, reading, add)
@@ -91,12 +92,14 @@ def units_of(context: RunContext) -> list[Unit]:
             "sources": _plain(asdict(recipe.mix))["sources"],
         }
         config["where"] = {source: where_of(recipe.mix, source) for source in sorted(recipe.sources)}
+        config |= _given(context, _mix_columns(context))
         needs = [f"attributes/{column}" for column in _mix_columns(context)]
         needs += [f"attributes/{step.name}" for step in (recipe.dedupe.steps if recipe.dedupe else ())]
         add("mix", "mix", config, [*needs, "tokenizer"])
     if recipe.tokens:
-        kept = [f"attributes/{name.split('.')[0]}" for name in recipe.tokens.keep_attributes]
-        add("tokens", "tokens", {**_plain(asdict(recipe.tokens)), "seed": recipe.seed}, ["mix", "tokenizer", *kept])
+        columns = [name.split(".")[0] for name in recipe.tokens.keep_attributes]
+        config = {**_plain(asdict(recipe.tokens)), "seed": recipe.seed, **_given(context, columns)}
+        add("tokens", "tokens", config, ["mix", "tokenizer", *(f"attributes/{column}" for column in columns)])
     return list(units.values())
 
 
@@ -108,8 +111,13 @@ def _reading(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _file_modules(context: RunContext) -> set[str]:
-    return {module.name for module in context.modules if module.kind == "file"}
+def _given(context: RunContext, columns: Collection[str]) -> dict[str, Any]:
+    """The attribute files that sources bring along, by size, where some of these columns are in them."""
+    found = {}
+    for source in sources_of(context.shards()):
+        if set(given_columns(context, source)) & set(columns):
+            found[source] = digest([[path.name, path.stat().st_size] for path in given_files(context, source)])
+    return {"attributes": found} if found else {}
 
 
 def _plain(value: Any) -> Any:
@@ -131,16 +139,21 @@ def _add_dedupe(context: RunContext, reading: Mapping[str, Any], add: Any) -> No
     names = [step.name for step in config.steps]
     for i, step in enumerate(config.steps):
         rules: dict[str, dict[str, str]] = {}
+        lengths: dict[str, Any] = {}
         columns: set[str] = set()
         for source in sorted(context.recipe.sources):
             if context.recipe.mix and source in sources_of(context.shards()):
                 bound = source_rules(context, source, without=tuple(names))
                 rules[source] = dict(bound.rules.where)
-                columns |= set(bound.rule_columns)
+                columns |= set(bound.judge_columns)
+                if bound.min_chars:
+                    edits = [[f"{c}.{field}", new and new.decode()] for c, field, new in bound.edits]
+                    lengths[source] = {"min_chars": bound.min_chars, "edits": edits}
         columns |= set(prefer_columns(context))
         needs = [f"dedupe/{step.name}", *(f"attributes/{c}" for c in sorted(columns))]
         needs += [f"attributes/{name}" for name in names[:i]]
-        add(f"attributes/{step.name}", "dedupe", {"prefer": config.prefer, "rules": rules, "earlier": names[:i]}, needs)
+        electing = {"prefer": config.prefer, "rules": rules, "lengths": lengths, "earlier": names[:i]}
+        add(f"attributes/{step.name}", "dedupe", {**electing, **_given(context, columns)}, needs)
 
 
 def prefer_columns(context: RunContext) -> list[str]:
@@ -160,7 +173,7 @@ def _mix_columns(context: RunContext) -> list[str]:
     found: set[str] = set()
     for source in sources_of(context.shards()):
         found |= set(source_rules(context, source).columns)
-    return sorted(found & set(made_columns(context)))
+    return sorted(found)
 
 
 def _add_tokenizer(context: RunContext, add: Any) -> None:
@@ -182,5 +195,6 @@ def _add_tokenizer(context: RunContext, add: Any) -> None:
         config["where"] = {source: where_of(recipe.mix, source) for source in sorted(recipe.sources)}
         config["replace"] = _plain([asdict(r) for r in recipe.mix.replace])
         config["remove"] = {name: list(own.remove) for name, own in sorted(recipe.mix.sources.items())}
-    needs = [f"attributes/{column}" for column in (_mix_columns(context) if recipe.mix else [])]
-    add("tokenizer", "tokenizer", config, needs)
+    columns = _mix_columns(context) if recipe.mix else []
+    config |= _given(context, columns)
+    add("tokenizer", "tokenizer", config, [f"attributes/{column}" for column in columns])

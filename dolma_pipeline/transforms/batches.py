@@ -1,13 +1,17 @@
 """Batch level, for people who compose: `PCollection[Batch]` in and out.
 
-Batches cross workers as Arrow IPC: a slice takes its own bytes along, not its parent's.
+Batches cross workers as Arrow IPC: a slice takes its own bytes along, not its parent's. What cannot be read or tagged
+is counted (Beam's counters `ReadDocuments/failed` and `Tag/failed`) and logged; `with_failures()` gives it out.
 """
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import apache_beam as beam
 import numpy as np
@@ -15,10 +19,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.coders.typecoders import registry
+from apache_beam.metrics.metric import Metrics
+from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import TaggerConfig
-from dolma_pipeline.documents import Batch
-from dolma_pipeline.errors import DataError
+from dolma_pipeline.documents import COLUMNS, Batch
+from dolma_pipeline.errors import UsageError
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure, document_lines, write_lines
@@ -60,15 +66,49 @@ class BatchCoder(beam.coders.Coder):
 registry.register_coder(Batch, BatchCoder)
 
 
-class ReadDocuments(beam.PTransform):
+class _WithFailures(beam.PTransform):
+    """A transform whose main output are batches, and which can give out what failed on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures_too = False
+
+    def with_failures(self) -> Self:
+        """The same transform, which gives `(batches, failures)`: a collection of `Batch`, one of `Failure`."""
+        other = copy.copy(self)
+        other.failures_too = True
+        return other
+
+    def _outputs(self, found: Any) -> Any:
+        found.batches.element_type = Batch
+        found.failures.element_type = Failure
+        return (found.batches, found.failures) if self.failures_too else found.batches
+
+
+def _failed(name: str, shard: str, failures: Sequence[Failure]) -> Iterator[Any]:
+    if failures:
+        first = failures[0]
+        place = first.path if first.line is None else f"{first.path}:{first.line}"
+        logging.getLogger(__name__).warning(
+            "%s: %d documents of shard %s failed; the first: %s: %s", name, len(failures), shard, place, first.reason
+        )
+        Metrics.counter(name, "failed").inc(len(failures))
+    for failure in failures:
+        yield beam.pvalue.TaggedOutput("failures", failure)
+
+
+class ReadDocuments(_WithFailures):
     """Documents as batches of about 1,000.
 
     Args:
         documents: globs, paths, URLs or `@files.txt`. source: the name in their origins.
         split_bytes: larger plain files are read in ranges.
 
-    Lines that give no document come out as `Failure`s under the tag `failed`: `result.failed`, beside
-    `result.batches`.
+    Lines that give no document are counted and logged; `p | ReadDocuments(…).with_failures()` gives
+    `(batches, failures)`.
+
+    Raises:
+        UsageError: when applied to a pipeline: a pattern that matches nothing.
     """
 
     def __init__(self, documents: str | Sequence[str], *, source: str, split_bytes: int = 256_000_000) -> None:
@@ -79,24 +119,27 @@ class ReadDocuments(beam.PTransform):
     def expand(self, begin: Any) -> Any:
         """Read."""
         shards = plan_shards({self.source: self.patterns}, split_bytes=self.split_bytes)
-        found = (
-            begin | beam.Create(shards) | beam.Reshuffle() | beam.FlatMap(_read).with_outputs("failed", main="batches")
-        )
-        return found.batches
+        spread = begin | beam.Create(shards) | beam.Reshuffle()
+        return self._outputs(spread | beam.FlatMap(_read).with_outputs("failures", main="batches"))
 
 
 def _read(shard: Shard) -> Iterator[Any]:
     failures: list[Failure] = []
     yield from ShardReader(shard, report=failures.append)
-    for failure in failures:
-        yield beam.pvalue.TaggedOutput("failed", failure)
+    yield from _failed("ReadDocuments", shard.name, failures)
 
 
-class Tag(beam.PTransform):
+class Tag(_WithFailures):
     """Attributes as further columns of each batch, one struct a tagger. Names travel, not objects.
 
     Args:
-        taggers: names, or `TaggerConfig`s with parameters.
+        taggers: names, or `TaggerConfig`s with parameters and a name of their own.
+
+    A document on which a tagger raises is a null row of that column: no rule is true of it. It is counted and
+    logged; `batches | Tag(…).with_failures()` gives `(batches, failures)`.
+
+    Raises:
+        UnknownNameError: no such tagger, or parameter of it. UsageError: two columns of one name.
     """
 
     def __init__(self, *taggers: str | TaggerConfig) -> None:
@@ -104,10 +147,14 @@ class Tag(beam.PTransform):
         self.uses = [TaggerConfig(tagger=t, name=t) if isinstance(t, str) else t for t in taggers]
         for use in self.uses:
             load_tagger(use.tagger, **use.parameters)  # a wrong name is an error here, not in a worker
+        names = [use.name for use in self.uses]
+        for name in names:
+            if name in COLUMNS or names.count(name) > 1:
+                raise UsageError(f"Tag: two columns named '{name}'. Name one of them: TaggerConfig(tagger=…, name=…).")
 
     def expand(self, batches: Any) -> Any:
         """Tag."""
-        return batches | beam.ParDo(_TagBatches(self.uses)).with_output_types(Batch)
+        return self._outputs(batches | beam.ParDo(_TagBatches(self.uses)).with_outputs("failures", main="batches"))
 
 
 class _TagBatches(beam.DoFn):
@@ -117,16 +164,23 @@ class _TagBatches(beam.DoFn):
     def setup(self) -> None:
         self.taggers: list[LoadedTagger] = [load_tagger(u.tagger, **u.parameters).named(u.name) for u in self.uses]
 
-    def process(self, batch: Batch) -> Iterator[Batch]:
-        table = batch.table
+    def process(self, batch: Batch) -> Iterator[Any]:
+        table, ids, failures = batch.table, batch.table.column("id"), []
         for tagger in self.taggers:
-            column, failures = tagger.attributes(batch)
-            if failures:
-                first = failures[0]
-                raise DataError(f"{batch.shard}#{batch.first_row + first.row}: {tagger.label}: {first.reason}")
+            column, row_failures = tagger.attributes(batch)
+            failures += [
+                Failure(
+                    batch.shard,
+                    f"{tagger.label}: {one.reason}",
+                    line=int(batch.locs[one.row]),
+                    id=ids[one.row].as_py(),
+                )
+                for one in row_failures
+            ]
             fields = [*table.schema, pa.field(tagger.label, tagger.type)]
             table = pa.RecordBatch.from_arrays([*table.columns, column], schema=pa.schema(fields))
         yield Batch(table, shard=batch.shard, first_row=batch.first_row, locs=batch.locs)
+        yield from _failed("Tag", batch.shard, failures)
 
 
 class Filter(beam.PTransform):
@@ -135,7 +189,8 @@ class Filter(beam.PTransform):
     Args:
         where: `rule: SQL`, or one SQL string.
 
-    Gives `kept`; the other documents, with the rules that dropped them in `why`, are the output "dropped".
+    Gives `kept` and `dropped`, in each a column `origin` (`source/path#row`: rows no longer follow each other), in
+    `dropped` also `why`: the names of the rules that were not true. Used as one collection, it is `kept`.
     """
 
     def __init__(self, where: str | Mapping[str, str]) -> None:
@@ -157,37 +212,56 @@ class _FilterBatches(beam.DoFn):
         self.bound: dict[str, Rules] = {}
 
     def process(self, batch: Batch) -> Iterator[Any]:
-        schema = batch.table.schema
-        rules = self.bound.setdefault(str(schema), Rules(self.where, schema))
-        passed = rules.evaluate(batch.table).passed.all(axis=0)
+        table = batch.table
+        if "origin" not in table.schema.names:
+            table = table.append_column("origin", pa.array(batch.origins(), pa.string()))
+        key = str(table.schema)
+        if key not in self.bound:
+            self.bound[key] = Rules(self.where, table.schema)
+        rules = self.bound[key]
+        true = rules.evaluate(table).passed
+        passed = true.all(axis=0)
         if passed.any():
-            yield _take(batch, np.flatnonzero(passed))
+            yield _take(batch, table, np.flatnonzero(passed))
         if not passed.all():
-            yield beam.pvalue.TaggedOutput("dropped", _take(batch, np.flatnonzero(~passed)))
+            rows = np.flatnonzero(~passed)
+            names = np.array(rules.names, object)
+            why = pa.array([names[~true[:, row]].tolist() for row in rows.tolist()], pa.list_(pa.string()))
+            cut = _take(batch, table, rows)
+            cut.table = cut.table.append_column("why", why)
+            yield beam.pvalue.TaggedOutput("dropped", cut)
 
 
-def _take(batch: Batch, rows: Any) -> Batch:
-    return Batch(batch.table.take(pa.array(rows)), shard=batch.shard, first_row=batch.first_row, locs=batch.locs[rows])
+def _take(batch: Batch, table: pa.RecordBatch, rows: NDArray[np.int64]) -> Batch:
+    return Batch(table.take(pa.array(rows)), shard=batch.shard, first_row=batch.first_row, locs=batch.locs[rows])
 
 
 class WriteDocuments(beam.PTransform):
-    """One file a batch below `output`, named by the batch's shard and first row.
+    """One file a batch below `output`, named by the batch's shard and first row (a batch without one: by its content).
+
+    Two collections that came from the same batches (kept and dropped) go to two folders.
 
     Args:
-        output: a folder. format: "parquet" (with attributes, if tagged) or "jsonl" (documents only).
+        output: a folder. format: "parquet" (all columns, with attributes if tagged) or "jsonl" (documents only).
+
+    Raises:
+        UsageError: another format.
     """
 
     def __init__(self, output: str, *, format: Literal["parquet", "jsonl"] = "parquet") -> None:
         super().__init__()
+        if format not in ("parquet", "jsonl"):
+            raise UsageError(f"WriteDocuments: no format named {format!r}; there are parquet and jsonl.")
         self.output, self.format = output, format
 
     def expand(self, batches: Any) -> Any:
         """Write; gives the paths."""
-        return batches | beam.Map(_write, output=self.output, format=self.format)
+        return batches | beam.Map(_write, output=self.output, format=self.format).with_output_types(str)
 
 
 def _write(batch: Batch, *, output: str, format: str) -> str:
-    stem = Path(output) / f"{batch.shard or 'batch'}-{batch.first_row:09d}"
+    name = f"{batch.shard}-{batch.first_row:09d}" if batch.shard else f"batch-{_content_key(batch)}"
+    stem = Path(output) / name
     if format == "jsonl":
         path = stem.with_name(stem.name + ".jsonl.zst")
         write_lines(path, document_lines(batch))
@@ -196,3 +270,7 @@ def _write(batch: Batch, *, output: str, format: str) -> str:
         with paths.committing(path) as file:
             pq.write_table(pa.Table.from_batches([batch.table]), file, compression="zstd")
     return str(path)
+
+
+def _content_key(batch: Batch) -> str:
+    return hashlib.sha256(BatchCoder().encode(batch)).hexdigest()[:16]

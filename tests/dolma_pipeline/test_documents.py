@@ -78,7 +78,8 @@ def test_spans_count_code_points_of_each_document_in_a_slice_too() -> None:
 
 def test_a_span_is_a_tuple_with_a_score() -> None:
     assert Span(1, 2) == (1, 2, 1.0)
-    assert SPANS_TYPE == pa.list_(pa.struct({"start": pa.int32(), "end": pa.int32(), "score": pa.float32()}))
+    fields = {"start": pa.int32(), "end": pa.int32(), "score": pa.float32()}
+    assert SPANS_TYPE.equals(pa.list_(pa.struct(fields)))
 
 
 def test_origins_and_lines_of_the_file() -> None:
@@ -90,5 +91,6 @@ def test_origins_and_lines_of_the_file() -> None:
 
 
 def test_importing_the_data_model_loads_neither_beam_nor_torch_nor_numba() -> None:
-    code = "import sys, dolma_pipeline.documents as d; sys.exit(bool({'numba', 'torch', 'apache_beam'} & set(sys.modules)))"
+    heavy = {"numba", "torch", "apache_beam"}
+    code = f"import sys, dolma_pipeline.documents as d; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,7 +15,7 @@ TEXTS = ["The cat sat on the mat.", "Grüße aus Köln – 你好, 世界! 😀"
 
 
 def test_documents_come_back(run: Path, tokenizer: Tokenizer) -> None:
-    found = list(read_documents(run / "tokens/held_out/web", eos_id=0))
+    found = list(read_documents(run / "tokens/held_out/web", eos_id=0, vocab_size=300))
     assert [tokenizer.decode(ids.tolist(), skip_special_tokens=False) for ids in found] == TEXTS
 
 
@@ -23,9 +23,14 @@ def test_a_shard_that_was_cut_off_is_an_error(run: Path) -> None:
     part = run / "tokens/held_out/web/part-00000.npy"
     part.write_bytes(part.read_bytes()[:-2])
     with pytest.raises(DataError, match=r"part-00000.npy: does not end with id 0 \(EOS\)"):
-        list(read_documents(part.parent, eos_id=0))
+        list(read_documents(part.parent, eos_id=0, vocab_size=300))
     with pytest.raises(DataError, match=r"does not end with id 299"):
-        list(read_documents(part.parent, eos_id=299))
+        list(read_documents(part.parent, eos_id=299, vocab_size=300))
+
+
+def test_ids_beyond_the_vocabulary_are_an_error(run: Path) -> None:
+    with pytest.raises(DataError, match=r"part-00000.npy: has id \d+, but the model's vocabulary has 50 ids"):
+        list(read_documents(run / "tokens/held_out/web", eos_id=0, vocab_size=50))
 
 
 def test_bits_per_byte_equals_a_plain_count(run: Path, model: Decoder, tokenizer: Tokenizer) -> None:
@@ -39,7 +44,7 @@ def test_bits_per_byte_equals_a_plain_count(run: Path, model: Decoder, tokenizer
             logits = model(torch.tensor([sequence[first:place]]))[0, -1].double().numpy()
             nats += np.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[sequence[place]]
             num_tokens += 1
-    documents = list(read_documents(run / "tokens/held_out/web", eos_id=0))
+    documents = list(read_documents(run / "tokens/held_out/web", eos_id=0, vocab_size=300))
     found = bits_per_byte(
         model, documents, eos_id=0, decode=lambda ids: tokenizer.decode(ids.tolist(), skip_special_tokens=False)
     )

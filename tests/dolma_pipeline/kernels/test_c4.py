@@ -18,10 +18,11 @@ from dolma_pipeline.kernels.c4 import FEW_WORDS, JAVASCRIPT, NO_END, POLICY, POL
 MARKS = ".?!\"'”’"
 ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 CHARACTERS = ' \n\n\u2028\xa0.!"”’…)。{}éİ'
-PARTS = (
-    "  |...|word|Five words are in here|JavaScript|javascripts |java|script|Terms of Use|terms of| use|used |uses |"
-    "cookies|cookie |policy|privacy |Lorem Ipsum|lorem| ipsum|coo\u212aies"
-).split("|")
+PARTS = [
+    *("  ", "...", "word", "Five words are in here", "JavaScript", "javascripts ", "java", "script", "Terms of Use"),
+    *("terms of", " use", "used ", "uses ", "cookies", "cookie ", "policy", "privacy ", "coo\u212aies"),
+    *("Lorem Ipsum", "lorem", " ipsum"),
+]
 PIECES = st.sampled_from([*CHARACTERS, *PARTS])
 TEXT = st.lists(PIECES | st.text(st.characters(exclude_categories=("Cs",)), max_size=5), max_size=40).map("".join)
 

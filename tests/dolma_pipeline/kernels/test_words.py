@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dolma_pipeline.documents import Batch
 from dolma_pipeline.kernels.hashing import hash_bytes
 from dolma_pipeline.kernels.tables import TextBuffers, Tokens
-from dolma_pipeline.kernels.words import ALPHA, ELLIPSIS, HASH, STOP_SHIFT, STOP_WORDS, split_words
+from dolma_pipeline.kernels.words import ALPHA, ELLIPSIS, HASH, LINE_START, STOP_SHIFT, STOP_WORDS, split_words
 
 ANY_CHARACTER = st.characters(exclude_categories=("Cs",))
 SPACES = " \n\t\x0b\x1c\x1f\x85\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000"
@@ -50,7 +50,9 @@ def check(batch: Batch, texts: list[str], *, flags: bool = True) -> None:
         part = slice(words.rows[row], words.rows[row + 1])
         assert words.chars[part].tolist() == [len(word) for word in expected]
         if flags:
-            assert words.flags[part].tolist() == [plain_flags(word) for word in expected]
+            lines = [line.split() for line in text.split("\n")]
+            first = [LINE_START * (place == 0) for line in lines for place in range(len(line))]
+            assert words.flags[part].tolist() == [plain_flags(w) + at for w, at in zip(expected, first, strict=True)]
 
 
 def documents(data: Path) -> list[str]:

@@ -6,19 +6,23 @@ many scripts, one line that does not parse. `MARKS` is a tagger of a user's own 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gzip
 import hashlib
 import json
 import random
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import zstandard
 
 from dolma_pipeline.config import Recipe
 from dolma_pipeline.config.loader import recipe_from_text
+from dolma_pipeline.runner import run
 
 WORDS = """river stone winter letter garden market silver window morning harbour engine paper velvet thunder copper
 lantern meadow pocket signal ladder orchard candle mirror bridge carpet feather hammer island jacket kettle
@@ -164,3 +168,32 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     elif path.suffix == ".zst":
         data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
     return [json.loads(line) for line in data.decode().splitlines() if line]
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the corpus below `in/`. Never changed: tests that change inputs write a corpus of their own."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_corpus(folder)
+    return folder
+
+
+@pytest.fixture
+def here(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The corpus' folder as the working directory: the recipe's paths start there."""
+    monkeypatch.chdir(corpus)
+    return corpus
+
+
+@pytest.fixture(scope="session")
+def finished(corpus: Path) -> Path:
+    """A finished run of the recipe, to look at only."""
+    with contextlib.chdir(corpus):
+        run(recipe("finished"), quiet=True)
+    return corpus / "finished"
+
+
+@pytest.fixture
+def copied(finished: Path, here: Path, tmp_path: Path) -> Path:
+    """A finished run's copy, to go on with."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))

@@ -1,0 +1,153 @@
+"""Finding files, saying what there is where nothing is found, and writing files that are never half there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dolma_pipeline.errors import UsageError
+from dolma_pipeline.io import paths
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    for name in ("data/a/1.jsonl", "data/a/2.jsonl.gz", "data/b/1.jsonl", "data/b/deep/3.jsonl", "data/.hidden.jsonl"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    yield tmp_path
+
+
+def test_globs_give_files_in_order_with_the_folder_before_the_first_wildcard(here: Path) -> None:
+    assert paths.find(["data/**/*.jsonl*"]) == [
+        ("data/a/1.jsonl", "data"),
+        ("data/a/2.jsonl.gz", "data"),
+        ("data/b/1.jsonl", "data"),
+        ("data/b/deep/3.jsonl", "data"),
+    ]
+    assert paths.find(["data/b/1.jsonl"]) == [("data/b/1.jsonl", "data/b")]
+    assert paths.find(["data/*/1.jsonl", "data/a/*"]) == [
+        ("data/a/1.jsonl", "data"),
+        ("data/b/1.jsonl", "data"),
+        ("data/a/2.jsonl.gz", "data/a"),
+    ]
+    assert paths.find(["data/.h*"]) == [("data/.hidden.jsonl", "data")]
+    assert paths.find([f"{here}/data/a/?.jsonl"]) == [(f"{here}/data/a/1.jsonl", f"{here}/data/a")]
+
+
+def test_a_file_counts_once_however_it_is_written(here: Path) -> None:
+    found = paths.find(["data/a/*", "./data/a/1.jsonl", str(here / "data" / "a" / "2.jsonl.gz"), "data/b/../a/*"])
+    assert [path for path, _ in found] == ["data/a/1.jsonl", "data/a/2.jsonl.gz"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("data/c/*.jsonl", "data/c/*.jsonl: no such file. In data/ there is: .hidden.jsonl, a, b."),
+        ("data/a/*.parquet", "data/a/*.parquet: no such file. In data/a/ there is: 1.jsonl, 2.jsonl.gz."),
+        ("dataa/*.jsonl", "dataa/*.jsonl: no such file. In ./ there is: data."),
+        ("data/a/1.json", "data/a/1.json: no such file. In data/a/ there is: 1.jsonl, 2.jsonl.gz."),
+        ("data/b/", "data/b/: no such file. data/b is a folder; give a pattern such as data/b/**/*.jsonl.gz."),
+        ("data/b", "data/b: no such file. data/b is a folder; give a pattern such as data/b/**/*.jsonl.gz."),
+        ("@list.txt", "@list.txt: no such file. In ./ there is: data."),
+    ],
+)
+def test_what_matches_nothing_says_what_there_is(here: Path, pattern: str, words: str) -> None:
+    with pytest.raises(UsageError) as error:
+        paths.find([pattern])
+    assert str(error.value) == words
+
+
+def test_an_empty_folder_has_nothing(here: Path) -> None:
+    (here / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"^empty/\*: no such file. In empty/ there is: nothing\.$"):
+        paths.find(["empty/*"])
+    with pytest.raises(UsageError, match=r"^/no/such/\*: no such file. In // there is: "):
+        paths.find(["/no/such/*"])
+
+
+def test_a_list_of_files(here: Path) -> None:
+    (here / "list.txt").write_text(
+        "\ufeff# comment\n\n  data/b/1.jsonl  \r\ndata/a/1.jsonl\nhttps://host/x.jsonl.gz\ndata/b/1.jsonl\n"
+    )
+    assert paths.find(["@list.txt"]) == [
+        ("data/b/1.jsonl", "data/b"),
+        ("data/a/1.jsonl", "data/a"),
+        ("https://host/x.jsonl.gz", "https://host"),
+    ]
+    (here / "list.txt").write_text("# one\n\ndata/a/1.jsonl\ndata/a/9.jsonl\n")
+    with pytest.raises(
+        UsageError, match=r"^@list\.txt:4: data/a/9\.jsonl: no such file\. In data/a/ there is: 1\.jsonl"
+    ):
+        paths.find(["@list.txt"])
+    (here / "list.txt").write_text("# nothing\n")
+    with pytest.raises(UsageError, match=r"^@list\.txt: the list is empty\. Put one path on each line\.$"):
+        paths.find(["@list.txt"])
+    (here / "list.txt").write_bytes(b"\xff\xfed\0")
+    with pytest.raises(UsageError, match=r"^@list\.txt: the list is no UTF-8: "):
+        paths.find(["@list.txt"])
+
+
+def test_urls_are_taken_as_they_are_and_cannot_be_patterns() -> None:
+    assert paths.find(["s3://bucket/a.jsonl", "https://host/b.parquet"]) == [
+        ("s3://bucket/a.jsonl", "s3://bucket"),
+        ("https://host/b.parquet", "https://host"),
+    ]
+    words = r"^s3://bucket/\*: no globs in URLs\. List the files in a text file and give @that-file\.txt\.$"
+    with pytest.raises(UsageError, match=words):
+        paths.find(["s3://bucket/*"])
+    assert paths.storage_of("s3://bucket/a").size("s3://bucket/a") == 0
+
+
+def test_a_url_is_read_as_stored(here: Path) -> None:
+    (here / "x.gz").write_bytes(b"\x1f\x8bnot unpacked")
+    url = (here / "x.gz").as_uri()
+    with paths.storage_of(url).open(url) as file:
+        assert file.read() == b"\x1f\x8bnot unpacked"
+
+
+def test_a_name_that_is_no_utf8_is_refused(here: Path) -> None:
+    name = os.fsencode(here) + b"/data/bad\xff.jsonl"
+    try:
+        with open(name, "wb"):
+            pass
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    with pytest.raises(
+        UsageError, match=r"^'data/bad\\udcff\.jsonl': the name of this file is no UTF-8\. Rename it\.$"
+    ):
+        paths.find(["data/*.jsonl"])
+
+
+def test_a_file_is_there_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "f.bin"
+    with paths.committing(path) as file:
+        file.write(b"first")
+        assert not path.exists()
+    assert path.read_bytes() == b"first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), OSError(28, "no space")])
+def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "f.bin"
+    paths.write_bytes(path, b"old")
+    with pytest.raises(type(error)), paths.committing(path) as file:
+        file.write(b"half of the n")
+        raise error
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    paths.write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert paths.sha256_file(path) == hashlib.sha256(b"new").hexdigest()
+
+
+def test_what_an_earlier_try_left_half_written_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / ".f.bin.tmp").write_bytes(b"left behind by a kill")
+    paths.write_bytes(tmp_path / "f.bin", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["f.bin"]
