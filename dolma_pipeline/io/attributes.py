@@ -228,7 +228,7 @@ class AttributeReader:
     """Columns of one attribute file, taken in step with the documents.
 
     Args:
-        path: Parquet or JSONL. schema: the columns wanted, each a struct.
+        path: Parquet or JSONL. schema: the columns wanted, each a struct of the fields wanted.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -242,7 +242,8 @@ class AttributeReader:
         with _whole(self.path):
             file = pq.ParquetFile(self.path)
             self._check_columns(file.schema_arrow)
-            wanted = [*self.schema.names, *(["id"] if "id" in file.schema_arrow.names else [])]
+            leaves = [f"{f.name}.{g.name}" for f in self.schema for g in f.type]
+            wanted = [*leaves, *(["id"] if "id" in file.schema_arrow.names else [])]
             for part in file.iter_batches(batch_size=ROW_GROUP_ROWS, columns=wanted):
                 ids = part.column("id").to_pylist() if "id" in wanted else None
                 yield pa.Table.from_batches([part.select(self.schema.names)]).cast(self.schema), ids
@@ -251,9 +252,11 @@ class AttributeReader:
         for field in self.schema:
             if field.name not in have.names:
                 raise DataError(f"{self.path}: {unknown_name('attribute', field.name, have.names)}")
-            if have.field(field.name).type != field.type:
+            found = have.field(field.name).type
+            theirs = {one.name: one.type for one in found} if pa.types.is_struct(found) else {}
+            if any(theirs.get(one.name) != one.type for one in field.type):
                 raise DataError(
-                    f"{self.path}: attribute {field.name} is {have.field(field.name).type} here, but {field.type} in "
+                    f"{self.path}: attribute {field.name} is {found} here, but {field.type} in "
                     "another file of it. All files of an attribute have the same fields."
                 )
 

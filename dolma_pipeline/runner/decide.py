@@ -104,7 +104,7 @@ def make_ready(context: RunContext, decisions: Sequence[Decision], shards: str) 
             records.manifest_path.unlink(missing_ok=True)
             (records.done_folder / "unit.json").unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
-            if unit.name.startswith("attributes/"):
+            if unit.stage == "dedupe":
                 shutil.rmtree(work_folder(context), ignore_errors=True)
         elif unit.growing and one.before is not None and one.before["needs"]["shards.jsonl"] != shards:
             for derived in ("edges", "clusters"):  # of the shards before; signatures stay

@@ -5,7 +5,7 @@ Columns come from the recipe's taggers, from its dedupe steps, and from folders 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -90,7 +90,9 @@ def _united(a: pa.StructType, b: pa.StructType) -> pa.StructType:
 def given_files(context: RunContext, source: str) -> list[Path]:
     """The attribute files that a source brings along: of each folder, one for each of its shards."""
     shards = [shard for shard in context.shards() if shard.source == source]
-    return [_given_path(Path(folder), shard) for folder in context.recipe.sources[source].attributes for shard in shards]
+    return [
+        _given_path(Path(folder), shard) for folder in context.recipe.sources[source].attributes for shard in shards
+    ]
 
 
 def _given_path(folder: Path, shard: Shard) -> Path:
@@ -111,9 +113,18 @@ def row_schema(context: RunContext, source: str) -> pa.Schema:
 
 
 def read_rows(
-    context: RunContext, shard: Shard, columns: Sequence[str], failures: Failures
+    context: RunContext,
+    shard: Shard,
+    columns: Sequence[str],
+    failures: Failures,
+    *,
+    fields: Mapping[str, Collection[str]] | None = None,
 ) -> Iterator[tuple[Batch, pa.Table]]:
     """A shard's batches, each with a table of its document columns and these attribute columns.
+
+    Args:
+        context: the run. shard: whose rows. columns: attributes to read. failures: gets unreadable lines.
+        fields: of these attributes only these fields are read; of the others, all.
 
     Raises:
         MisalignedError: attributes that do not fit the documents.
@@ -124,7 +135,10 @@ def read_rows(
     for label in columns:
         if label in SCHEMA.names:
             continue
-        wanted = pa.schema([schema.field(label)])
+        type_ = schema.field(label).type
+        if fields is not None and label in fields:
+            type_ = pa.struct([field for field in type_ if field.name in fields[label]])
+        wanted = pa.schema([pa.field(label, type_)])
         path = attribute_file(context, shard, label)
         if path is None:
             raise DataError(f"attributes/{label}: no file for shard {shard.name}. Run the stage that makes it first.")

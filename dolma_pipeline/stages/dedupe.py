@@ -171,7 +171,7 @@ class _Signatures:
 
 @dataclass(frozen=True)
 class EdgeStep(Step):
-    """Pairs of documents with an equal key, by band and key range."""
+    """Pairs of documents with an equal key: a task takes some bands, or where they are long one key range of one."""
 
     steps: tuple[str, ...] = ()
 
@@ -180,37 +180,41 @@ class EdgeStep(Step):
         """`dedupe/edges`."""
         return "dedupe/edges"
 
-    def _num_ranges(self, step: str) -> int:
-        return 1 + sum(num_rows_of(self.context, step).values()) // ROWS_A_RANGE
-
     def _path(self, key: str) -> Path:
         step, part = key.split("/")
         return self.context.path / "dedupe" / step / "edges" / f"{part}.parquet"
 
     def tasks(self) -> list[Task]:
-        """Bands and ranges whose edges are not written."""
+        """Bands and ranges whose edges are not written; the key is `<step>/<first band>-<bands>-<range>-<ranges>`."""
         keys = []
         for step in self.steps:
+            num_rows = sum(num_rows_of(self.context, step).values())
             config = step_config(self.context, step)
             bands = 1 if config.kind == "exact" else config.bands
-            keys += [f"{step}/{band:02d}-{r:04d}" for band in range(bands) for r in range(self._num_ranges(step))]
+            together = max(1, min(bands, ROWS_A_RANGE // max(1, num_rows)))
+            ranges = 1 + num_rows // ROWS_A_RANGE
+            for band in range(0, bands, together):
+                count = min(together, bands - band)
+                keys += [f"{step}/{band:02d}-{count:02d}-{r:04d}-{ranges:04d}" for r in range(ranges)]
         return [Task(key) for key in keys if not self._path(key).is_file()]
 
     def work(self, task: Task) -> None:
-        """Find the edges of one band and range."""
+        """Find the edges of one task."""
         step, part = task.key.split("/")
-        band, number = part.split("-")
-        lo, hi = key_ranges(self._num_ranges(step))[int(number)]
+        first, count, number, ranges = (int(n) for n in part.split("-"))
+        lo, hi = key_ranges(ranges)[number]
         exact = step_config(self.context, step).kind == "exact"
-        columns, second = [], []
-        for shard in dense_offsets(self.context, step):
-            names = [f"key_{band}", f"row_{band}", *([f"second_{band}"] if exact else [])]
-            table = pq.read_table(signature_path(self.context, step, shard), columns=names)
-            columns.append((table.column(0).to_numpy(), table.column(1).to_numpy()))
-            if exact:
-                second.append(table.column(2).to_numpy())
-        offsets = list(dense_offsets(self.context, step).values())
-        edges = edges_in_range(columns, offsets, lo, hi, second=second if exact else None)
+        bands = [f"{band:02d}" for band in range(first, first + count)]
+        kinds = ("key", "row", "second") if exact else ("key", "row")
+        names = [f"{kind}_{band}" for band in bands for kind in kinds]
+        offsets = dense_offsets(self.context, step)
+        tables = [pq.read_table(signature_path(self.context, step, shard), columns=names) for shard in offsets]
+        found = [np.zeros((0, 2), np.int64)]
+        for band in bands:
+            columns = [(t.column(f"key_{band}").to_numpy(), t.column(f"row_{band}").to_numpy()) for t in tables]
+            second = [t.column(f"second_{band}").to_numpy() for t in tables] if exact else None
+            found.append(edges_in_range(columns, list(offsets.values()), lo, hi, second=second))
+        edges = np.unique(np.concatenate(found), axis=0)
         write_table(self._path(task.key), pa.table({"a": edges[:, 0], "b": edges[:, 1]}))
 
 

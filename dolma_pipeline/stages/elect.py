@@ -40,8 +40,8 @@ from dolma_pipeline.stages.units import Unit
 
 
 def work_folder(context: RunContext) -> Path:
-    """What the election works with; goes when it is over."""
-    return context.path / "dedupe" / "elect"
+    """What the election works with; goes when it is over. No dedupe step can be called like it."""
+    return context.path / "dedupe" / ".elect"
 
 
 def _elected_path(context: RunContext, step: str) -> Path:
@@ -89,8 +89,9 @@ class CandidateStep(Step):
         if len(rows):
             rules = source_rules(context, shard.source, without=tuple(all_steps(context)))
             wanted = {*rules.judge_columns, *(set(order.columns) - set(SCHEMA.names))}
+            narrow = {column: names for column, names in rules.fields.items() if column not in order.columns}
             failures = Failures(context, "dedupe", shard)  # the same lines as when signing; written there
-            for batch, table in read_rows(context, shard, sorted(wanted), failures):
+            for batch, table in read_rows(context, shard, sorted(wanted), failures, fields=narrow):
                 mine = rows[(rows >= batch.first_row) & (rows < batch.first_row + len(batch))] - batch.first_row
                 if len(mine):
                     table = table.take(pa.array(mine))

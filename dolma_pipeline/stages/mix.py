@@ -105,7 +105,9 @@ class FilterStep(Step):
         dropped: list[pa.Table] = []
         counts: dict[str, Any] = {"rules": dict(no_counts(rules.names))}
         seed = context.recipe.seed
-        for batch, table in read_rows(context, shard, sorted({*rules.columns, *steps}), failures):
+        for batch, table in read_rows(
+            context, shard, sorted({*rules.columns, *steps}), failures, fields=rules_and_clusters(rules, steps)
+        ):
             texts, edited = rules.edit(table)
             verdict = rules.judge(table, texts)
             rows = np.flatnonzero(verdict.passed)
@@ -149,6 +151,13 @@ class FilterStep(Step):
             compression="zstd",
         )
         context.records("mix/.work").write(shard.name, {"counts": counts})
+
+
+def rules_and_clusters(rules: SourceRules, steps: Sequence[str]) -> dict[str, set[str]]:
+    """Fields that a source's rules, its edits, and `cluster_of` read."""
+    fields = rules.fields
+    whole = set(rules.columns) - set(fields)
+    return fields | {step: fields.get(step, set()) | {"cluster", "size"} for step in steps if step not in whole}
 
 
 def check_some(encoder: Any, texts: pa.Array, origins: Sequence[str], *, seed: int) -> None:
@@ -256,7 +265,9 @@ class WriteStep(Step):
         rows = chosen.column("row").to_numpy()
         writing = _Writing(shard.path, shard.source, mix.keep_metadata, chosen, copies)
         with _committed([path for path, _ in files.values()]) as writers:
-            for batch, table in read_rows(context, shard, columns, Failures(context, "mix", shard)):
+            for batch, table in read_rows(
+                context, shard, columns, Failures(context, "mix", shard), fields=rules.fields
+            ):
                 lo, hi = np.searchsorted(rows, [batch.first_row, batch.first_row + len(batch)])
                 wanted = np.flatnonzero((copies[lo:hi] > 0) | held[lo:hi]) + lo
                 if len(wanted) == 0:

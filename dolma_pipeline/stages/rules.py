@@ -100,6 +100,14 @@ class SourceRules:
         return sorted({*self.rule_columns, *(column for column, _, _ in self.edits)})
 
     @property
+    def fields(self) -> dict[str, set[str]]:
+        """Of each attribute column that is not needed whole, the fields that the rules and edits read."""
+        read: dict[str, set[str | None]] = {}
+        for column, field in [*self.rules.references(), *((column, field) for column, field, _ in self.edits)]:
+            read.setdefault(column, set()).add(field)
+        return {column: {f for f in found if f} for column, found in read.items() if None not in found}
+
+    @property
     def judge_columns(self) -> list[str]:
         """Attribute columns that must be there to judge: those of edits only where the edited length counts."""
         return self.columns if self.min_chars else self.rule_columns

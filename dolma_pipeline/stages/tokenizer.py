@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +45,14 @@ def tokenizer_path(context: RunContext) -> Path:
 
 
 def run_tokenizer(context: RunContext) -> TokenizerInfo:
-    """The run's tokenizer, read."""
-    return load_tokenizer(tokenizer_path(context), special_tokens=tokenizer_config(context).special_tokens)
+    """The run's tokenizer, read once a process."""
+    path = tokenizer_path(context)
+    return _tokenizer(str(path), tokenizer_config(context).special_tokens, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(path: str, special_tokens: tuple[str, ...], changed: int) -> TokenizerInfo:
+    return load_tokenizer(path, special_tokens=special_tokens)
 
 
 def run_encoder(context: RunContext) -> Encoder:
@@ -77,7 +84,9 @@ class SampleStep(Step):
         rules = source_rules(context, shard.source)
         budget = tokenizer_config(context).sample_bytes
         held = SAMPLE.empty_table()
-        for batch, table in read_rows(context, shard, rules.columns, Failures(context, "tokenizer", shard)):
+        for batch, table in read_rows(
+            context, shard, rules.columns, Failures(context, "tokenizer", shard), fields=rules.fields
+        ):
             texts, _ = rules.edit(table)
             rows = np.flatnonzero(rules.judge(table, texts).passed)
             origins = batch.origins()

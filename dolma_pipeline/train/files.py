@@ -99,7 +99,9 @@ def committed_steps(run_dir: Path) -> list[int]:
 def write_config(
     run_dir: Path, config: TrainConfig, *, vocab_size: int, eos_id: int, dataset: str, seed: int
 ) -> Settings:
-    """Write `train/config.json`, or see that the one there says the same.
+    """Write `train/config.json`; where there are checkpoints, only if it says what they were made with.
+
+    How often a run is saved may change at any time.
 
     Args:
         config: the recipe's `train`.
@@ -118,13 +120,12 @@ def write_config(
     new = settings.as_dict()
     if committed_steps(run_dir) and path.is_file():
         old = orjson.loads(path.read_bytes())
-        changes = sorted(_differences(old, orjson.loads(orjson.dumps(new))))
-        if changes:
+        found = sorted(_differences(old, orjson.loads(orjson.dumps(new))))
+        if changes := [change for change in found if not change.startswith("train.save_every_steps ")]:
             raise SettingsChangedError(
                 f"{path}: the checkpoints there were made with other settings: {'; '.join(changes)}. "
                 "Give --redo to train from the start, or set them back to go on."
             )
-        return settings
     paths.write_bytes(path, pretty(new))
     return settings
 

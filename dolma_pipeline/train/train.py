@@ -100,10 +100,10 @@ def fit(run_dir: Path, *, settings: Settings, dataset: Instances, world: World) 
             optimizer.step()
         elif num_labels:
             for instance, reason in blame(batch, nats_B, grad_norm=grad_norm, world=world):
-                masked.add(instance)
-                if log:
+                if log and instance not in masked:
                     log.quarantine.append({"instance": instance, "step": step, "reason": reason})
                     log.say(f"step {step} skipped; instance {instance} into quarantine: {reason}")
+                masked.add(instance)
         optimizer.zero_grad()
         if log:
             log.step(step, loss=loss, grad_norm=grad_norm, learning_rate=rate, skipped=skipped)

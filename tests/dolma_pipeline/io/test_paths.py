@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,13 @@ from dolma_pipeline.io import paths
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("data/a/1.jsonl", "data/a/2.jsonl.gz", "data/b/1.jsonl", "data/b/deep/3.jsonl", "data/.hidden.jsonl"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
-    yield tmp_path
+    return tmp_path
 
 
 def test_globs_give_files_in_order_with_the_folder_before_the_first_wildcard(here: Path) -> None:

@@ -75,7 +75,9 @@ def test_two_processes_train_as_one_does(
     assert "2 x cpu" in shown
 
 
+@pytest.mark.parametrize("num_processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_launcher_takes_its_processes_along_and_the_same_call_goes_on(
+    num_processes: int,
     tmp_path: Path,
     world: World,
     corpus: np.ndarray,
@@ -86,10 +88,10 @@ def test_a_killed_launcher_takes_its_processes_along_and_the_same_call_goes_on(
 ) -> None:
     monkeypatch.setattr(processes, "num_cores", lambda: 1)
     longer = changed(settings, max_tokens=160 * 256, save_every_steps=20)
-    run, whole = make_run(tmp_path / "run", longer), tmp_path / "whole"
+    run, whole = make_run(tmp_path / "run", longer), make_run(tmp_path / "whole", longer)
     call = (
         "from pathlib import Path; from dolma_pipeline.train import launch, processes; "
-        f"processes.num_cores = lambda: 1; launch(Path({str(run)!r}), processes=1)"
+        f"processes.num_cores = lambda: 1; launch(Path({str(run)!r}), processes={num_processes})"
     )
     launcher = subprocess.Popen([sys.executable, "-c", call], stderr=subprocess.DEVNULL)
     try:
@@ -108,8 +110,11 @@ def test_a_killed_launcher_takes_its_processes_along_and_the_same_call_goes_on(
     wait_for(quiet)
     reached = committed_steps(run)[-1]
     assert reached < 160, "the process went on without its launcher"
-    launch(run, processes=1)
-    fit(whole, settings=longer, dataset=corpus, world=world)
+    launch(run, processes=num_processes)
+    if num_processes == 1:
+        fit(whole, settings=longer, dataset=corpus, world=world)
+    else:
+        launch(whole, processes=num_processes)
     assert (run / "train/metrics.jsonl").read_bytes() == (whole / "train/metrics.jsonl").read_bytes()
     for a, b in zip(weights(run, 160, settings), weights(whole, 160, settings), strict=True):
         assert torch.equal(a, b)

@@ -1,0 +1,187 @@
+"""Done records, and the list and manifest that they become."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import dolma_pipeline
+from dolma_pipeline.io.manifest import (
+    SHAPING_LIBRARIES,
+    Records,
+    add_counts,
+    canonical,
+    digest,
+    made_by,
+    output_record,
+    pretty,
+    total_counts,
+)
+
+UNIT = {"stage": "tag", "digest": "sha256:1", "config": {"b": 1, "a": [1, 2]}, "needs": {}}
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=4)),
+    max_leaves=10,
+)
+
+
+def shuffled(value: Any) -> Any:
+    """The same value with its keys in another order."""
+    if isinstance(value, dict):
+        return {key: shuffled(value[key]) for key in reversed(list(value))}
+    return [shuffled(one) for one in value] if isinstance(value, list) else value
+
+
+@settings(max_examples=80, deadline=None)
+@given(VALUES)
+def test_equal_values_have_equal_bytes_and_digests_whatever_their_order(value: Any) -> None:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert json.loads(canonical(value)) == json.loads(text)
+    assert canonical(shuffled(value)) == canonical(value)
+    assert digest(shuffled(value)) == digest(value) == "sha256:" + hashlib.sha256(canonical(value)).hexdigest()
+    assert pretty(shuffled(value)) == pretty(value)
+    assert pretty(value).endswith(b"\n")
+
+
+def test_other_values_have_other_digests() -> None:
+    values: list[Any] = [None, 0, 1, 1.5, "1", [], [1], {}, {"a": 1}, {"a": 2}, {"b": 1}, [1, 2], [2, 1], True]
+    assert len({digest(value) for value in values}) == len(values)
+    assert canonical({"b": {"y": 1, "x": 2}, "a": 1}) == b'{"a":1,"b":{"x":2,"y":1}}'
+
+
+def record(kept: int, rules: dict[str, dict[str, int]] | None = None) -> dict[str, Any]:
+    counts: dict[str, Any] = {"in": kept + 1, "kept": kept}
+    return {"inputs": [], "outputs": [], "counts": counts | ({"rules": rules} if rules else {})}
+
+
+def filled(folder: Path) -> Records:
+    records = Records(folder)
+    records.start(UNIT)
+    records.write("web/b", record(1, {"r": {"first": 1, "any": 2}}))
+    records.write("web/2024/a", record(2, {"r": {"first": 3}, "s": {"first": 1}}))
+    records.write("code/a@00001", record(4))
+    return records
+
+
+def test_records_survive_and_tell_what_is_done(tmp_path: Path) -> None:
+    records = filled(tmp_path)
+    again = Records(tmp_path)
+    assert again.started() == UNIT
+    assert again.manifest() is None
+    assert [r["shard"] for r in again.read()] == ["code/a@00001", "web/2024/a", "web/b"]
+    assert (again.has("web/b"), again.has("web/2024/a"), again.has("web/a")) == (True, True, False)
+    records.write("web/b", record(9))
+    assert again.read()[2]["counts"]["kept"] == 9
+
+
+def test_finishing_writes_the_list_and_the_manifest_and_drops_the_records(tmp_path: Path) -> None:
+    manifest = filled(tmp_path).finish(UNIT, extra={"plan": {"x": 1}})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "shards.jsonl"]
+    lines = (tmp_path / "shards.jsonl").read_bytes()
+    assert [json.loads(line)["shard"] for line in lines.splitlines()] == ["code/a@00001", "web/2024/a", "web/b"]
+    assert manifest == json.loads((tmp_path / "manifest.json").read_bytes())
+    assert manifest == {
+        "format": 1,
+        "made_by": made_by(),
+        **UNIT,
+        "counts": {
+            "code": {"in": 5, "kept": 4},
+            "web": {"in": 5, "kept": 3, "rules": {"r": {"first": 4, "any": 2}, "s": {"first": 1}}},
+        },
+        "shards": {"file": "shards.jsonl", "num_shards": 3, "sha256": hashlib.sha256(lines).hexdigest()},
+        "plan": {"x": 1},
+    }
+    assert Records(tmp_path).started() is None
+
+
+def test_the_manifest_names_the_versions_that_shape_bytes() -> None:
+    assert made_by()["dolma_pipeline"] == dolma_pipeline.__version__
+    assert {name: importlib.metadata.version(name) for name in SHAPING_LIBRARIES}.items() <= made_by().items()
+    assert "pyarrow" in SHAPING_LIBRARIES
+
+
+def test_the_order_of_completion_changes_nothing(tmp_path: Path) -> None:
+    shards = ["web/b", "web/a/x", "web/a", "code/c"]
+    for name, order in (("one", shards), ("two", shards[::-1])):
+        records = Records(tmp_path / name)
+        for shard in order:
+            records.write(shard, record(len(shard)))
+        records.finish(UNIT)
+    for file in ("manifest.json", "shards.jsonl"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_finishing_twice_and_finishing_after_a_kill_give_the_same_bytes(tmp_path: Path) -> None:
+    records = filled(tmp_path)
+    records.finish(UNIT)
+    wanted = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    records.finish(UNIT)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == wanted
+    half = filled(tmp_path / "half")  # killed after the list, before the manifest
+    (tmp_path / "half" / "shards.jsonl").write_bytes(b'{"shard": "of an earlier, longer list"}\n')
+    half.finish(UNIT)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "half").iterdir()} == wanted
+
+
+def test_finished_work_is_opened_again_for_new_shards(tmp_path: Path) -> None:
+    records = filled(tmp_path)
+    records.finish(UNIT)
+    assert not records.has("web/b")
+    records.reopen()
+    assert records.manifest() is None
+    assert all(records.has(shard) for shard in ("web/b", "web/2024/a", "code/a@00001"))
+    records.write("web/c", record(7))
+    manifest = records.finish(UNIT)
+    assert manifest["counts"]["web"]["kept"] == 10
+    assert manifest["shards"]["num_shards"] == 4
+
+
+def test_work_without_shards_has_an_empty_list(tmp_path: Path) -> None:
+    manifest = Records(tmp_path).finish(UNIT)
+    assert (manifest["counts"], manifest["shards"]["num_shards"]) == ({}, 0)
+    assert (tmp_path / "shards.jsonl").read_bytes() == b""
+    assert Records(tmp_path).read() == []
+
+
+def test_an_output_is_named_within_its_unit(tmp_path: Path) -> None:
+    path = tmp_path / "mix" / "documents" / "web" / "a.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"abc")
+    assert output_record(tmp_path / "mix", path, rows=5) == {
+        "path": "documents/web/a.jsonl",
+        "rows": 5,
+        "bytes": 3,
+        "sha256": hashlib.sha256(b"abc").hexdigest(),
+    }
+    with pytest.raises(ValueError, match="not in the subpath"):
+        output_record(tmp_path / "tokens", path, rows=5)
+
+
+COUNTS = st.dictionaries(st.sampled_from("abc"), st.integers(0, 9), max_size=3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["x", "y"]), COUNTS, COUNTS), max_size=6))
+def test_counts_are_summed_by_source(rows: list[tuple[str, dict[str, int], dict[str, int]]]) -> None:
+    records = [{"shard": f"{s}/{i}", "counts": {**c, "rules": {"r": r}}} for i, (s, c, r) in enumerate(rows)]
+    totals = total_counts([*records, {"shard": "z/none"}])
+    assert set(totals) == {source for source, _, _ in rows}
+    for source, total in totals.items():
+        mine = [(c, r) for s, c, r in rows if s == source]
+        for key in "abc":
+            assert total.get(key, 0) == sum(c.get(key, 0) for c, _ in mine)
+            assert total["rules"]["r"].get(key, 0) == sum(r.get(key, 0) for _, r in mine)
+
+
+def test_adding_changes_neither_side() -> None:
+    a, b = {"n": 1, "rules": {"r": {"first": 1}}}, {"rules": {"r": {"first": 2}, "s": {"first": 3}}}
+    assert add_counts(a, b) == {"n": 1, "rules": {"r": {"first": 3}, "s": {"first": 3}}}
+    assert (a, b) == ({"n": 1, "rules": {"r": {"first": 1}}}, {"rules": {"r": {"first": 2}, "s": {"first": 3}}})
