@@ -51,13 +51,6 @@ def fail(recipe: Recipe, key: str, message: str) -> ConfigError:
     return ConfigError(f"{recipe.place(key)}: {message}")
 
 
-def labels(recipe: Recipe) -> dict[str, str]:
-    """The attributes that this recipe makes: name -> its key in the recipe."""
-    found = {tagger.name: f"tag.taggers.{i}" for i, tagger in enumerate(recipe.tag.taggers if recipe.tag else ())}
-    found |= {step.name: f"dedupe.steps.{i}" for i, step in enumerate(recipe.dedupe.steps if recipe.dedupe else ())}
-    return found
-
-
 def _check_stages(recipe: Recipe) -> None:
     if not recipe.stages():
         raise fail(recipe, "output", f"there is nothing to do; add at least one of {', '.join(STAGES)}")
@@ -217,12 +210,9 @@ def _check_eval(recipe: Recipe, *, held_out: bool, tasks: tuple[str, ...]) -> No
 
 
 def _check_field(recipe: Recipe, key: str, field: str) -> None:
-    """`ATTRIBUTE.FIELD`; the attribute must exist, unless some source brings attributes that only its files name."""
+    """`ATTRIBUTE.FIELD`; whether it exists is asked later, when taggers are known: a misspelt tagger is named first."""
     if not _FIELD.fullmatch(field):
         raise fail(recipe, key, f"found '{field}', expected ATTRIBUTE.FIELD such as pii_v1.email")
-    made, name = labels(recipe), field.partition(".")[0]
-    if name not in made and not any(source.attributes for source in recipe.sources.values()):
-        raise fail(recipe, key, unknown_name("attribute", name, made))
 
 
 def _check_unique(recipe: Recipe, key: str, items: Iterable[str]) -> None:

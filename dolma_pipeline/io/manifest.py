@@ -95,6 +95,11 @@ class Records:
         """Take a record of unfinished work away."""
         self._path(shard).unlink(missing_ok=True)
 
+    def one(self, shard: str) -> dict[str, Any]:
+        """The record of a finished shard, while the unit is not finished."""
+        found: dict[str, Any] = orjson.loads(self._path(shard).read_bytes())
+        return found
+
     def _path(self, shard: str) -> Path:
         return self.done_folder / "shards" / f"{shard}.json"
 

@@ -282,7 +282,7 @@ class WriteStep(Step):
         dropped = folder / "dropped" / f"{shard.name}.parquet"
         outputs.append(output_record(folder, dropped, rows=pq.read_metadata(dropped).num_rows))
         tokens = chosen.column("tokens").to_numpy()
-        first = next(r for r in context.records("mix/.work").read() if r["shard"] == shard.name)
+        first = context.records("mix/.work").one(shard.name)
         counts = {
             **first["counts"],
             "held_out": int(held.sum()),

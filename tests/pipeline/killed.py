@@ -2,13 +2,15 @@
 
     killed.py TREE OUTPUT POINTS beam|plain       in the corpus' folder; prints the signal that ended each child
 
-TREE: the recipe as JSON. POINTS: JSON list of [step, n]: die at the n-th rename or removal of a folder after that
-step has begun ("" is before the first one). plain: the steps without Beam, four times as fast. Renames and removals are the moments between which files are there or
-not, so this is every kind of half-done state. One process imports everything; the children are its forks.
+TREE: the recipe as JSON. POINTS: JSON list of paths in OUTPUT (with wildcards): die just before a file gets that
+name, or a folder of that name is removed. Between these moments nothing is seen to change, so this is every kind
+of half-done state. plain: the steps without Beam, four times as fast. One process imports everything; the children
+are its forks.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import shutil
@@ -17,55 +19,36 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import dolma_pipeline.transforms.stages as beam_stages
+import dolma_pipeline.transforms.stages  # noqa: F401 loaded once, here
 from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.runner import launcher, run
+from dolma_pipeline.stages.step import run_steps
 
 
-class Point:
-    """Counts the renames and removals since a step began, and dies at the n-th."""
+def die_before(point: str) -> None:
+    """From now on, die when what the point names is about to appear or to go."""
 
-    def __init__(self, step: str, number: int) -> None:
-        self.step, self.number, self.current = step, number, ""
-
-    def watch(self, change: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*args: Any, **options: Any) -> Any:
-            if self.current == self.step:
-                self.number -= 1
-                if self.number == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
+    def watched(change: Callable[..., Any], at: int) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            if fnmatch.fnmatchcase(str(args[at]), point):
+                os.kill(os.getpid(), signal.SIGKILL)
             return change(*args, **options)
 
-        return watched
+        return call
 
-    def log(self, log_event: Callable[..., None]) -> Callable[..., None]:
-        def logged(context: Any, step: str, event: str, **more: Any) -> None:
-            log_event(context, step, event, **more)
-            if event == "begin":
-                self.current = step
-
-        return logged
-
-    def run_plain(self, context: Any, steps: Any, **options: Any) -> None:
-        for step in steps:
-            self.current = step.name
-            step.run_here()
-
-    def install(self) -> None:
-        os.replace = self.watch(os.replace)
-        shutil.rmtree = self.watch(shutil.rmtree)
-        beam_stages.log_event = self.log(beam_stages.log_event)
+    os.replace = watched(os.replace, 1)
+    shutil.rmtree = watched(shutil.rmtree, 0)
 
 
 def main(tree: str, output: str, points: str, how: str) -> None:
     ends = []
-    for step, number in [*json.loads(points), ["", 0]]:
+    for point in [*json.loads(points), None]:
         child = os.fork()
         if child == 0:
-            point = Point(step, number)
-            point.install()
+            if point is not None:
+                die_before(f"{output}/{point}")
             if how == "plain":
-                launcher.run_on_beam = point.run_plain
+                launcher.run_on_beam = lambda context, steps, **options: run_steps(steps)
             run(recipe_from_text(json.dumps({"output": output, **json.loads(tree)})), quiet=True)
             os._exit(0)
         _, status = os.waitpid(child, 0)

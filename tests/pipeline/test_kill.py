@@ -14,38 +14,38 @@ from tests.pipeline.tiny import files, tree
 ROOT = Path(__file__).parents[2]
 
 POINTS = [
-    ("", 3),  # the list of shards
-    ("", 12),  # noting the settings of units
-    ("tag", 3),
-    ("tag", 13),  # one tagger has done the shard with the bad line, the other has not
-    ("tag", 9),  # closing: no manifest yet
-    ("tag", 3),  # closing: a manifest, but the records are still there
-    ("dedupe/sign", 6),
-    ("dedupe/edges", 9),
-    ("dedupe/cluster", 2),
-    ("dedupe/cluster", 5),
-    ("dedupe/cluster", 4),
-    ("dedupe/candidates", 3),
-    ("dedupe/elect", 2),
-    ("dedupe/write", 7),
-    ("dedupe/write", 17),
-    ("tokenizer/sample", 3),
-    ("tokenizer/make", 1),
-    ("tokenizer/make", 3),
-    ("tokenizer/make", 4),
-    ("mix/filter", 8),
-    ("mix/plan", 1),
-    ("mix/write", 5),
-    ("mix/write", 13),
-    ("tokens/cut", 1),
-    ("tokens/encode", 5),
-    ("tokens/parts", 11),
-    ("tokens/parts", 28),  # all is done, only the work folder is left
+    "shards.jsonl",
+    "dedupe/minhash/.done/unit.json",
+    "attributes/length_v1/.done/shards/code/c.json",
+    "attributes/marks_v1/.done/shards/web/a.json",  # the other tagger has done the shard with the bad line
+    "attributes/length_v1/manifest.json",
+    "attributes/length_v1/.done",  # done, but not cleared up
+    "dedupe/exact/.done/shards/forum/d.json",
+    "dedupe/minhash/edges/*.parquet",
+    "dedupe/minhash/clusters/members.parquet",
+    "dedupe/exact/edges",
+    "dedupe/minhash/edges",
+    "dedupe/.elect/candidates/web/a.parquet",
+    "dedupe/.elect/elected/minhash.parquet",
+    "attributes/minhash/forum/d.parquet",
+    "dedupe/.elect",
+    "tokenizer/.sample/web/a.parquet",
+    "tokenizer/tokenizer.json",
+    "tokenizer/manifest.json",
+    "tokenizer/.sample",
+    "mix/dropped/web/a.parquet",
+    "mix/plan.json",
+    "mix/documents/forum/d.jsonl.zst",
+    "mix/.work",
+    "tokens/.work/cuts.json",
+    "tokens/.work/runs/held_out/forum/d.arrow",
+    "tokens/held_out/web/part-00000.npy",
+    "tokens/.work",  # all is done, only the work folder is left
 ]
-"""Each counts what the runs before it have left to do."""
+"""In the order in which a run comes to them."""
 
 
-def killed(corpus: Path, output: Path, points: list[tuple[str, int]], how: str) -> list[int]:
+def killed(corpus: Path, output: Path, points: list[str], how: str) -> list[int]:
     """Exit codes of the runs: -9 for each point, then that of the last one, which is left alone."""
     script = ROOT / "tests/pipeline/killed.py"
     done = subprocess.run(
@@ -70,7 +70,8 @@ def test_killed_at_any_kind_of_point(finished: Path, corpus: Path, tmp_path: Pat
 
 
 def test_killed_in_each_stage_on_beam(finished: Path, corpus: Path, tmp_path: Path) -> None:
-    points = [("tag", 13), ("dedupe/edges", 9), ("tokenizer/sample", 3), ("mix/write", 5), ("tokens/parts", 11)]
+    points = [point for point in POINTS if point.endswith(("a.json", "h/edges/*.parquet", "r.json", ".zst", ".npy"))]
+    assert [point.split("/")[0] for point in points] == ["attributes", "dedupe", "tokenizer", "mix", "tokens"]
     ends = killed(corpus, tmp_path / "run", points, "beam")
     assert ends == [*[-signal.SIGKILL] * len(points), 0]
     assert files(tmp_path / "run") == files(finished)

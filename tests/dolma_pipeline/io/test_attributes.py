@@ -352,7 +352,8 @@ def test_only_the_fields_asked_for_are_read_in_the_order_asked_for(tmp_path: Pat
     path = write(tmp_path / "a.parquet", pa.array(ROWS, FULL), type_=FULL)
     wanted = pa.schema([("x_v1", pa.struct([("spans", SPANS_TYPE), ("count", pa.int64())]))])
     assert read(path, [1, 2], wanted) == [
-        None if row is None else {"spans": row["spans"], "count": row["count"]} for row in ROWS
+        None if row is None else {"spans": row["spans"], "count": row["count"]}
+        for row in pa.array(ROWS, FULL).to_pylist()
     ]
     assert read_attribute(path, wanted.field("x_v1")).to_pylist() == read(path, [3], wanted)
     assert read_attribute(write(tmp_path / "none.parquet"), pa.field("x_v1", TINY)).to_pylist() == []
