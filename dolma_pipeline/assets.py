@@ -7,6 +7,7 @@ used before its hash was checked, and nothing happens at import. Cost: hashing, 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +104,19 @@ def path_variable(name: str) -> str:
 def use_folder(folder: Path | str) -> None:
     """From now on this process, and those that it starts, read assets only from `folder` (a run's `assets/`)."""
     os.environ[FOLDER_VARIABLE] = str(folder)
+
+
+@contextlib.contextmanager
+def folder_restored() -> Iterator[None]:
+    """After the block this process reads assets from where it did before, whatever `use_folder` said inside."""
+    before = os.environ.get(FOLDER_VARIABLE)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(FOLDER_VARIABLE, None)
+        else:
+            os.environ[FOLDER_VARIABLE] = before
 
 
 def asset(name: str, *, folder: Path | str | None = None) -> Path:

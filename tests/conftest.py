@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from dolma_pipeline import assets
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +18,10 @@ def data() -> Path:
     if not (folder / "README.md").exists():
         pytest.skip("the development data is not here; set DOLMA_PIPELINE_DATA to its folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_assets() -> Iterator[None]:
+    """Steps that run in a test's process read models from their run's folder; no other test does."""
+    with assets.folder_restored():
+        yield

@@ -120,27 +120,19 @@ class Records:
         (self.folder / "shards.jsonl").unlink(missing_ok=True)
 
     def finish(self, unit: Mapping[str, Any], *, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Write `shards.jsonl`, then `manifest.json`, then drop `.done`.
+        """Write `shards.jsonl` (if the work was done by shards), then `manifest.json`, then drop `.done`.
 
         Args:
             unit: stage, digest, config and needs of the unit.
             extra: other keys of the manifest, such as plan.
         """
         records = self.read()
-        content = b"".join(canonical(record) + b"\n" for record in records)
-        paths.write_bytes(self.folder / "shards.jsonl", content)
-        manifest = {
-            "format": 1,
-            "made_by": made_by(),
-            **unit,
-            "counts": total_counts(records),
-            "shards": {
-                "file": "shards.jsonl",
-                "num_shards": len(records),
-                "sha256": hashlib.sha256(content).hexdigest(),
-            },
-            **(extra or {}),
-        }
+        manifest = {"format": 1, "made_by": made_by(), **unit, "counts": total_counts(records), **(extra or {})}
+        if records:
+            content = b"".join(canonical(record) + b"\n" for record in records)
+            paths.write_bytes(self.folder / "shards.jsonl", content)
+            sha256 = hashlib.sha256(content).hexdigest()
+            manifest["shards"] = {"file": "shards.jsonl", "num_shards": len(records), "sha256": sha256}
         paths.write_bytes(self.manifest_path, pretty(manifest))
         shutil.rmtree(self.done_folder, ignore_errors=True)
         return manifest

@@ -20,7 +20,9 @@ from numba import types
 from numba.extending import intrinsic
 
 STEP = 64
-"""Bytes a step; an output needs as many behind the last byte that was written."""
+"""Bytes a step."""
+ROOM = 2 * STEP + 4
+"""What an output needs behind the last byte written: a step, another behind its last escape, a code point."""
 BAD = -1
 """Instead of a position: this is no string that RFC 8259 allows."""
 NO_ROOM = -2
@@ -45,13 +47,12 @@ def _pointer(context: Any, builder: ir.IRBuilder, kind: Any, array: Any, at: Any
     return builder.bitcast(builder.gep(data, [at]), _BYTES.as_pointer())
 
 
-def _special(builder: ir.IRBuilder, found: Any) -> Any:
-    """How many bytes lie before the first quote, backslash or control character; STEP if there is none."""
+def _specials(builder: ir.IRBuilder, found: Any) -> Any:
+    """A bit for each quote, backslash and control character; the lowest is the first byte's."""
     quote = builder.icmp_unsigned("==", found, _all(0x22))
     backslash = builder.icmp_unsigned("==", found, _all(0x5C))
     control = builder.icmp_unsigned("<", found, _all(0x20))
-    bits = builder.bitcast(builder.or_(builder.or_(quote, backslash), control), _LONG)
-    return builder.cttz(bits, ir.Constant(ir.IntType(1), 0))
+    return builder.bitcast(builder.or_(builder.or_(quote, backslash), control), _LONG)
 
 
 def _broken(builder: ir.IRBuilder, at_back: Callable[[int], Any]) -> Any:
@@ -85,28 +86,37 @@ def _broken(builder: ir.IRBuilder, at_back: Callable[[int], Any]) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _find64(typing_context: Any, data: Any, at: Any) -> Any:
-    """How many of STEP bytes lie before the first quote, backslash or control character."""
+def _specials64(typing_context: Any, data: Any, at: Any) -> Any:
+    """Which of STEP bytes are quotes, backslashes or control characters: uint64, the lowest bit is the first byte's."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        kinds = signature.args
-        found = builder.load(_pointer(context, builder, kinds[0], arguments[0], arguments[1]), align=1)
-        return _special(builder, found)
+        found = builder.load(_pointer(context, builder, signature.args[0], arguments[0], arguments[1]), align=1)
+        return _specials(builder, found)
 
-    return types.int64(data, types.int64), generate
+    return types.uint64(data, types.int64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _copy64(typing_context: Any, data: Any, at: Any, out: Any, to: Any) -> Any:
-    """`_find64`, and all STEP bytes are copied."""
+    """Copies STEP bytes."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         kinds = signature.args
         found = builder.load(_pointer(context, builder, kinds[0], arguments[0], arguments[1]), align=1)
         builder.store(found, _pointer(context, builder, kinds[2], arguments[2], arguments[3]), align=1)
-        return _special(builder, found)
+        return context.get_dummy_value()
 
-    return types.int64(data, types.int64, out, types.int64), generate
+    return types.void(data, types.int64, out, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _lowest(typing_context: Any, bits: Any) -> Any:
+    """The number of the lowest bit that is set; 64 if none is."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -126,13 +136,27 @@ def _broken64(typing_context: Any, data: Any, at: Any) -> Any:
 @numba.njit(cache=True, nogil=True)
 def is_utf8(data: Any, start: Any, stop: Any) -> Any:
     """Whether bytes start to stop - 1 are UTF-8 by themselves."""
-    i = start
+    bad = _is_broken(data, start, start, min(start + 3, stop))
+    i = start + 3
+    while i + STEP <= stop:
+        bad |= _broken64(data, i)
+        i += STEP
+    if i < stop:
+        if stop - start >= STEP + 3:
+            bad |= _broken64(data, stop - STEP)
+        else:
+            bad |= _is_broken(data, start, i, stop)
+    cut = stop > start and data[stop - 1] >= 0xC0
+    cut |= stop > start + 1 and data[stop - 2] >= 0xE0
+    cut |= stop > start + 2 and data[stop - 3] >= 0xF0
+    return not (bad or cut)
+
+
+@numba.njit(cache=True, nogil=True)
+def _is_broken(data: Any, start: Any, i: Any, stop: Any) -> Any:
+    """`_broken64` for bytes i to stop - 1, a byte a step; what lies before `start` does not count."""
     bad = False
     while i < stop:
-        if i >= start + 3 and i + STEP <= stop:
-            bad |= _broken64(data, i)
-            i += STEP
-            continue
         b = data[i]
         back1 = data[i - 1] if i > start else 0
         back2 = data[i - 2] if i > start + 1 else 0
@@ -142,10 +166,7 @@ def is_utf8(data: Any, start: Any, stop: Any) -> Any:
         bad |= (back1 == 0xE0 and b < 0xA0) or (back1 == 0xED and b >= 0xA0)
         bad |= (back1 == 0xF0 and b < 0x90) or (back1 == 0xF4 and b >= 0x90)
         i += 1
-    cut = stop > start and data[stop - 1] >= 0xC0
-    cut |= stop > start + 1 and data[stop - 2] >= 0xE0
-    cut |= stop > start + 2 and data[stop - 3] >= 0xF0
-    return not (bad or cut)
+    return bad
 
 
 @numba.njit(cache=True, nogil=True)
@@ -204,10 +225,10 @@ def _encode(point: Any, out: Any, j: Any) -> Any:
 def plain_end(data: Any, i: Any) -> Any:
     """The first quote, backslash or control character from byte i on; the length of the data if there is none."""
     while i + STEP <= len(data):
-        k = _find64(data, i)
-        i += k
-        if k < STEP:
-            return i
+        specials = _specials64(data, i)
+        if specials:
+            return i + _lowest(specials)
+        i += STEP
     while i < len(data) and data[i] != 0x22 and data[i] != 0x5C and data[i] >= 0x20:
         i += 1
     return i
@@ -230,26 +251,48 @@ def skip_string(data: Any, i: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
+def _copy_step(data: Any, i: Any, out: Any, j: Any) -> Any:
+    """Copies STEP bytes with their short escapes decoded (where an escape is cut at the end, STEP + 1).
+
+    Returns the places reached, and whether that is all; if not, byte i is a quote, another escape or forbidden.
+    """
+    end = i + STEP
+    bits = _specials64(data, i)
+    _copy64(data, i, out, j)
+    while bits:
+        # What lies behind an escape is copied to where it may belong before the next escape is looked for: that
+        # way the processor need not wait for the one to do the other.
+        escape = end - STEP + _lowest(bits)
+        j += escape - i
+        i = escape
+        short = _ESCAPED[data[i + 1]]
+        if (data[i] != 0x5C) | (short == 0):
+            return i, j, False
+        out[j] = short
+        i += 2
+        j += 1
+        _copy64(data, i, out, j)
+        bits &= bits - np.uint64(1)
+        bits &= ~(np.uint64(2) << np.uint64(escape - (end - STEP)))  # the escaped character
+    if i < end:
+        j += end - i
+        i = end
+    return i, j, True
+
+
+@numba.njit(cache=True, nogil=True)
 def copy_string(data: Any, i: Any, out: Any, j: Any) -> Any:
     """Decodes the string whose first byte (behind the quote) is i into `out` from byte j on.
 
     Returns the byte after its closing quote and the byte after what was written, or (BAD or NO_ROOM, anything).
-    `out` needs STEP more bytes than the string. UTF-8 is taken for granted.
+    `out` needs ROOM more bytes than the string. UTF-8 is taken for granted.
     """
     while True:
-        if j + STEP >= len(out):
+        if j + ROOM > len(out):
             return NO_ROOM, j
-        if i + STEP + 1 < len(data):
-            k = _copy64(data, i, out, j)
-            i += k
-            j += k
-            # No branch on k: where the next escape comes cannot be foretold, that it is a short one can.
-            hit = np.int64(k < STEP)
-            short = _ESCAPED[data[i + 1]]
-            if hit & ((data[i] != 0x5C) | (short == 0)) == 0:
-                out[j] = short
-                i += 2 * hit
-                j += hit
+        if i + 2 * STEP + 1 < len(data):
+            i, j, more = _copy_step(data, i, out, j)
+            if more:
                 continue
         elif i >= len(data):
             return BAD, j
@@ -262,8 +305,6 @@ def copy_string(data: Any, i: Any, out: Any, j: Any) -> Any:
             return i + 1, j
         if data[i] != 0x5C:
             return BAD, j
-        if j + STEP > len(out):
-            return NO_ROOM, j
         point, i = _unescape(data, i)
         if point < 0:
             return BAD, j

@@ -19,6 +19,7 @@ MODULES = (
     "dolma_pipeline.kernels.edit",
     "dolma_pipeline.kernels.fasttext",
     "dolma_pipeline.kernels.minhash",
+    "dolma_pipeline.kernels.json_lines",
     "dolma_pipeline.kernels.scan",
 )
 """Modules with kernels; each has `warm() -> None`, which calls its kernels with the types that they run with."""

@@ -97,7 +97,8 @@ def run(
             make_ready(context, left, listed)
             workers = num_workers(recipe, num_bytes=sum(s.bytes for s in shards), num_shards=len(shards))
             steps = steps_for(context, [d.unit for d in left])
-            run_on_beam(context, steps, workers=workers, beam_options=beam_options, quiet=quiet)
+            with assets.folder_restored():
+                run_on_beam(context, steps, workers=workers, beam_options=beam_options, quiet=quiet)
         make_ready(context, left_model, listed)
         for one in left_model:
             (run_train if one.unit.stage == "train" else run_eval)(context, one.unit)

@@ -127,7 +127,7 @@ def _rule_rows(result: Result) -> list[list[str]]:
         return []
     sources = sorted(mix.counts)
     rules: dict[str, None] = {}
-    for source in sources:
+    for source in sorted(sources, key=lambda name: -len(mix.counts[name].get("rules", {}))):
         rules |= dict.fromkeys(mix.counts[source].get("rules", {}))
     rows = [["rule", *sources]]
     for rule in rules:

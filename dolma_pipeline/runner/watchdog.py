@@ -9,6 +9,7 @@ pyproject.toml and a test that kills a worker guard them.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shlex
 import signal
@@ -33,7 +34,7 @@ def run_guarded(
     Args:
         run: blocks until the pipeline has ended.
         raised: the file in which stages leave what they raise; removed first.
-        said: the file that gets what worker processes write to standard error.
+        said: the file that gets what worker processes write to standard error, and what Beam logs.
         each_poll: called about ten times a second from this thread (progress).
 
     Raises:
@@ -43,7 +44,7 @@ def run_guarded(
     raised.unlink(missing_ok=True)
     state = _State(said)
     thread = threading.Thread(target=state.run, args=(run,), daemon=True, name="pipeline")
-    with _hooks(state):
+    with _hooks(state), _apart(said):
         thread.start()
         try:
             while not state.ended.wait(POLL_SECONDS):
@@ -55,6 +56,8 @@ def run_guarded(
         finally:
             state.abort()
             _kill_children()
+            if state.connections:
+                state.ended.wait(5)
     each_poll()
     if raised.is_file():
         raise _first(raised)
@@ -117,6 +120,26 @@ def _hooks(state: _State) -> Iterator[None]:
         yield
     finally:
         worker_type.run, connection_type.__init__ = old_run, old_init
+
+
+@contextlib.contextmanager
+def _apart(said: Path) -> Iterator[None]:
+    """What Beam says of a run that ends goes to a file: many pages, in which the one clear error would be lost."""
+    logger, old_hook = logging.getLogger("apache_beam"), threading.excepthook
+    handler = logging.FileHandler(said, delay=True)
+
+    def hook(raised: threading.ExceptHookArgs) -> None:
+        logger.error("in thread %s", raised.thread, exc_info=raised.exc_value)
+
+    propagated, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook, logger.propagate = old_hook, propagated
+        logger.removeHandler(handler)
+        handler.close()
 
 
 def descendants(process: int | None = None) -> list[int]:

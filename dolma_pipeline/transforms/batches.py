@@ -1,17 +1,21 @@
 """Batch level, for people who compose: `PCollection[Batch]` in and out.
 
-Batches cross workers as Arrow IPC: a slice takes its own bytes along, not its parent's. What cannot be read or tagged
-is counted (Beam's counters `ReadDocuments/failed` and `Tag/failed`) and logged; `with_failures()` gives it out.
+    read = p | ReadDocuments("data/**/*.jsonl.gz", source="web")
+    good = read | Tag("gopher_v1") | Filter({"long": "gopher_v1.word_count > 50"})
+    good | "write" >> WriteDocuments("kept")
+    good.dropped | "write dropped" >> WriteDocuments("dropped")
+
+Each gives a `PCollection[Batch]`, which carries what else came out as an attribute: `read.failures`, `good.dropped`.
+Batches cross workers as Arrow IPC: a slice takes its own bytes along, not its parent's.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import apache_beam as beam
 import numpy as np
@@ -55,8 +59,8 @@ class BatchCoder(beam.coders.Coder):
         return Batch(table, shard=about["shard"], first_row=about["first_row"], locs=locs)
 
     def is_deterministic(self) -> bool:
-        """Equal batches give equal bytes."""
-        return True
+        """No: equal batches may be cut from their buffers in other ways. A batch is no key."""
+        return False
 
     def to_type_hint(self) -> type[Batch]:
         """Batches."""
@@ -66,23 +70,11 @@ class BatchCoder(beam.coders.Coder):
 registry.register_coder(Batch, BatchCoder)
 
 
-class _WithFailures(beam.PTransform):
-    """A transform whose main output are batches, and which can give out what failed on the way."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.failures_too = False
-
-    def with_failures(self) -> Self:
-        """The same transform, which gives `(batches, failures)`: a collection of `Batch`, one of `Failure`."""
-        other = copy.copy(self)
-        other.failures_too = True
-        return other
-
-    def _outputs(self, found: Any) -> Any:
-        found.batches.element_type = Batch
-        found.failures.element_type = Failure
-        return (found.batches, found.failures) if self.failures_too else found.batches
+def _with_failures(found: Any) -> Any:
+    """The batches, with the failures (`PCollection[Failure]`) as an attribute."""
+    found.batches.element_type, found.failures.element_type = Batch, Failure
+    found.batches.failures = found.failures
+    return found.batches
 
 
 def _failed(name: str, shard: str, failures: Sequence[Failure]) -> Iterator[Any]:
@@ -97,15 +89,15 @@ def _failed(name: str, shard: str, failures: Sequence[Failure]) -> Iterator[Any]
         yield beam.pvalue.TaggedOutput("failures", failure)
 
 
-class ReadDocuments(_WithFailures):
+class ReadDocuments(beam.PTransform):
     """Documents as batches of about 1,000.
 
     Args:
         documents: globs, paths, URLs or `@files.txt`. source: the name in their origins.
         split_bytes: larger plain files are read in ranges.
 
-    Lines that give no document are counted and logged; `p | ReadDocuments(…).with_failures()` gives
-    `(batches, failures)`.
+    Lines that give no document are `failures` (a `PCollection[Failure]`) of what comes out; they are also logged, and
+    counted by Beam as `ReadDocuments/failed`.
 
     Raises:
         UsageError: when applied to a pipeline: a pattern that matches nothing.
@@ -120,7 +112,7 @@ class ReadDocuments(_WithFailures):
         """Read."""
         shards = plan_shards({self.source: self.patterns}, split_bytes=self.split_bytes)
         spread = begin | beam.Create(shards) | beam.Reshuffle()
-        return self._outputs(spread | beam.FlatMap(_read).with_outputs("failures", main="batches"))
+        return _with_failures(spread | beam.FlatMap(_read).with_outputs("failures", main="batches"))
 
 
 def _read(shard: Shard) -> Iterator[Any]:
@@ -129,14 +121,14 @@ def _read(shard: Shard) -> Iterator[Any]:
     yield from _failed("ReadDocuments", shard.name, failures)
 
 
-class Tag(_WithFailures):
+class Tag(beam.PTransform):
     """Attributes as further columns of each batch, one struct a tagger. Names travel, not objects.
 
     Args:
         taggers: names, or `TaggerConfig`s with parameters and a name of their own.
 
-    A document on which a tagger raises is a null row of that column: no rule is true of it. It is counted and
-    logged; `batches | Tag(…).with_failures()` gives `(batches, failures)`.
+    A document on which a tagger raises is a null row of that column (no rule is true of it), and one of the `failures`
+    (a `PCollection[Failure]`) of what comes out; they are also logged, and counted by Beam as `Tag/failed`.
 
     Raises:
         UnknownNameError: no such tagger, or parameter of it. UsageError: two columns of one name.
@@ -154,7 +146,7 @@ class Tag(_WithFailures):
 
     def expand(self, batches: Any) -> Any:
         """Tag."""
-        return self._outputs(batches | beam.ParDo(_TagBatches(self.uses)).with_outputs("failures", main="batches"))
+        return _with_failures(batches | beam.ParDo(_TagBatches(self.uses)).with_outputs("failures", main="batches"))
 
 
 class _TagBatches(beam.DoFn):
@@ -189,8 +181,9 @@ class Filter(beam.PTransform):
     Args:
         where: `rule: SQL`, or one SQL string.
 
-    Gives `kept` and `dropped`, in each a column `origin` (`source/path#row`: rows no longer follow each other), in
-    `dropped` also `why`: the names of the rules that were not true. Used as one collection, it is `kept`.
+    The other documents are the `dropped` of what comes out (which is itself its `kept`). Both get a column `origin`
+    (`source/path#row`: rows no longer follow each other), and the dropped ones `why`: the names of the rules that were
+    not true.
     """
 
     def __init__(self, where: str | Mapping[str, str]) -> None:
@@ -201,7 +194,8 @@ class Filter(beam.PTransform):
         """Filter."""
         found = batches | beam.ParDo(_FilterBatches(self.where)).with_outputs("dropped", main="kept")
         found.kept.element_type = found.dropped.element_type = Batch
-        return found
+        found.kept.kept, found.kept.dropped = found.kept, found.dropped
+        return found.kept
 
 
 class _FilterBatches(beam.DoFn):
@@ -237,9 +231,10 @@ def _take(batch: Batch, table: pa.RecordBatch, rows: NDArray[np.int64]) -> Batch
 
 
 class WriteDocuments(beam.PTransform):
-    """One file a batch below `output`, named by the batch's shard and first row (a batch without one: by its content).
+    """One file a batch below `output`, named by the batch's shard and first row.
 
-    Two collections that came from the same batches (kept and dropped) go to two folders.
+    A batch without a shard is named by its documents; equal ones make one file. Two collections that came from the
+    same batches (kept and dropped) go to two folders.
 
     Args:
         output: a folder. format: "parquet" (all columns, with attributes if tagged) or "jsonl" (documents only).
@@ -273,4 +268,4 @@ def _write(batch: Batch, *, output: str, format: str) -> str:
 
 
 def _content_key(batch: Batch) -> str:
-    return hashlib.sha256(BatchCoder().encode(batch)).hexdigest()[:16]
+    return hashlib.sha256(b"".join(document_lines(batch))).hexdigest()[:16]

@@ -215,3 +215,15 @@ def test_import_reaches_for_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_folder_is_used_until_the_block_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for before in (None, "elsewhere"):
+        if before is None:
+            monkeypatch.delenv(assets.FOLDER_VARIABLE, raising=False)
+        else:
+            monkeypatch.setenv(assets.FOLDER_VARIABLE, before)
+        with assets.folder_restored():
+            assets.use_folder(tmp_path)
+            assert os.environ[assets.FOLDER_VARIABLE] == str(tmp_path)
+        assert os.environ.get(assets.FOLDER_VARIABLE) == before

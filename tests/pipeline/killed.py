@@ -19,8 +19,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import dolma_pipeline.transforms.stages  # noqa: F401 loaded once, here
+import awkward  # noqa: F401 what a run loads late is loaded once, here
+import duckdb  # noqa: F401
+import gigatoken  # noqa: F401
+
+import dolma_pipeline.transforms.stages  # noqa: F401
 from dolma_pipeline.config.loader import recipe_from_text
+from dolma_pipeline.kernels.warm import warm
 from dolma_pipeline.runner import launcher, run
 from dolma_pipeline.stages.step import run_steps
 
@@ -41,6 +46,7 @@ def die_before(point: str) -> None:
 
 
 def main(tree: str, output: str, points: str, how: str) -> None:
+    warm()
     ends = []
     for point in [*json.loads(points), None]:
         child = os.fork()

@@ -97,7 +97,9 @@ def test_every_dropped_row_is_listed_with_its_rules_and_values(finished: Path) -
             assert counts["first"] == sum(why[0] == name for why in expected.values())
 
 
-def test_texts_are_the_edited_ones_and_origins_lead_back(finished: Path, mixed: Mapping[str, Any], corpus: Path) -> None:
+def test_texts_are_the_edited_ones_and_origins_lead_back(
+    finished: Path, mixed: Mapping[str, Any], corpus: Path
+) -> None:
     num_edited = 0
     for place, rows in mixed.items():
         shard = place.split("/", 1)[1]

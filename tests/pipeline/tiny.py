@@ -167,7 +167,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         data = gzip.decompress(data)
     elif path.suffix == ".zst":
         data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
-    return [json.loads(line) for line in data.decode().splitlines() if line]
+    return [json.loads(line) for line in data.decode().split("\n") if line]
 
 
 @pytest.fixture(scope="session")

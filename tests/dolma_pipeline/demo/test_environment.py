@@ -55,7 +55,8 @@ def test_links_and_missing_files_are_not_plain(installation: Any) -> None:
     (installation.site / "linked").symlink_to(installation.site / "p")
     installation.add("q", {"p/link.py": "x", "linked/other.py": "x = 2\n"})
     plain = {f.path: f.is_plain() for i in by_name().values() for f in i.files if f.path.endswith(".py")}
-    assert plain == {"p/real.py": True, "p/gone.py": False, "p/link.py": False, "linked/other.py": False}
+    assert plain.pop("p/gone.py", False) is False  # some versions of importlib.metadata do not list what is gone
+    assert plain == {"p/real.py": True, "p/link.py": False, "linked/other.py": False}
 
 
 def test_text_that_is_not_utf8_reads_as_none_and_a_byte_order_mark_is_dropped(installation: Any) -> None:

@@ -154,6 +154,65 @@ def test_a_failure_never_holds_the_text(bad: list[str], broken_utf8: bool) -> No
     assert "SECRET" not in repr(read.failures)
 
 
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False), TEXTS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> bytes:
+    """A line that is, or nearly is, a document: blanks, escapes, repeated keys, values of any type, broken bytes."""
+    keys = st.sampled_from(["id", "text", "source", "added", "created", "metadata", "other", "te\\u0078t", "é", ""])
+    blank = st.sampled_from(["", " ", "\t", "\r"])
+    pairs = []
+    for key in [*(["text"] if draw(st.booleans()) else []), *draw(st.lists(keys, max_size=5))]:
+        value = draw(st.one_of(TEXTS, JSON) if key != "metadata" else JSON)
+        text = json.dumps(value, ensure_ascii=draw(st.booleans()))
+        text = draw(
+            st.sampled_from([text] * 8 + ["1e400", "-0", "01", "NaN", "1.", '"\\ud800"', '"\\x"', "truE", "1e5", "-"])
+        )
+        pairs.append(f'"{key}"{draw(blank)}:{draw(blank)}{text}')
+    raw = (draw(blank) + "{" + f"{draw(blank)},{draw(blank)}".join(pairs) + "}" + draw(blank)).encode()
+    if draw(st.integers(0, 4)) == 0:
+        at = draw(st.integers(0, len(raw)))
+        raw = (
+            raw[:at]
+            + draw(st.sampled_from([b"", b"\xff", b"\x00", b'"', b"\\", b"}", b","]))
+            + raw[at + draw(st.integers(0, 2)) :]
+        )
+    return raw
+
+
+def plain(line: bytes) -> dict[str, Any] | str | None:
+    """What a line gives, by orjson and the rules: columns (JSON decoded), the kind of failure, or None for a blank."""
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return "bad" if line.strip() else None
+    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+        return "bad"
+    names = ("id", "text", "source", "added", "created")
+    columns = {name: text_or_none(row.pop(name, None)) for name in names}
+    metadata = row.pop("metadata", None)
+    return {**columns, "metadata": {} if metadata is None else metadata, "extra": row}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(documents(), max_size=4), st.booleans())
+def test_lines_are_read_as_orjson_reads_them(rows: list[bytes], final_newline: bool) -> None:
+    read = Read(b"\n".join(rows) + (b"\n" if final_newline else b""))
+    expected = [plain(row) for row in b"\n".join(rows).split(b"\n")]
+    found = [row for batch in read.batches for row in batch.table.to_pylist()]
+    for row in found:
+        row["metadata"], row["extra"] = orjson.loads(row["metadata"]), orjson.loads(row["extra"])
+    assert found == [one for one in expected if isinstance(one, dict)]
+    assert read.locs == [i for i, one in enumerate(expected, 1) if isinstance(one, dict)]
+    assert [f.line for f in read.failures] == [i for i, one in enumerate(expected, 1) if one == "bad"]
+
+
 def oracle(raw: bytes) -> list[tuple[str, int]]:
     """(text, first byte) of each document, by Python's json, a line at a time."""
     found, at = [], 0
@@ -163,9 +222,6 @@ def oracle(raw: bytes) -> list[tuple[str, int]]:
             found.append((json.loads(text)["text"], at))
         at += len(line) + 1
     return found
-
-
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 
 @st.composite
@@ -294,13 +350,6 @@ def test_deep_nesting_is_read_and_can_be_written_or_is_refused(depth: int, key: 
     assert len(written.splitlines()) == len(read.column("text"))
 
 
-JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False), TEXTS),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
-    max_leaves=8,
-)
-
-
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(
@@ -326,9 +375,11 @@ def test_a_batch_holds_at_most_a_thousand_documents_and_16_mb() -> None:
     assert [len(batch) for batch in many.batches] == [1000, 1000, 1]
     assert [batch.first_row for batch in many.batches] == [0, 1000, 2000]
     assert many.batches[2].origins() == ["s/f#2000"]
-    big = Read(lines(*({"text": "x" * 1_500_000} for _ in range(5)), {"text": "y" * 5_000_000}, {"text": "z"}))
-    assert [len(batch) for batch in big.batches] == [2, 2, 1, 1, 1]
-    assert "".join(text[0] for batch in big.batches for text in batch.strings) == "xxxxxyz"
+    big = Read(lines(*({"text": "é" * 3_000_000} for _ in range(5)), {"text": "y" * 20_000_000}, {"text": "z"}))
+    assert "".join(text[0] for batch in big.batches for text in batch.strings) == "éééééyz"
+    sizes = [sum(len(text.encode()) for text in batch.strings) for batch in big.batches]
+    assert all(size <= 16_000_000 or len(batch) == 1 for size, batch in zip(sizes, big.batches, strict=True))
+    assert len(sizes) <= 7
 
 
 def test_rows_count_documents_and_lines_count_lines() -> None:
@@ -354,3 +405,20 @@ def test_written_files_depend_on_their_lines_alone(tmp_path: Path, ending: str) 
 def test_an_unknown_compression_is_an_error() -> None:
     with pytest.raises(DataError, match="no compression named 'bz2'; there are zst and gz"):
         LinesWriter(io.BytesIO(), "bz2")
+
+
+def test_lines_in_many_blocks_are_counted_through() -> None:
+    raw = bytearray()
+    starts = []
+    for i in range(30_000):
+        starts.append(len(raw))
+        raw += b"bad\n" if i % 7_000 == 6_999 else b'{"id": "%d", "text": "%s"}\n' % (i, b"x" * (i % 1_400))
+    read = Read(bytes(raw))
+    bad = [i for i in range(30_000) if i % 7_000 == 6_999]
+    good = [i for i in range(30_000) if i % 7_000 != 6_999]
+    assert len(raw) > 2 * 8_000_000
+    assert read.column("id") == [str(i) for i in good]
+    assert [len(text) for text in read.column("text")] == [i % 1_400 for i in good]
+    assert read.locs == [i + 1 for i in good]
+    assert [(failure.line, failure.byte) for failure in read.failures] == [(i + 1, starts[i]) for i in bad]
+    assert [batch.first_row for batch in read.batches] == list(range(0, len(good), 1_000))

@@ -144,11 +144,13 @@ def test_finished_work_is_opened_again_for_new_shards(tmp_path: Path) -> None:
     assert manifest["shards"]["num_shards"] == 4
 
 
-def test_work_without_shards_has_an_empty_list(tmp_path: Path) -> None:
-    manifest = Records(tmp_path).finish(UNIT)
-    assert (manifest["counts"], manifest["shards"]["num_shards"]) == ({}, 0)
-    assert (tmp_path / "shards.jsonl").read_bytes() == b""
-    assert Records(tmp_path).read() == []
+def test_work_that_is_not_done_by_shards_has_no_list(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    records.start(UNIT)
+    manifest = records.finish(UNIT, extra={"tokenizer": {"vocab_size": 300}})
+    assert manifest == {"format": 1, "made_by": made_by(), **UNIT, "counts": {}, "tokenizer": {"vocab_size": 300}}
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+    assert records.read() == []
 
 
 def test_an_output_is_named_within_its_unit(tmp_path: Path) -> None:

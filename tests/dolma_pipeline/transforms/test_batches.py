@@ -11,12 +11,12 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import orjson
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
 from apache_beam.coders.typecoders import registry
 from apache_beam.metrics.metric import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,7 +60,7 @@ def corpus(tmp_path: Path) -> str:
 
 
 def run(build: Callable[[Any], None]) -> Any:
-    pipeline = beam.Pipeline(runner="FnApiRunner")
+    pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([]))
     build(pipeline)
     result = pipeline.run()
     result.wait_until_finish()
@@ -94,10 +94,10 @@ def column(batches: list[Batch], name: str) -> list[Any]:
 
 def test_documents_are_read_in_batches_and_bad_lines_can_be_had(corpus: str, tmp_path: Path) -> None:
     def build(pipeline: Any) -> None:
-        batches, failures = pipeline | ReadDocuments(corpus, source="web").with_failures()
+        batches = pipeline | ReadDocuments(corpus, source="web")
         assert isinstance(registry.get_coder(batches.element_type), BatchCoder)
         keep(batches, tmp_path / "batches")
-        keep(failures, tmp_path / "failures")
+        keep(batches.failures, tmp_path / "failures")
 
     result = run(build)
     batches = kept(tmp_path / "batches")
@@ -123,15 +123,17 @@ def counter(result: Any, name: str) -> int:
     return sum(one.committed for one in found)
 
 
-def test_without_with_failures_the_batches_come_alone_and_bad_lines_are_counted_and_logged(
+def test_bad_lines_are_counted_and_logged_if_nobody_takes_them(
     corpus: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     result = run(lambda pipeline: keep(pipeline | ReadDocuments([corpus], source="web"), tmp_path / "batches"))
     assert len(column(kept(tmp_path / "batches"), "id")) == 2_502
     assert counter(result, "ReadDocuments") == 2
-    (message,) = [record.getMessage() for record in caplog.records if record.name == "ReadDocuments"]
+    (message,) = [
+        record.getMessage() for record in caplog.records if record.name == "dolma_pipeline.transforms.batches"
+    ]
     assert message.startswith("ReadDocuments: 2 documents of shard web/b failed; the first: ")
-    assert message.endswith("b.jsonl:2: no JSON: unexpected character, expected a JSON value") or "no JSON" in message
+    assert message.endswith("b.jsonl:2: no JSON: unexpected character, expected a JSON value")
 
 
 def test_plain_files_are_read_in_ranges(tmp_path: Path) -> None:
@@ -152,13 +154,13 @@ def test_a_pattern_that_matches_nothing_is_an_error_before_anything_runs(tmp_pat
 def test_tagged_filtered_and_written_every_document_is_somewhere(corpus: str, tmp_path: Path) -> None:
     def build(pipeline: Any) -> None:
         read = pipeline | ReadDocuments(corpus, source="web")
-        tagged, failures = read | Tag("digits_v1", TaggerConfig("digits_v1", "few", {"most": 1})).with_failures()
+        tagged = read | Tag("digits_v1", TaggerConfig(tagger="digits_v1", name="few", parameters={"most": 1}))
         found = tagged | Filter({"digits": "digits_v1.count >= 1", "early": "(metadata->>'$.n')::INT < 1200"})
         assert isinstance(registry.get_coder(found.dropped.element_type), BatchCoder)
-        keep(failures, tmp_path / "failures")
-        keep(found.kept | "write kept" >> WriteDocuments(str(tmp_path / "kept")), tmp_path / "paths")
+        keep(tagged.failures, tmp_path / "failures")
+        keep(found | "write kept" >> WriteDocuments(str(tmp_path / "kept")), tmp_path / "paths")
         found.dropped | "write dropped" >> WriteDocuments(str(tmp_path / "dropped"))
-        found.kept | "write lines" >> WriteDocuments(str(tmp_path / "lines"), format="jsonl")
+        found | "write lines" >> WriteDocuments(str(tmp_path / "lines"), format="jsonl")
 
     result = run(build)
     good = pq.ParquetDataset(tmp_path / "kept").read().to_pylist()
@@ -190,11 +192,12 @@ def test_tagged_filtered_and_written_every_document_is_somewhere(corpus: str, tm
     assert [orjson.loads(line)["id"] for line in lines.splitlines()] == wanted
 
 
-def test_filter_alone_is_its_kept_documents_and_can_follow_another(corpus: str, tmp_path: Path) -> None:
+def test_filters_can_follow_each_other(corpus: str, tmp_path: Path) -> None:
     def build(pipeline: Any) -> None:
-        found = pipeline | ReadDocuments(corpus, source="web") | Filter("length(text) > 10 AND id LIKE 'a%'")
-        again = found.kept | "again" >> Filter("origin LIKE '%#5'") | "tag" >> Tag("digits_v1")
+        found = pipeline | ReadDocuments(corpus, source="web") | Filter("length(text) >= 10 AND id LIKE 'a%'")
+        again = found | "again" >> Filter("origin LIKE '%#5'") | "tag" >> Tag("digits_v1")
         keep(again, tmp_path / "batches")
+        assert found.kept is found
         keep(found.dropped | "of dropped" >> Filter("len(why) = 2"), tmp_path / "dropped")
 
     run(build)
@@ -206,14 +209,14 @@ def test_filter_alone_is_its_kept_documents_and_can_follow_another(corpus: str, 
 
 
 def test_wrong_names_are_errors_when_composed() -> None:
-    with pytest.raises(UnknownNameError, match=r"no tagger named 'digit_v1'\. Did you mean 'digits_v1'\?"):
+    with pytest.raises(UnknownNameError, match=r"no tagger named 'digit_v1'\. Did you mean 'digits_v1'"):
         Tag("digit_v1")
     with pytest.raises(UnknownNameError, match="'mots'"):
-        Tag(TaggerConfig("digits_v1", "d", {"mots": 1}))
+        Tag(TaggerConfig(tagger="digits_v1", name="d", parameters={"mots": 1}))
     with pytest.raises(UsageError, match=r"^Tag: two columns named 'digits_v1'\. Name one of them: TaggerConfig\("):
         Tag("digits_v1", "digits_v1")
     with pytest.raises(UsageError, match=r"^Tag: two columns named 'text'\."):
-        Tag(TaggerConfig("digits_v1", "text"))
+        Tag(TaggerConfig(tagger="digits_v1", name="text"))
     words = r"^WriteDocuments: no format named 'csv'; there are parquet and jsonl\.$"
     with pytest.raises(UsageError, match=words):
         WriteDocuments("x", format="csv")  # type: ignore[arg-type]
@@ -227,7 +230,7 @@ def test_batches_made_by_hand_do_not_overwrite_each_other(tmp_path: Path) -> Non
 
 
 def big_batch() -> Batch:
-    table = Batch.of([Document(f"text {i} " * 300, id=str(i), metadata={"n": i}) for i in range(1_000)]).table
+    table = Batch.of([Document(f"text {i} " * 60, id=str(i), metadata={"n": i}) for i in range(1_000)]).table
     return Batch(table, shard="web/ü", first_row=7_000, locs=np.arange(7_000, 9_000, 2))
 
 
@@ -237,7 +240,7 @@ def test_a_slice_travels_without_its_parent() -> None:
     table = whole.table.append_column("digits_v1", column)
     part = Batch(table.slice(500, 5), shard=whole.shard, first_row=7_500, locs=whole.locs[500:505])
     encoded, of_whole = BatchCoder().encode(part), BatchCoder().encode(Batch(table, locs=whole.locs))
-    assert len(of_whole) > 2_000_000
+    assert len(of_whole) > 500_000
     assert len(encoded) < len(of_whole) / 50
     back = BatchCoder().decode(encoded)
     assert back.table.to_pylist() == table.slice(500, 5).to_pylist()
@@ -260,9 +263,7 @@ def test_what_is_encoded_comes_back(rows: list[tuple[str, str]], first_row: int,
     assert back.table.schema == table.schema
     assert (back.shard, back.first_row, back.locs.tolist()) == (shard, first_row, locs.tolist())
     assert back.locs.dtype == np.int64
-    fresh = Batch(pa.RecordBatch.from_pylist(table.to_pylist(), schema=table.schema), shard=shard, first_row=first_row)
-    assert coder.encode(Batch(fresh.table, shard=shard, first_row=first_row, locs=locs)) == coder.encode(batch)
-    assert coder.is_deterministic()
+    assert not coder.is_deterministic()
     assert coder.to_type_hint() is Batch
 
 

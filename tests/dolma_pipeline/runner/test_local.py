@@ -1,0 +1,46 @@
+"""How many workers, which runner, and their environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import dolma_pipeline
+from dolma_pipeline.runner import local
+from tests.pipeline.tiny import recipe
+
+
+@pytest.mark.parametrize(
+    ("workers", "num_bytes", "num_shards", "expected"),
+    [(3, 10, 1, 3), ("auto", local.SMALL_BYTES, 9, 1), ("auto", 10**9, 9, 4), ("auto", 10**9, 2, 2), ("auto", 0, 0, 1)],
+)
+def test_workers(
+    monkeypatch: pytest.MonkeyPatch, workers: int | str, num_bytes: int, num_shards: int, expected: int
+) -> None:
+    monkeypatch.setattr(local, "_cores", lambda: 4)
+    assert local.num_workers(recipe("x", workers=workers), num_bytes=num_bytes, num_shards=num_shards) == expected
+
+
+def test_runner_of_options() -> None:
+    assert local._runner_in(["--a=1", "--runner=FlinkRunner"]) == "FlinkRunner"
+    assert local._runner_in(["--runner", "SparkRunner", "--b"]) == "SparkRunner"
+    assert local._runner_in(["--run=x", "--runner"]) is None
+
+
+def test_workers_find_this_library_and_nothing_of_the_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    home, rest = local._python_path().split(os.pathsep)
+    assert (Path(home) / "dolma_pipeline" / "__init__.py").samefile(str(dolma_pipeline.__file__))
+    assert rest == "/somewhere"
+    monkeypatch.delenv("PYTHONPATH")
+    assert local._python_path() == home
+
+
+def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLD_ONE", "1")
+    with local._environment({"OLD_ONE": "2", "NEW_ONE": "3"}):
+        assert (os.environ["OLD_ONE"], os.environ["NEW_ONE"]) == ("2", "3")
+    assert os.environ["OLD_ONE"] == "1"
+    assert "NEW_ONE" not in os.environ

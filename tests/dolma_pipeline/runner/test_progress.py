@@ -1,0 +1,93 @@
+"""Progress lines, from what workers append."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dolma_pipeline.runner import progress as progress_module
+from dolma_pipeline.runner.progress import Progress
+from dolma_pipeline.stages.context import RunContext
+from dolma_pipeline.stages.step import append_line, log_event
+from tests.pipeline.tiny import recipe
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> RunContext:
+    return RunContext(recipe(tmp_path), str(tmp_path))
+
+
+class Clock:
+    """A clock that tests turn."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(progress_module, "time", found)
+    return found
+
+
+def work(context: RunContext, worker: int, documents: int, num_bytes: int) -> None:
+    path = context.path / "log/progress" / f"{worker}.jsonl"
+    append_line(path, {"step": "mix/filter", "documents": documents, "bytes": num_bytes})
+
+
+def test_a_plain_line_every_ten_seconds(context: RunContext, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    log_event(context, "mix/filter", "begin", tasks=99)  # of a run before
+    shown = Progress(context, ["tag", "mix/filter"], quiet=False)
+    log_event(context, "mix/filter", "begin", tasks=4)
+    clock.now += 1
+    shown.poll()
+    assert capsys.readouterr().err == ""
+    work(context, 1, 1500, 6_000_000)
+    work(context, 2, 500, 4_000_000)
+    log_event(context, "mix/filter", "task", key="web/a")
+    (context.path / "log/progress/2.jsonl").open("a").write('{"step": "mix/fil')  # half a line
+    clock.now += 10
+    shown.poll()
+    assert capsys.readouterr().err == "[2/2] mix/filter: 2,000 documents, 1.0 MB/s, 1/4 tasks, about 30 s left\n"
+    (context.path / "log/progress/2.jsonl").open("a").write('ter", "documents": 1, "bytes": 0}\n')
+    clock.now += 9
+    shown.poll()
+    assert capsys.readouterr().err == ""
+    clock.now += 2
+    shown.poll()
+    assert "2,001 documents" in capsys.readouterr().err
+
+
+def test_quiet_shows_nothing(context: RunContext, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(context, ["tag"], quiet=True) as shown:
+        log_event(context, "tag", "begin", tasks=1)
+        clock.now += 60
+        shown.poll()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_has_one_live_line(
+    context: RunContext, clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with Progress(context, ["tag"], quiet=False) as shown:
+        clock.now += 1
+        shown.poll()
+        log_event(context, "tag", "begin", tasks=2)
+        clock.now += 0.1
+        shown.poll()
+        clock.now += 1
+        shown.poll()
+    assert capsys.readouterr().err == (
+        "\r\x1b[2Kstarting: 0 documents, 0/0 tasks\r\x1b[2K[1/1] tag: 0 documents, 0/2 tasks\r\x1b[2K"
+    )
+
+
+def test_counts_of_a_run_before_are_taken_away(context: RunContext) -> None:
+    work(context, 1, 5, 5)
+    Progress(context, ["tag"], quiet=True)
+    assert not (context.path / "log/progress").exists()

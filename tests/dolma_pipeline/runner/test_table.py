@@ -1,0 +1,113 @@
+"""The tables that a person reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dolma_pipeline.runner.decide import Decision
+from dolma_pipeline.runner.result import Counts, Manifest, Result
+from dolma_pipeline.runner.table import result_text, table
+from dolma_pipeline.stages.units import Unit
+
+
+def manifest(name: str, stage: str, counts: dict[str, Any], **record: Any) -> Manifest:
+    return Manifest(name, stage, {source: Counts(**found) for source, found in counts.items()}, record)
+
+
+RULE = {"first": 2, "any": 3, "alone": 1, "null": 0}
+MIX = {
+    "code": {
+        "in": 1200,
+        "kept": 1200,
+        "dropped": 0,
+        "failed": 0,
+        "bytes_in": 500_000,
+        "bytes_kept": 400_000,
+        "rules": {},
+    },
+    "web": {
+        **{"in": 10, "kept": 7, "dropped": 2, "failed": 1, "edited": 3, "held_out": 1, "chosen": 6},
+        **{"bytes_in": 500_000, "bytes_kept": 250_000, "rules": {"words": RULE}},
+    },
+}
+PLAN = {"code": {"tokens": 123456, "epochs": 1.0, "limited": True}, "web": {"tokens": 999, "epochs": 0.33333}}
+EVENTS = [
+    {"time": 10.0, "step": "mix/filter", "event": "begin"},
+    {"time": 12.0, "step": "mix/filter", "event": "end", "cpu_seconds": 3.0},
+    {"time": 12.0, "step": "mix/write", "event": "begin"},
+    {"time": 13.0, "step": "mix/write", "event": "end", "cpu_seconds": 1.0},
+]
+SCORES = {
+    0: {"held_out": {"web": {"bits_per_byte": 8.1, "num_documents": 9, "num_bytes": 1234}}},
+    200: {"held_out": {"web": {"bits_per_byte": 2.25, "num_documents": 9, "num_bytes": 1234}}},
+}
+METRICS = [
+    {"step": 1, "tokens": 4096, "loss": 8.31776, "lr": 1e-4},
+    {"step": 200, "tokens": 819200, "loss": 5.5, "lr": 3e-3},
+]
+
+GOLDEN = """\
+stages
+stage     in   kept  dropped  failed   MB  MB/s  CPU MB/s  seconds
+-----  -----  -----  -------  ------  ---  ----  --------  -------
+mix    1,210  1,207        2       1  1.0   0.3       0.2      3.0
+
+dropped by rule (mix; first reason / any reason / only reason)
+rule   code        web
+-----  ----  ---------
+words     -  2 / 3 / 1
+
+sources
+source     in   kept  dropped  failed  edited  held out  chosen  MB kept   tokens  epochs
+------  -----  -----  -------  ------  ------  --------  ------  -------  -------  ------
+code    1,200  1,200        0       0       0         0       0     0.40  123,456       1
+web        10      7        2       1       3         1       6     0.25      999   0.333
+tokens count the EOS of each document
+
+training
+step   tokens    loss        lr
+----  -------  ------  --------
+1       4,096  8.3178  1.00e-04
+200   819,200  5.5000  3.00e-03
+
+bits per byte, held out
+source  step 0  step 200  documents  bytes
+------  ------  --------  ---------  -----
+web     8.1000    2.2500          9  1,234
+
+what to try next
+  rule 'words' alone drops 1 documents of one source: look at them in runs/a/mix/dropped/
+  code: max_epochs cut the share that the weights ask for
+  change a rule in the recipe and run again with --redo: tagging is not repeated
+  scores: runs/a/eval/; metrics: runs/a/train/metrics.jsonl
+"""
+
+
+def test_a_small_result() -> None:
+    mix = manifest("mix", "mix", MIX, plan=PLAN)
+    assert result_text(Result("runs/a", {"mix": mix}, SCORES, METRICS, EVENTS)) == GOLDEN
+
+
+def test_a_step_that_ran_twice_counts_the_last_time() -> None:
+    mix = manifest("mix", "mix", MIX, plan=PLAN)
+    later = [{**event, "time": event["time"] + 100} for event in EVENTS]
+    broken = [{"time": 50.0, "step": "mix/filter", "event": "begin"}]
+    assert result_text(Result("runs/a", {"mix": mix}, SCORES, METRICS, [*EVENTS, *broken, *later])) == GOLDEN
+
+
+def test_a_dry_run_and_nothing_to_do() -> None:
+    planned = [Decision(Unit("attributes/x_v1", "tag", {}, {}), "grow"), Decision(Unit("mix", "mix", {}, {}), "again")]
+    assert result_text(Result("runs/a", {}, planned=planned, num_shards=3, dry_run=True)) == (
+        "3 shards; all names, files and rules are in order.\n\n"
+        "would make       state\n"
+        "---------------  -----\n"
+        "attributes/x_v1   grow\n"
+        "mix              again\n"
+    )
+    done = "nothing to do: runs/a holds all of this already\n"
+    assert result_text(Result("runs/a", {}, dry_run=True)) == done
+    assert result_text(Result("runs/a", {}, nothing_to_do=True)) == done
+
+
+def test_columns_are_as_wide_as_their_longest_cell() -> None:
+    assert table([["a", "number"], ["longer", "1"]]) == "a       number\n------  ------\nlonger       1"

@@ -1,0 +1,100 @@
+"""Errors of a pipeline, without a pipeline; tests/pipeline/test_workers.py has real ones."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dolma_pipeline.errors import DataError, MisalignedError, StageError
+from dolma_pipeline.runner.watchdog import descendants, run_guarded
+
+
+def guarded(folder: Path, run: object, **options: object) -> None:
+    run_guarded(run, raised=folder / "raised.jsonl", said=folder / "said.txt", **options)  # type: ignore[arg-type]
+
+
+def leave(folder: Path, error: str, task: str, message: str) -> None:
+    row = {"step": "mix/filter", "task": task, "error": error, "message": message, "traceback": "Traceback: here"}
+    (folder / "raised.jsonl").write_text(json.dumps(row) + "\n")
+
+
+def test_success_polls_and_leaves_nothing(tmp_path: Path) -> None:
+    leave(tmp_path, "ValueError", "web/a", "of a run before")
+    polls: list[float] = []
+    guarded(tmp_path, lambda: time.sleep(0.35), each_poll=lambda: polls.append(time.monotonic()))
+    assert 3 <= len(polls) <= 6
+    assert not (tmp_path / "raised.jsonl").exists()
+    assert not (tmp_path / "said.txt").exists()
+
+
+def test_an_error_of_ours_keeps_its_kind_and_code(tmp_path: Path) -> None:
+    def run() -> None:
+        leave(tmp_path, "MisalignedError", "web/a", "x.parquet: 3 rows")
+        time.sleep(30)
+
+    begin = time.monotonic()
+    with pytest.raises(MisalignedError, match=r"^mix/filter, web/a: x\.parquet: 3 rows$") as caught:
+        guarded(tmp_path, run)
+    assert time.monotonic() - begin < 7
+    assert isinstance(caught.value, DataError)
+    assert caught.value.exit_code == 1
+
+
+def test_any_other_error_comes_with_its_traceback(tmp_path: Path) -> None:
+    def run() -> None:
+        leave(tmp_path, "ZeroDivisionError", "plan", "division by zero")
+        raise RuntimeError("Beam's words")
+
+    with pytest.raises(StageError, match=r"^ZeroDivisionError: division by zero\nTraceback: here$"):
+        guarded(tmp_path, run)
+
+
+def test_an_error_of_beam_itself(tmp_path: Path) -> None:
+    def run() -> None:
+        raise RuntimeError("Beam's words")
+
+    with pytest.raises(StageError, match=r"^the pipeline failed: Beam's words$") as caught:
+        guarded(tmp_path, run)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_what_beam_says_goes_to_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = threading.excepthook
+
+    def run() -> None:
+        logging.getLogger("apache_beam.runners").error("pages of it")
+        thread = threading.Thread(target=lambda: 1 // 0)
+        thread.start()
+        thread.join()
+
+    guarded(tmp_path, run)
+    assert capfd.readouterr().err == ""
+    said = (tmp_path / "said.txt").read_text()
+    assert said.startswith("pages of it\nin thread ")
+    assert "ZeroDivisionError" in said
+    assert threading.excepthook is before
+    assert logging.getLogger("apache_beam").propagate
+
+
+def test_descendants() -> None:
+    import subprocess
+    import sys
+
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(20)'])"
+    process = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 10
+    while len(descendants(process.pid)) < 1 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    (grandchild,) = descendants(process.pid)
+    assert {process.pid, grandchild} <= set(descendants())
+    process.kill()
+    process.wait()
+    import os
+    import signal
+
+    os.kill(grandchild, signal.SIGKILL)

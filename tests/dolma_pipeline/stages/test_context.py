@@ -1,0 +1,69 @@
+"""Where things are in a run, and failures that are kept until their shard is done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dolma_pipeline.errors import UnknownNameError
+from dolma_pipeline.io.jsonl import Failure
+from dolma_pipeline.io.shards import Shard, write_shards
+from dolma_pipeline.stages.context import Failures, RunContext, sources_of
+from tests.pipeline.tiny import recipe
+
+SHARDS = [Shard(name, name.split("/")[0], f"{name}.jsonl", "jsonl") for name in ("web/a", "code/b", "web/c")]
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> RunContext:
+    write_shards(tmp_path / "shards.jsonl", SHARDS)
+    return RunContext(recipe(tmp_path), str(tmp_path))
+
+
+def test_shards_by_name(context: RunContext) -> None:
+    assert [shard.name for shard in context.shards()] == ["code/b", "web/a", "web/c"]
+    assert context.shard("web/a") == SHARDS[0]
+    assert sources_of(SHARDS) == ["code", "web"]
+    with pytest.raises(UnknownNameError, match=r"no shard named 'web/b'\. Did you mean "):
+        context.shard("web/b")
+    write_shards(context.path / "shards.jsonl", SHARDS[:1])
+    assert [shard.name for shard in context.shards()] == ["web/a"]
+
+
+def test_paths(context: RunContext) -> None:
+    assert context.attribute_path("length_v1", "web/a") == context.path / "attributes/length_v1/web/a.parquet"
+    assert context.attribute_path("x", "web/a", format="jsonl") == context.path / "attributes/x/web/a.jsonl.gz"
+
+
+def lines(context: RunContext) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (context.path / "failed/tag/web/a.jsonl").read_text().splitlines()]
+
+
+def test_failures_are_written_in_the_order_of_the_input_without_what_is_not_known(context: RunContext) -> None:
+    failures = Failures(context, "tag", SHARDS[0])
+    failures.add(Failure("a.jsonl", "b_v1: ValueError", line=7, row=5, id="x"))
+    failures.add(Failure("a.jsonl", "a_v1: ValueError", line=7, row=5, id="x"))
+    failures.add(Failure("a.jsonl", "no JSON", line=2, byte=30))
+    failures.commit()
+    assert len(failures) == 3
+    assert lines(context) == [
+        {"path": "a.jsonl", "reason": "no JSON", "line": 2, "byte": 30},
+        {"path": "a.jsonl", "reason": "a_v1: ValueError", "line": 7, "row": 5, "id": "x"},
+        {"path": "a.jsonl", "reason": "b_v1: ValueError", "line": 7, "row": 5, "id": "x"},
+    ]
+
+
+def test_an_earlier_try_is_forgotten_but_not_other_taggers(context: RunContext) -> None:
+    first = Failures(context, "tag", SHARDS[0])
+    first.add(Failure("a.jsonl", "no JSON", line=1, byte=0))
+    first.add(Failure("a.jsonl", "a_v1: oh", line=2, row=0))
+    first.add(Failure("a.jsonl", "b_v1: oh", line=2, row=0))
+    first.commit()
+    second = Failures(context, "tag", SHARDS[0])
+    second.add(Failure("a.jsonl", "no JSON", line=1, byte=0))
+    second.commit(others=["a_v1"])
+    assert [line["reason"] for line in lines(context)] == ["no JSON", "a_v1: oh"]
+    Failures(context, "tag", SHARDS[0]).commit()
+    assert not (context.path / "failed/tag/web/a.jsonl").exists()

@@ -1,0 +1,68 @@
+"""Packing of tasks, logs, and the steps without Beam."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dolma_pipeline.runner import launcher, run
+from dolma_pipeline.stages.context import RunContext
+from dolma_pipeline.stages.step import Task, append_line, log_event, pack, run_steps
+from tests.pipeline.tiny import files, recipe
+
+tasks = st.lists(st.integers(0, 1000), max_size=40).map(lambda ws: [Task(f"t{i:02d}", w) for i, w in enumerate(ws)])
+
+
+@settings(max_examples=200, deadline=None)
+@given(tasks, st.integers(0, 9))
+def test_bins_hold_every_task_once_and_are_even(found: list[Task], num_bins: int) -> None:
+    bins = pack(found, num_bins)
+    assert sorted((task for one in bins for task in one), key=lambda task: task.key) == found
+    assert len(bins) <= max(1, num_bins)
+    assert all(one == sorted(one, key=lambda task: task.key) and one for one in bins)
+    weights = [sum(max(1, task.weight) for task in one) for one in bins]
+    if found:  # longest first is at most 4/3 of the best, which is no less than the mean and the heaviest
+        best = max(sum(weights) / max(1, num_bins), max(max(1, task.weight) for task in found))
+        assert max(weights) <= 4 / 3 * best + max(task.weight for task in found) / 3 + 1
+
+
+def test_bins_do_not_depend_on_the_order_of_tasks() -> None:
+    found = [Task(f"t{i}", (i * 7) % 5) for i in range(20)]
+    assert pack(found, 3) == pack(found[::-1], 3)
+    assert [len(one) for one in pack([Task("big", 100), *(Task(f"s{i}", 10) for i in range(10))], 2)] == [1, 10]
+
+
+def test_logs_are_json_lines(tmp_path: Path) -> None:
+    append_line(tmp_path / "a" / "b.jsonl", {"x": "é\n"})
+    append_line(tmp_path / "a" / "b.jsonl", {"x": 2})
+    assert [json.loads(line) for line in (tmp_path / "a/b.jsonl").read_text().splitlines()] == [{"x": "é\n"}, {"x": 2}]
+    log_event(RunContext(recipe(tmp_path), str(tmp_path)), "mix/filter", "begin", tasks=3)
+    row = json.loads((tmp_path / "log/events.jsonl").read_text())
+    assert (row["step"], row["event"], row["tasks"]) == ("mix/filter", "begin", 3)
+    assert row["time"] > 1.7e9
+
+
+def test_steps_without_beam_leave_the_same_bytes(finished: Path, here: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(launcher, "run_on_beam", lambda context, steps, **options: run_steps(steps))
+    run(recipe(tmp_path / "run"), quiet=True)
+    assert files(tmp_path / "run") == files(finished)
+
+
+def test_a_step_done_twice_is_done_once(finished: Path, here: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Whatever a step finds half done, doing a task again changes nothing."""
+
+    def twice(context: RunContext, steps: list, **options: object) -> None:  # type: ignore[type-arg]
+        for step in steps:
+            context.prepare()
+            found = step.tasks()
+            for task in [*found, *found[::-1]]:
+                step.work(task)
+            assert step.tasks() == []
+            step.finish()
+
+    monkeypatch.setattr(launcher, "run_on_beam", twice)
+    run(recipe(tmp_path / "run"), quiet=True)
+    assert files(tmp_path / "run") == files(finished)

@@ -1,0 +1,183 @@
+"""Attributes in Dolma's JSONL, and attributes made elsewhere: rules read both; what does not fit is an error."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dolma_pipeline.errors import ConfigError, MisalignedError, SettingsChangedError
+from dolma_pipeline.runner import run
+from tests.pipeline.tiny import files, make_documents, read_jsonl, recipe, write_corpus, write_lines
+
+SHARDS = make_documents()
+NO_TOKENS: dict[str, Any] = {"dedupe": None, "tokens": None}
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A corpus of its own as the working directory."""
+    write_corpus(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def mixed(folder: Path, part: str = "documents") -> dict[str, str]:
+    rows = [row for path in (folder / "mix" / part).rglob("*.zst") for row in read_jsonl(path)]
+    return {row["origin"]: row["text"] for row in rows}
+
+
+def test_dolmas_files_are_written_and_read_back(mine: Path) -> None:
+    """The same mix from both forms; in JSONL every field is a list of spans, so rules ask for its score."""
+    edits = {"mix__sources": {"web": {"remove": ["marks_v1.asides"]}}, "mix__held_out": None}
+    run(recipe(mine / "p", mix__where={"words": "length_v1.words >= 20"}, **edits, **NO_TOKENS), quiet=True)
+    changes: dict[str, Any] = {
+        "tag__format": "jsonl",
+        "mix__where": {"words": "score(length_v1.length_v1__words) >= 20"},
+        "mix__replace": [{"spans": "marks_v1.marks_v1__names", "with": " |||NAME||| "}],
+        "mix__sources": {"web": {"remove": ["marks_v1.marks_v1__asides"]}},
+        "mix__held_out": None,
+    }
+    run(recipe(mine / "j", **changes, **NO_TOKENS), quiet=True)
+    assert 100 < len(mixed(mine / "j")) < 280
+    assert mixed(mine / "p") == mixed(mine / "j")
+    lines = read_jsonl(mine / "j/attributes/length_v1/forum/d.jsonl.gz")
+    documents = SHARDS["forum/d"]
+    assert [line["id"] for line in lines] == [one["id"] for one in documents]
+    for line, one in zip(lines, documents, strict=True):
+        words = line["attributes"]["length_v1__length_v1__words"]
+        assert words == [[0, len(one["text"]), float(len(one["text"].split()))]]
+    names = [line["attributes"].get("marks_v1__marks_v1__names", []) for line in read_marks(mine)]
+    found = [documents[i]["text"][start:end] for i, spans in enumerate(names) for start, end, _ in spans]
+    assert len(found) > 10
+    assert all(text.startswith("@") for text in found)
+
+
+def read_marks(mine: Path) -> list[dict[str, Any]]:
+    return read_jsonl(mine / "j/attributes/marks_v1/forum/d.jsonl.gz")
+
+
+def test_kept_attributes_may_be_dolmas_and_given(mine: Path) -> None:
+    write_given_jsonl(mine / "scores")
+    changes: dict[str, Any] = {
+        "tag__format": "jsonl",
+        "sources": {"forum": {"documents": "in/forum/*", "attributes": "scores"}},
+        "mix": {"where": {"good": "score(quality.good) > 0.2"}},
+        "tokens__keep_attributes": ["length_v1.length_v1__words", "quality.good"],
+        "dedupe": None,
+    }
+    run(recipe(mine / "run", **changes), quiet=True)
+    rows = [row for path in (mine / "run/tokens/train").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert len(rows) == sum(i % 10 > 2 for i in range(70))
+    for row in rows:
+        number = int(row["origin"].rpartition("#")[2])
+        text = SHARDS["forum/d"][number]["text"]
+        assert [span["score"] for span in row["length_v1.length_v1__words"]] == [len(text.split())]
+        assert [span["score"] for span in row["quality.good"]] == [pytest.approx(number % 10 / 10)]
+
+
+def write_given_jsonl(folder: Path, *, ids: list[str] | None = None, num_rows: int = 70) -> None:
+    """Scores of forum/d made elsewhere, by another tool: the experiment `quality`, 0 left out."""
+    ids = ids or [one["id"] for one in SHARDS["forum/d"]]
+    lines = [
+        {"id": ids[i], "attributes": {"quality__good": [[0, 5, i % 10 / 10]]} if i % 10 else {}, "source": "x"}
+        for i in range(num_rows)
+    ]
+    write_lines(folder / "d.jsonl.gz", (json.dumps(line) for line in lines))
+
+
+def write_given_parquet(folder: Path, *, num_rows: int = 70) -> None:
+    """The same as Parquet: a struct of a number."""
+    column = pa.array([{"good": i % 10 / 10} for i in range(num_rows)], pa.struct([("good", pa.float64())]))
+    (folder / "forum").mkdir(parents=True)
+    pq.write_table(pa.table({"quality": column}), folder / "forum/d.parquet")
+
+
+def given(mine: Path, rule: str, **changes: Any) -> None:
+    settings: dict[str, Any] = {
+        "sources": {
+            "forum": {"documents": "in/forum/*", "attributes": "scores"},
+            "web": {"documents": "in/web/*"},
+        },
+        "mix": {"where": {}, "sources": {"forum": {"where": {"good": rule}}}},
+        "tag": {"taggers": ["length_v1"]},
+        **NO_TOKENS,
+        **changes,
+    }
+    run(recipe(mine / "run", **settings), quiet=True)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_attributes_made_elsewhere(mine: Path, form: str) -> None:
+    if form == "jsonl":
+        write_given_jsonl(mine / "scores")
+        given(mine, "score(quality.good) > 0.55")
+    else:
+        write_given_parquet(mine / "scores")
+        given(mine, "quality.good > 0.55")
+    rows = [int(origin.rpartition("#")[2]) for origin in mixed(mine / "run") if origin.startswith("forum")]
+    assert sorted(rows) == [i for i in range(70) if i % 10 > 5]
+
+
+def test_given_attributes_that_change_are_a_change(mine: Path) -> None:
+    write_given_jsonl(mine / "scores")
+    given(mine, "score(quality.good) > 0.55")
+    path = mine / "scores/d.jsonl.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"0.9", b"0.1"), 1))
+    with pytest.raises(SettingsChangedError, match="  mix: attributes.forum: 'sha256:.*' -> 'sha256:"):
+        given(mine, "score(quality.good) > 0.55")
+
+
+def test_another_text_of_a_tagger_file_is_a_change(mine: Path) -> None:
+    nothing = dict.fromkeys(("dedupe", "tokenizer", "mix", "tokens"))
+    run(recipe(mine / "run", **nothing), quiet=True)
+    before = files(mine / "run")
+    text = (mine / "marks.py").read_text()
+    (mine / "marks.py").write_text(text.replace('"asides"', '"a2"').replace("c.isdigit()", "c.isalpha()"))
+    with pytest.raises(SettingsChangedError) as caught:
+        run(recipe(mine / "run", **nothing), quiet=True)
+    assert "  attributes/marks_v1: file: '" in str(caught.value)
+    assert "attributes/length_v1" not in str(caught.value)
+    run(recipe(mine / "run", **nothing), quiet=True, redo=True)
+    after = files(mine / "run")
+    changed = {name.split("/")[1] for name in after if after[name] != before[name]}
+    assert changed == {"marks_v1"}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_too_few_rows(mine: Path, form: str) -> None:
+    if form == "jsonl":
+        write_given_jsonl(mine / "scores", num_rows=69)
+        rule, name = "score(quality.good) > 0.5", r"scores/d\.jsonl\.gz"
+    else:
+        write_given_parquet(mine / "scores", num_rows=69)
+        rule, name = "quality.good > 0.5", r"scores/forum/d\.parquet"
+    with pytest.raises(MisalignedError, match=rf"^.*forum/d: {name}: 69 rows, but shard forum/d has at least 70 doc"):
+        given(mine, rule)
+
+
+def test_too_many_rows_and_other_ids(mine: Path) -> None:
+    ids = [one["id"] for one in SHARDS["forum/d"]]
+    write_given_jsonl(mine / "scores", ids=[*ids, "more"], num_rows=71)
+    with pytest.raises(MisalignedError, match=r"scores/d\.jsonl\.gz: 71 rows, but its shard has 70 documents"):
+        given(mine, "score(quality.good) > 0.5")
+    shutil.rmtree(mine / "run")
+    ids[5] = "other"
+    write_given_jsonl(mine / "scores", ids=ids)
+    with pytest.raises(
+        MisalignedError, match=r"row 5 is of id 'other', but document forum/d#5 has id 'd5': attributes of"
+    ):
+        given(mine, "score(quality.good) > 0.5")
+
+
+def test_a_source_without_the_attribute_cannot_be_asked_for_it(mine: Path) -> None:
+    write_given_jsonl(mine / "scores")
+    with pytest.raises(ConfigError, match="no attribute or column named 'quality'"):
+        given(mine, "true", mix={"where": {"best": "score(quality.good) > 0.5"}})
+    assert not (mine / "run").exists()

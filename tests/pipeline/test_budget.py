@@ -1,0 +1,89 @@
+"""Budgets, weights and repetition: what the plan says is what is written."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from dolma_pipeline.runner import run
+from tests.pipeline.tiny import read_jsonl, recipe
+
+
+def planned(folder: Path) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads((folder / "mix/plan.json").read_bytes())["sources"]
+    return found
+
+
+def redone(copied: Path, **changes: Any) -> Mapping[str, Any]:
+    run(recipe(copied, **changes), redo=True, quiet=True)
+    check_tokens(copied)
+    return planned(copied)
+
+
+def documents(folder: Path) -> dict[str, int]:
+    """Origin -> copies of the documents to train on."""
+    rows = [row for path in (folder / "mix/documents").rglob("*.zst") for row in read_jsonl(path)]
+    return {row["origin"]: row.get("epochs", 1) for row in rows}
+
+
+def check_tokens(folder: Path) -> None:
+    """Every copy is a document of the shards, numbered from 0, and sums are those of the plan."""
+    rows = [
+        row for path in sorted((folder / "tokens/train").glob("*.parquet")) for row in pq.read_table(path).to_pylist()
+    ]
+    copies = Counter(row["origin"] for row in rows)
+    assert copies == documents(folder)
+    for origin, number in copies.items():
+        assert sorted(row["epoch"] for row in rows if row["origin"] == origin) == list(range(number))
+    for source, one in planned(folder).items():
+        mine = [row for row in rows if row["source"] == source]
+        assert (len(mine), sum(row["end"] - row["start"] for row in mine)) == (one["documents"], one["tokens"])
+
+
+def test_a_budget_is_kept_and_shared_by_size(copied: Path) -> None:
+    plan = redone(copied, mix__target_tokens=6000)
+    total = sum(one["tokens"] for one in plan.values())
+    assert 6000 - 3 * 400 < total <= 6000
+    available = sum(one["available"]["tokens"] for one in plan.values())
+    for one in plan.values():
+        assert one["tokens"] <= one["wanted"] == pytest.approx(6000 * one["available"]["tokens"] / available, abs=1)
+        assert 0 < one["epochs"] < 1
+        assert not one["limited"]
+
+
+def test_a_larger_budget_only_adds_documents(copied: Path, tmp_path: Path) -> None:
+    redone(copied, mix__target_tokens=4000)
+    small = documents(copied)
+    redone(copied, mix__target_tokens=8000)
+    assert set(small) < set(documents(copied))
+
+
+def test_weights_and_repetition(copied: Path) -> None:
+    sources = {"web": {"weight": 1}, "code": {"weight": 3}, "forum": {"weight": 0}}
+    plan = redone(copied, mix__target_tokens=16000, mix__sources=sources, mix__max_epochs=4)
+    assert plan["forum"]["tokens"] == 0 == plan["forum"]["epochs"]
+    assert plan["code"]["wanted"] == 12000 == 3 * plan["web"]["wanted"]
+    assert 12000 - 400 < plan["code"]["tokens"] <= 12000
+    assert plan["code"]["full_epochs"] == 2
+    copies = documents(copied)
+    assert {number for origin, number in copies.items() if origin.startswith("code")} == {2, 3}
+    assert {number for origin, number in copies.items() if origin.startswith("web")} == {1}
+    assert plan["code"]["epochs"] == pytest.approx(
+        plan["code"]["tokens"] / plan["code"]["available"]["tokens"], abs=1e-6
+    )
+
+
+def test_max_epochs_limits_and_is_said(copied: Path) -> None:
+    sources = {"web": {"weight": 1}, "code": {"weight": 3}, "forum": {"weight": 1}}
+    changes = {"mix__target_tokens": 20000, "mix__sources": sources, "mix__max_epochs": 1.5}
+    plan = redone(copied, **changes)
+    assert [name for name, one in plan.items() if one["limited"]] == ["code"]
+    assert 1.4 < plan["code"]["epochs"] <= 1.5
+    text = run(recipe(copied, **changes)).text()
+    assert "  code: max_epochs cut the share that the weights ask for" in text

@@ -1,0 +1,130 @@
+"""Who stays of copies: the case of design.md 4, `prefer`, ties, likeness, and keys that do not depend on neighbours."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from dolma_pipeline.runner import run
+from tests.pipeline.tiny import read_jsonl, recipe, sentence, write_documents
+
+RNG = random.Random(21)
+LONG = [sentence(RNG, 200) for _ in range(4)]
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def texts(mine: Path, shards: dict[str, list[str]], **changes: Any) -> None:
+    """Run tag, dedupe and mix over shards of texts; `stars` in metadata counts from 0 in each shard."""
+    for name, found in shards.items():
+        documents = [{"id": f"{name}{i}", "text": text, "metadata": {"stars": i}} for i, text in enumerate(found)]
+        write_documents(mine / "in" / f"{name}.jsonl", documents)
+    sources = {
+        source: {"documents": f"in/{source}/*"} for source in dict.fromkeys(name.split("/")[0] for name in shards)
+    }
+    settings: dict[str, Any] = {
+        "sources": sources,
+        "tag": {"taggers": ["length_v1"]},
+        "tokenizer": {"train": "bpe", "vocab_size": 300},
+        "mix": {"where": {"unique": "exact.keep AND minhash.keep"}},
+        "tokens": None,
+        **changes,
+    }
+    run(recipe(mine / "run", **settings), quiet=True)
+
+
+def column(mine: Path, label: str, shard: str) -> list[dict[str, Any]]:
+    return pq.read_table(mine / "run/attributes" / label / f"{shard}.parquet").column(0).to_pylist()
+
+
+def kept(mine: Path) -> set[str]:
+    rows = [row for path in (mine / "run/mix/documents").rglob("*.zst") for row in read_jsonl(path)]
+    return {row["origin"] for row in rows}
+
+
+def test_every_cluster_with_a_good_copy_keeps_one(mine: Path) -> None:
+    """A is in both shards; near it is B. The preferred copy of A, and the longer B, fail a rule of the mix."""
+    a, near = LONG[0], f"{LONG[0]} one more"
+    shards = {"web/a": [a, near, LONG[1]], "web/b": [LONG[2], a, a]}
+    rule = {"stars": "(metadata->>'$.stars')::INT >= 1 AND length_v1.words < 202"}
+    texts(
+        mine, shards, mix__where={**rule, "unique": "exact.keep AND minhash.keep"}, dedupe__prefer="length(text) DESC"
+    )
+    # web/a#0 is the smallest origin of the exact cluster, but has no star; web/a#1 is the longest, but too long.
+    assert [row["keep"] for row in column(mine, "exact", "web/a")] == [False, True, True]
+    assert [row["keep"] for row in column(mine, "exact", "web/b")] == [True, True, False]
+    assert [row["keep"] for row in column(mine, "minhash", "web/b")] == [True, True, False]
+    assert kept(mine) == {"web/b#1", "web/a#2"}
+    near_a = column(mine, "minhash", "web/a")
+    assert {row["cluster"] for row in near_a[:2]} == {"web/a#0"}
+    assert (near_a[0]["size"], near_a[2]["size"]) == (4, 1)
+
+
+def test_a_copy_that_is_too_short_in_its_source_is_no_keeper(mine: Path) -> None:
+    """`min_chars` is a rule like the others, and is about the edited text."""
+    short = sentence(RNG, 10)
+    shards = {"aaa/x": [short, LONG[0]], "web/y": [short, LONG[1]]}
+    texts(mine, shards, mix__sources={"aaa": {"min_chars": 200}})
+    assert kept(mine) == {"aaa/x#1", "web/y#0", "web/y#1"}
+
+
+@pytest.mark.parametrize(
+    ("prefer", "winner"),
+    [
+        ("length(text) DESC", "web/a#0"),  # all equal: the smallest origin
+        ("(metadata->>'$.stars')::INT DESC", "web/b#11"),
+        ("(metadata->>'$.stars')::INT % 3 DESC, (metadata->>'$.stars')::INT DESC", "web/b#11"),
+        ("(metadata->>'$.stars')::INT % 3 ASC, (metadata->>'$.stars')::INT DESC", "web/b#9"),
+        ("length_v1.words ASC", "web/a#0"),
+    ],
+)
+def test_prefer_and_ties(mine: Path, prefer: str, winner: str) -> None:
+    """Origins are compared by shard, then by number: row 2 comes before row 11."""
+    texts(mine, {"web/a": [LONG[0]] * 3, "web/b": [LONG[0]] * 12}, dedupe__prefer=prefer)
+    assert kept(mine) == {winner}
+    ranks = [row["rank"] for shard in ("web/a", "web/b") for row in column(mine, "exact", shard)]
+    assert sorted(ranks) == list(range(15))
+    assert {row["cluster"] for row in column(mine, "exact", "web/b")} == {"web/a#0"}
+
+
+def test_jaccard_is_the_likeness_to_the_one_that_stays(mine: Path) -> None:
+    words = LONG[0].split()
+    changed = [*words[:100], "something", "else", *words[102:]]
+    texts(mine, {"web/a": [LONG[0], " ".join(changed), LONG[0].upper(), LONG[3]]})
+    near = column(mine, "minhash", "web/a")
+    shingles = [{tuple(w[i : i + 5]) for i in range(len(w) - 4)} for w in (words, changed)]
+    true = len(shingles[0] & shingles[1]) / len(shingles[0] | shingles[1])
+    keeper = next(i for i, row in enumerate(near[:3]) if row["keep"])
+    assert near[keeper]["jaccard"] == 1.0
+    assert abs(near[0 if keeper == 1 else 1]["jaccard"] - true) < 0.08
+    assert near[3] == {"cluster": "web/a#3", "size": 1, "rank": 0, "keep": True, "jaccard": 1.0}
+    assert {row["jaccard"] for row in column(mine, "exact", "web/a")} == {1.0}
+
+
+def test_another_shard_changes_no_other_documents_key(mine: Path) -> None:
+    def keys(run_folder: Path) -> dict[str, tuple[int, int]]:
+        found = {}
+        for path in (run_folder / "mix/selected").rglob("*.parquet"):
+            shard = path.relative_to(run_folder / "mix/selected").as_posix().removesuffix(".parquet")
+            for row in pq.read_table(path).to_pylist():
+                found[f"{shard}#{row['row']}"] = (row["key"], row["held_key"])
+        return found
+
+    more = [sentence(RNG, 30) for _ in range(40)]
+    held = {"mix__held_out": {"share": 0.2, "max_tokens": 10000}}
+    texts(mine, {"web/b": more[:20], "web/c": more[20:]}, **held)
+    before = keys(mine / "run")
+    texts(mine, {"web/a": [sentence(RNG, 30) for _ in range(20)]}, **held)
+    after = keys(mine / "run")
+    assert len(after) == 60
+    assert {origin: after[origin] for origin in before} == before
+    assert len(np.unique([key for key, _ in after.values()])) == 60

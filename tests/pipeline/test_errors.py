@@ -1,0 +1,216 @@
+"""What is wrong with a recipe is found before anything is started, in one clear error, and leaves no folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dolma_pipeline.cli import main
+from dolma_pipeline.errors import ConfigError, DataError, UsageError
+from dolma_pipeline.runner import run
+from tests.pipeline.tiny import RECIPE, recipe, tree
+
+WHERE = RECIPE["mix"]["where"]
+
+WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
+    (
+        "tagger",
+        {"tag__taggers": ["length_v1", "mark_v1"]},
+        ConfigError,
+        "tag.taggers.1: no tagger named 'mark_v1'. Did you mean 'marks_v1'? Your own: `tag.modules: [./my_taggers.py]`.",
+    ),
+    (
+        "a tagger's parameter",
+        {"tag__taggers": [{"tagger": "length_v1", "colour": 3}, "marks_v1"]},
+        ConfigError,
+        "tag.taggers.0: no parameter of tagger 'length_v1' named 'colour'. There are none.",
+    ),
+    (
+        "module",
+        {"tag__modules": ["./mraks.py"]},
+        ConfigError,
+        "tag.modules: no file ./mraks.py (tag.modules), looked for at ",
+    ),
+    (
+        "attribute in a rule",
+        {"mix__where": {**WHERE, "words": "lenght_v1.words > 3"}},
+        ConfigError,
+        "mix.where: where.words: no attribute or column named 'lenght_v1'. Did you mean 'length_v1'?",
+    ),
+    (
+        "field in a rule",
+        {"mix__where": {**WHERE, "words": "length_v1.word > 3"}},
+        ConfigError,
+        "mix.where: where.words: no field of 'length_v1' named 'word'. Did you mean 'words'?",
+    ),
+    (
+        "rule that is no condition",
+        {"mix__where": {**WHERE, "words": "length_v1.words"}},
+        ConfigError,
+        "mix.where: where.words: `length_v1.words` is BIGINT, not BOOLEAN",
+    ),
+    (
+        "source in the mix",
+        {"mix__sources": {"wbe": {"weight": 1.0}}},
+        ConfigError,
+        "mix.sources.wbe: no source named 'wbe'. Did you mean 'web'?",
+    ),
+    (
+        "rule to skip",
+        {"mix__sources": {"web": {"skip_rules": ["word"]}}},
+        ConfigError,
+        "mix.sources.web.skip_rules.0: no rule named 'word'. Did you mean 'words'?",
+    ),
+    (
+        "span field of replace",
+        {"mix__replace": [{"spans": "marks_v1.name", "with": "x"}]},
+        ConfigError,
+        "mix.replace.0.spans: no span field of marks_v1 named 'name'. Did you mean 'names'?",
+    ),
+    (
+        "field that is no span",
+        {"mix__replace": [{"spans": "marks_v1.digits", "with": "x"}]},
+        ConfigError,
+        "mix.replace.0.spans: no span field of marks_v1 named 'digits'. There are: asides, names.",
+    ),
+    (
+        "span field of remove",
+        {"mix__sources": {"web": {"remove": ["mraks_v1.asides"]}}},
+        ConfigError,
+        "mix.sources.web.remove.0: no attribute named 'mraks_v1'. Did you mean 'marks_v1'?",
+    ),
+    (
+        "mixer",
+        {"mix__mixer": "proportionate"},
+        ConfigError,
+        "mix.mixer: no mixer named 'proportionate'. Did you mean 'proportional'?",
+    ),
+    (
+        "weights without a budget",
+        {"mix__sources": {"web": {"weight": 2.0}}},
+        ConfigError,
+        "mix.sources.web.weight",
+    ),
+    (
+        "empty glob",
+        {"sources": {"web": {"documents": "in/wbe/*.gz"}}, "mix__sources": {}},
+        ConfigError,
+        "sources.web.documents: in/wbe/*.gz: no such file. In in/ there is: web.",
+    ),
+    (
+        "kept attribute",
+        {"tokens__keep_attributes": ["lenght_v1.words"]},
+        ConfigError,
+        "tokens.keep_attributes.0: no attribute named 'lenght_v1'. Did you mean 'length_v1'?",
+    ),
+    (
+        "kept field",
+        {"tokens__keep_attributes": ["length_v1.chras"]},
+        ConfigError,
+        "tokens.keep_attributes.0: no field of length_v1 named 'chras'. Did you mean 'chars'?",
+    ),
+    (
+        "preferred attribute",
+        {"dedupe__prefer": "length_v1.wordz DESC"},
+        ConfigError,
+        "dedupe.prefer: prefer: no field of 'length_v1' named 'wordz'. Did you mean 'words'?",
+    ),
+    (
+        "tokenizer file",
+        {"tokenizer": {"load": "no/tokenizer.json"}},
+        ConfigError,
+        "tokenizer.load: no/tokenizer.json: no such file; give the path of a tokenizer.json.",
+    ),
+    (
+        "task file",
+        {"train": {}, "eval": {"tasks": ["no/arc.jsonl"]}},
+        ConfigError,
+        "eval.tasks.0: no/arc.jsonl: no such file; a task is a JSONL file of context, choices and gold.",
+    ),
+    (
+        "attributes folder",
+        {"sources": {"web": {"documents": "in/web/*", "attributes": "no/scores"}}},
+        ConfigError,
+        "sources.web.attributes: no/scores: no such folder",
+    ),
+    (
+        "attributes of other documents",
+        {"sources": {"web": {"documents": "in/web/*", "attributes": "in/code"}}},
+        ConfigError,
+        "in/code has no file for shard web/a (looked for a.parquet and a.jsonl.gz). Attribute files are called like",
+    ),
+    (
+        "output that is a URL",
+        {"output": "s3://bucket/run"},
+        ConfigError,
+        "output: output s3://bucket/run: a run's folder is local in this version; inputs may be URLs.",
+    ),
+    (
+        "output that is a file",
+        {"output": "marks.py"},
+        ConfigError,
+        "output: output marks.py is a file. Name a folder.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "kind", "said"), [one[1:] for one in WRONG], ids=[one[0] for one in WRONG])
+def test_wrong_names_and_files(
+    here: Path, tmp_path: Path, changes: dict[str, Any], kind: type[UsageError], said: str
+) -> None:
+    output = changes.pop("output", tmp_path / "run")
+    with pytest.raises(kind) as caught:
+        run(recipe(output, **changes), quiet=True)
+    assert said in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert str(caught.value).count("\n") <= 6
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_error_names_file_and_line(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "my.yaml"
+    text = json.dumps({"output": str(tmp_path / "run"), **tree(tag__taggers=["length_v1", "mark_v1"])}, indent=1)
+    path.write_text(text)
+    line = text.split("\n").index('   "mark_v1"') + 1
+    assert main(["-q", "run", str(path)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {path}:{line}: tag.taggers.1: no tagger named 'mark_v1'. Did you mean 'marks_v1'?")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("stages", "kind", "said"),
+    [
+        (("mixx",), UsageError, "no stage named 'mixx'. Did you mean 'mix'?"),
+        (("train",), UsageError, "the recipe has no `train`; its stages are tag, dedupe, tokenizer, mix, tokens"),
+        (
+            ("tokens",),
+            UsageError,
+            "tokens needs attributes/length_v1, which is not done (new). First: dolma-pipeline tag",
+        ),
+        (
+            ("dedupe",),
+            UsageError,
+            "dedupe needs attributes/length_v1, which is not done (new). First: dolma-pipeline tag",
+        ),
+    ],
+)
+def test_wrong_stages(here: Path, tmp_path: Path, stages: tuple[str, ...], kind: type[UsageError], said: str) -> None:
+    with pytest.raises(kind) as caught:
+        run(recipe(tmp_path / "run"), stages=stages, quiet=True)
+    assert said in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_overrides_need_a_path(here: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="overrides go with a recipe's path; a Recipe object is changed with"):
+        run(recipe(tmp_path / "run"), "seed=3")
+
+
+def test_nothing_passes(here: Path, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"mix__where": {"none": "length_v1.words > 100000"}, "dedupe": None}
+    with pytest.raises(DataError, match=r"^tokenizer: no document passes mix\.where, so there is no text"):
+        run(recipe(tmp_path / "run", **changes), quiet=True)
