@@ -294,9 +294,10 @@ class LineColumns:
 
     def _grow(self, column: int, size: int) -> None:
         used = self._offsets[len(self), column]
-        grown = np.empty(size, np.uint8)
-        grown[:used] = self._buffers[column][:used]
-        self._buffers[column] = grown
+        kept = self._buffers[column][:used].copy()
+        self._buffers[column] = kept  # the old buffer goes before the new one comes: they may be large
+        self._buffers[column] = np.empty(size, np.uint8)
+        self._buffers[column][:used] = kept
 
     def is_full(self, num_bytes: int) -> bool:
         """Whether a line of so many bytes belongs to the next batch."""

@@ -36,7 +36,7 @@ from dolma_pipeline.stages.tokenizer import run_encoder, run_tokenizer
 from dolma_pipeline.stages.units import Unit
 from dolma_pipeline.tokens.encode import Encoder
 from dolma_pipeline.tokens.keys import document_key
-from dolma_pipeline.tokens.runs import cut_points, read_run, run_table, sort_runs, write_run
+from dolma_pipeline.tokens.runs import MappedRuns, cut_points, run_table, sort_runs, write_run
 from dolma_pipeline.tokens.shards import write_part
 
 
@@ -224,11 +224,11 @@ class PartStep(Step):
             for shard in context.shards()
             if split == "train" or split == f"held_out/{shard.source}"
         ]
-        tables = [read_run(path, part=number) for path in runs if path.is_file()]
+        mapped = MappedRuns([path for path in runs if path.is_file()], part=number)
         folder = context.path / "tokens"
         eos = info.special_id(tokens_config(context).eos)
         special = sorted(info.special_ids.values())
-        part = write_part(folder / task.key, sort_runs(tables), dtype=info.dtype, eos=eos, special_ids=special)
+        part = write_part(folder / task.key, _released(mapped), dtype=info.dtype, eos=eos, special_ids=special)
         record: dict[str, Any] = {
             "inputs": [],
             "outputs": [
@@ -259,6 +259,13 @@ class PartStep(Step):
         }
         context.records("tokens").finish(self.unit.manifest_fields(context), extra=about)
         shutil.rmtree(context.path / "tokens" / ".work", ignore_errors=True)
+
+
+def _released(runs: MappedRuns) -> Iterator[pa.Table]:
+    """A part's documents in keyed order, in tables; the memory of each is given back before the next."""
+    for table in sort_runs(runs.tables):
+        yield table
+        runs.release()
 
 
 def _is_ids(output: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ Cost: 4 bytes a token written and read once; ~0.5 microseconds a document and a 
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -33,7 +34,7 @@ NAME_COLUMNS = {
 """Columns that every document of a run has: `source/path#row`, its source, the user's id, the 1-based line in its
 file, and which copy it is, from 0. Beside them may stand `cluster` and kept attributes, of any type."""
 
-_BATCH_TOKENS = 16_000_000
+_BATCH_TOKENS = 2_000_000
 
 
 def run_table(documents: pa.Table, tokens: pa.ListArray, *, seed: int, dtype: np.dtype[Any]) -> pa.Table:
@@ -132,15 +133,41 @@ def write_run(path: str | Path, run: pa.Table, *, cuts: NDArray[np.uint64]) -> N
     os.replace(temporary, path)
 
 
-def read_run(path: str | Path, *, part: int) -> pa.Table:
-    """One part's documents of a run file, memory-mapped: pages are read when touched, nothing is copied.
+class MappedRuns:
+    """One part's documents of several run files, memory-mapped: pages are read when touched, nothing is copied.
 
-    DataError where the file has no such part: it was cut for other parts.
+    Args:
+        paths: run files. part: which.
+
+    Attributes:
+        tables: of each file, its documents of the part.
+
+    Raises:
+        DataError: a file has no such part: it was cut for other parts.
     """
-    reader = pa.ipc.open_file(pa.memory_map(str(path)))
-    if part >= reader.num_record_batches:
-        raise DataError(f"{path}: holds {reader.num_record_batches} parts, but part {part} was asked for")
-    return pa.Table.from_batches([reader.get_batch(part)])
+
+    def __init__(self, paths: Sequence[str | Path], *, part: int) -> None:
+        self._maps: list[mmap.mmap] = []
+        self.tables: list[pa.Table] = []
+        for path in paths:
+            with open(path, "rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            reader = pa.ipc.open_file(pa.py_buffer(mapped))
+            if part >= reader.num_record_batches:
+                raise DataError(f"{path}: holds {reader.num_record_batches} parts, but part {part} was asked for")
+            self._maps.append(mapped)
+            self.tables.append(pa.Table.from_batches([reader.get_batch(part)]))
+
+    def release(self) -> None:
+        """Give back the pages that were touched; they are read again if they are touched again."""
+        for mapped in self._maps:
+            if hasattr(mmap, "MADV_DONTNEED"):  # not on every system; then the system takes them when it needs them
+                mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def read_run(path: str | Path, *, part: int) -> pa.Table:
+    """One part's documents of a run file; see `MappedRuns`."""
+    return MappedRuns([path], part=part).tables[0]
 
 
 def sort_runs(runs: Sequence[pa.Table], *, batch_tokens: int = _BATCH_TOKENS) -> Iterator[pa.Table]:

@@ -33,7 +33,7 @@ from dolma_pipeline.io import paths
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure, document_lines, write_lines
 from dolma_pipeline.io.shards import Shard, plan_shards
-from dolma_pipeline.registry import load_tagger
+from dolma_pipeline.registry import UserModule, install_modules, load_tagger, read_modules
 from dolma_pipeline.sql import Rules
 from dolma_pipeline.tagging import LoadedTagger
 
@@ -126,6 +126,7 @@ class Tag(beam.PTransform):
 
     Args:
         taggers: names, or `TaggerConfig`s with parameters and a name of their own.
+        modules: where taggers of yours are: importable modules, or `./file.py`, whose text travels to the workers.
 
     A document on which a tagger raises is a null row of that column (no rule is true of it), and one of the `failures`
     (a `PCollection[Failure]`) of what comes out; they are also logged, and counted by Beam as `Tag/failed`.
@@ -134,8 +135,10 @@ class Tag(beam.PTransform):
         UnknownNameError: no such tagger, or parameter of it. UsageError: two columns of one name.
     """
 
-    def __init__(self, *taggers: str | TaggerConfig) -> None:
+    def __init__(self, *taggers: str | TaggerConfig, modules: Sequence[str] = ()) -> None:
         super().__init__()
+        self.modules = read_modules(modules)
+        install_modules(self.modules)
         self.uses = [TaggerConfig(tagger=t, name=t) if isinstance(t, str) else t for t in taggers]
         for use in self.uses:
             load_tagger(use.tagger, **use.parameters)  # a wrong name is an error here, not in a worker
@@ -146,14 +149,17 @@ class Tag(beam.PTransform):
 
     def expand(self, batches: Any) -> Any:
         """Tag."""
-        return _with_failures(batches | beam.ParDo(_TagBatches(self.uses)).with_outputs("failures", main="batches"))
+        return _with_failures(
+            batches | beam.ParDo(_TagBatches(self.uses, self.modules)).with_outputs("failures", main="batches")
+        )
 
 
 class _TagBatches(beam.DoFn):
-    def __init__(self, uses: Sequence[TaggerConfig]) -> None:
-        self.uses = list(uses)
+    def __init__(self, uses: Sequence[TaggerConfig], modules: Sequence[UserModule]) -> None:
+        self.uses, self.modules = list(uses), tuple(modules)
 
     def setup(self) -> None:
+        install_modules(self.modules)
         self.taggers: list[LoadedTagger] = [load_tagger(u.tagger, **u.parameters).named(u.name) for u in self.uses]
 
     def process(self, batch: Batch) -> Iterator[Any]:

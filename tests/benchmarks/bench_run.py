@@ -2,7 +2,7 @@
 
 Every run is a process of its own that starts with compiled kernels, and pays for its imports and models. CPU time
 is that of the process and its workers. The recipe is `RECIPE`: the built-in taggers (language on the first 2,000
-characters, phone numbers of the US), exact and near duplicates, a tokenizer trained on 20 MB, mix, tokens.
+characters, phone numbers of the US), exact and near duplicates, a tokenizer that is given, mix, tokens.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ dedupe:
   steps:
     - {{name: exact, kind: exact}}
     - {{name: minhash, kind: minhash}}
-tokenizer:
-  train: bpe
-  added_tokens: ["|||EMAIL_ADDRESS|||", "|||PHONE_NUMBER|||", "|||IP_ADDRESS|||"]
+tokenizer: {{load: {tokenizer}}}
 mix:
   where:
     english: language_v1.en >= 0.5 OR source = 'code'
@@ -49,6 +47,7 @@ mix:
 tokens: {{}}
 """
 
+TRAINED_MB = 10  # of text, for the tokenizer where none is given
 SHARDS, TIMES = 4, 8  # memory is compared between so many shards and so many times as many
 
 
@@ -56,7 +55,8 @@ def recipe(folder: Path, name: str, sources: Mapping[str, Sequence[str]]) -> Pat
     """The recipe `folder/name.yaml`, whose run goes to `folder/name`."""
     lines = [f"  {source}: {{documents: {[str(Path(p).resolve()) for p in sources[source]]}}}" for source in sources]
     path = folder / f"{name}.yaml"
-    path.write_text(RECIPE.format(output=folder / name, sources="\n".join(lines)))
+    given = (folder / "tokenizer.json").resolve()
+    path.write_text(RECIPE.format(output=folder / name, sources="\n".join(lines), tokenizer=given))
     return path
 
 
@@ -73,6 +73,8 @@ def measure(work: Path, sources: Mapping[str, Sequence[str]]) -> list[Row]:
     """The rows of whole runs."""
     folder = work / "whole_run"
     folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = samples.tokenizer(folder / "made.json", samples.draw(samples.read(sources), TRAINED_MB))
+    shutil.copyfile(tokenizer, folder / "tokenizer.json")
     environments.measure("run_once.py", "warm")
     mb = sum(len(text.text.encode()) for text in samples.read(sources)) / 1e6
     beam = run(folder, "beam", sources, how="beam")

@@ -18,10 +18,22 @@ STAGES = ("tag", "dedupe", "tokenizer", "mix", "tokens")
 
 
 def usage() -> tuple[float, float]:
-    """CPU seconds of this process and its ended children, and the peak memory of the largest of them in MB."""
+    """CPU seconds of this process and its ended children, and this process's peak memory in MB."""
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    scale = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss: bytes there, kilobytes elsewhere
-    return sum(u.ru_utime + u.ru_stime for u in both), max(u.ru_maxrss for u in both) / scale
+    return sum(u.ru_utime + u.ru_stime for u in both), peak_memory()
+
+
+def peak_memory() -> float:
+    """The most memory that this program held, in MB.
+
+    Linux tells it in /proc; `ru_maxrss` there begins with what the process was before it became this program,
+    a copy of the one that started it. It is used where there is no /proc.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(int(line.split()[1]) / 1e3 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    scale = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
 
 def run_plainly() -> None:

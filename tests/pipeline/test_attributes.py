@@ -130,7 +130,7 @@ def test_given_attributes_that_change_are_a_change(mine: Path) -> None:
     given(mine, "score(quality.good) > 0.55")
     path = mine / "scores/d.jsonl.gz"
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"0.9", b"0.1"), 1))
-    with pytest.raises(SettingsChangedError, match="  mix: attributes.forum: 'sha256:.*' -> 'sha256:"):
+    with pytest.raises(SettingsChangedError, match=r"  mix: attributes\.forum: 'sha256:.*' -> 'sha256:"):
         given(mine, "score(quality.good) > 0.55")
 
 

@@ -14,6 +14,8 @@ import pytest
 from dolma_pipeline.runner import run
 from tests.pipeline.tiny import read_jsonl, recipe
 
+pytestmark = pytest.mark.usefixtures("plain")
+
 
 def planned(folder: Path) -> Mapping[str, Any]:
     found: Mapping[str, Any] = json.loads((folder / "mix/plan.json").read_bytes())["sources"]

@@ -13,6 +13,8 @@ import pytest
 from dolma_pipeline.runner import run
 from tests.pipeline.tiny import read_jsonl, recipe, sentence, write_documents
 
+pytestmark = pytest.mark.usefixtures("plain")
+
 RNG = random.Random(21)
 LONG = [sentence(RNG, 200) for _ in range(4)]
 
@@ -128,3 +130,11 @@ def test_another_shard_changes_no_other_documents_key(mine: Path) -> None:
     assert len(after) == 60
     assert {origin: after[origin] for origin in before} == before
     assert len(np.unique([key for key, _ in after.values()])) == 60
+
+
+def test_a_step_may_be_called_like_a_folder_of_work(mine: Path) -> None:
+    steps = [{"name": "elect", "kind": "exact"}, {"name": "edges", "kind": "minhash"}]
+    rule = {"unique": "elect.keep AND edges.keep"}
+    texts(mine, {"web/a": [LONG[0], LONG[0], LONG[1]]}, dedupe={"steps": steps}, mix={"where": rule})
+    assert kept(mine) == {"web/a#0", "web/a#2"}
+    assert (mine / "run/dedupe/elect/signatures/web/a.parquet").is_file()

@@ -20,7 +20,7 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "tagger",
         {"tag__taggers": ["length_v1", "mark_v1"]},
         ConfigError,
-        "tag.taggers.1: no tagger named 'mark_v1'. Did you mean 'marks_v1'? Your own: `tag.modules: [./my_taggers.py]`.",
+        "tag.taggers.1: no tagger named 'mark_v1'. Did you mean 'marks_v1'? Your own: `tag.modules: [./my_",
     ),
     (
         "a tagger's parameter",

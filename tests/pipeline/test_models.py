@@ -37,4 +37,5 @@ def test_language_and_personal_data(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [row["lang"] for row in column] == ["en", "de", "ja"]
     rows = read_jsonl(tmp_path / "run/mix/documents/web/a.jsonl.zst")
     assert [row["text"] for row in rows] == [TEXTS[0].replace("river@example.com", "|||EMAIL_ADDRESS|||"), TEXTS[1]]
-    assert [name for name in files(tmp_path / "run") if name.startswith("assets/")][0].endswith("/lid.176.ftz")
+    (model,) = (name for name in files(tmp_path / "run") if name.startswith("assets/"))
+    assert model.endswith("/lid.176.ftz")

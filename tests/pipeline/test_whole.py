@@ -234,6 +234,8 @@ def test_outputs_in_the_manifests_are_the_files(finished: Path) -> None:
     num_files = 0
     for path in finished.rglob("manifest.json"):
         unit = path.parent
+        if unit.name == "tokenizer":  # of one piece: no shards
+            continue
         lines = (unit / "shards.jsonl").read_bytes()
         assert json.loads(path.read_bytes())["shards"]["sha256"] == hashlib.sha256(lines).hexdigest()
         for record in read_jsonl(unit / "shards.jsonl"):
@@ -247,7 +249,7 @@ def test_outputs_in_the_manifests_are_the_files(finished: Path) -> None:
 def test_no_work_is_left_lying(finished: Path) -> None:
     left = [p for p in finished.rglob("*") if p.name.startswith(".") or p.name in ("edges", "elect", "lock.json")]
     assert left == []
-    assert not [path for path in finished.rglob("*.tmp")]
+    assert list(finished.rglob("*.tmp")) == []
 
 
 def test_manifests_name_no_place_outside_the_run(finished: Path, corpus: Path) -> None:

@@ -26,8 +26,16 @@ MIX = {
         "rules": {},
     },
     "web": {
-        **{"in": 10, "kept": 7, "dropped": 2, "failed": 1, "edited": 3, "held_out": 1, "chosen": 6},
-        **{"bytes_in": 500_000, "bytes_kept": 250_000, "rules": {"words": RULE}},
+        "in": 10,
+        "kept": 7,
+        "dropped": 2,
+        "failed": 1,
+        "edited": 3,
+        "held_out": 1,
+        "chosen": 6,
+        "bytes_in": 500_000,
+        "bytes_kept": 250_000,
+        "rules": {"words": RULE},
     },
 }
 PLAN = {"code": {"tokens": 123456, "epochs": 1.0, "limited": True}, "web": {"tokens": 999, "epochs": 0.33333}}

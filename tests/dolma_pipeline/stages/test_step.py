@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma_pipeline.runner import launcher, run
 from dolma_pipeline.stages.context import RunContext
-from dolma_pipeline.stages.step import Task, append_line, log_event, pack, run_steps
+from dolma_pipeline.stages.step import Step, Task, append_line, log_event, pack
 from tests.pipeline.tiny import files, recipe
 
 tasks = st.lists(st.integers(0, 1000), max_size=40).map(lambda ws: [Task(f"t{i:02d}", w) for i, w in enumerate(ws)])
@@ -45,16 +47,18 @@ def test_logs_are_json_lines(tmp_path: Path) -> None:
     assert row["time"] > 1.7e9
 
 
-def test_steps_without_beam_leave_the_same_bytes(finished: Path, here: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(launcher, "run_on_beam", lambda context, steps, **options: run_steps(steps))
+@pytest.mark.usefixtures("plain")
+def test_steps_without_beam_leave_the_same_bytes(finished: Path, here: Path, tmp_path: Path) -> None:
     run(recipe(tmp_path / "run"), quiet=True)
     assert files(tmp_path / "run") == files(finished)
 
 
-def test_a_step_done_twice_is_done_once(finished: Path, here: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_step_done_twice_is_done_once(
+    finished: Path, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever a step finds half done, doing a task again changes nothing."""
 
-    def twice(context: RunContext, steps: list, **options: object) -> None:  # type: ignore[type-arg]
+    def twice(context: RunContext, steps: Sequence[Step], **options: object) -> None:
         for step in steps:
             context.prepare()
             found = step.tasks()
