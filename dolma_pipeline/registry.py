@@ -66,11 +66,6 @@ def load_tagger(name: str, /, **parameters: object) -> LoadedTagger:
     return LoadedTagger(DECLARED[name], parameters)
 
 
-def tagger_names() -> list[str]:
-    """All taggers that are known in this process, sorted."""
-    return [spec.name for spec in tagger_specs()]
-
-
 def tagger_specs() -> list[TaggerSpec]:
     """What is known of each tagger, by name."""
     _open_doors("taggers")

@@ -18,7 +18,7 @@ DOCUMENT_COLUMNS = ("id", "text", "source", "added", "created", "metadata", "ext
 STEP_KEYS: Mapping[str, tuple[str, ...]] = {"exact": ("key",), "minhash": ("shingle", "bands", "rows")}
 """The keys of a dedupe step that only its kind has."""
 
-TRAIN_ONLY = ("vocab_size", "sample_bytes")
+TRAIN_ONLY = ("vocab_size", "sample_bytes", "added_tokens")
 """Keys of a tokenizer that mean nothing for one that is loaded."""
 
 NEEDS: tuple[tuple[str, str], ...] = (("mix", "tokenizer"), ("tokens", "mix"), ("train", "tokens"), ("eval", "train"))

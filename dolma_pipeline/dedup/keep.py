@@ -13,7 +13,6 @@ Cost: one sort of the rows that are in clusters, ~0.5 us each; nothing is read a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,21 +65,3 @@ def elect(cluster: NDArray[np.int64], candidate: NDArray[np.bool_], order: NDArr
     rank[members] = np.arange(len(labels)) - np.repeat(firsts, sizes)
     keep[members] = (size[members] == 1) | ((rank[members] == 0) & candidate[members])
     return Election(size, rank, keep)
-
-
-def elect_in_turn(
-    clusters: Sequence[NDArray[np.int64]], passes: NDArray[np.bool_], order: NDArray[np.int64]
-) -> list[Election]:
-    """The elections of several steps, each among the rows that pass the rules and all earlier steps kept.
-
-    Args:
-        clusters: of each step, in order, as in `elect`.
-        passes: bool[n], whether a row passes the rules (those that name no step).
-        order: as in `elect`.
-    """
-    elections: list[Election] = []
-    candidate = passes
-    for cluster in clusters:
-        elections.append(elect(cluster, candidate, order))
-        candidate = candidate & elections[-1].keep
-    return elections

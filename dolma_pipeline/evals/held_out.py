@@ -8,7 +8,6 @@ model's window are cut into windows that follow each other, each token a target 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.evals.score import cut, score
-from dolma_pipeline.io import paths
 from dolma_pipeline.tokens.dataset import TokenDataset
+from dolma_pipeline.tokens.shards import PartFile, dataset_digest
 from dolma_pipeline.train.model import Decoder
 
 Ids = NDArray[np.unsignedinteger[Any]]
@@ -48,9 +47,7 @@ def read_documents(folder: Path, *, eos_id: int, vocab_size: int) -> Iterator[Id
 
 def folder_digest(folder: Path) -> str:
     """`sha256:…` over names and contents of the shards of a folder."""
-    parts = TokenDataset(folder, sequence_length=1).parts
-    content = "".join(f"{part.name} {part.stat().st_size} {paths.sha256_file(part)}\n" for part in parts)
-    return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
+    return dataset_digest(map(PartFile.of, TokenDataset(folder, sequence_length=1).parts))
 
 
 def bits_per_byte(

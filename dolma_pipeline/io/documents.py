@@ -30,7 +30,7 @@ class ShardReader:
         normalize: done to each text in this order: "nfc", "whitespace" (runs of blanks to one, lines stripped).
 
     Attributes:
-        sha256: hex digest of the raw bytes, once all are read; None for a range of a file.
+        sha256: hex digest of the raw bytes that were read, once all are; None for a range of a Parquet file.
     """
 
     def __init__(
@@ -65,10 +65,11 @@ class ShardReader:
                 fields=self.fields,
                 start=shard.start or 0,
                 end=shard.end,
+                lines_before=shard.lines_before,
             )
             while source.read(1 << 20) and shard.start is None:
                 pass  # what lies behind a damage belongs to the file's hash
-            self.sha256 = source.sha256.hexdigest() if shard.start is None else None
+            self.sha256 = source.sha256.hexdigest()
 
     def _parquet(self) -> Iterator[Batch]:
         import pyarrow.parquet as pq

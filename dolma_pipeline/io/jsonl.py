@@ -37,7 +37,7 @@ _BOM = b"\xef\xbb\xbf"
 class Failure:
     """A document that could not be read or tagged: where it stands and why; never its text.
 
-    line: 1-based line in the file (of a range: in the range); byte: where the line starts in the decompressed content.
+    line: 1-based line in the file; byte: where the line starts in the decompressed content.
     row: of the document in its shard, where it got that far. Unknown: None.
     """
 
@@ -98,6 +98,7 @@ def read_lines(
     fields: Mapping[str, str] | None = None,
     start: int = 0,
     end: int | None = None,
+    lines_before: int = 0,
     max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Iterator[Batch]:
     """Batches of the documents in decompressed JSON lines.
@@ -108,6 +109,7 @@ def read_lines(
         report: called with every line that gives no document.
         fields: our column -> the key in the lines, where the names differ.
         start, end: lines that start in these bytes; end None: to the end.
+        lines_before: lines of the file that start before byte `start`; all lines are counted on from it.
         max_line_bytes: a longer line is reported, not read.
     """
     from dolma_pipeline.kernels.json_lines import LineColumns
@@ -116,6 +118,7 @@ def read_lines(
     columns = LineColumns(
         [*names.values()], max_rows=MAX_BATCH_ROWS, max_bytes=MAX_BATCH_BYTES, max_line_bytes=max_line_bytes
     )
+    columns.line = lines_before
     reader = _Reader(columns, names, path, shard, report, max_line_bytes)
     # A piece that does not start the file began one byte early, so that a line that starts exactly at `start` is not
     # lost; all up to the first newline belongs to the range before.

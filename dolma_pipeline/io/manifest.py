@@ -38,6 +38,22 @@ def pretty(value: object) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
+def differences(old: Any, new: Any, key: str = "") -> list[str]:
+    """`key: old -> new` for each difference of two nested values."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        found = []
+        for name in sorted({*old, *new}):
+            place = f"{key}.{name}" if key else str(name)
+            if name not in old:
+                found.append(f"{place}: (nothing) -> {new[name]!r}")
+            elif name not in new:
+                found.append(f"{place}: {old[name]!r} -> (nothing)")
+            else:
+                found += differences(old[name], new[name], place)
+        return found
+    return [] if old == new else [f"{key}: {old!r} -> {new!r}"]
+
+
 def output_record(folder: Path, path: Path, *, rows: int) -> dict[str, Any]:
     """What a record says of one output file: path within the unit, rows, bytes, sha256."""
     return {

@@ -16,8 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
+from numba import extending, types
 
 STEP = 64
 """Bytes a step."""
@@ -85,7 +84,10 @@ def _broken(builder: ir.IRBuilder, at_back: Callable[[int], Any]) -> Any:
     return builder.icmp_unsigned("!=", builder.bitcast(bits, _LONG), ir.Constant(_LONG, 0))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+intrinsic: Any = extending.intrinsic  # its type knows nothing of the function that comes out
+
+
+@intrinsic
 def _specials64(typing_context: Any, data: Any, at: Any) -> Any:
     """Which of STEP bytes are quotes, backslashes or control characters: uint64, the lowest bit is the first byte's."""
 
@@ -96,7 +98,7 @@ def _specials64(typing_context: Any, data: Any, at: Any) -> Any:
     return types.uint64(data, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _copy64(typing_context: Any, data: Any, at: Any, out: Any, to: Any) -> Any:
     """Copies STEP bytes."""
 
@@ -109,7 +111,7 @@ def _copy64(typing_context: Any, data: Any, at: Any, out: Any, to: Any) -> Any:
     return types.void(data, types.int64, out, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _lowest(typing_context: Any, bits: Any) -> Any:
     """The number of the lowest bit that is set; 64 if none is."""
 
@@ -119,7 +121,7 @@ def _lowest(typing_context: Any, bits: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _broken64(typing_context: Any, data: Any, at: Any) -> Any:
     """Whether UTF-8 is broken in one of STEP bytes; reads three bytes before them."""
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.documents import SCHEMA
 from dolma_pipeline.errors import ConfigError, DolmaError, UsageError, unknown_name
-from dolma_pipeline.io.paths import is_url
+from dolma_pipeline.io.paths import find, identity, is_url
 from dolma_pipeline.io.shards import Shard, plan_shards, read_shards
 from dolma_pipeline.registry import UserModule, install_modules, load_mixer, read_modules
 from dolma_pipeline.stages.columns import row_schema
 from dolma_pipeline.stages.context import RunContext, sources_of
 from dolma_pipeline.stages.rules import source_rules
 from dolma_pipeline.stages.units import prefer_columns
+from dolma_pipeline.tokens.tokenizer import load_tokenizer
 
 
 @contextlib.contextmanager
@@ -56,32 +57,34 @@ def check_output(recipe: Recipe) -> Path:
 
 
 def plan_inputs(recipe: Recipe, folder: Path, *, redo: bool) -> list[Shard]:
-    """The shards: those of the run's `shards.jsonl`, and new ones for new files."""
+    """The shards: those of the run's `shards.jsonl`, and new ones for new files.
+
+    Raises:
+        UsageError: a pattern that matches nothing; or the list has a file that the recipe does not read any more, or
+            reads as another source, or that has another size (with `redo` a new list is made).
+    """
+    found: dict[str, str] = {}
+    for name, source in recipe.sources.items():
+        with at(recipe, f"sources.{name}.documents"):
+            found |= {identity(path): name for path, _ in find(source.documents)}
+    patterns = {name: source.documents for name, source in recipe.sources.items()}
     listed = folder / "shards.jsonl"
     known = read_shards(listed) if listed.is_file() else []
-    gone = sorted({s.source for s in known} - set(recipe.sources))
-    if gone and not redo:
-        raise UsageError(
-            f"the run in {folder} has a source '{gone[0]}', the recipe has not. Use another output, or --redo."
-        )
-    if redo and (gone or _changed(known)):
-        known = []
-    patterns = {name: source.documents for name, source in recipe.sources.items()}
-    for name in patterns:
-        with at(recipe, f"sources.{name}.documents"):
-            plan_shards({name: patterns[name]}, split_bytes=recipe.split_bytes)
-    return plan_shards(patterns, split_bytes=recipe.split_bytes, known=known)
-
-
-def _changed(known: list[Shard]) -> bool:
     try:
-        plan_shards({}, split_bytes=1, known=known)
+        for shard in known:
+            if found.get(identity(shard.path)) != shard.source:
+                raise UsageError(
+                    f"the run in {folder} reads {shard.path} as source '{shard.source}', and this recipe does not. "
+                    "Put it back, use another output, or give --redo."
+                )
+        return plan_shards(patterns, split_bytes=recipe.split_bytes, known=known)
     except DolmaError:
-        return True
-    return False
+        if not redo or not known:
+            raise
+        return plan_shards(patterns, split_bytes=recipe.split_bytes)
 
 
-def check_names(context: RunContext) -> None:
+def check_names(context: RunContext, wanted: Sequence[str]) -> None:
     """Taggers, mixers, rules, edits, orders and kept attributes: all that a recipe names must exist.
 
     Raises:
@@ -118,14 +121,34 @@ def check_names(context: RunContext) -> None:
     if recipe.dedupe:
         with at(recipe, "dedupe.prefer"):
             prefer_columns(context)
-    if recipe.tokenizer and recipe.tokenizer.load and not Path(recipe.tokenizer.load).is_file():
+    if recipe.tokenizer and recipe.tokenizer.load:
         with at(recipe, "tokenizer.load"):
-            raise ConfigError(f"{recipe.tokenizer.load}: no such file; give the path of a tokenizer.json.")
+            info = load_tokenizer(recipe.tokenizer.load, special_tokens=recipe.tokenizer.special_tokens)
+        if recipe.tokens:
+            with at(recipe, "tokens.eos"):
+                info.special_id(recipe.tokens.eos)
+    _check_model(recipe, wanted)
+
+
+def _check_model(recipe: Recipe, wanted: Sequence[str]) -> None:
+    """What `train` and `eval` would refuse only after everything else is made; torch must be there if they run."""
+    from dolma_pipeline.evals.run import task_files
+    from dolma_pipeline.evals.tasks import read_items
+    from dolma_pipeline.train import model_config, require_torch, resolve_processes
+
+    if recipe.train and recipe.tokenizer:
+        with at(recipe, "train.model"):
+            length = recipe.train.sequence_length
+            model_config(recipe.train.model, vocab_size=recipe.tokenizer.vocab_size, sequence_length=length)
+        with at(recipe, "train.processes"):
+            if "train" in wanted or "eval" in wanted:
+                require_torch()
+            if recipe.train.processes != "auto" and "train" in wanted:
+                resolve_processes(recipe.train)
     if recipe.eval:
-        for i, task in enumerate(recipe.eval.tasks):
-            if not Path(task).is_file():
-                with at(recipe, f"eval.tasks.{i}"):
-                    raise ConfigError(f"{task}: no such file; a task is a JSONL file of context, choices and gold.")
+        with at(recipe, "eval.tasks"):
+            for path in task_files(recipe.eval).values():
+                read_items(path)
 
 
 def needed_assets(context: RunContext) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dolma_pipeline.errors import SettingsChangedError
-from dolma_pipeline.io.manifest import Records
+from dolma_pipeline.io.manifest import Records, differences
 from dolma_pipeline.stages.context import RunContext
 from dolma_pipeline.stages.elect import work_folder
 from dolma_pipeline.stages.units import Unit
@@ -51,13 +51,15 @@ def refuse_changes(decisions: Sequence[Decision]) -> None:
     Raises:
         SettingsChangedError: says what differs and what `--redo` would make again.
     """
-    changed = [d for d in decisions if d.state == "changed"]
+    changed = [d for d in decisions if d.state == "changed" or _is_trained_on_less(d)]
     if not changed:
         return
     lines = []
     for one in changed:
         assert one.before is not None
         found = differences(one.before.get("config", {}), one.unit.config)
+        if one.state == "again":
+            found = ["it was made of fewer input files; its checkpoints and scores would go"]
         if not found:
             others = differences(one.before.get("needs", {}), one.unit.needs)
             names = sorted({line.split(":")[0] for line in others} - {"shards.jsonl"})
@@ -71,20 +73,9 @@ def refuse_changes(decisions: Sequence[Decision]) -> None:
     )
 
 
-def differences(old: Any, new: Any, key: str = "") -> list[str]:
-    """`key: old -> new` for each difference of two nested values."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        found = []
-        for name in sorted({*old, *new}):
-            place = f"{key}.{name}" if key else str(name)
-            if name not in old:
-                found.append(f"{place}: (nothing) -> {new[name]!r}")
-            elif name not in new:
-                found.append(f"{place}: {old[name]!r} -> (nothing)")
-            else:
-                found += differences(old[name], new[name], place)
-        return found
-    return [] if old == new else [f"{key}: {old!r} -> {new!r}"]
+def _is_trained_on_less(decision: Decision) -> bool:
+    """Whether new input files would throw a model away; everything else that they make again is cheap to have."""
+    return decision.state == "again" and decision.unit.stage in ("train", "eval")
 
 
 def make_ready(context: RunContext, decisions: Sequence[Decision], shards: str) -> None:

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from dolma_pipeline import assets
@@ -15,7 +15,7 @@ from dolma_pipeline.config.recipe import STAGES, Recipe
 from dolma_pipeline.errors import TooManyFailuresError, UsageError, unknown_name
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
-from dolma_pipeline.io.shards import write_shards
+from dolma_pipeline.io.shards import Shard, write_shards
 from dolma_pipeline.runner.check import check_names, check_output, needed_assets, plan_inputs, user_modules
 from dolma_pipeline.runner.compose import steps_for
 from dolma_pipeline.runner.decide import Decision, decide, leftovers, make_ready, refuse_changes
@@ -61,51 +61,69 @@ def run(
     wanted = _wanted(recipe, stages)
     folder = check_output(recipe)
     modules = user_modules(recipe)
+    context = RunContext(recipe, str(folder), modules)
+    work = _look(context, wanted, redo=redo)
+    if dry_run:
+        return read_result(context, work.names, planned=[*work.left, *work.left_model], shards=len(work.shards))
+    if not work.left and not work.left_model and not leftovers(context, work.decisions):
+        result = read_result(context, work.names, nothing_to_do=True, wanted=wanted)
+        _check_failures(recipe, result)
+        return result
+    with RunLock(folder):
+        work = _look(context, wanted, redo=redo)  # another run may have ended since
+        for rest in leftovers(context, work.decisions):
+            shutil.rmtree(rest, ignore_errors=True)
+        write_shards(folder / "shards.jsonl", work.shards)
+        paths.write_bytes(folder / "recipe.yaml", resolved_yaml(recipe).encode())
+        begin = time.monotonic()
+        if work.left:
+            assets.copy_to(needed_assets(context), folder / "assets")
+            make_ready(context, work.left, work.listed)
+            workers = num_workers(recipe, num_bytes=sum(s.bytes for s in work.shards), num_shards=len(work.shards))
+            steps = steps_for(context, [d.unit for d in work.left])
+            with assets.folder_restored():
+                run_on_beam(context, steps, workers=workers, beam_options=beam_options, quiet=quiet)
+        make_ready(context, work.left_model, work.listed)
+        for one in work.left_model:
+            (run_train if one.unit.stage == "train" else run_eval)(context, one.unit)
+        paths.write_bytes(folder / "log" / "timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
+    result = read_result(context, work.names, nothing_to_do=not work.left and not work.left_model, wanted=wanted)
+    _check_failures(recipe, result)
+    return result
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What there is to do. listed: digest of the list of shards. decisions: on all units but those of the model."""
+
+    shards: Sequence[Shard]
+    listed: str
+    decisions: Sequence[Decision]
+    left: Sequence[Decision]
+    left_model: Sequence[Decision]
+    names: Sequence[str]
+
+
+def _look(context: RunContext, wanted: Sequence[str], *, redo: bool) -> _Work:
+    """Check all that can be wrong, and compare what the recipe makes with what is in the folder; writes nothing."""
+    recipe, folder = context.recipe, context.path
     shards = plan_inputs(recipe, folder, redo=redo)
     with tempfile.TemporaryDirectory() as scratch:
         # Checks see the list of shards before the run's own list is touched.
         write_shards(Path(scratch) / "shards.jsonl", shards)
-        trial = RunContext(recipe, scratch, modules)
-        check_names(trial)
+        trial = RunContext(recipe, scratch, context.modules)
+        check_names(trial, wanted)
         units = units_of(trial)
         listed = shards_digest(trial)
-        context = RunContext(recipe, str(folder), modules)
-        decisions = [decide(context, unit, listed) for unit in units]
-        _check_order(context, decisions, wanted)
-        mine = [d for d in decisions if d.unit.stage in wanted]
-        model = _model_units(context, wanted, {u.name: u for u in units})
-        model_decisions = [decide(context, unit, listed) for unit in model]
-        if not redo:
-            refuse_changes([*mine, *model_decisions])
-    left = [d for d in mine if d.state != "done"]
-    left_model = [d for d in model_decisions if d.state != "done"]
-    if dry_run:
-        return read_result(context, planned=[*left, *left_model], shards=len(shards))
-    nothing_to_do = not left and not left_model
-    if nothing_to_do and not leftovers(context, decisions):
-        result = read_result(context, nothing_to_do=True, wanted=wanted)
-        _check_failures(recipe, result)
-        return result
-    with RunLock(folder):
-        for rest in leftovers(context, decisions):
-            shutil.rmtree(rest, ignore_errors=True)
-        write_shards(folder / "shards.jsonl", shards)
-        paths.write_bytes(folder / "recipe.yaml", resolved_yaml(recipe).encode())
-        begin = time.monotonic()
-        if left:
-            assets.copy_to(needed_assets(context), folder / "assets")
-            make_ready(context, left, listed)
-            workers = num_workers(recipe, num_bytes=sum(s.bytes for s in shards), num_shards=len(shards))
-            steps = steps_for(context, [d.unit for d in left])
-            with assets.folder_restored():
-                run_on_beam(context, steps, workers=workers, beam_options=beam_options, quiet=quiet)
-        make_ready(context, left_model, listed)
-        for one in left_model:
-            (run_train if one.unit.stage == "train" else run_eval)(context, one.unit)
-        paths.write_bytes(folder / "log" / "timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
-    result = read_result(context, nothing_to_do=nothing_to_do, wanted=wanted)
-    _check_failures(recipe, result)
-    return result
+    decisions = [decide(context, unit, listed) for unit in units]
+    model = [decide(context, unit, listed) for unit in _model_units(context, {u.name: u for u in units})]
+    _check_order([*decisions, *model], wanted)
+    mine, my_model = ([d for d in some if d.unit.stage in wanted] for some in (decisions, model))
+    if not redo:
+        refuse_changes([*mine, *my_model])
+    left, left_model = ([d for d in some if d.state != "done"] for some in (mine, my_model))
+    names = [d.unit.name for d in [*decisions, *model]]
+    return _Work(shards, listed, decisions, left, left_model, names)
 
 
 def _wanted(recipe: Recipe, stages: Sequence[str]) -> list[str]:
@@ -120,7 +138,7 @@ def _wanted(recipe: Recipe, stages: Sequence[str]) -> list[str]:
     return found
 
 
-def _check_order(context: RunContext, decisions: Sequence[Decision], wanted: Sequence[str]) -> None:
+def _check_order(decisions: Sequence[Decision], wanted: Sequence[str]) -> None:
     """A stage alone needs what comes before it to be done already."""
     states = {d.unit.name: d for d in decisions}
     for one in decisions:
@@ -136,15 +154,12 @@ def _check_order(context: RunContext, decisions: Sequence[Decision], wanted: Seq
                 )
 
 
-def _model_units(context: RunContext, wanted: Sequence[str], units: dict[str, Unit]) -> list[Unit]:
-    found = []
-    if context.recipe.train and ("train" in wanted or "eval" in wanted):
-        train = train_unit(context, units)
-        if "train" in wanted:
-            found.append(train)
-        if "eval" in wanted and context.recipe.eval:
-            found.append(eval_unit(context, train))
-    return found
+def _model_units(context: RunContext, units: dict[str, Unit]) -> list[Unit]:
+    """The units of `train` and `eval`, as far as the recipe has them."""
+    if not context.recipe.train:
+        return []
+    train = train_unit(context, units)
+    return [train, eval_unit(context, train)] if context.recipe.eval else [train]
 
 
 def _check_failures(recipe: Recipe, result: Result) -> None:
@@ -158,8 +173,3 @@ def _check_failures(recipe: Recipe, result: Result) -> None:
                 f"{recipe.max_failed_share} allows. See {recipe.output}/failed/ for file, line and reason; "
                 "everything else is written."
             )
-
-
-def without_training(recipe: Recipe) -> Recipe:
-    """The recipe up to its shards."""
-    return replace(recipe, train=None, eval=None)

@@ -16,6 +16,7 @@ from dolma_pipeline.runner.progress import Progress
 from dolma_pipeline.runner.watchdog import run_guarded
 from dolma_pipeline.stages.context import RunContext
 from dolma_pipeline.stages.step import Step
+from dolma_pipeline.train.processes import num_cores
 
 SMALL_BYTES = 40_000_000
 """Inputs up to this size are worked on in one process: starting workers costs more than they save."""
@@ -27,11 +28,7 @@ def num_workers(recipe: Recipe, *, num_bytes: int, num_shards: int) -> int:
         return recipe.workers
     if num_bytes <= SMALL_BYTES:
         return 1
-    return max(1, min(_cores(), num_shards))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(num_cores(), num_shards))
 
 
 def run_on_beam(

@@ -25,13 +25,17 @@ class RunLock:
     def __enter__(self) -> RunLock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         me = {"host": socket.gethostname(), "process": os.getpid(), "start": time.strftime("%Y-%m-%dT%H:%M:%S")}
-        for _ in range(2):
-            try:
-                with open(self.path, "x", encoding="utf-8") as file:
-                    json.dump(me, file)
-                return self
-            except FileExistsError:
-                self._take_over()
+        mine = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        mine.write_text(json.dumps(me), encoding="utf-8")
+        try:
+            for _ in range(2):
+                try:
+                    os.link(mine, self.path)  # whole or not at all: nobody sees a lock that says nothing
+                    return self
+                except FileExistsError:
+                    self._take_over()
+        finally:
+            mine.unlink()
         raise UsageError(f"{self.path}: another run has just begun here.")
 
     def _take_over(self) -> None:

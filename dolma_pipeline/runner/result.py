@@ -61,17 +61,20 @@ class Result:
 
 def read_result(
     context: RunContext,
+    units: Sequence[str],
     *,
     planned: Sequence[Decision] | None = None,
     shards: int = 0,
     nothing_to_do: bool = False,
     wanted: Sequence[str] = (),
 ) -> Result:
-    """The result of what is in a run's folder."""
+    """The result of what is in a run's folder, of the units that the recipe makes."""
     folder = context.path
     manifests: dict[str, Manifest] = {}
-    for path in sorted(folder.rglob("manifest.json")):
-        name = path.parent.relative_to(folder).as_posix()
+    for name in units:
+        path = folder / name / "manifest.json"
+        if not path.is_file():
+            continue
         record = orjson.loads(path.read_bytes())
         if wanted and record["stage"] not in wanted:
             continue

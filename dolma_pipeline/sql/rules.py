@@ -115,10 +115,6 @@ class Rules:
         found = duck.select(", ".join(f"{wanted[name]} AS v{i}" for i, name in enumerate(names)), chosen)
         return [dict(zip(names, row.values(), strict=True)) for row in found.to_pylist()]
 
-    def seen_by(self, rule: str) -> list[str]:
-        """Keys of `values` that belong to this rule."""
-        return list(self._rules[rule].values)
-
     def _rows(self, table: pa.Table | pa.RecordBatch) -> pa.Table:
         if isinstance(table, pa.RecordBatch):
             table = pa.Table.from_batches([table])

@@ -6,26 +6,31 @@ Columns come from the recipe's taggers, from its dedupe steps, and from folders 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from dolma_pipeline.documents import SCHEMA, SPANS_TYPE, Batch
 from dolma_pipeline.errors import ConfigError, DataError
 from dolma_pipeline.io.attributes import AttributeReader, attribute_schema, find_attributes
+from dolma_pipeline.io.manifest import Records
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.stages.context import Failures, RunContext
 
 DEDUPE_TYPE = pa.struct(
     [
         pa.field("cluster", pa.string()),
+        pa.field("group", pa.string()),
         pa.field("size", pa.int64()),
         pa.field("rank", pa.int64()),
         pa.field("keep", pa.bool_()),
         pa.field("jaccard", pa.float64()),
     ]
 )
-"""A dedupe step's column. cluster: origin of its first document; size: its documents; rank: place in it, 0 first;
+"""A dedupe step's column. cluster: origin of its first document; group: the same for all that this step or an
+earlier one connects with it; size: its documents; rank: place in it, 0 first;
 keep: elected; jaccard: estimated likeness to the document that is kept (exact: 1.0)."""
 
 
@@ -112,48 +117,91 @@ def row_schema(context: RunContext, source: str) -> pa.Schema:
     return pa.schema([*SCHEMA, *(pa.field(name, type_) for name, type_ in columns.items())])
 
 
-def read_rows(
-    context: RunContext,
-    shard: Shard,
-    columns: Sequence[str],
-    failures: Failures,
-    *,
-    fields: Mapping[str, Collection[str]] | None = None,
-) -> Iterator[tuple[Batch, pa.Table]]:
-    """A shard's batches, each with a table of its document columns and these attribute columns.
+class RowReader:
+    """A shard's batches, each with a table of its document columns and some attribute columns; iterate once.
 
     Args:
         context: the run. shard: whose rows. columns: attributes to read. failures: gets unreadable lines.
         fields: of these attributes only these fields are read; of the others, all.
 
+    Attributes:
+        inputs: what was read, as a record has it; known at the end.
+
     Raises:
         MisalignedError: attributes that do not fit the documents.
-        DataError: attributes that are not there yet.
+        DataError: attributes that are not there yet, or were made when the input was another.
     """
-    schema = row_schema(context, shard.source)
-    readers = []
-    for label in columns:
-        if label in SCHEMA.names:
-            continue
-        type_ = schema.field(label).type
-        if fields is not None and label in fields:
-            type_ = pa.struct([field for field in type_ if field.name in fields[label]])
-        wanted = pa.schema([pa.field(label, type_)])
-        path = attribute_file(context, shard, label)
+
+    def __init__(
+        self,
+        context: RunContext,
+        shard: Shard,
+        columns: Sequence[str],
+        failures: Failures,
+        *,
+        fields: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        self.context, self.shard = context, shard
+        self.columns = [label for label in columns if label not in SCHEMA.names]
+        self._documents = context.read(shard, failures)
+        schema = row_schema(context, shard.source)
+        self._attributes = [self._open(schema.field(label), (fields or {}).get(label)) for label in self.columns]
+
+    def _open(self, field: pa.Field, wanted: Collection[str] | None) -> AttributeReader:
+        path = attribute_file(self.context, self.shard, field.name)
         if path is None:
-            raise DataError(f"attributes/{label}: no file for shard {shard.name}. Run the stage that makes it first.")
-        readers.append(AttributeReader(path, wanted))
-    num_documents = 0
-    for batch in context.read(shard, failures):
-        table = pa.Table.from_batches([batch.table])
-        for reader in readers:
-            taken = reader.take(batch)
-            for name in taken.schema.names:
-                table = table.append_column(taken.schema.field(name), taken.column(name))
-        num_documents += len(batch)
-        yield batch, table
-    for reader in readers:
-        reader.finish(num_documents)
+            raise DataError(
+                f"attributes/{field.name}: no file for shard {self.shard.name}. Run the stage that makes it first."
+            )
+        type_ = field.type if wanted is None else pa.struct([one for one in field.type if one.name in wanted])
+        return AttributeReader(path, pa.schema([pa.field(field.name, type_)]))
+
+    def __iter__(self) -> Iterator[tuple[Batch, pa.Table]]:
+        num_documents = 0
+        for batch in self._documents:
+            table = pa.Table.from_batches([batch.table])
+            for reader in self._attributes:
+                taken = reader.take(batch)
+                for name in taken.schema.names:
+                    table = table.append_column(taken.schema.field(name), taken.column(name))
+            num_documents += len(batch)
+            yield batch, table
+        for reader in self._attributes:
+            reader.finish(num_documents)
+        for label in self.columns:
+            check_unchanged(self.shard, made_from(self.context, label, self.shard), self.inputs, f"attributes/{label}")
+
+    @property
+    def inputs(self) -> list[dict[str, Any]]:
+        """The file that was read: path, bytes, sha256 (None for a range of a Parquet file)."""
+        return [{"path": self.shard.path, "bytes": self.shard.bytes, "sha256": self._documents.sha256}]
+
+
+def check_unchanged(
+    shard: Shard, before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], what: str
+) -> None:
+    """Raises DataError if `what` was made from another content of the shard's file."""
+    for old, new in zip(before, now, strict=False):
+        if old["sha256"] and new["sha256"] and old["sha256"] != new["sha256"]:
+            raise DataError(
+                f"{shard.path}: the file was changed (its sha256 is another) since {what} was made from it. "
+                "Put the old file back, or give it another name, or start in another output folder."
+            )
+
+
+def made_from(context: RunContext, label: str, shard: Shard) -> list[dict[str, Any]]:
+    """The inputs from which this run made an attribute of a shard; none if it was brought along."""
+    steps = [step.name for step in context.recipe.dedupe.steps] if context.recipe.dedupe else []
+    folder = context.path / ("dedupe" if label in steps else "attributes") / label
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        return []
+    return _inputs(str(folder), manifest.stat().st_mtime_ns).get(shard.name, [])
+
+
+@lru_cache(maxsize=64)
+def _inputs(folder: str, changed: int) -> dict[str, list[dict[str, Any]]]:
+    return {record["shard"]: record["inputs"] for record in Records(Path(folder)).read()}
 
 
 def attribute_file(context: RunContext, shard: Shard, label: str) -> Path | None:

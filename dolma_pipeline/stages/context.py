@@ -46,6 +46,11 @@ class RunContext:
         changed = (self.path / "shards.jsonl").stat().st_mtime_ns
         return self.folder, repr(self.recipe), tuple(m.sha256 for m in self.modules), changed
 
+    @property
+    def sql_bytes(self) -> int:
+        """DuckDB's share of `max_memory`: a quarter, 250 MB at least."""
+        return max(250_000_000, self.recipe.max_memory // 4)
+
     def prepare(self) -> None:
         """Once a process, before any work: the run's models and the user's modules; cheap when repeated."""
         assets.use_folder(self.path / "assets")

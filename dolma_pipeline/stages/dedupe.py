@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -25,14 +26,14 @@ from dolma_pipeline.config.recipe import DedupeStepConfig
 from dolma_pipeline.dedup.components import components
 from dolma_pipeline.dedup.edges import edges_in_range, key_ranges, sorted_column
 from dolma_pipeline.documents import Batch
-from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import Records, output_record
+from dolma_pipeline.io.tables import write_table
 from dolma_pipeline.stages.context import Failures, RunContext
 from dolma_pipeline.stages.step import Step, Task
 from dolma_pipeline.stages.units import Unit
 
-ROWS_A_RANGE = 5_000_000
-"""Rows that one edge task takes: 24 bytes a row in memory, at most ~300 MB."""
+BYTES_A_ROW = 800
+"""`max_memory` over this is the rows that one edge task takes: it needs ~60 bytes a row, and what reads them."""
 
 
 def step_config(context: RunContext, name: str) -> DedupeStepConfig:
@@ -49,12 +50,6 @@ def signature_path(context: RunContext, step: str, shard: str) -> Path:
 def members_path(context: RunContext, step: str) -> Path:
     """Documents that are in a cluster of at least two: node, label (dense numbers), sorted by node."""
     return context.path / "dedupe" / step / "clusters" / "members.parquet"
-
-
-def write_table(path: Path, table: pa.Table, *, compression: str = "none") -> None:
-    """Commit a Parquet file whose columns are read one by one."""
-    with paths.committing(path) as file:
-        pq.write_table(table, file, compression=compression, use_dictionary=False, write_statistics=False)
 
 
 def num_rows_of(context: RunContext, step: str) -> dict[str, int]:
@@ -191,8 +186,9 @@ class EdgeStep(Step):
             num_rows = sum(num_rows_of(self.context, step).values())
             config = step_config(self.context, step)
             bands = 1 if config.kind == "exact" else config.bands
-            together = max(1, min(bands, ROWS_A_RANGE // max(1, num_rows)))
-            ranges = 1 + num_rows // ROWS_A_RANGE
+            most = max(1, self.context.recipe.max_memory // BYTES_A_ROW)
+            together = max(1, min(bands, most // max(1, num_rows)))
+            ranges = 1 + num_rows // most
             for band in range(0, bands, together):
                 count = min(together, bands - band)
                 keys += [f"{step}/{band:02d}-{count:02d}-{r:04d}-{ranges:04d}" for r in range(ranges)]
@@ -208,7 +204,9 @@ class EdgeStep(Step):
         kinds = ("key", "row", "second") if exact else ("key", "row")
         names = [f"{kind}_{band}" for band in bands for kind in kinds]
         offsets = dense_offsets(self.context, step)
-        tables = [pq.read_table(signature_path(self.context, step, shard), columns=names) for shard in offsets]
+        within = _within(f"key_{bands[0]}", lo, hi) if ranges > 1 else None  # then the task has one band
+        paths = [signature_path(self.context, step, shard) for shard in offsets]
+        tables = [pq.read_table(path, columns=names, filters=within) for path in paths]
         found = [np.zeros((0, 2), np.int64)]
         for band in bands:
             columns = [(t.column(f"key_{band}").to_numpy(), t.column(f"row_{band}").to_numpy()) for t in tables]
@@ -216,6 +214,12 @@ class EdgeStep(Step):
             found.append(edges_in_range(columns, list(offsets.values()), lo, hi, second=second))
         edges = np.unique(np.concatenate(found), axis=0)
         write_table(self._path(task.key), pa.table({"a": edges[:, 0], "b": edges[:, 1]}))
+
+
+def _within(column: str, lo: int, hi: int) -> pc.Expression:
+    """Rows whose key is from `lo` to before `hi`; the column is sorted, so other row groups are not read."""
+    found = pc.field(column) >= pa.scalar(lo, pa.uint64())
+    return found if hi > np.iinfo(np.uint64).max else found & (pc.field(column) < pa.scalar(hi, pa.uint64()))
 
 
 @dataclass(frozen=True)

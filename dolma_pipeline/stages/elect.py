@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from dolma_pipeline.dedup.components import components
 from dolma_pipeline.dedup.keep import elect
 from dolma_pipeline.dedup.minhash import estimate_jaccard
 from dolma_pipeline.documents import SCHEMA
 from dolma_pipeline.io.attributes import AttributeWriter
 from dolma_pipeline.io.manifest import output_record
-from dolma_pipeline.stages.columns import DEDUPE_TYPE, read_rows
+from dolma_pipeline.io.tables import write_table
+from dolma_pipeline.stages.columns import DEDUPE_TYPE, RowReader
 from dolma_pipeline.stages.context import Failures, RunContext
-from dolma_pipeline.stages.dedupe import (
-    dense_offsets,
-    members_path,
-    num_rows_of,
-    signature_path,
-    step_config,
-    write_table,
-)
+from dolma_pipeline.stages.dedupe import dense_offsets, members_path, num_rows_of, signature_path, step_config
 from dolma_pipeline.stages.rules import preferred, source_rules
 from dolma_pipeline.stages.step import Step, Task
 from dolma_pipeline.stages.units import Unit
@@ -53,9 +49,23 @@ def all_steps(context: RunContext) -> list[str]:
     return [step.name for step in context.recipe.dedupe.steps] if context.recipe.dedupe else []
 
 
+def _groups_path(context: RunContext, step: str) -> Path:
+    return work_folder(context) / "groups" / f"{step}.parquet"
+
+
+def read_once(path: Path) -> pa.Table:
+    """A small table that many tasks of a process read."""
+    return _read_once(str(path), path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read_once(path: str, changed: int) -> pa.Table:
+    return pq.read_table(path)
+
+
 def shard_members(context: RunContext, step: str, shard: str) -> NDArray[np.int64]:
     """Rows of a shard that are in a cluster, ascending."""
-    nodes = pq.read_table(members_path(context, step), columns=["node"]).column(0).to_numpy()
+    nodes = read_once(members_path(context, step)).column("node").to_numpy()
     first = dense_offsets(context, step)[shard]
     last = first + num_rows_of(context, step)[shard]
     rows: NDArray[np.int64] = nodes[np.searchsorted(nodes, first) : np.searchsorted(nodes, last)] - first
@@ -91,7 +101,7 @@ class CandidateStep(Step):
             wanted = {*rules.judge_columns, *(set(order.columns) - set(SCHEMA.names))}
             narrow = {column: names for column, names in rules.fields.items() if column not in order.columns}
             failures = Failures(context, "dedupe", shard)  # the same lines as when signing; written there
-            for batch, table in read_rows(context, shard, sorted(wanted), failures, fields=narrow):
+            for batch, table in RowReader(context, shard, sorted(wanted), failures, fields=narrow):
                 mine = rows[(rows >= batch.first_row) & (rows < batch.first_row + len(batch))] - batch.first_row
                 if len(mine):
                     table = table.take(pa.array(mine))
@@ -125,8 +135,9 @@ class ElectStep(Step):
     def work(self, task: Task) -> None:
         """Elect in one step, among those whom all earlier ones kept."""
         context, step = self.context, task.key
-        members = pq.read_table(members_path(context, step))
+        members = read_once(members_path(context, step))
         nodes, labels = members.column("node").to_numpy(), members.column("label").to_numpy()
+        self._group(step)
         looked_at = self._candidates()
         mine = looked_at.take(pa.array(np.searchsorted(looked_at.column("node").to_numpy(), nodes)))
         candidate = mine.column("passes").to_numpy().copy()
@@ -146,6 +157,16 @@ class ElectStep(Step):
         jaccard = pa.array(self._jaccard(step, nodes, keeper))
         table = table.append_column("keep", pa.array(keep)).append_column("jaccard", jaccard)
         write_table(_elected_path(context, step), table, compression="zstd")
+
+    def _group(self, step: str) -> None:
+        """Write what this step and the earlier ones connect, taken together."""
+        steps = all_steps(self.context)
+        edges = [np.zeros((0, 2), np.int64)]
+        for one in steps[: steps.index(step) + 1]:
+            members = read_once(members_path(self.context, one))
+            edges.append(np.stack([members.column("label").to_numpy(), members.column("node").to_numpy()], axis=1))
+        nodes, labels = components(np.concatenate(edges))
+        write_table(_groups_path(self.context, step), pa.table({"node": nodes, "label": labels}), compression="zstd")
 
     def _candidates(self) -> pa.Table:
         """The clustered documents of all shards, by dense number."""
@@ -202,15 +223,16 @@ class KeepStep(Step):
     def _write(self, step: str, shard: str) -> None:
         context, offsets = self.context, dense_offsets(self.context, step)
         first, num_rows = offsets[shard], num_rows_of(context, step)[shard]
-        elected = pq.read_table(_elected_path(context, step))
-        nodes = elected.column("node").to_numpy()
-        begin, end = np.searchsorted(nodes, [first, first + num_rows])
-        mine = elected.slice(begin, end - begin)
+        mine = _between(read_once(_elected_path(context, step)), first, first + num_rows)
+        together = _between(read_once(_groups_path(context, step)), first, first + num_rows)
         rows = mine.column("node").to_numpy() - first
-        clusters: Any = np.array([f"{shard}#{row}" for row in range(num_rows)], object)
+        own: Any = np.array([f"{shard}#{row}" for row in range(num_rows)], object)
+        clusters, groups = own.copy(), own
         clusters[rows] = _origins(offsets, mine.column("label").to_numpy())
+        groups[together.column("node").to_numpy() - first] = _origins(offsets, together.column("label").to_numpy())
         columns: dict[str, Any] = {
             "cluster": clusters,
+            "group": groups,
             "size": np.ones(num_rows, np.int64),
             "rank": np.zeros(num_rows, np.int64),
             "keep": np.ones(num_rows, np.bool_),
@@ -239,6 +261,12 @@ class KeepStep(Step):
             self.context.records(unit.name).finish(unit.manifest_fields(self.context))
         if not self.keep_work:
             shutil.rmtree(work_folder(self.context), ignore_errors=True)
+
+
+def _between(table: pa.Table, first: int, last: int) -> pa.Table:
+    """The rows of a table, sorted by node, of the nodes from `first` to before `last`."""
+    begin, end = np.searchsorted(table.column("node").to_numpy(), [first, last])
+    return table.slice(begin, end - begin)
 
 
 def _origins(offsets: dict[str, int], nodes: NDArray[np.int64]) -> list[str]:

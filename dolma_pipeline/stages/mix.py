@@ -8,7 +8,7 @@ keyed order. Write (a task a shard): the chosen documents, edited, with their or
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from dolma_pipeline.io import paths
 from dolma_pipeline.io.jsonl import LinesWriter
 from dolma_pipeline.io.manifest import add_counts, output_record, pretty
 from dolma_pipeline.registry import load_mixer
-from dolma_pipeline.stages.columns import read_rows
+from dolma_pipeline.io.tables import write_table
+from dolma_pipeline.stages.columns import RowReader, check_unchanged
 from dolma_pipeline.stages.context import Failures, RunContext, sources_of
-from dolma_pipeline.stages.dedupe import write_table
 from dolma_pipeline.stages.plan import MixPlan, Selection, plan_mix
 from dolma_pipeline.stages.rules import SourceRules, Verdict, count_rules, no_counts, source_rules
 from dolma_pipeline.stages.step import Step, Task
@@ -68,16 +68,13 @@ def selected_path(context: RunContext, shard: str) -> Path:
 
 
 def cluster_of(context: RunContext, table: pa.Table, origins: Sequence[str]) -> list[str]:
-    """The cluster that each document belongs to, for choices that must not part copies: of the last dedupe step in
-    which it has company, else its own origin."""
-    clusters = list(origins)
-    for step in context.recipe.dedupe.steps if context.recipe.dedupe else ():
-        column = table.column(step.name).combine_chunks()
-        names = pc.struct_field(column, "cluster").to_pylist()
-        company = pc.greater(pc.struct_field(column, "size"), 1).to_numpy(zero_copy_only=False)
-        for i in np.flatnonzero(company).tolist():
-            clusters[i] = names[i]
-    return clusters
+    """The group that each document belongs to, for choices that must not part copies: all that the dedupe steps
+    connect with it, whichever of them; without such steps its own origin."""
+    steps = context.recipe.dedupe.steps if context.recipe.dedupe else ()
+    if not steps:
+        return list(origins)
+    groups: list[str] = pc.struct_field(table.column(steps[-1].name).combine_chunks(), "group").to_pylist()
+    return groups
 
 
 @dataclass(frozen=True)
@@ -99,15 +96,16 @@ class FilterStep(Step):
         context, shard = self.context, self.context.shard(task.key)
         rules = source_rules(context, shard.source)
         encoder = run_encoder(context)
-        steps = [step.name for step in context.recipe.dedupe.steps] if context.recipe.dedupe else []
+        steps = [step.name for step in context.recipe.dedupe.steps[-1:]] if context.recipe.dedupe else []
         failures = Failures(context, "mix", shard)
         selected: list[pa.Table] = []
         dropped: list[pa.Table] = []
         counts: dict[str, Any] = {"rules": dict(no_counts(rules.names))}
         seed = context.recipe.seed
-        for batch, table in read_rows(
+        reader = RowReader(
             context, shard, sorted({*rules.columns, *steps}), failures, fields=rules_and_clusters(rules, steps)
-        ):
+        )
+        for batch, table in reader:
             texts, edited = rules.edit(table)
             verdict = rules.judge(table, texts)
             rows = np.flatnonzero(verdict.passed)
@@ -121,7 +119,7 @@ class FilterStep(Step):
                 rows + batch.first_row,
                 document_key(mine, seed=seed),
                 document_key(clusters, seed=seed, purpose="held_out"),
-                pc.add(pc.list_value_length(ids), 1),  # and its EOS
+                _num_tokens(ids),
                 clusters,
             ]
             selected.append(_table(SELECTED, columns))
@@ -136,7 +134,7 @@ class FilterStep(Step):
                     "edited": int(edited[rows].sum()),
                     "bytes_in": size,
                     "bytes_kept": int(pc.sum(pc.binary_length(kept)).as_py() or 0),
-                    "tokens_kept": int(pc.sum(columns[3]).as_py() or 0),
+                    "tokens_kept": int(_num_tokens(ids).sum()),
                     "rules": count_rules(verdict),
                 },
             )
@@ -150,14 +148,14 @@ class FilterStep(Step):
             pa.concat_tables([DROPPED.empty_table(), *dropped]),
             compression="zstd",
         )
-        context.records("mix/.work").write(shard.name, {"counts": counts})
+        context.records("mix/.work").write(shard.name, {"inputs": reader.inputs, "counts": counts})
 
 
 def rules_and_clusters(rules: SourceRules, steps: Sequence[str]) -> dict[str, set[str]]:
     """Fields that a source's rules, its edits, and `cluster_of` read."""
     fields = rules.fields
     whole = set(rules.columns) - set(fields)
-    return fields | {step: fields.get(step, set()) | {"cluster", "size"} for step in steps if step not in whole}
+    return fields | {step: fields.get(step, set()) | {"group"} for step in steps if step not in whole}
 
 
 def check_some(encoder: Any, texts: pa.Array, origins: Sequence[str], *, seed: int) -> None:
@@ -165,6 +163,12 @@ def check_some(encoder: Any, texts: pa.Array, origins: Sequence[str], *, seed: i
     some = np.flatnonzero(document_key(origins, seed=seed, purpose="check") < np.uint64((1 << 64) // 1000))
     if len(some):
         encoder.check(texts.take(pa.array(some)), names=[origins[i] for i in some.tolist()])
+
+
+def _num_tokens(ids: pa.ListArray) -> NDArray[np.int64]:
+    """Tokens of each document in a shard: its ids and its EOS; none of a document without ids, which is not written."""
+    lengths: NDArray[np.int64] = pc.list_value_length(ids).to_numpy(zero_copy_only=False).astype(np.int64)
+    return np.where(lengths > 0, lengths + 1, 0)
 
 
 def _table(schema: pa.Schema, columns: Sequence[Any]) -> pa.Table:
@@ -264,10 +268,10 @@ class WriteStep(Step):
         outputs = []
         rows = chosen.column("row").to_numpy()
         writing = _Writing(shard.path, shard.source, mix.keep_metadata, chosen, copies)
+        first = context.records("mix/.work").one(shard.name)
+        reader = RowReader(context, shard, columns, Failures(context, "mix", shard), fields=rules.fields)
         with _committed([path for path, _ in files.values()]) as writers:
-            for batch, table in read_rows(
-                context, shard, columns, Failures(context, "mix", shard), fields=rules.fields
-            ):
+            for batch, table in reader:
                 lo, hi = np.searchsorted(rows, [batch.first_row, batch.first_row + len(batch)])
                 wanted = np.flatnonzero((copies[lo:hi] > 0) | held[lo:hi]) + lo
                 if len(wanted) == 0:
@@ -277,12 +281,12 @@ class WriteStep(Step):
                 lines = writing.lines(batch, table, texts, wanted)
                 for writer, (_, mask) in zip(writers, files.values(), strict=True):
                     writer.write(line for line, index in zip(lines, wanted.tolist(), strict=True) if mask[index])
+            check_unchanged(shard, first["inputs"], reader.inputs, "the selection of this mix")
         for path, mask in files.values():
             outputs.append(output_record(folder, path, rows=int(mask.sum())))
         dropped = folder / "dropped" / f"{shard.name}.parquet"
         outputs.append(output_record(folder, dropped, rows=pq.read_metadata(dropped).num_rows))
         tokens = chosen.column("tokens").to_numpy()
-        first = context.records("mix/.work").one(shard.name)
         counts = {
             **first["counts"],
             "held_out": int(held.sum()),
@@ -290,7 +294,7 @@ class WriteStep(Step):
             "chosen": int((copies > 0).sum()),
             "chosen_tokens": int((tokens * copies).sum()),
         }
-        context.records("mix").write(shard.name, {"inputs": [], "outputs": outputs, "counts": counts})
+        context.records("mix").write(shard.name, {"inputs": first["inputs"], "outputs": outputs, "counts": counts})
 
     def finish(self) -> None:
         """Write the manifest."""
@@ -327,8 +331,9 @@ class _Writing:
             row: dict[str, Any] = {"id": ids[i], "text": text, "source": sources[i] or self.source}
             row |= {key: value for key, value in (("added", added[i]), ("created", created[i])) if value}
             if self.keep_metadata:
-                known: Mapping[str, Any] = orjson.loads(metadata[i] or "{}")
-                row["metadata"] = {key: known[key] for key in self.keep_metadata if key in known}
+                known = orjson.loads(metadata[i] or "{}")
+                found = known if isinstance(known, dict) else {}  # metadata may be any JSON; only objects have keys
+                row["metadata"] = {key: found[key] for key in self.keep_metadata if key in found}
             row["origin"] = f"{batch.shard}#{rows[i]}"
             row["loc"] = int(batch.locs[rows[i] - batch.first_row])
             if clusters[i] != row["origin"]:

@@ -73,11 +73,11 @@ class SourceRules:
         own = mix.sources.get(source, MixSourceConfig())
         schema = row_schema(context, source)
         where = where_of(mix, source)
-        bound = Rules(where, schema)
+        bound = Rules(where, schema, max_memory_bytes=context.sql_bytes)
         if without:
             reads = {name: {column for column, _ in bound.references(name)} for name in where}
             kept = {name: sql for name, sql in where.items() if not reads[name] & {*without}}
-            bound = Rules(kept, schema)
+            bound = Rules(kept, schema, max_memory_bytes=context.sql_bytes)
         self.source, self.rules = source, bound
         self.min_chars = own.min_chars
         self.edits: list[tuple[str, str, bytes | None]] = [
@@ -162,7 +162,9 @@ def preferred(context: RunContext, source: str) -> Order:
     assert context.recipe.dedupe is not None
     key = (context.fingerprint, source)
     if key not in _ORDERS:
-        _ORDERS[key] = Order(context.recipe.dedupe.prefer, row_schema(context, source))
+        _ORDERS[key] = Order(
+            context.recipe.dedupe.prefer, row_schema(context, source), max_memory_bytes=context.sql_bytes
+        )
     return _ORDERS[key]
 
 

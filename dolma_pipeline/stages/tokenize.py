@@ -7,7 +7,7 @@ cut by part. Part (a task a part): its slices of all runs, sorted by key, writte
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from dolma_pipeline.io import paths
 from dolma_pipeline.io.attributes import read_attribute
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
-from dolma_pipeline.io.manifest import digest, pretty
+from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.stages.columns import attribute_file, row_schema
 from dolma_pipeline.stages.context import RunContext, sources_of
@@ -36,8 +36,8 @@ from dolma_pipeline.stages.tokenizer import run_encoder, run_tokenizer
 from dolma_pipeline.stages.units import Unit
 from dolma_pipeline.tokens.encode import Encoder
 from dolma_pipeline.tokens.keys import document_key
-from dolma_pipeline.tokens.runs import MappedRuns, cut_points, run_table, sort_runs, write_run
-from dolma_pipeline.tokens.shards import write_part
+from dolma_pipeline.tokens.runs import ORDER, MappedRuns, cut_points, run_table, sort_runs, write_run
+from dolma_pipeline.tokens.shards import PartFile, dataset_digest, write_part
 
 
 def tokens_config(context: RunContext) -> TokensConfig:
@@ -97,10 +97,12 @@ class CutStep(Step):
             for epoch in range(int(copies.max(initial=0))):
                 mine = copies > epoch
                 origins = (f"{shard.name}#{row}" for row in rows[mine].tolist())
-                found["train"].append((document_key(origins, seed=seed, epoch=epoch), tokens[mine]))
+                found["train"].append((document_key(origins, seed=seed, epoch=epoch, purpose=ORDER), tokens[mine]))
             if held.any():
                 origins = (f"{shard.name}#{row}" for row in rows[held].tolist())
-                found[f"held_out/{shard.source}"].append((document_key(origins, seed=seed), tokens[held]))
+                found[f"held_out/{shard.source}"].append(
+                    (document_key(origins, seed=seed, purpose=ORDER), tokens[held])
+                )
         cuts = {}
         for split, parts in found.items():
             if not parts:
@@ -255,7 +257,7 @@ class PartStep(Step):
             "vocab_size": info.num_ids,
             "dtype": info.dtype.name,
             "eos": info.special_id(tokens_config(context).eos),
-            "dataset": digest(sorted((o["path"], o["sha256"]) for r in records for o in r["outputs"] if _is_ids(o))),
+            "dataset": dataset_digest(_train_files(records)),
         }
         context.records("tokens").finish(self.unit.manifest_fields(context), extra=about)
         shutil.rmtree(context.path / "tokens" / ".work", ignore_errors=True)
@@ -268,5 +270,8 @@ def _released(runs: MappedRuns) -> Iterator[pa.Table]:
         runs.release()
 
 
-def _is_ids(output: Mapping[str, Any]) -> bool:
-    return str(output["path"]).endswith(".npy") and str(output["path"]).startswith("train/")
+def _train_files(records: Sequence[Mapping[str, Any]]) -> Iterator[PartFile]:
+    for output in (output for record in records for output in record["outputs"]):
+        folder, _, name = output["path"].rpartition("/")
+        if folder == "train":
+            yield PartFile(name, output["bytes"], output["sha256"])

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from dolma_pipeline.config.recipe import TokenizerConfig
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
-from dolma_pipeline.stages.columns import read_rows
+from dolma_pipeline.io.tables import write_table
+from dolma_pipeline.stages.columns import RowReader
 from dolma_pipeline.stages.context import Failures, RunContext
-from dolma_pipeline.stages.dedupe import write_table
 from dolma_pipeline.stages.rules import source_rules
 from dolma_pipeline.stages.step import Step, Task
 from dolma_pipeline.stages.units import Unit
@@ -84,7 +84,7 @@ class SampleStep(Step):
         rules = source_rules(context, shard.source)
         budget = tokenizer_config(context).sample_bytes
         held = SAMPLE.empty_table()
-        for batch, table in read_rows(
+        for batch, table in RowReader(
             context, shard, rules.columns, Failures(context, "tokenizer", shard), fields=rules.fields
         ):
             texts, _ = rules.edit(table)

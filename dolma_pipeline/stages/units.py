@@ -190,11 +190,12 @@ def _add_tokenizer(context: RunContext, add: Any) -> None:
         )
         return
     del config["load"]
-    config["seed"] = recipe.seed
+    config = {**_reading(recipe), **config, "seed": recipe.seed}
     if recipe.mix:
         config["where"] = {source: where_of(recipe.mix, source) for source in sorted(recipe.sources)}
         config["replace"] = _plain([asdict(r) for r in recipe.mix.replace])
         config["remove"] = {name: list(own.remove) for name, own in sorted(recipe.mix.sources.items())}
+        config["min_chars"] = {name: own.min_chars for name, own in sorted(recipe.mix.sources.items())}
     columns = _mix_columns(context) if recipe.mix else []
     config |= _given(context, columns)
     add("tokenizer", "tokenizer", config, [f"attributes/{column}" for column in columns])

@@ -34,6 +34,10 @@ NAME_COLUMNS = {
 """Columns that every document of a run has: `source/path#row`, its source, the user's id, the 1-based line in its
 file, and which copy it is, from 0. Beside them may stand `cluster` and kept attributes, of any type."""
 
+ORDER = "order"
+"""Purpose of the keys of the shuffle: other ones than those by which a mix draws documents, or what it draws from a
+source that it cuts would stand at the front of the shards."""
+
 _BATCH_TOKENS = 2_000_000
 
 
@@ -75,7 +79,8 @@ def _keys(origins: pa.ChunkedArray, epochs: NDArray[np.int32], seed: int) -> NDA
     keys = np.empty(len(epochs), np.uint64)
     for epoch in np.unique(epochs).tolist():
         rows = np.flatnonzero(epochs == epoch)
-        keys[rows] = document_key(origins.take(pa.array(rows)).to_pylist(), seed=seed, epoch=epoch)
+        names = origins.take(pa.array(rows)).to_pylist()
+        keys[rows] = document_key(names, seed=seed, epoch=epoch, purpose=ORDER)
     return keys
 
 

@@ -41,6 +41,13 @@ class PartFile:
     bytes: int
     sha256: str
 
+    @classmethod
+    def of(cls, path: Path) -> PartFile:
+        """What a finished file is; reads it whole."""
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(path.name, path.stat().st_size, digest)
+
 
 @dataclass(frozen=True, slots=True)
 class PartInfo:
@@ -100,7 +107,7 @@ def write_part(
                 rows.write(documents, starts, ends)
                 lines.writerows(_csv_rows(documents, starts, ends))
                 state.add(documents.column("source").to_pylist(), starts, ends)
-    files = tuple(_described(path) for path in sorted(paths))
+    files = tuple(map(PartFile.of, sorted(paths)))
     return PartInfo(
         name=stem.name,
         num_tokens=state.num_tokens,
@@ -112,14 +119,11 @@ def write_part(
     )
 
 
-def dataset_digest(parts: Iterable[PartInfo]) -> str:
-    """`sha256:…` over the names and contents of the parts' ids: what was trained on, whatever else stands beside it."""
-    digest = hashlib.sha256()
-    for part in sorted(parts, key=lambda part: part.name):
-        for file in part.files:
-            if file.name.endswith(".npy"):
-                digest.update(f"{file.name} {file.bytes} {file.sha256}\n".encode())
-    return f"sha256:{digest.hexdigest()}"
+def dataset_digest(files: Iterable[PartFile]) -> str:
+    """`sha256:…` over names and contents of the ids (.npy) among a folder's files: what a model sees of them."""
+    ids = sorted((file.name, file.bytes, file.sha256) for file in files if file.name.endswith(".npy"))
+    content = "".join(f"{name} {size} {sha256}\n" for name, size, sha256 in ids)
+    return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
 
 
 class _Counts:
@@ -232,10 +236,3 @@ def _csv_rows(documents: pa.Table, starts: NDArray[np.int64], ends: NDArray[np.i
 def _one_line(text: str) -> str:
     """Line ends written as \\n and \\r."""
     return text.replace("\n", "\\n").replace("\r", "\\r") if "\n" in text or "\r" in text else text
-
-
-def _described(path: Path) -> PartFile:
-    """Name, size and hash of a finished file."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return PartFile(path.name, path.stat().st_size, digest)

@@ -13,7 +13,7 @@ from dolma_pipeline.train.files import (
     write_config,
 )
 from dolma_pipeline.train.presets import PRESETS, ModelConfig, model_config
-from dolma_pipeline.train.processes import launch, resolve_processes
+from dolma_pipeline.train.processes import launch, require_torch, resolve_processes
 
 __all__ = [
     "PRESETS",
@@ -23,6 +23,7 @@ __all__ = [
     "launch",
     "model_config",
     "read_settings",
+    "require_torch",
     "resolve_processes",
     "step_folder",
     "train_folder",

@@ -20,7 +20,7 @@ import orjson
 from dolma_pipeline.config.recipe import TrainConfig
 from dolma_pipeline.errors import DataError, RunError, SettingsChangedError, UsageError
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.manifest import pretty
+from dolma_pipeline.io.manifest import differences, pretty
 from dolma_pipeline.train.presets import ModelConfig, model_config
 
 FORMAT = 1
@@ -120,21 +120,14 @@ def write_config(
     new = settings.as_dict()
     if committed_steps(run_dir) and path.is_file():
         old = orjson.loads(path.read_bytes())
-        found = sorted(_differences(old, orjson.loads(orjson.dumps(new))))
-        if changes := [change for change in found if not change.startswith("train.save_every_steps ")]:
+        found = differences(old, orjson.loads(orjson.dumps(new)))
+        if changes := [change for change in found if not change.startswith("train.save_every_steps:")]:
             raise SettingsChangedError(
                 f"{path}: the checkpoints there were made with other settings: {'; '.join(changes)}. "
                 "Give --redo to train from the start, or set them back to go on."
             )
     paths.write_bytes(path, pretty(new))
     return settings
-
-
-def _differences(old: Any, new: Any, key: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        names = sorted(old.keys() | new.keys())
-        return [d for name in names for d in _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))]
-    return [] if old == new else [f"{key} {old} -> {new}"]
 
 
 def read_settings(run_dir: Path) -> Settings:

@@ -18,7 +18,7 @@ from dolma_pipeline.testing import TEXTS, awkward_documents, check_tagger
 @pytest.fixture(autouse=True)
 def own_declarations() -> Iterator[None]:
     """Taggers that a test declares are gone after it."""
-    registry.tagger_names()
+    registry.tagger_specs()
     before = dict(DECLARED)
     yield
     DECLARED.clear()

@@ -198,7 +198,9 @@ def test_an_input_that_changed_is_an_error_and_redo_reads_it_again(mine: Path) -
 def test_an_input_that_is_gone_is_an_error_and_redo_forgets_it(mine: Path) -> None:
     again(mine / "run")
     (mine / "in" / FILES["web/b"]).unlink()
-    with pytest.raises(DataError, match=r"in/web/b\.jsonl: this input of the run is gone\. Put it back, or run with"):
+    with pytest.raises(
+        UsageError, match=r"reads in/web/b\.jsonl as source 'web', and this recipe does not\. Put it back"
+    ):
         again(mine / "run")
     again(mine / "run", redo=True)
     again(mine / "fresh")
@@ -208,7 +210,7 @@ def test_an_input_that_is_gone_is_an_error_and_redo_forgets_it(mine: Path) -> No
 def test_a_source_that_is_gone_from_the_recipe(mine: Path) -> None:
     changes = {"sources": {name: {"documents": f"in/{name}/*"} for name in ("web", "code")}}
     again(mine / "run")
-    with pytest.raises(UsageError, match=r"has a source 'forum', the recipe has not\. Use another output, or --redo\."):
+    with pytest.raises(UsageError, match=r"reads in/forum/d\.jsonl as source 'forum', and this recipe does not\."):
         again(mine / "run", **changes)
     again(mine / "run", redo=True, **changes)
     again(mine / "fresh", **changes)

@@ -108,7 +108,8 @@ def test_jaccard_is_the_likeness_to_the_one_that_stays(mine: Path) -> None:
     keeper = next(i for i, row in enumerate(near[:3]) if row["keep"])
     assert near[keeper]["jaccard"] == 1.0
     assert abs(near[0 if keeper == 1 else 1]["jaccard"] - true) < 0.08
-    assert near[3] == {"cluster": "web/a#3", "size": 1, "rank": 0, "keep": True, "jaccard": 1.0}
+    alone = {"cluster": "web/a#3", "group": "web/a#3", "size": 1, "rank": 0, "keep": True, "jaccard": 1.0}
+    assert near[3] == alone
     assert {row["jaccard"] for row in column(mine, "exact", "web/a")} == {1.0}
 
 
@@ -138,3 +139,38 @@ def test_a_step_may_be_called_like_a_folder_of_work(mine: Path) -> None:
     texts(mine, {"web/a": [LONG[0], LONG[0], LONG[1]]}, dedupe={"steps": steps}, mix={"where": rule})
     assert kept(mine) == {"web/a#0", "web/a#2"}
     assert (mine / "run/dedupe/elect/signatures/web/a.parquet").is_file()
+
+
+def test_copies_that_pass_are_held_out_together_or_not_at_all(mine: Path) -> None:
+    """Without a rule about copies all pass; a cluster is on one side, over shards and sources."""
+    originals = [sentence(RNG, 40) for _ in range(30)]
+    near = [f"{text} and more" for text in originals]
+    shards = {"web/a": originals, "web/b": near, "code/c": [*originals[:15], *near[15:]]}
+    texts(mine, shards, mix={"held_out": {"share": 0.3, "max_tokens": 10**6}})
+    parts = {}
+    for part in ("documents", "held_out"):
+        rows = [row for path in sorted((mine / "run/mix" / part).rglob("*.zst")) for row in read_jsonl(path)]
+        parts[part] = [originals.index(row["text"].removesuffix(" and more")) for row in rows]
+    assert len(parts["documents"]) + len(parts["held_out"]) == 90
+    assert 3 <= len(set(parts["held_out"])) <= 20
+    assert not set(parts["documents"]) & set(parts["held_out"])
+
+
+def test_what_any_step_connects_is_held_out_together(mine: Path) -> None:
+    """Two steps of other shingles: a near copy of one, and through it of the other, is never on the other side."""
+    originals = [sentence(RNG, 40) for _ in range(20)]
+    halves = [f"{text} {sentence(RNG, 25)}" for text in originals]
+    steps = [
+        {"name": "loose", "kind": "minhash", "shingle": 1, "bands": 40, "rows": 2},
+        {"name": "tight", "kind": "minhash"},
+    ]
+    shards = {"web/a": originals, "web/b": [f"{text} end" for text in originals], "web/c": halves}
+    texts(mine, shards, dedupe={"steps": steps}, mix={"held_out": {"share": 0.3, "max_tokens": 10**6}})
+    sides: dict[str, set[str]] = {"documents": set(), "held_out": set()}
+    for part, found in sides.items():
+        for path in (mine / "run/mix" / part).rglob("*.zst"):
+            for row in read_jsonl(path):
+                shard, _, number = row["origin"].rpartition("#")
+                found |= {column(mine, step, shard)[int(number)]["cluster"] for step in ("loose", "tight")}
+    assert sides["held_out"]
+    assert not {c for c in sides["documents"] & sides["held_out"]}

@@ -122,13 +122,13 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "tokenizer file",
         {"tokenizer": {"load": "no/tokenizer.json"}},
         ConfigError,
-        "tokenizer.load: no/tokenizer.json: no such file; give the path of a tokenizer.json.",
+        "tokenizer.load: no/tokenizer.json: no such file; `tokenizer.load` names a tokenizer.json",
     ),
     (
         "task file",
         {"train": {}, "eval": {"tasks": ["no/arc.jsonl"]}},
         ConfigError,
-        "eval.tasks.0: no/arc.jsonl: no such file; a task is a JSONL file of context, choices and gold.",
+        "eval.tasks: no/arc.jsonl: no such file.",
     ),
     (
         "attributes folder",

@@ -181,7 +181,7 @@ def test_tokens_are_the_mixed_documents_in_keyed_order(finished: Path, mixed: Ma
             if place.startswith(f"{part}/{source}")
             for row in rows
         }
-        order = sorted(wanted, key=lambda origin: int(document_key([origin], seed=SEED)[0]))
+        order = sorted(wanted, key=lambda origin: int(document_key([origin], seed=SEED, purpose="order")[0]))
         texts, origins = [], []
         for path in parts:
             ids = np.fromfile(path, "<u2")

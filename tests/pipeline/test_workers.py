@@ -40,7 +40,7 @@ def test_two_workers_give_the_same_bytes_whatever_lies_in_the_folder(
     finished: Path, here: Path, tmp_path: Path
 ) -> None:
     """A file called like a standard module, in the working directory, is not looked at."""
-    shadow = here / "grp.py"
+    shadow = here / "queue.py"
     shadow.write_text("raise RuntimeError('this is not the module that you want')\n")
     try:
         run(recipe(tmp_path / "run", workers=2), quiet=True)

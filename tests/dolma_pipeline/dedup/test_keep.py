@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma_pipeline.dedup.components import components
-from dolma_pipeline.dedup.keep import NO_CLUSTER, elect, elect_in_turn
+from dolma_pipeline.dedup.keep import NO_CLUSTER, Election, elect
 from dolma_pipeline.errors import MisalignedError
 
 Labels = list[int]
@@ -108,8 +108,14 @@ def test_of_nested_clusters_just_one_good_copy_survives(case: tuple[list[Labels]
         assert sum(survives[row] for row in rows) == any(passes[row] for row in rows)
 
 
-def run(steps: list[Labels], passes: list[bool], order: list[int]) -> list:
-    return elect_in_turn([np.array(cluster, np.int64) for cluster in steps], *as_arrays(passes, order))
+def run(steps: list[Labels], passes: list[bool], order: list[int]) -> list[Election]:
+    """The elections of several steps: candidates are the rows that pass and that all earlier steps kept."""
+    elections: list[Election] = []
+    candidate, places = as_arrays(passes, order)
+    for cluster in steps:
+        elections.append(elect(np.array(cluster, np.int64), candidate, places))
+        candidate = candidate & elections[-1].keep
+    return elections
 
 
 def survivors(steps: list[Labels], passes: list[bool], order: list[int]) -> list[bool]:
@@ -145,7 +151,6 @@ def test_a_row_without_duplicates_is_kept_whatever_the_rules_say() -> None:
 def test_no_row() -> None:
     empty = np.zeros(0, np.int64)
     assert [len(column) for column in elect(empty, np.zeros(0, np.bool_), empty)] == [0, 0, 0]
-    assert elect_in_turn([], np.zeros(0, np.bool_), empty) == []
 
 
 def test_columns_of_other_lengths_are_told() -> None:

@@ -211,6 +211,35 @@ def test_lines_are_read_whole_in_ranges_and_compressed_with_the_hash_of_the_file
     assert zipped.sha256 == [hashlib.sha256(packed.read_bytes()).hexdigest()]
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(st.sampled_from([b'{"text": "a"}', b'{"text": 1}', b"no JSON", b"", b"  "]), max_size=12),
+    mark=st.sampled_from([b"", b"\xef\xbb\xbf"]),
+    ending=st.sampled_from([b"\n", b"\r\n"]),
+    last=st.booleans(),
+    split_bytes=st.integers(1, 120),
+)
+def test_lines_of_ranges_are_those_of_the_file(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[bytes],
+    mark: bytes,
+    ending: bytes,
+    last: bool,
+    split_bytes: int,
+) -> None:
+    path = tmp_path_factory.mktemp("ranges") / "f.jsonl"
+    path.write_bytes(mark + ending.join(rows) + ending * last)
+    whole = Read(Shard("s/f", "s", str(path), "jsonl"))
+    parts = Read(*plan_shards({"s": [str(path)]}, split_bytes=split_bytes))
+    assert whole.locs == [i for i, row in enumerate(rows, 1) if row == b'{"text": "a"}']
+    assert parts.locs == whole.locs
+    assert parts.rows == whole.rows
+    assert parts.failures == whole.failures
+    assert [f.line for f in whole.failures] == [
+        i for i, row in enumerate(rows, 1) if row in (b'{"text": 1}', b"no JSON")
+    ]
+
+
 def test_a_damaged_file_is_hashed_to_its_end_and_its_failure_names_the_place(tmp_path: Path) -> None:
     path = tmp_path / "b.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"text": "a"}\n') + b"garbage" * 200_000)

@@ -18,6 +18,7 @@ from dolma_pipeline.io.manifest import (
     Records,
     add_counts,
     canonical,
+    differences,
     digest,
     made_by,
     output_record,
@@ -187,3 +188,14 @@ def test_adding_changes_neither_side() -> None:
     a, b = {"n": 1, "rules": {"r": {"first": 1}}}, {"rules": {"r": {"first": 2}, "s": {"first": 3}}}
     assert add_counts(a, b) == {"n": 1, "rules": {"r": {"first": 3}, "s": {"first": 3}}}
     assert (a, b) == ({"n": 1, "rules": {"r": {"first": 1}}}, {"rules": {"r": {"first": 2}, "s": {"first": 3}}})
+
+
+def test_differences() -> None:
+    old = {"a": 1, "b": {"c": [1], "gone": None}, "same": {}}
+    new = {"a": 1.5, "b": {"c": [1, 2], "new": "x"}, "same": {}}
+    assert differences(old, new) == [
+        "a: 1 -> 1.5",
+        "b.c: [1] -> [1, 2]",
+        "b.gone: None -> (nothing)",
+        "b.new: (nothing) -> 'x'",
+    ]

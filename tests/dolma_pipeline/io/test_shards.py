@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma_pipeline.errors import DataError, UsageError
+from dolma_pipeline.io import paths
 from dolma_pipeline.io.shards import Shard, plan_shards, read_shards, write_shards
 
 BIG = 1 << 40
@@ -133,6 +134,29 @@ def test_a_plain_file_is_cut_into_ranges_that_cover_it(size: int, split_bytes: i
     assert sum(shard.bytes for shard in shards) == size
 
 
+@settings(max_examples=100, deadline=None)
+@given(raw=st.text(st.sampled_from("ab\n"), min_size=1, max_size=60).map(str.encode), split_bytes=st.integers(1, 60))
+def test_a_range_knows_how_many_lines_start_before_it(raw: bytes, split_bytes: int) -> None:
+    put("d/x.jsonl", raw)
+    shards = plan_shards({"web": ["d/x.jsonl"]}, split_bytes=split_bytes)
+    starts = [0, *(i + 1 for i, byte in enumerate(raw) if byte == 10)]
+    for shard in shards:
+        assert shard.lines_before == sum(start < (shard.start or 0) for start in starts)
+
+
+def test_lines_are_counted_through_a_file_longer_than_a_piece() -> None:
+    put("d/x.jsonl", b"1234567\n" * 400_000)
+    shards = plan_shards({"web": ["d/*"]}, split_bytes=1_600_000)
+    assert [(shard.start, shard.lines_before) for shard in shards] == [(0, 0), (1_600_000, 200_000)]
+
+
+def test_a_file_that_becomes_shorter_while_it_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    put("d/x.jsonl", b"x\n" * 100)
+    monkeypatch.setattr(paths.LocalStorage, "size", lambda self, path: 300)
+    with pytest.raises(DataError, match=r"^d/x\.jsonl: became shorter while it was read; 225 bytes were expected\.$"):
+        plan_shards({"web": ["d/*"]}, split_bytes=80)
+
+
 def test_compressed_files_are_one_shard_by_their_content() -> None:
     lines = b'{"text": "a"}\n' * 1_000
     put("d/a.jsonl", gzip.compress(lines, 0))
@@ -222,7 +246,7 @@ def test_a_parquet_file_in_ranges_that_changed_stops_the_run() -> None:
 
 def test_the_list_of_shards_survives_and_its_bytes_do_not_depend_on_the_order(tmp_path: Path) -> None:
     shards = [
-        Shard("web/b@00001", "web", "data/b.jsonl", "jsonl", 10, 20, 10),
+        Shard("web/b@00001", "web", "data/b.jsonl", "jsonl", 10, 20, 10, 3),
         Shard("code/ü", "code", "https://host/ü.parquet", "parquet", bytes=0),
         Shard("web/b@00000", "web", "data/b.jsonl", "jsonl", 0, 10, 10),
     ]
@@ -239,4 +263,5 @@ def test_the_list_of_shards_survives_and_its_bytes_do_not_depend_on_the_order(tm
         "start": 0,
         "end": 10,
         "bytes": 10,
+        "lines_before": 0,
     }

@@ -8,7 +8,7 @@ import pytest
 
 from dolma_pipeline.errors import SettingsChangedError
 from dolma_pipeline.io.shards import Shard, write_shards
-from dolma_pipeline.runner.decide import Decision, decide, differences, leftovers, make_ready, refuse_changes
+from dolma_pipeline.runner.decide import Decision, decide, leftovers, make_ready, refuse_changes
 from dolma_pipeline.stages.context import RunContext
 from dolma_pipeline.stages.units import Unit, shards_digest
 from tests.pipeline.tiny import recipe
@@ -118,17 +118,6 @@ def test_leftovers(context: RunContext) -> None:
     done, begun = Decision(MIXED, "done"), Decision(Unit("attributes/minhash", "dedupe", {}, {}), "resume")
     assert leftovers(context, [done, begun]) == folders[:2]
     assert leftovers(context, [done]) == folders[:3]
-
-
-def test_differences() -> None:
-    old = {"a": 1, "b": {"c": [1], "gone": None}, "same": {}}
-    new = {"a": 1.5, "b": {"c": [1, 2], "new": "x"}, "same": {}}
-    assert differences(old, new) == [
-        "a: 1 -> 1.5",
-        "b.c: [1] -> [1, 2]",
-        "b.gone: None -> (nothing)",
-        "b.new: (nothing) -> 'x'",
-    ]
 
 
 def test_refusing_says_what_differs(context: RunContext) -> None:

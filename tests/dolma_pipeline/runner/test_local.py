@@ -19,7 +19,7 @@ from tests.pipeline.tiny import recipe
 def test_workers(
     monkeypatch: pytest.MonkeyPatch, workers: int | str, num_bytes: int, num_shards: int, expected: int
 ) -> None:
-    monkeypatch.setattr(local, "_cores", lambda: 4)
+    monkeypatch.setattr(local, "num_cores", lambda: 4)
     assert local.num_workers(recipe("x", workers=workers), num_bytes=num_bytes, num_shards=num_shards) == expected
 
 

@@ -110,7 +110,6 @@ def test_values_that_rules_saw(table: pa.Table) -> None:
             "text": 3,
         },
     ]
-    assert rules.seen_by("both") == ["gopher_v1.symbol_ratio", "text"]
     assert rules.values(table, np.array([], int)) == []
 
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma_pipeline.errors import DataError
-from dolma_pipeline.tokens.shards import PartInfo, dataset_digest, write_part
+from dolma_pipeline.tokens.shards import PartFile, PartInfo, dataset_digest, write_part
 
 EOS = 999
 U2 = np.dtype("<u2")
@@ -171,13 +171,15 @@ def test_a_part_without_documents(tmp_path: Path):
 
 def test_dataset_digest_is_of_the_ids(tmp_path: Path):
     infos = [write_part(tmp_path / f"part-{i:05}", [batch([[i]])], dtype=U2, eos=EOS) for i in range(2)]
-    digest = dataset_digest(infos)
+    files = [file for info in infos for file in info.files]
+    digest = dataset_digest(files)
     assert digest.startswith("sha256:")
-    assert dataset_digest(reversed(infos)) == digest
-    assert dataset_digest(infos[:1]) != digest
+    assert dataset_digest(reversed(files)) == digest
+    assert dataset_digest(map(PartFile.of, tmp_path.glob("*.npy"))) == digest
+    assert dataset_digest(infos[0].files) != digest
     renamed = [
         write_part(tmp_path / "b" / f"part-{i:05}", [batch([[i]], id=["other"])], dtype=U2, eos=EOS) for i in range(2)
     ]
-    assert dataset_digest(renamed) == digest
+    assert dataset_digest(file for info in renamed for file in info.files) == digest
     changed = write_part(tmp_path / "c" / "part-00001", [batch([[2]])], dtype=U2, eos=EOS)
-    assert dataset_digest([infos[0], changed]) != digest
+    assert dataset_digest([*infos[0].files, *changed.files]) != digest

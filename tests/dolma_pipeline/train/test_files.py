@@ -38,9 +38,9 @@ def test_changed_settings_are_named_once_there_are_checkpoints(tmp_path: Path) -
     write_config(tmp_path, TrainConfig(lr=0.1, processes=2), **GIVEN)  # the same settings
     write_config(tmp_path, TrainConfig(lr=0.1, save_every_steps=7), **GIVEN)  # decides nothing but when to save
     assert read_settings(tmp_path).train.save_every_steps == 7
-    with pytest.raises(SettingsChangedError, match=r"train.lr 0.1 -> 0.2; train.model tiny -> 20m.* Give --redo"):
+    with pytest.raises(SettingsChangedError, match=r"train.lr: 0.1 -> 0.2; train.model: 'tiny' -> '20m'.* Give --redo"):
         write_config(tmp_path, TrainConfig(lr=0.2, model="20m", save_every_steps=7), **GIVEN)
-    with pytest.raises(SettingsChangedError, match=r"other settings: dataset sha256:d -> sha256:e. Give"):
+    with pytest.raises(SettingsChangedError, match=r"other settings: dataset: 'sha256:d' -> 'sha256:e'\. Give"):
         write_config(tmp_path, TrainConfig(lr=0.1, save_every_steps=7), **{**GIVEN, "dataset": "sha256:e"})
     assert read_settings(tmp_path).train.lr == 0.1
 
