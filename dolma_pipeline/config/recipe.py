@@ -72,7 +72,7 @@ class DedupeConfig:
         str, Key(purpose="SQL order; the first of a cluster stays, ties by smallest origin", at_least=1)
     ] = "length(text) DESC"
     steps: Annotated[tuple[DedupeStepConfig, ...], Key(purpose="ways to find duplicates, in order", at_least=1)]
-    keep_work: Annotated[bool, Key(purpose="keep edges and clusters after the end")] = False
+    keep_work: Annotated[bool, Key(purpose="keep edges and what the election worked with")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

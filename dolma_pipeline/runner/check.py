@@ -29,9 +29,7 @@ def at(recipe: Recipe, key: str) -> Iterator[None]:
         place = recipe.place(key)
         if not place or str(error).startswith(place):
             raise
-        found = ConfigError(f"{place}: {error}")
-        found.exit_code = error.exit_code
-        raise found from error
+        raise ConfigError(f"{place}: {error}") from error
 
 
 def user_modules(recipe: Recipe) -> tuple[UserModule, ...]:
@@ -123,6 +121,8 @@ def check_names(context: RunContext, wanted: Sequence[str]) -> None:
             prefer_columns(context)
     if recipe.tokenizer and recipe.tokenizer.load:
         with at(recipe, "tokenizer.load"):
+            if not Path(recipe.tokenizer.load).is_file():
+                raise ConfigError(f"{recipe.tokenizer.load}: no such file; give the path of a tokenizer.json.")
             info = load_tokenizer(recipe.tokenizer.load, special_tokens=recipe.tokenizer.special_tokens)
         if recipe.tokens:
             with at(recipe, "tokens.eos"):

@@ -25,8 +25,8 @@ from dolma_pipeline.documents import Batch
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.jsonl import LinesWriter
 from dolma_pipeline.io.manifest import add_counts, output_record, pretty
-from dolma_pipeline.registry import load_mixer
 from dolma_pipeline.io.tables import write_table
+from dolma_pipeline.registry import load_mixer
 from dolma_pipeline.stages.columns import RowReader, check_unchanged
 from dolma_pipeline.stages.context import Failures, RunContext, sources_of
 from dolma_pipeline.stages.plan import MixPlan, Selection, plan_mix

@@ -6,6 +6,7 @@ in the order of their keys, so the same documents give the same tokenizer on any
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +30,12 @@ from dolma_pipeline.tokens.encode import Encoder, encoder
 from dolma_pipeline.tokens.keys import document_key
 from dolma_pipeline.tokens.tokenizer import TokenizerInfo, load_tokenizer
 from dolma_pipeline.tokens.train_bpe import train_bpe
+
+MAX_SAMPLE_CHARS = 100_000
+"""Code points that one document gives to the sample."""
+
+ENDLESS = re.compile(r"\S{1000,}|\s{1000,}")
+"""No words: left out of the sample, because the trainer takes quadratic time over each of them."""
 
 SAMPLE = pa.schema([pa.field("key", pa.uint64()), pa.field("text", pa.string())])
 
@@ -91,7 +98,10 @@ class SampleStep(Step):
             rows = np.flatnonzero(rules.judge(table, texts).passed)
             origins = batch.origins()
             keys = document_key([origins[i] for i in rows.tolist()], seed=context.recipe.seed, purpose="tokenizer")
-            found = pa.Table.from_arrays([pa.array(keys), texts.take(pa.array(rows))], schema=SAMPLE)
+            found = pa.Table.from_arrays(
+                [pa.array(keys), pc.utf8_slice_codeunits(texts.take(pa.array(rows)), 0, MAX_SAMPLE_CHARS)],
+                schema=SAMPLE,
+            )
             held = pa.concat_tables([held, found])
             if held.nbytes > 2 * budget + 64_000_000:
                 held = smallest(held, budget)
@@ -142,7 +152,7 @@ class TrainTokenizerStep(Step):
                 raise DataError("tokenizer: no document passes mix.where, so there is no text to train on.")
             sample = smallest(sample, config.sample_bytes)
             text = train_bpe(
-                sample.column("text").to_pylist(),
+                [ENDLESS.sub("", text) for text in sample.column("text").to_pylist()],
                 vocab_size=config.vocab_size,
                 special_tokens=config.special_tokens,
                 added_tokens=config.added_tokens,

@@ -173,4 +173,4 @@ def test_what_any_step_connects_is_held_out_together(mine: Path) -> None:
                 shard, _, number = row["origin"].rpartition("#")
                 found |= {column(mine, step, shard)[int(number)]["cluster"] for step in ("loose", "tight")}
     assert sides["held_out"]
-    assert not {c for c in sides["documents"] & sides["held_out"]}
+    assert not sides["documents"] & sides["held_out"]

@@ -122,7 +122,7 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "tokenizer file",
         {"tokenizer": {"load": "no/tokenizer.json"}},
         ConfigError,
-        "tokenizer.load: no/tokenizer.json: no such file; `tokenizer.load` names a tokenizer.json",
+        "tokenizer.load: no/tokenizer.json: no such file; give the path of a tokenizer.json.",
     ),
     (
         "task file",

@@ -24,7 +24,7 @@ def hostile(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     changes: dict[str, Any] = {
         "sources": {"bad": {"documents": [str(data / "hostile/*.jsonl*"), str(data / "hostile/names/**/*")]}},
         "tag": {"taggers": ["length_v1", "gopher_v1", "c4_v1"]},
-        "tokenizer": {"train": "bpe", "vocab_size": 400, "sample_bytes": 100_000},  # not the 30 MB of one letter
+        "tokenizer": {"train": "bpe", "vocab_size": 400, "sample_bytes": 2_000_000},
         "mix": {},
         **NOTHING,
     }
