@@ -26,8 +26,6 @@ from dolma_pipeline.runner.result import Result, read_result
 from dolma_pipeline.stages.context import RunContext
 from dolma_pipeline.stages.units import Unit, shards_digest, units_of
 
-BEAM_STAGES = ("tag", "dedupe", "tokenizer", "mix", "tokens")
-
 
 def run(
     recipe: Recipe | str,

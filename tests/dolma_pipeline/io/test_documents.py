@@ -205,7 +205,8 @@ def test_lines_are_read_whole_in_ranges_and_compressed_with_the_hash_of_the_file
     ranges = plan_shards({"s": [str(plain)]}, split_bytes=100)
     assert len(ranges) > 5
     assert Read(*ranges).rows == whole.rows
-    read = [raw[max(0, (shard.start or 0) - 1) :] for shard in ranges]  # a piece goes beyond the end of so small a range
+    # a piece that is read goes beyond the end of so small a range
+    read = [raw[max(0, (shard.start or 0) - 1) :] for shard in ranges]
     assert Read(*ranges).sha256 == [hashlib.sha256(piece).hexdigest() for piece in read]
     zipped = Read(*plan_shards({"s": [str(packed)]}, split_bytes=10))
     assert zipped.rows == whole.rows
