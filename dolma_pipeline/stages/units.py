@@ -6,7 +6,6 @@ user's tagger files, and the digests of the units it needs. Versions, workers, r
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -77,7 +76,8 @@ def units_of(context: RunContext) -> list[Unit]:
                 "assets": {name: assets.ASSETS[name].sha256 for name in tagger.assets if name in assets.ASSETS},
                 "format": recipe.tag.format,
             }
-            if (file := getattr(sys.modules[tagger.spec.module], "__file__", None)) in files:
+            place = tagger.spec.place  # `file:line`, or the file alone
+            if (file := place if place in files else place.rpartition(":")[0]) in files:
                 config["file"] = files[file]
             add(f"attributes/{use.name}", "tag", config, growing=True)
     if recipe.dedupe:

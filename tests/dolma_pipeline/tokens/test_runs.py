@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dolma_pipeline.errors import DataError, UsageError
 from dolma_pipeline.tokens.keys import document_key
-from dolma_pipeline.tokens.runs import cut_points, part_of, read_run, run_table, sort_runs, write_run
+from dolma_pipeline.tokens.runs import ORDER, cut_points, part_of, read_run, run_table, sort_runs, write_run
 
 U2 = np.dtype("<u2")
 
@@ -57,7 +57,7 @@ def test_a_run_has_keys_and_narrow_ids():
     ]
     assert table.schema.field("tokens").type == pa.list_(pa.uint16())
     assert table.schema.field("loc").type == pa.int64()
-    assert table.column("key").to_pylist() == document_key(["web/a#3", "web/a#4"], seed=5).tolist()
+    assert table.column("key").to_pylist() == document_key(["web/a#3", "web/a#4"], seed=5, purpose=ORDER).tolist()
     assert table.column("epoch").to_pylist() == [0, 0]
 
 
@@ -65,8 +65,8 @@ def test_copies_of_a_document_have_other_keys():
     both = pa.concat_tables([documents([3], epoch=0), documents([3], epoch=1)])
     table = run_table(both, ids([3, 3]), seed=5, dtype=U2)
     assert table.column("key").to_pylist() == [
-        int(document_key(["web/a#3"], seed=5)[0]),
-        int(document_key(["web/a#3"], seed=5, epoch=1)[0]),
+        int(document_key(["web/a#3"], seed=5, purpose=ORDER)[0]),
+        int(document_key(["web/a#3"], seed=5, epoch=1, purpose=ORDER)[0]),
     ]
 
 
