@@ -83,9 +83,14 @@ class StageError(RunError):
 
 
 class TooManyFailuresError(DolmaError):
-    """Everything else is written, but more documents failed than `max_failed_share` allows."""
+    """Everything else is written, but more documents failed than `max_failed_share` allows.
+
+    Attributes:
+        result: what the run left all the same (`runner.Result`), where a run raised it.
+    """
 
     exit_code = 3
+    result: object = None
 
 
 def nearest(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:

@@ -61,6 +61,9 @@ class Pii:
     Attributes:
         phone_regions: two-letter codes of the countries whose numbers are found without `+` and country code.
             Numbers with `+` are found whatever the region.
+
+    Raises:
+        UnknownNameError: a phone region that libphonenumber does not know.
     """
 
     phone_regions: tuple[str, ...] = ("US",)
@@ -74,20 +77,18 @@ class Pii:
                 f"pii_v1: phone_regions is a list of two-letter country codes, as [US, DE]; got {given!r}"
             )
         self.phone_regions = tuple(given)
-
-    def setup(self) -> None:
-        """Loads presidio and the compiled scan.
-
-        Raises:
-            UnknownNameError: a phone region that libphonenumber does not know.
-        """
-        import phonenumbers
-
-        from dolma_pipeline.kernels import scan
+        import phonenumbers  # 0.04 s; a wrong region is found before a run starts
 
         for region in self.phone_regions:
             if region not in phonenumbers.SUPPORTED_REGIONS:
                 raise UnknownNameError("phone region", region, phonenumbers.SUPPORTED_REGIONS)
+
+    def setup(self) -> None:
+        """Loads presidio and the compiled scan."""
+        import phonenumbers
+
+        from dolma_pipeline.kernels import scan
+
         metadata: Any = phonenumbers.PhoneMetadata
         lengths = [min(metadata.metadata_for_region(r).general_desc.possible_length) for r in self.phone_regions]
         self._min_digits = max(_MIN_PHONE_DIGITS, min(lengths))

@@ -35,9 +35,11 @@ def dispatch(argv: Sequence[str]) -> Reply:
 
 
 def set_up_logging(arguments: Arguments) -> None:
-    """Logs to stderr: ours from INFO (-v: DEBUG, -q: WARNING), everybody else's from WARNING (-v: INFO)."""
+    """Logs to stderr: ours from INFO (-v: DEBUG, -q: WARNING), others' from WARNING (-v: INFO, but not Beam's pages)."""
     verbose, quiet = "--verbose" in arguments.flags, "--quiet" in arguments.flags
     pattern = "%(asctime)s %(name)s: %(message)s" if verbose else "%(message)s"
     logging.basicConfig(stream=sys.stderr, format=pattern, level=logging.INFO if verbose else logging.WARNING)
+    for noisy in ("apache_beam", "google", "grpc"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     ours = logging.getLogger("dolma_pipeline")
     ours.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)

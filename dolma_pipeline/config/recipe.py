@@ -215,7 +215,7 @@ class Recipe:
     workers: Annotated[
         int | Auto, Key(purpose="auto: 1 for small input, else one a core", unit="processes", at_least=1)
     ] = "auto"
-    max_memory: Annotated[int, Key(purpose="of one process", unit="bytes", at_least=1)] = 4_000_000_000
+    max_memory: Annotated[int, Key(purpose="of one process", unit="bytes", at_least=1_000_000)] = 4_000_000_000
     max_failed_share: Annotated[
         float, Key(purpose="of documents, at least 10 of them; above it: exit 3", at_least=0, at_most=1)
     ] = 0.001
@@ -224,7 +224,7 @@ class Recipe:
         tuple[Literal["nfc", "whitespace"], ...], Key(purpose="done to texts as they are read, in order")
     ] = ()
     split_bytes: Annotated[
-        int, Key(purpose="larger plain files and Parquet are worked on in ranges", unit="bytes", at_least=1)
+        int, Key(purpose="larger plain files and Parquet are worked on in ranges", unit="bytes", at_least=10_000)
     ] = 256_000_000
     tag: Annotated[TagConfig | None, Key(purpose="numbers and spans for each document")] = None
     dedupe: Annotated[DedupeConfig | None, Key(purpose="exact and near duplicates")] = None

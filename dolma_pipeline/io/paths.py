@@ -160,7 +160,7 @@ def _what_exists(pattern: str) -> str:
         if has_magic(part) or not (folder / part).exists():
             names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
             near = nearest(part, names)
-            shown = ", ".join(near or names[:8]) or "nothing"
+            shown = ", ".join(sorted(near) or names[:8]) or "nothing"
             return f"In {folder}/ there is: {shown}."
         folder = folder / part
     return f"{folder} is a folder; give a pattern such as {folder}/**/*.jsonl.gz." if folder.is_dir() else ""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import orjson
 
 from dolma_pipeline import assets
 from dolma_pipeline.config import load_recipe, resolved_yaml
@@ -125,12 +129,12 @@ def _look(context: RunContext, wanted: Sequence[str], *, redo: bool) -> _Work:
 
 
 def _wanted(recipe: Recipe, stages: Sequence[str]) -> list[str]:
-    for stage in stages:
+    for stage in [stages] if isinstance(stages, str) else stages:
         if stage not in STAGES:
             raise UsageError(unknown_name("stage", stage, STAGES))
         if stage not in recipe.stages():
             raise UsageError(f"the recipe has no `{stage}`; its stages are {', '.join(recipe.stages())}")
-    found = list(stages or recipe.stages())
+    found = [stages] if isinstance(stages, str) else list(stages or recipe.stages())
     if "mix" in found and "tokenizer" not in found:
         found.insert(found.index("mix"), "tokenizer")
     return found
@@ -162,12 +166,21 @@ def _model_units(context: RunContext, units: dict[str, Unit]) -> list[Unit]:
 
 def _check_failures(recipe: Recipe, result: Result) -> None:
     """Raises TooManyFailuresError above `max_failed_share` (of a unit's documents, and at least 10)."""
-    for name, manifest in sorted(result.manifests.items()):
+    for name, manifest in sorted(result.manifests.items(), key=lambda item: item[1].stage != "mix"):
         counts = [c for c in manifest.counts.values() if "failed" in c]
         failed, seen = sum(c["failed"] for c in counts), sum(c.get("in", 0) for c in counts)
         if failed > max(10, recipe.max_failed_share * seen):
-            raise TooManyFailuresError(
-                f"{name}: {failed} of {seen} documents failed, more than max_failed_share "
-                f"{recipe.max_failed_share} allows. See {recipe.output}/failed/ for file, line and reason; "
-                "everything else is written."
+            error = TooManyFailuresError(
+                f"{failed:,} of {seen:,} documents failed in {name}, more than max_failed_share "
+                f"{recipe.max_failed_share} allows; everything else is written. {common_failures(recipe.output)}"
             )
+            error.result = result
+            raise error
+
+
+def common_failures(output: str) -> str:
+    """One sentence on where the failures are and what most of the first 10,000 have in common."""
+    lines = (line for path in sorted(Path(output, "failed").rglob("*.jsonl")) for line in path.open("rb"))
+    reasons = Counter(orjson.loads(line)["reason"] for line in itertools.islice(lines, 10_000))
+    often = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3))
+    return f"{output}/failed/ has file, line and reason of each; most often: {often}."

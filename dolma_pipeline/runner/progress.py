@@ -14,6 +14,8 @@ from dolma_pipeline.stages.context import RunContext
 
 LINE_SECONDS = 10.0
 SHOW_SECONDS = 0.5
+RATE_SECONDS = 1.0
+"""A step is watched this long before a rate is shown."""
 
 
 class Progress:
@@ -98,6 +100,9 @@ class Progress:
         seconds = max(1e-9, time.monotonic() - self.begun.get(step, time.monotonic()))
         place = f"[{self.steps.index(step) + 1}/{len(self.steps)}] " if step in self.steps else ""
         done, tasks = self.done.get(step, 0), self.tasks.get(step, 0)
-        left = f", about {seconds * (tasks - done) / done:.0f} s left" if done and tasks > done else ""
-        rate = f", {num_bytes / 1e6 / seconds:.1f} MB/s" if num_bytes else ""
+        if step and tasks <= 1 and not documents:  # one long task, as training the tokenizer: nothing to count
+            return f"{place}{step}: working, {seconds:.0f} s"
+        # Both would be far off at first: bytes are told of before the clock has moved, and tasks differ in size.
+        left = f", about {seconds * (tasks - done) / done:.0f} s left" if tasks > done >= tasks / 10 > 0 else ""
+        rate = f", {num_bytes / 1e6 / seconds:.1f} MB/s" if num_bytes and seconds >= RATE_SECONDS else ""
         return f"{place}{step or 'starting'}: {documents:,} documents{rate}, {done}/{tasks} tasks{left}"

@@ -69,7 +69,7 @@ def _stage_rows(result: Result) -> list[list[str]]:
         shown = next((m for m in units if m.name.startswith("dedupe/")), units[0])
         if stage == "dedupe":
             elected = [m for m in units if m.name.startswith("attributes/")]
-            counts = _sum(shown) | _dedupe_counts(elected)
+            counts = _sum(shown) | _marked(elected)
         else:
             counts = _sum(shown)
         seconds, cpu_seconds = timings.get(stage, (0.0, 0.0))
@@ -89,10 +89,14 @@ def _stage_rows(result: Result) -> list[list[str]]:
     return rows
 
 
-def _dedupe_counts(elected: Sequence[Any]) -> dict[str, int]:
-    """Kept by the last step; it marks what the earlier ones dropped as not kept, too, only where it clusters them."""
-    marked = sum(_sum(one).get("dropped", 0) for one in elected)
-    return {"dropped": marked} if elected else {}
+def _marked(elected: Sequence[Any]) -> dict[str, int]:
+    """What all dedupe steps together do not keep; the last one has counted it."""
+    counts = [_sum(one) for one in elected]
+    if not counts:
+        return {}
+    dropped = max(one["dropped_so_far"] for one in counts)
+    rows = counts[0]["in"] - counts[0]["failed"]
+    return {"in": counts[0]["in"], "kept": rows - dropped, "dropped": dropped, "failed": counts[0]["failed"]}
 
 
 def _sum(manifest: Any) -> dict[str, int]:
@@ -127,8 +131,8 @@ def _rule_rows(result: Result) -> list[list[str]]:
         return []
     sources = sorted(mix.counts)
     rules: dict[str, None] = {}
-    for source in sorted(sources, key=lambda name: -len(mix.counts[name].get("rules", {}))):
-        rules |= dict.fromkeys(mix.counts[source].get("rules", {}))
+    for names in sorted(mix.record["config"]["rule_order"].values(), key=len, reverse=True):
+        rules |= dict.fromkeys(names)
     rows = [["rule", *sources]]
     for rule in rules:
         row = [rule]

@@ -66,6 +66,7 @@ class Engine:
         import duckdb
 
         self.Error: type[Exception] = duckdb.Error
+        self.ConversionError: type[Exception] = duckdb.ConversionException
         settings = {**SETTINGS, "memory_limit": f"{max_memory_bytes}B"}
         self._connection = duckdb.connect(":memory:", config=settings)
         for statement in ("SET TimeZone='UTC'", SCORE, "SET lock_configuration=true"):

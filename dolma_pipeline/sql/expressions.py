@@ -15,7 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from dolma_pipeline.errors import ConfigError, unknown_name
+from dolma_pipeline.documents import SPANS_TYPE
+from dolma_pipeline.errors import ConfigError, nearest, unknown_name
 from dolma_pipeline.sql.engine import Engine, engine
 
 Node = dict[str, Any]
@@ -38,6 +39,8 @@ REFUSED = {
 PLACES = ("query_location", "query_location_length")
 PREFIX = "SELECT 1 FROM d WHERE "
 LONGEST_VALUE_CHARS = 100
+COMPARISONS = "=, <>, <, <=, >, >=, BETWEEN, IN, LIKE, IS NULL"
+ARITHMETIC = {"+", "-", "*", "/", "//", "%"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ def statement(place: str, query: str, text: str) -> Node:
     if not text.strip():
         raise ConfigError(f"{place}: empty; write an SQL expression, e.g. `length(text) > 100`")
     found = engine().tree(query)
+    if found.get("error_type") == "not implemented":  # DuckDB serializes SELECT alone
+        raise ConfigError(f"{place}: `{text}` is more than an expression; a rule is one expression")
     if found.get("error"):
         hint = ' (as a name, `end` is written "end")' if '"end"' in found["error_message"] else ""
         raise ConfigError(f"{place}: `{text}` is not SQL: {found['error_message']}{hint}")
@@ -157,13 +162,12 @@ def _refuse(place: str, node: Node, duck: Engine) -> None:
 def _refuse_function(place: str, node: Node, duck: Engine, *, inside: str = "") -> None:
     name = str(node["function_name"]).lower()
     path = node.get("qualified_name", {}).get("path", [name])
-    if len(path) > 1:
+    if len(path) > 1 and path[-1].lower() in duck.functions:
         *before, last = path
         raise ConfigError(f"{place}: write {last}({'.'.join(before)}, ...), not {'.'.join(path)}(...)")
     known = duck.functions.get(name)
     if known is None:
-        names = [one for one, found in duck.functions.items() if found.kinds & {"scalar", "macro"} and one[0].isalpha()]
-        raise ConfigError(f"{place}: {unknown_name('SQL function', name, names)}")
+        raise ConfigError(f"{place}: {_unknown_function(name, node, duck)}")
     shown = f"{inside or name}()"
     if "aggregate" in known.kinds or "window" in known.kinds:
         what = f"{shown} works on many rows; a rule sees one. Of a list: list_{name}(...)"
@@ -186,6 +190,58 @@ def _refuse_function(place: str, node: Node, duck: Engine, *, inside: str = "") 
                 _refuse_function(place, plain, duck, inside=inside or name)
             elif one["class"] == "COLUMN_REF" and one["column_names"][-1].startswith("current_"):
                 raise ConfigError(f"{place}: {shown} depends on the day or the session; a rule must not")
+
+
+def _unknown_function(name: str, node: Node, duck: Engine) -> str:
+    if node.get("is_operator"):
+        return f"unknown operator '{name}'. To compare, there are: {COMPARISONS}."
+    kinds = {"scalar", "macro"}
+    names = [one for one, found in duck.functions.items() if found.kinds & kinds and one.replace("_", "").isalnum()]
+    if nearest(name, names):
+        return unknown_name("SQL function", name, names)
+    return f"no SQL function named '{name}', and none has a name like it. DuckDB's functions can be used."
+
+
+def advice(node: Node, schema: pa.Schema) -> str:
+    """What to write instead, where an expression compares a whole list or attribute; empty where it does not.
+
+    Args:
+        node: the tree of an expression that `check` has let pass.
+        schema: the columns that there are.
+    """
+    paths = [path for path, _ in _paths(node, frozenset())]  # no parameters of lambdas
+    for one in _nodes(node):
+        if one["class"] not in ("COMPARISON", "BETWEEN"):
+            continue
+        for operand in one.values():
+            if not isinstance(operand, dict) or operand.get("column_names") not in paths:
+                continue
+            column, field, type_ = _resolved("", list(operand["column_names"]), schema)
+            name = column if field is None else f"{column}.{field}"
+            if type_ == SPANS_TYPE:
+                return f"{name} is a list of spans: use len({name})"
+            if pa.types.is_list(type_):
+                return f"{name} is a list: use len({name})"
+            if pa.types.is_struct(type_) and type_.num_fields:
+                return f"{name} has fields: use one, such as {name}.{type_.field(0).name}"
+    return ""
+
+
+def compared_texts(tree: Any) -> set[str]:
+    """Constant strings that are operands of a comparison, an arithmetic operator or a CAST themselves."""
+    found: set[str] = set()
+    for one in _nodes(tree):
+        kind = one["class"]
+        plain = kind in ("COMPARISON", "BETWEEN", "CAST") or one.get("type") in ("COMPARE_IN", "COMPARE_NOT_IN")
+        if not plain and not (kind == "FUNCTION" and one["function_name"] in ARITHMETIC):
+            continue
+        for value in one.values():
+            for operand in value if isinstance(value, list) else [value]:
+                inner = operand.get("expression", operand) if isinstance(operand, dict) else {}
+                literal = inner.get("literal", {}) if isinstance(inner, dict) else {}
+                if literal.get("kind") == "STRING":
+                    found.add(str(literal["text"]))
+    return found
 
 
 def _resolved(place: str, path: list[str], schema: pa.Schema) -> tuple[str, str | None, pa.DataType]:

@@ -15,8 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import ConfigError, DataError
-from dolma_pipeline.sql.engine import MAX_MEMORY_BYTES, engine, first_paragraph
-from dolma_pipeline.sql.expressions import Expression, Node, check, parse, written
+from dolma_pipeline.sql.engine import MAX_MEMORY_BYTES, Engine, engine, first_paragraph
+from dolma_pipeline.sql.expressions import Expression, Node, advice, check, compared_texts, parse, written
+
+ZERO = "0"
+"""A short text that is a number and JSON, to try rules with."""
 
 
 class Verdict(NamedTuple):
@@ -26,15 +29,19 @@ class Verdict(NamedTuple):
     null: NDArray[np.bool_]
 
 
-def split_where(where: str | Mapping[str, str]) -> dict[str, str]:
+def split_where(where: str | Mapping[str, str], *, place: str = "where") -> dict[str, str]:
     """Rules by name: a mapping as it is, a string cut at its top-level ANDs, each part named by its own text.
+
+    Args:
+        where: rule -> SQL, or one string.
+        place: what messages start with.
 
     Raises:
         ConfigError: not SQL, or more than an expression.
     """
     if not isinstance(where, str):
         return dict(where)
-    terms = [written("where", node) for node in _and_terms(parse("where", where))]
+    terms = [written(place, node) for node in _and_terms(parse(place, where))]
     return {_bare(term): term for term in terms}
 
 
@@ -44,6 +51,7 @@ class Rules:
     Args:
         where: rule -> SQL, or one string (see `split_where`).
         schema: the columns: attributes are structs, documents' columns strings.
+        places: rule -> what messages on it start with, such as `my.yaml:16: mix.where.long`; else `where.<rule>`.
         max_memory_bytes: of DuckDB in this process.
 
     Attributes:
@@ -51,30 +59,39 @@ class Rules:
         columns: names of the columns that they read.
 
     Raises:
-        ConfigError: anything but an expression of type BOOLEAN over these columns; starts with `where.<rule>:`.
+        ConfigError: anything but an expression of type BOOLEAN over these columns, or a constant string that cannot
+            be what it is compared with or cast to.
     """
 
     def __init__(
-        self, where: str | Mapping[str, str], schema: pa.Schema, *, max_memory_bytes: int = MAX_MEMORY_BYTES
+        self,
+        where: str | Mapping[str, str],
+        schema: pa.Schema,
+        *,
+        places: Mapping[str, str] | None = None,
+        max_memory_bytes: int = MAX_MEMORY_BYTES,
     ) -> None:
         self.where = split_where(where)
         self.names = tuple(self.where)
+        own = {name: f"where.{name}" if name != _bare(text) else "where" for name, text in self.where.items()}
+        self._places = own | dict(places or {})
         self._max_memory_bytes = max_memory_bytes
         self._rules: dict[str, Expression] = {}
         empty, duck = schema.empty_table(), engine(max_memory_bytes)
         for name, text in self.where.items():
-            place = f"where.{name}" if name != _bare(text) else "where"
+            place = self._places[name]
             node = parse(place, text)
             self._rules[name] = check(place, text, node, schema)
             try:
                 (type_,) = duck.types(_select({name: text}), _filled(empty))
             except duck.Error as error:
-                raise ConfigError(f"{place}: `{text}`: {first_paragraph(error)}") from error
+                raise ConfigError(f"{place}: `{text}`: {advice(node, schema) or first_paragraph(error)}") from error
             if type_ != "BOOLEAN":
                 hint = ""
                 if node.get("function_name") in ("->", "->>"):
                     hint = ". `->>` binds weaker than `=` or `>`: put parentheses around it"
                 raise ConfigError(f"{place}: `{text}` is {type_.strip(chr(34))}, not BOOLEAN{hint}")
+            _try_constants(place, text, node, schema, duck)
         self.columns = frozenset(column for column, _ in self.references())
 
     def references(self, rule: str | None = None) -> list[tuple[str, str | None]]:
@@ -132,8 +149,41 @@ class Rules:
                 duck.select(_select({name: text}), rows)
             except duck.Error as own:
                 hint = " (TRY_CAST gives NULL instead)" if "onver" in str(own) else ""
-                return DataError(f"where.{name}: `{text}`: {first_paragraph(own)}{hint}")
+                return DataError(f"{self._places[name]}: `{text}`: {first_paragraph(own)}{hint}")
         return DataError(f"where: {first_paragraph(error)}")
+
+
+def _try_constants(place: str, text: str, node: Node, schema: pa.Schema, duck: Engine) -> None:
+    """Raises ConfigError if a constant string of the rule cannot be what it is compared with or cast to.
+
+    DuckDB converts constants only as rows come. So one row of NULLs is asked, and one of zeros and empty lists: a
+    failed conversion that names a constant fails for every document; all else may be due to these rows and is let go.
+    """
+    constants = compared_texts(node) - {ZERO}
+    if not constants:
+        return
+    for row in ({}, {field.name: _zero(field.type) for field in schema}):
+        rows = pa.Table.from_pylist([{field.name: row.get(field.name) for field in schema}], schema)
+        try:
+            duck.booleans(_select({"rule": text}), _filled(rows, 1))
+        except duck.ConversionError as error:
+            said = first_paragraph(error)
+            if any(f"{quote}{one}{quote}" in said for one in constants for quote in "'\""):
+                raise ConfigError(f"{place}: `{text}`: {advice(node, schema) or said}") from error
+        except duck.Error:  # of this row's values: `''` is no JSON
+            continue
+
+
+def _zero(type_: pa.DataType) -> Any:
+    if pa.types.is_struct(type_):
+        return {field.name: _zero(field.type) for field in type_}
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        return []
+    if pa.types.is_string(type_) or pa.types.is_large_string(type_):
+        return ZERO
+    if pa.types.is_boolean(type_):
+        return False
+    return 0 if pa.types.is_integer(type_) or pa.types.is_floating(type_) else None
 
 
 def _select(where: Mapping[str, str]) -> str:

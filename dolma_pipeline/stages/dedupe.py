@@ -54,14 +54,19 @@ def members_path(context: RunContext, step: str) -> Path:
 
 def num_rows_of(context: RunContext, step: str) -> dict[str, int]:
     """Documents in each shard, in order of the shards."""
+    return {shard: counts["kept"] for shard, counts in counts_of(context, step).items()}
+
+
+def counts_of(context: RunContext, step: str) -> dict[str, dict[str, int]]:
+    """Counts of each shard when it was signed, in order of the shards; kept are its documents."""
     manifest = context.path / "dedupe" / step / "manifest.json"
-    return _num_rows(context.folder, step, manifest.stat().st_mtime_ns if manifest.is_file() else time.time_ns())
+    return _counts(context.folder, step, manifest.stat().st_mtime_ns if manifest.is_file() else time.time_ns())
 
 
 @lru_cache(maxsize=8)
-def _num_rows(folder: str, step: str, changed: int) -> dict[str, int]:
+def _counts(folder: str, step: str, changed: int) -> dict[str, dict[str, int]]:
     records = Records(Path(folder) / "dedupe" / step).read()
-    return {record["shard"]: record["outputs"][0]["rows"] for record in records}
+    return {record["shard"]: record["counts"] for record in records}
 
 
 def dense_offsets(context: RunContext, step: str) -> dict[str, int]:

@@ -29,7 +29,14 @@ from dolma_pipeline.io.manifest import output_record
 from dolma_pipeline.io.tables import write_table
 from dolma_pipeline.stages.columns import DEDUPE_TYPE, RowReader
 from dolma_pipeline.stages.context import Failures, RunContext
-from dolma_pipeline.stages.dedupe import dense_offsets, members_path, num_rows_of, signature_path, step_config
+from dolma_pipeline.stages.dedupe import (
+    counts_of,
+    dense_offsets,
+    members_path,
+    num_rows_of,
+    signature_path,
+    step_config,
+)
 from dolma_pipeline.stages.rules import preferred, source_rules
 from dolma_pipeline.stages.step import Step, Task
 from dolma_pipeline.stages.units import Unit
@@ -245,15 +252,29 @@ class KeepStep(Step):
         path = context.attribute_path(step, shard)
         with AttributeWriter(path, step, DEDUPE_TYPE) as writer:
             writer.write_column(struct)
-        kept = int(columns["keep"].sum())
+        kept, failed = int(columns["keep"].sum()), counts_of(context, step)[shard]["failed"]
         context.records(f"attributes/{step}").write(
             shard,
             {
                 "inputs": [],
                 "outputs": [output_record(context.attribute_folder(step), path, rows=num_rows)],
-                "counts": {"in": num_rows, "kept": kept, "dropped": num_rows - kept, "failed": 0},
+                "counts": {
+                    "in": num_rows + failed,
+                    "kept": kept,
+                    "dropped": num_rows - kept,
+                    "failed": failed,
+                    "dropped_so_far": self._dropped_so_far(step, first, first + num_rows),
+                },
             },
         )
+
+    def _dropped_so_far(self, step: str, first: int, last: int) -> int:
+        """Documents from `first` to before `last` that this step or an earlier one does not keep."""
+        dropped = [np.zeros(0, np.int64)]
+        for one in all_steps(self.context)[: all_steps(self.context).index(step) + 1]:
+            mine = _between(read_once(_elected_path(self.context, one)), first, last)
+            dropped.append(mine.column("node").to_numpy()[~mine.column("keep").to_numpy()])
+        return len(np.unique(np.concatenate(dropped)))
 
     def finish(self) -> None:
         """Write the manifests and drop what the election needed."""

@@ -51,6 +51,12 @@ def where_of(mix: MixConfig, source: str) -> dict[str, str]:
     return rules
 
 
+def rule_names(mix: MixConfig, source: str) -> list[str]:
+    """The rules of a source in the order in which they are asked: `first` counts depend on it."""
+    own = mix.sources.get(source, MixSourceConfig())
+    return [*where_of(mix, source), *([MIN_CHARS] if own.min_chars else [])]
+
+
 def _named(where: Mapping[str, str]) -> dict[str, str]:
     """A recipe's one string arrives under the key `where`; its terms are rules that are called like their text."""
     return split_where(where["where"] if set(where) == {"where"} else where)

@@ -15,12 +15,12 @@ from dolma_pipeline.io.shards import plan_shards
 from dolma_pipeline.registry import load_tagger
 
 
-def tag_file(path: str, *, taggers: Sequence[str], output: str) -> Counts:
+def tag_file(path: str, *, taggers: Sequence[str] | str, output: str) -> Counts:
     """Tag one file; the attributes of tagger T go to `output/T/<name of the file>.parquet`, a row a document.
 
     Args:
         path: JSONL (plain, .gz, .zst) or Parquet; a local path or a URL.
-        taggers: names; each at least once known to the registry (built in, an entry point, or declared by now).
+        taggers: names, or one name; each at least once known to the registry (built in, an entry point, or declared by now).
         output: a folder, made if it is not there.
 
     Returns:
@@ -28,12 +28,15 @@ def tag_file(path: str, *, taggers: Sequence[str], output: str) -> Counts:
         tagger raised).
 
     Raises:
-        UsageError: no taggers, or a file that is not there.
+        UsageError: no taggers, a file that is not there, or an output that is a file.
         UnknownNameError: a tagger that does not exist.
     """
     if not taggers:
         raise UsageError("tag_file: name at least one tagger")
-    loaded = [load_tagger(name) for name in taggers]
+    for one in (Path(output), *Path(output).parents):
+        if one.exists() and not one.is_dir():
+            raise UsageError(f"tag_file: output {output}: {one} is a file. Name a folder.")
+    loaded = [load_tagger(name) for name in ([taggers] if isinstance(taggers, str) else taggers)]
     (shard,) = plan_shards({"file": [path]}, split_bytes=1 << 62)
     failed: list[Failure] = []
     documents = num_bytes = 0

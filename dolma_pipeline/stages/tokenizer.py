@@ -149,7 +149,10 @@ class TrainTokenizerStep(Step):
                 if sample.nbytes > 2 * config.sample_bytes + 64_000_000:
                     sample = smallest(sample, config.sample_bytes)
             if sample.num_rows == 0:
-                raise DataError("tokenizer: no document passes mix.where, so there is no text to train on.")
+                raise DataError(
+                    "tokenizer: no document passes mix.where, so there is no text to train on. "
+                    "Documents that could not be read, if there are any, are in failed/ with their reason."
+                )
             sample = smallest(sample, config.sample_bytes)
             text = train_bpe(
                 [ENDLESS.sub("", text) for text in sample.column("text").to_pylist()],

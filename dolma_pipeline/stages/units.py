@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dolma_pipeline import assets
-from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.config.recipe import MixConfig, Recipe
 from dolma_pipeline.documents import SCHEMA
 from dolma_pipeline.io.manifest import digest
 from dolma_pipeline.io.paths import sha256_file
 from dolma_pipeline.stages.columns import given_columns, given_files
 from dolma_pipeline.stages.context import RunContext, sources_of
-from dolma_pipeline.stages.rules import preferred, source_rules, where_of
+from dolma_pipeline.stages.rules import preferred, rule_names, source_rules, where_of
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,10 @@ def units_of(context: RunContext) -> list[Unit]:
             **reading,
             "seed": recipe.seed,
             "sources": _plain(asdict(recipe.mix))["sources"],
+            "replace": _replacements(recipe.mix),
         }
         config["where"] = {source: where_of(recipe.mix, source) for source in sorted(recipe.sources)}
+        config["rule_order"] = {source: rule_names(recipe.mix, source) for source in sorted(recipe.sources)}
         config |= _given(context, _mix_columns(context))
         needs = [f"attributes/{column}" for column in _mix_columns(context)]
         needs += [f"attributes/{step.name}" for step in (recipe.dedupe.steps if recipe.dedupe else ())]
@@ -101,6 +103,11 @@ def units_of(context: RunContext) -> list[Unit]:
         config = {**_plain(asdict(recipe.tokens)), "seed": recipe.seed, **_given(context, columns)}
         add("tokens", "tokens", config, ["mix", "tokenizer", *(f"attributes/{column}" for column in columns)])
     return list(units.values())
+
+
+def _replacements(mix: MixConfig) -> list[dict[str, str]]:
+    """`mix.replace` in the words of the recipe."""
+    return [{"spans": one.spans, "with": one.with_} for one in mix.replace]
 
 
 def _reading(recipe: Recipe) -> dict[str, Any]:
@@ -193,7 +200,7 @@ def _add_tokenizer(context: RunContext, add: Any) -> None:
     config = {**_reading(recipe), **config, "seed": recipe.seed}
     if recipe.mix:
         config["where"] = {source: where_of(recipe.mix, source) for source in sorted(recipe.sources)}
-        config["replace"] = _plain([asdict(r) for r in recipe.mix.replace])
+        config["replace"] = _replacements(recipe.mix)
         config["remove"] = {name: list(own.remove) for name, own in sorted(recipe.mix.sources.items())}
         config["min_chars"] = {name: own.min_chars for name, own in sorted(recipe.mix.sources.items())}
     columns = _mix_columns(context) if recipe.mix else []

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import linecache
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -98,7 +100,7 @@ def tagger(name: str, *, fields: Fields | None = None, paper: str = "") -> Calla
         else:
             raise TaggerError(f"tagger '{name}': @tagger stands on a function or a dataclass, not on {target!r}")
         before = DECLARED.get(name)
-        if before is not None and _origin(before) != _origin(spec):
+        if before is not None and not _same_declaration(before, spec):
             raise TaggerError(
                 f"tagger '{name}' is declared twice: {before.object.__qualname__} at {before.place} and "
                 f"{spec.object.__qualname__} at {spec.place}. Give one of them another name."
@@ -178,10 +180,22 @@ def _check_parameters(name: str, parameters: Mapping[str, Any]) -> None:
             )
 
 
-def _origin(spec: TaggerSpec) -> tuple[str, str]:
-    """File and name of the declaration: loading a file again, or running a notebook cell again, is no second one."""
-    file = "__main__" if spec.module == "__main__" else spec.place.rpartition(":")[0] or spec.place
-    return file, spec.object.__qualname__
+def _same_declaration(before: TaggerSpec, after: TaggerSpec) -> bool:
+    """Loading a file again (imported, and named by a recipe, too), or running a notebook cell again, is no second one."""
+    if before.object.__qualname__ != after.object.__qualname__:
+        return False
+    if before.module == after.module == "__main__":
+        return True
+    one, other = (spec.place.rpartition(":")[0] or spec.place for spec in (before, after))
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    return (text := _source(one)) != "" and text == _source(other)
+
+
+def _source(file: str) -> str:
+    """The text of a source file; of a recipe's file what was run; empty where nobody knows it."""
+    linecache.checkcache(file)
+    return "".join(linecache.getlines(file))
 
 
 def _first_line(doc: str | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from dolma_pipeline.documents import Attributes, Batch, Document, Fields, Span
-from dolma_pipeline.errors import DolmaError, TaggerError
+from dolma_pipeline.errors import DolmaError, TaggerError, UsageError
 from dolma_pipeline.tagging.columns import NAME, Columns, short
 from dolma_pipeline.tagging.declare import TaggerSpec
 from dolma_pipeline.tagging.parameters import checked_parameters
@@ -114,9 +114,15 @@ class LoadedTagger:
         """Attributes of one document (or text): field -> value, spans as `list[Span]`.
 
         Raises:
+            UsageError: neither a Document nor a text.
             TaggerError: the tagger broke its contract.
             Exception: whatever the tagger raises on this document.
         """
+        if not isinstance(document, (Document, str)):
+            raise UsageError(
+                f"tagger '{self.spec.name}' is called with a Document or a text, not with {short(document)}. "
+                "For a Batch: attributes(batch)."
+            )
         self.setup()
         batch = Batch.of([document])
         if self.spec.form == "function":

@@ -12,7 +12,7 @@ import pytest
 
 from dolma_pipeline.errors import DataError, SettingsChangedError, UsageError
 from dolma_pipeline.runner import Result, run
-from tests.pipeline.tiny import FILES, document, files, read_jsonl, recipe, write_corpus, write_documents
+from tests.pipeline.tiny import FILES, document, files, read_jsonl, recipe, tree, write_corpus, write_documents
 
 pytestmark = pytest.mark.usefixtures("plain")
 
@@ -108,6 +108,12 @@ def test_changed_settings_stop_and_say_what_differs(
     for text in not_said:
         assert text not in message.partition("--redo")[0]
     assert times(finished) == before
+
+
+def test_the_order_of_rules_is_a_setting(copied: Path) -> None:
+    where = tree()["mix"]["where"]
+    with pytest.raises(SettingsChangedError, match="rule_order"):
+        again(copied, mix={**tree()["mix"], "where": dict(reversed(where.items()))})
 
 
 def test_redo_makes_again_only_what_depends_on_the_change(copied: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from dolma_pipeline.cli import main
 from dolma_pipeline.config import Recipe
+from dolma_pipeline.errors import TooManyFailuresError
 
 TEXT = """\
 output: runs/a
@@ -43,6 +44,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     runner = ModuleType("dolma_pipeline.runner")
     runner.run = run  # type: ignore[attr-defined]
+    runner.Result = FakeResult  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "dolma_pipeline.runner", runner)
     return seen
 
@@ -96,3 +98,18 @@ def test_a_recipe_that_is_not_there(calls: list[dict[str, Any]], capsys: pytest.
     assert main(["run", "no/such.yaml"]) == 2
     assert capsys.readouterr().err.startswith("error: no/such.yaml: No such file or directory; a recipe is a YAML file")
     assert calls == []
+
+
+def test_too_many_failures_show_the_tables_too(
+    recipe: str, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(recipe: Recipe, **options: Any) -> FakeResult:
+        error = TooManyFailuresError("30 of 31 documents failed")
+        error.result = FakeResult()
+        raise error
+
+    monkeypatch.setattr(sys.modules["dolma_pipeline.runner"], "run", run)
+    assert main(["run", recipe]) == 3
+    out, err = capsys.readouterr()
+    assert out == "a table\n"
+    assert err == "error: 30 of 31 documents failed\n"

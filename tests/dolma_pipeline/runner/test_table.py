@@ -92,12 +92,12 @@ what to try next
 
 
 def test_a_small_result() -> None:
-    mix = manifest("mix", "mix", MIX, plan=PLAN)
+    mix = manifest("mix", "mix", MIX, plan=PLAN, config={"rule_order": {"code": [], "web": ["words"]}})
     assert result_text(Result("runs/a", {"mix": mix}, SCORES, METRICS, EVENTS)) == GOLDEN
 
 
 def test_a_step_that_ran_twice_counts_the_last_time() -> None:
-    mix = manifest("mix", "mix", MIX, plan=PLAN)
+    mix = manifest("mix", "mix", MIX, plan=PLAN, config={"rule_order": {"code": [], "web": ["words"]}})
     later = [{**event, "time": event["time"] + 100} for event in EVENTS]
     broken = [{"time": 50.0, "step": "mix/filter", "event": "begin"}]
     assert result_text(Result("runs/a", {"mix": mix}, SCORES, METRICS, [*EVENTS, *broken, *later])) == GOLDEN
@@ -119,3 +119,13 @@ def test_a_dry_run_and_nothing_to_do() -> None:
 
 def test_columns_are_as_wide_as_their_longest_cell() -> None:
     assert table([["a", "number"], ["longer", "1"]]) == "a       number\n------  ------\nlonger       1"
+
+
+def test_dedupe_shows_what_all_its_steps_together_do_not_keep() -> None:
+    signed = {"web": {"in": 11, "kept": 10, "dropped": 0, "failed": 1, "bytes_in": 0}}
+    exact = {"web": {"in": 11, "kept": 8, "dropped": 2, "failed": 1, "dropped_so_far": 2}}
+    near = {"web": {"in": 11, "kept": 6, "dropped": 4, "failed": 1, "dropped_so_far": 5}}
+    units = {"dedupe/near": signed, "attributes/exact": exact, "attributes/near": near}
+    result = Result(output="o", manifests={name: manifest(name, "dedupe", counts) for name, counts in units.items()})
+    row = next(line for line in result_text(result).splitlines() if line.startswith("dedupe"))
+    assert row.split() == ["dedupe", "11", "5", "5", "1"]
