@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
+import zstandard
 
 from dolma_pipeline import assets
 
@@ -18,6 +21,19 @@ def data() -> Path:
     if not (folder / "README.md").exists():
         pytest.skip("the development data is not here; set DOLMA_PIPELINE_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def all_texts(data: Path) -> list[str]:
+    """Every text of the data's documents/ and quality/."""
+    texts = []
+    for path in [*sorted((data / "documents").glob("*/*")), data / "quality" / "quality.jsonl.gz"]:
+        raw = path.read_bytes()
+        zst = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+        plain = gzip.decompress(raw) if path.suffix == ".gz" else zst.read()
+        texts += [orjson.loads(line)["text"] for line in plain.splitlines()]
+    assert len(texts) == 9_981 + 612
+    return texts
 
 
 @pytest.fixture(autouse=True)

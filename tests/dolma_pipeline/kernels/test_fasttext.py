@@ -87,6 +87,12 @@ def test_equals_fasttext_on_the_language_set(path: Path, reference: Any, data: P
     check(kernel.load(path), reference, texts, max_chars=max_chars)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("max_chars", [0, 2000])
+def test_equals_fasttext_on_all_real_text(path: Path, reference: Any, all_texts: list[str], max_chars: int) -> None:
+    check(kernel.load(path), reference, all_texts, max_chars=max_chars)
+
+
 @pytest.mark.parametrize("source", ["web", "code", "books", "reference", "forum"])
 def test_equals_fasttext_on_whole_documents(path: Path, reference: Any, data: Path, source: str) -> None:
     texts = read(data / "documents" / source / f"{source}-0000.jsonl.gz")

@@ -111,6 +111,11 @@ def test_equals_datasketch_on_real_text(data: Path, source: str) -> None:
     assert_equal_to_datasketch([orjson.loads(line)["text"] for line in lines[::10]])
 
 
+@pytest.mark.slow
+def test_equals_datasketch_on_all_real_text(all_texts: list[str]) -> None:
+    assert_equal_to_datasketch(all_texts)
+
+
 @pytest.mark.parametrize("seed", [1, 2, 77])
 def test_equals_datasketch_for_other_seeds(seed: int) -> None:
     assert_equal_to_datasketch(["One two three four five six seven.", "Ein zwei"], num_perm=112, seed=seed)
