@@ -35,7 +35,7 @@ def dispatch(argv: Sequence[str]) -> Reply:
 
 
 def set_up_logging(arguments: Arguments) -> None:
-    """Logs to stderr: ours from INFO (-v: DEBUG, -q: WARNING), others' from WARNING (-v: INFO, but not Beam's pages)."""
+    """Logs to stderr: ours from INFO (-v: DEBUG, -q: WARNING), others' from WARNING (-v: INFO, save Beam's pages)."""
     verbose, quiet = "--verbose" in arguments.flags, "--quiet" in arguments.flags
     pattern = "%(asctime)s %(name)s: %(message)s" if verbose else "%(message)s"
     logging.basicConfig(stream=sys.stderr, format=pattern, level=logging.INFO if verbose else logging.WARNING)

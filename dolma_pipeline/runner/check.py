@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.documents import SCHEMA
-from dolma_pipeline.errors import ConfigError, DolmaError, UsageError, unknown_name
+from dolma_pipeline.errors import ConfigError, DolmaError, UnknownNameError, UsageError, unknown_name
 from dolma_pipeline.io.paths import find, identity, is_url
 from dolma_pipeline.io.shards import Shard, plan_shards, read_shards
 from dolma_pipeline.registry import UserModule, install_modules, load_mixer, read_modules
+from dolma_pipeline.runner.beam_options import check_flags, check_runner, runner_in
 from dolma_pipeline.stages.columns import row_schema
 from dolma_pipeline.stages.context import RunContext, sources_of
 from dolma_pipeline.stages.rules import source_rules
@@ -22,14 +24,14 @@ from dolma_pipeline.tokens.tokenizer import load_tokenizer
 
 @contextlib.contextmanager
 def at(recipe: Recipe, key: str) -> Iterator[None]:
-    """Errors of the block begin with the place of `key` in the recipe's file."""
+    """Errors of the block begin with the place of `key` in the recipe's file, and name the key once."""
     try:
         yield
     except DolmaError as error:
         place = recipe.place(key)
         if not place or str(error).startswith(place):
             raise
-        raise ConfigError(f"{place}: {error}") from error
+        raise ConfigError(f"{place}: {str(error).removeprefix(f'{key}: ')}") from error
 
 
 def user_modules(recipe: Recipe) -> tuple[UserModule, ...]:
@@ -47,11 +49,39 @@ def check_output(recipe: Recipe) -> Path:
     """The run's folder, absolute."""
     with at(recipe, "output"):
         if is_url(recipe.output):
-            raise UsageError(f"output {recipe.output}: a run's folder is local in this version; inputs may be URLs.")
+            raise UsageError(f"{recipe.output}: a run's folder is local in this version; inputs may be URLs.")
         path = Path(recipe.output)
         if path.exists() and not path.is_dir():
-            raise UsageError(f"output {recipe.output} is a file. Name a folder.")
+            raise UsageError(f"{recipe.output} is a file. Name a folder.")
+        # The nearest folder that is there: the others are made in it. (`exists` is false below a file.)
+        there = next(one for one in (path.absolute(), *path.absolute().parents) if os.path.lexists(one))
+        if not there.is_dir():
+            raise UsageError(f"output {recipe.output} cannot be made: {there} is not a folder.")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise UsageError(f"output {recipe.output} cannot be written: no permission in {there}.")
     return path.absolute()
+
+
+def check_beam(recipe: Recipe, beam_options: Sequence[str] = ()) -> None:
+    """Runner and options must be known. Those of another runner are left to it: its job server has some of its own.
+
+    Args:
+        recipe: with `beam`. beam_options: as on a Beam command line; a runner in them is used in place of the recipe's.
+
+    Raises:
+        ConfigError: a runner or an option of the recipe. UsageError: one of `beam_options`.
+    """
+    named = runner_in(beam_options)
+    runner = named or recipe.beam.runner
+    if runner != "local":
+        with at(recipe, "beam.runner") if named is None else contextlib.nullcontext():
+            check_runner(runner)
+        return
+    for name, value in recipe.beam.options.items():
+        with at(recipe, f"beam.{name}"):
+            check_flags([f"--{name}={value}"])
+    if beam_options:
+        check_flags(beam_options)
 
 
 def plan_inputs(recipe: Recipe, folder: Path, *, redo: bool) -> list[Shard]:
@@ -89,6 +119,7 @@ def check_names(context: RunContext, wanted: Sequence[str]) -> None:
         ConfigError: the first that does not, with its place and what is near.
     """
     recipe = context.recipe
+    check_beam(recipe)
     if recipe.tag:
         for i, use in enumerate(recipe.tag.taggers):
             with at(recipe, f"tag.taggers.{i}"):
@@ -97,8 +128,7 @@ def check_names(context: RunContext, wanted: Sequence[str]) -> None:
         with at(recipe, f"sources.{source}.attributes"):
             schema = row_schema(context, source)
         if recipe.mix:
-            with at(recipe, "mix.where"):
-                source_rules(context, source)
+            source_rules(context, source)
         if recipe.tokens:
             attributes = [f.name for f in schema if f.name not in SCHEMA.names]
             for i, name in enumerate(recipe.tokens.keep_attributes):
@@ -112,13 +142,12 @@ def check_names(context: RunContext, wanted: Sequence[str]) -> None:
     if recipe.mix:
         with at(recipe, "mix.mixer"):
             load_mixer(recipe.mix.mixer.name, **recipe.mix.mixer.parameters)
-        with at(recipe, "mix.target_tokens"):
-            weighted = [name for name, own in recipe.mix.sources.items() if own.weight is not None]
-            if weighted and recipe.mix.target_tokens is None:
-                raise ConfigError(f"mix.sources.{weighted[0]}.weight needs a budget: set mix.target_tokens.")
+        weighted = [name for name, own in recipe.mix.sources.items() if own.weight is not None]
+        if weighted and recipe.mix.target_tokens is None:
+            place = recipe.place(f"mix.sources.{weighted[0]}.weight")
+            raise ConfigError(f"{place}: a weight needs a budget: set mix.target_tokens.")
     if recipe.dedupe:
-        with at(recipe, "dedupe.prefer"):
-            prefer_columns(context)
+        prefer_columns(context)
     if recipe.tokenizer and recipe.tokenizer.load:
         with at(recipe, "tokenizer.load"):
             if not Path(recipe.tokenizer.load).is_file():
@@ -139,7 +168,10 @@ def _check_model(recipe: Recipe, wanted: Sequence[str]) -> None:
     if recipe.train and recipe.tokenizer:
         with at(recipe, "train.model"):
             length = recipe.train.sequence_length
-            model_config(recipe.train.model, vocab_size=recipe.tokenizer.vocab_size, sequence_length=length)
+            try:
+                model_config(recipe.train.model, vocab_size=recipe.tokenizer.vocab_size, sequence_length=length)
+            except UnknownNameError as error:  # without its hint, which names the key again
+                raise ConfigError(unknown_name(error.kind, error.name, error.known)) from error
         with at(recipe, "train.processes"):
             if "train" in wanted or "eval" in wanted:
                 require_torch()

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dolma_pipeline.errors import SettingsChangedError
-from dolma_pipeline.io.manifest import Records, differences
+from dolma_pipeline.io.manifest import Records
+from dolma_pipeline.runner.changes import Made, recipe_changes
 from dolma_pipeline.stages.context import RunContext
 from dolma_pipeline.stages.elect import work_folder
 from dolma_pipeline.stages.units import Unit
@@ -49,27 +50,32 @@ def refuse_changes(decisions: Sequence[Decision]) -> None:
     """Stop where finished or begun work was made with other settings.
 
     Raises:
-        SettingsChangedError: says what differs and what `--redo` would make again.
+        SettingsChangedError: says what differs, each once in the recipe's words, and what `--redo` would make again.
     """
     changed = [d for d in decisions if d.state == "changed" or _is_trained_on_less(d)]
     if not changed:
         return
-    lines = []
+    made = [
+        Made(d.unit.stage, d.unit.name, (d.before or {}).get("config", {}), d.unit.config)
+        for d in changed
+        if d.state == "changed"
+    ]
+    lines = recipe_changes(made)
     for one in changed:
-        assert one.before is not None
-        found = differences(one.before.get("config", {}), one.unit.config)
         if one.state == "again":
-            found = ["it was made of fewer input files; its checkpoints and scores would go"]
-        if not found:
-            others = differences(one.before.get("needs", {}), one.unit.needs)
-            names = sorted({line.split(":")[0] for line in others} - {"shards.jsonl"})
-            found = [f"it needs {', '.join(names)}, which changed"]
-        lines += [f"  {one.unit.name}: {line}" for line in found]
+            lines.append(f"{one.unit.name}: it was made of fewer input files; its checkpoints and scores would go")
+        elif not lines:  # what it needs is not among the stages of this run
+            before = (one.before or {}).get("needs", {})
+            now = one.unit.needs
+            names = sorted(name for name in {*before, *now} - {"shards.jsonl"} if before.get(name) != now.get(name))
+            why = f"it needs {', '.join(names)}, which changed" if names else "another version of this program made it"
+            lines.append(f"{one.unit.name}: {why}")
     again = ", ".join(d.unit.name for d in decisions if d.state in ("changed", "again"))
     raise SettingsChangedError(
         "this folder holds work that was made with other settings:\n"
-        + "\n".join(lines)
-        + f"\n--redo makes again: {again}. Or set another `output`, or put the settings back."
+        + "".join(f"  {line}\n" for line in lines)
+        + f"this makes again: {again}\n"
+        + "Give --redo to do so. Or set another `output`, or put the settings back."
     )
 
 

@@ -20,13 +20,14 @@ from dolma_pipeline.errors import TooManyFailuresError, UsageError, unknown_name
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.io.shards import Shard, write_shards
-from dolma_pipeline.runner.check import check_names, check_output, needed_assets, plan_inputs, user_modules
+from dolma_pipeline.runner.check import check_beam, check_names, check_output, needed_assets, plan_inputs, user_modules
 from dolma_pipeline.runner.compose import steps_for
 from dolma_pipeline.runner.decide import Decision, decide, leftovers, make_ready, refuse_changes
 from dolma_pipeline.runner.local import num_workers, run_on_beam
 from dolma_pipeline.runner.lock import RunLock
 from dolma_pipeline.runner.model import eval_unit, run_eval, run_train, train_unit
 from dolma_pipeline.runner.result import Result, read_result
+from dolma_pipeline.runner.watchdog import stopped_by_signals
 from dolma_pipeline.stages.context import RunContext
 from dolma_pipeline.stages.units import Unit, shards_digest, units_of
 
@@ -62,6 +63,7 @@ def run(
         raise UsageError("overrides go with a recipe's path; a Recipe object is changed with dataclasses.replace.")
     wanted = _wanted(recipe, stages)
     folder = check_output(recipe)
+    check_beam(recipe, beam_options)
     modules = user_modules(recipe)
     context = RunContext(recipe, str(folder), modules)
     work = _look(context, wanted, redo=redo)
@@ -71,7 +73,7 @@ def run(
         result = read_result(context, work.names, nothing_to_do=True, wanted=wanted)
         _check_failures(recipe, result)
         return result
-    with RunLock(folder):
+    with stopped_by_signals(), RunLock(folder):
         work = _look(context, wanted, redo=redo)  # another run may have ended since
         for rest in leftovers(context, work.decisions):
             shutil.rmtree(rest, ignore_errors=True)

@@ -6,12 +6,13 @@ kernels are compiled here first, so that no two of them do it. The steps are one
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.runner.beam_options import import_beam, runner_in
+from dolma_pipeline.runner.check import check_beam
 from dolma_pipeline.runner.progress import Progress
 from dolma_pipeline.runner.watchdog import run_guarded
 from dolma_pipeline.stages.context import RunContext
@@ -42,16 +43,18 @@ def run_on_beam(
         quiet: show no progress.
 
     Raises:
+        UsageError: a runner or an option that Beam does not have.
         RunError: a worker died or a stage raised.
     """
-    logging.getLogger().addFilter(lambda record: "apitools not found" not in str(record.msg))  # Beam says it to all
+    check_beam(context.recipe, beam_options)
+    import_beam()
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
     recipe = context.recipe.beam
     given = [f"--{name}={value}" for name, value in recipe.options.items()]
     options = PipelineOptions([*given, *beam_options])
-    named = _runner_in(beam_options) or recipe.runner
+    named = runner_in(beam_options) or recipe.runner
     progress = Progress(context, [step.name for step in steps], quiet=quiet)
     if named != "local":
         with beam.Pipeline(runner=named, options=options) as pipeline:
@@ -108,15 +111,6 @@ def _embedded_runner() -> Any:
     options.update({"beam:option:default_sdk_harness_log_level:v1": "ERROR"})
     info = beam_provision_api_pb2.ProvisionInfo(retrieval_token="unused-token", pipeline_options=options)
     return FnApiRunner(provision_info=ExtendedProvisionInfo(info))
-
-
-def _runner_in(options: Sequence[str]) -> str | None:
-    for i, option in enumerate(options):
-        if option.startswith("--runner="):
-            return option.split("=", 1)[1]
-        if option == "--runner" and i + 1 < len(options):
-            return options[i + 1]
-    return None
 
 
 def _python_path() -> str:

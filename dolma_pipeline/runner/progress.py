@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 import time
@@ -11,6 +12,8 @@ from typing import Any
 import orjson
 
 from dolma_pipeline.stages.context import RunContext
+
+logger = logging.getLogger(__name__)
 
 LINE_SECONDS = 10.0
 SHOW_SECONDS = 0.5
@@ -60,7 +63,9 @@ class Progress:
             print(self._line(), file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Take the live line away."""
+        """Take the live line away; tell (-v) of the steps since the last look."""
+        if not self.quiet:
+            self._read_events()
         if self.terminal and not self.quiet:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
@@ -81,6 +86,7 @@ class Progress:
                 self.current = row["step"]
                 self.begun[row["step"]] = time.monotonic()
                 self.tasks[row["step"]] = row.get("tasks", 0)
+                logger.debug("%s begins, tasks: %d", row["step"], row.get("tasks", 0))
             elif row["event"] == "task":
                 self.done[row["step"]] = self.done.get(row["step"], 0) + 1
 

@@ -14,8 +14,10 @@ import os
 import shlex
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import orjson
@@ -24,6 +26,8 @@ from dolma_pipeline import errors
 from dolma_pipeline.errors import DolmaError, RunError, StageError, WorkerDiedError
 
 POLL_SECONDS = 0.1
+LATE_SECONDS = 2.0
+"""After an interruption, how long to look for workers that were about to start."""
 
 
 def run_guarded(
@@ -38,26 +42,30 @@ def run_guarded(
         each_poll: called about ten times a second from this thread (progress).
 
     Raises:
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP.
         WorkerDiedError: a worker process ended unasked.
         DolmaError: what a stage raised, if it is one of ours; StageError for anything else.
     """
     raised.unlink(missing_ok=True)
     state = _State(said)
     thread = threading.Thread(target=state.run, args=(run,), daemon=True, name="pipeline")
-    with _hooks(state), _apart(said):
-        thread.start()
+    patience = LATE_SECONDS
+    with stopped_by_signals(), _hooks(state), _apart(said):
         try:
+            thread.start()
             while not state.ended.wait(POLL_SECONDS):
                 each_poll()
                 if raised.is_file() or state.dead:
                     state.abort()
                     state.ended.wait(5)
+                    patience = 0
                     break
         finally:
             state.abort()
-            _kill_children()
+            _kill_workers(state.ended, patience=patience)
             if state.connections:
                 state.ended.wait(5)
+                _kill_workers(state.ended, patience=0)
     each_poll()
     if raised.is_file():
         raise _first(raised)
@@ -102,6 +110,8 @@ def _hooks(state: _State) -> Iterator[None]:
     old_run, old_init = SubprocessSdkWorker.run, ControlConnection.__init__
 
     def run(self: Any) -> None:
+        if state.aborted:
+            return
         self._worker_command_line += f" 2>> {shlex.quote(str(state.said))}"
         try:
             old_run(self)
@@ -153,11 +163,43 @@ def descendants(process: int | None = None) -> list[int]:
     return found
 
 
-def _kill_children() -> None:
-    for process in descendants():
-        if _is_worker(process):
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Inside the block SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does: what the block began is taken down.
+
+    Only in the main thread, where Python handles signals, and only where nobody has decided otherwise (`nohup`
+    ignores SIGHUP). After the first of them both are ignored until the block is left.
+    """
+    chosen = []
+    if threading.current_thread() is threading.main_thread():
+        chosen = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) == signal.SIG_DFL]
+
+    def stop(number: int, _: FrameType | None) -> None:
+        for one in chosen:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    for one in chosen:
+        signal.signal(one, stop)
+    try:
+        yield
+    finally:
+        for one in chosen:
+            signal.signal(one, signal.SIG_DFL)
+
+
+def _kill_workers(ended: threading.Event, *, patience: float) -> None:
+    """Kill until no worker is left. A pipeline that has not ended may start another: look for `patience` seconds."""
+    begin = time.monotonic()
+    while True:
+        found = [process for process in descendants() if _is_worker(process)]
+        for process in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+        waits = LATE_SECONDS if found else 0 if ended.is_set() else patience
+        if time.monotonic() - begin >= waits:
+            return
+        time.sleep(0.05)
 
 
 def _is_worker(process: int) -> bool:

@@ -57,9 +57,20 @@ def rule_names(mix: MixConfig, source: str) -> list[str]:
     return [*where_of(mix, source), *([MIN_CHARS] if own.min_chars else [])]
 
 
-def _named(where: Mapping[str, str]) -> dict[str, str]:
+def rule_keys(mix: MixConfig, source: str) -> dict[str, str]:
+    """Rule -> key of the recipe that sets it for one source, such as `mix.sources.web.where.long`."""
+    own = mix.sources.get(source, MixSourceConfig())
+    keys: dict[str, str] = {}
+    for key, where in (("mix.where", mix.where), (f"mix.sources.{source}.where", own.where)):
+        for rule in _named(where):
+            if key != "mix.where" or rule not in own.skip_rules:
+                keys[rule] = key if set(where) == {"where"} else f"{key}.{rule}"
+    return keys
+
+
+def _named(where: Mapping[str, str], *, place: str = "where") -> dict[str, str]:
     """A recipe's one string arrives under the key `where`; its terms are rules that are called like their text."""
-    return split_where(where["where"] if set(where) == {"where"} else where)
+    return split_where(where["where"] if set(where) == {"where"} else where, place=place)
 
 
 class SourceRules:
@@ -73,25 +84,28 @@ class SourceRules:
             without: columns that must not be used: rules that name one are left out (dedupe, while it elects).
 
         Raises:
-            ConfigError: a rule or an edit that names what does not exist.
+            ConfigError: a rule or an edit that names what does not exist; starts with its place in the recipe.
         """
-        mix = context.recipe.mix or MixConfig()
+        recipe, mix = context.recipe, context.recipe.mix or MixConfig()
         own = mix.sources.get(source, MixSourceConfig())
         schema = row_schema(context, source)
+        for key, one in (("mix.where", mix.where), (f"mix.sources.{source}.where", own.where)):
+            _named(one, place=recipe.place(key))  # the first to split it: an error names its line
         where = where_of(mix, source)
-        bound = Rules(where, schema, max_memory_bytes=context.sql_bytes)
+        places = {rule: recipe.place(key) for rule, key in rule_keys(mix, source).items()}
+        bound = Rules(where, schema, places=places, max_memory_bytes=context.sql_bytes)
         if without:
             reads = {name: {column for column, _ in bound.references(name)} for name in where}
             kept = {name: sql for name, sql in where.items() if not reads[name] & {*without}}
-            bound = Rules(kept, schema, max_memory_bytes=context.sql_bytes)
+            bound = Rules(kept, schema, places=places, max_memory_bytes=context.sql_bytes)
         self.source, self.rules = source, bound
         self.min_chars = own.min_chars
         self.edits: list[tuple[str, str, bytes | None]] = [
-            (*_span_field(schema, replace.spans, f"mix.replace.{i}.spans"), replace.with_.encode())
+            (*_span_field(schema, replace.spans, recipe.place(f"mix.replace.{i}.spans")), replace.with_.encode())
             for i, replace in enumerate(mix.replace)
         ]
         self.edits += [
-            (*_span_field(schema, spans, f"mix.sources.{source}.remove.{i}"), None)
+            (*_span_field(schema, spans, recipe.place(f"mix.sources.{source}.remove.{i}")), None)
             for i, spans in enumerate(own.remove)
         ]
 
@@ -169,20 +183,23 @@ def preferred(context: RunContext, source: str) -> Order:
     key = (context.fingerprint, source)
     if key not in _ORDERS:
         _ORDERS[key] = Order(
-            context.recipe.dedupe.prefer, row_schema(context, source), max_memory_bytes=context.sql_bytes
+            context.recipe.dedupe.prefer,
+            row_schema(context, source),
+            place=context.recipe.place("dedupe.prefer"),
+            max_memory_bytes=context.sql_bytes,
         )
     return _ORDERS[key]
 
 
-def _span_field(schema: pa.Schema, name: str, key: str) -> tuple[str, str]:
+def _span_field(schema: pa.Schema, name: str, place: str) -> tuple[str, str]:
     column, _, field = name.partition(".")
     attributes = [f.name for f in schema if f.name not in SCHEMA.names]
     if column not in attributes:
-        raise ConfigError(f"{key}: {unknown_name('attribute', column, attributes)}")
+        raise ConfigError(f"{place}: {unknown_name('attribute', column, attributes)}")
     type_ = schema.field(column).type
     spans = [f.name for f in type_ if f.type == SPANS_TYPE]
     if field not in spans:
-        raise ConfigError(f"{key}: {unknown_name(f'span field of {column}', field, spans)}")
+        raise ConfigError(f"{place}: {unknown_name(f'span field of {column}', field, spans)}")
     return column, field
 
 

@@ -20,7 +20,7 @@ def tag_file(path: str, *, taggers: Sequence[str] | str, output: str) -> Counts:
 
     Args:
         path: JSONL (plain, .gz, .zst) or Parquet; a local path or a URL.
-        taggers: names, or one name; each at least once known to the registry (built in, an entry point, or declared by now).
+        taggers: names, or one name; each known to the registry (built in, an entry point, or declared by now).
         output: a folder, made if it is not there.
 
     Returns:
@@ -33,9 +33,9 @@ def tag_file(path: str, *, taggers: Sequence[str] | str, output: str) -> Counts:
     """
     if not taggers:
         raise UsageError("tag_file: name at least one tagger")
-    for one in (Path(output), *Path(output).parents):
-        if one.exists() and not one.is_dir():
-            raise UsageError(f"tag_file: output {output}: {one} is a file. Name a folder.")
+    for there in (Path(output), *Path(output).parents):
+        if there.exists() and not there.is_dir():
+            raise UsageError(f"tag_file: output {output}: {there} is a file. Name a folder.")
     loaded = [load_tagger(name) for name in ([taggers] if isinstance(taggers, str) else taggers)]
     (shard,) = plan_shards({"file": [path]}, split_bytes=1 << 62)
     failed: list[Failure] = []

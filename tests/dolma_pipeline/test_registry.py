@@ -132,6 +132,30 @@ def test_installing_again_does_nothing_and_a_changed_file_replaces_its_taggers(f
     assert sum(name.startswith("dolma_pipeline_file_my_taggers_") for name in sys.modules) == 1
 
 
+@pytest.mark.parametrize("first", ["import", "install"])
+def test_a_file_that_is_imported_too_is_the_same_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    modules = read_modules(["./my_taggers.py"])
+    if first == "install":
+        install_modules(modules)
+    importlib.import_module("my_taggers")
+    del sys.modules["my_taggers"]
+    assert DECLARED["cries_v1"].module == "my_taggers"
+    if first == "import":
+        install_modules(modules)
+        assert DECLARED["cries_v1"].module.startswith("dolma_pipeline_file_my_taggers_")
+    assert load_tagger("cries_v1")("HEY") == {"share": 1.0}
+    assert load_tagger("size_v1")("HEY") == {"n": 3}
+
+
+def test_a_copy_of_a_file_is_the_same_file(folder: Path) -> None:
+    (folder / "copy.py").write_text(SHOUTING)
+    install_modules(read_modules(["my_taggers.py", "copy.py"]))
+    assert DECLARED["cries_v1"].place == "copy.py:5"
+
+
 def test_base_is_where_relative_paths_start(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other")
     (other / "mine.py").write_text("x = 1\n")
@@ -217,7 +241,7 @@ def test_modules_that_cannot_be_imported_are_refused(folder: Path) -> None:
 
 
 def test_a_file_cannot_take_the_name_of_another_tagger(folder: Path) -> None:
-    (folder / "other.py").write_text(SHOUTING)
+    (folder / "other.py").write_text(f"{SHOUTING}# another text\n")
     with pytest.raises(
         TaggerError, match=r"'cries_v1' is declared twice: cries at my_taggers\.py:5 and cries at other\.py"
     ):

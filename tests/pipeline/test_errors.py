@@ -38,19 +38,19 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "attribute in a rule",
         {"mix__where": {**WHERE, "words": "lenght_v1.words > 3"}},
         ConfigError,
-        "mix.where: where.words: no attribute or column named 'lenght_v1'. Did you mean 'length_v1'?",
+        "mix.where.words: no attribute or column named 'lenght_v1'. Did you mean 'length_v1'?",
     ),
     (
         "field in a rule",
         {"mix__where": {**WHERE, "words": "length_v1.word > 3"}},
         ConfigError,
-        "mix.where: where.words: no field of 'length_v1' named 'word'. Did you mean 'words'?",
+        "mix.where.words: no field of 'length_v1' named 'word'. Did you mean 'words'?",
     ),
     (
         "rule that is no condition",
         {"mix__where": {**WHERE, "words": "length_v1.words"}},
         ConfigError,
-        "mix.where: where.words: `length_v1.words` is BIGINT, not BOOLEAN",
+        "mix.where.words: `length_v1.words` is BIGINT, not BOOLEAN",
     ),
     (
         "source in the mix",
@@ -92,7 +92,7 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "weights without a budget",
         {"mix__sources": {"web": {"weight": 2.0}}},
         ConfigError,
-        "mix.sources.web.weight",
+        "mix.sources.web.weight: a weight needs a budget: set mix.target_tokens.",
     ),
     (
         "empty glob",
@@ -116,7 +116,7 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "preferred attribute",
         {"dedupe__prefer": "length_v1.wordz DESC"},
         ConfigError,
-        "dedupe.prefer: prefer: no field of 'length_v1' named 'wordz'. Did you mean 'words'?",
+        "dedupe.prefer: no field of 'length_v1' named 'wordz'. Did you mean 'words'?",
     ),
     (
         "tokenizer file",
@@ -146,13 +146,13 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "output that is a URL",
         {"output": "s3://bucket/run"},
         ConfigError,
-        "output: output s3://bucket/run: a run's folder is local in this version; inputs may be URLs.",
+        "output: s3://bucket/run: a run's folder is local in this version; inputs may be URLs.",
     ),
     (
         "output that is a file",
         {"output": "marks.py"},
         ConfigError,
-        "output: output marks.py is a file. Name a folder.",
+        "output: marks.py is a file. Name a folder.",
     ),
 ]
 
@@ -179,6 +179,45 @@ def test_an_error_names_file_and_line(here: Path, tmp_path: Path, capsys: pytest
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f"error: {path}:{line}: tag.taggers.1: no tagger named 'mark_v1'. Did you mean 'marks_v1'?")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "at", "said"),
+    [
+        (
+            {"mix__where": {**WHERE, "long": "length_v1.wrds > 3"}},
+            '"long"',
+            "mix.where.long: no field of 'length_v1' named",
+        ),
+        (
+            {"mix__sources": {"web": {"where": {"own": "length_v1.wrds > 3"}}}},
+            '"own"',
+            "mix.sources.web.where.own: no field of",
+        ),
+        ({"mix__sources": {"web": {"weight": 2.0}}}, '"weight"', "mix.sources.web.weight: a weight needs a budget"),
+        ({"mix__where": "length_v1.wrds > 3"}, '"where"', "mix.where: no field of 'length_v1' named 'wrds'"),
+        ({"mix__where": "length_v1.words >"}, '"where"', "mix.where: `length_v1.words >` is not SQL"),
+        ({"mix__replace": [{"spans": "marks_v1.nmes", "with": "x"}]}, '"spans"', "mix.replace.0.spans: no span field"),
+        ({"dedupe__prefer": "length_v1.wrds DESC"}, '"prefer"', "dedupe.prefer: no field of"),
+        ({"train": {"model": "tinny"}}, '"model"', "train.model: no model named 'tinny'. Did you mean 'tiny'?"),
+        (
+            {"sources": {"web": {"documents": "in/web/*", "attributes": "no/scores"}}, "mix__sources": {}},
+            '"attributes"',
+            "sources.web.attributes: no/scores: no such folder",
+        ),
+    ],
+)
+def test_each_error_has_the_line_of_its_key_once(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], at: str, said: str
+) -> None:
+    path = tmp_path / "my.yaml"
+    text = json.dumps({"output": str(tmp_path / "run"), **tree(**changes)}, indent=1)
+    path.write_text(text)
+    line = next(i for i, one in enumerate(text.split("\n"), 1) if one.strip().startswith(f"{at}:"))
+    assert main(["-q", "run", str(path)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {path}:{line}: {said}")
+    assert "It is set by" not in error
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,37 @@ def test_a_worker_that_fails_ends_the_run_at_once(
     assert (mine / "run" / "attributes" / "marks_v1" / "manifest.json").is_file()
 
 
+@pytest.mark.parametrize("moment", [0.0, 0.5])
+def test_sigterm_leaves_no_worker(corpus: Path, tmp_path: Path, moment: float) -> None:
+    """Workers begin to start when `log/workers.txt` is opened for them."""
+    (tmp_path / "my.yaml").write_text(json.dumps({"output": str(tmp_path / "run"), **tree(workers=2)}))
+    command = [sys.executable, "-m", "dolma_pipeline", "-q", "run", tmp_path / "my.yaml"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=corpus, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run/log/workers.txt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(moment)
+    process.terminate()
+    said = process.communicate(timeout=30)[1]
+    assert (process.returncode, said.splitlines()[-1:]) == (
+        130,
+        ["error: interrupted; what is done stays done, the same command goes on from there"],
+    )
+    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if _names(path, tmp_path / "run")]
+    assert left == []
+    assert not (tmp_path / "run" / "lock.json").exists()
+
+
+def _names(command: Path, folder: Path) -> bool:
+    """Whether a process runs a worker that writes into this folder (or is one: it has the file open)."""
+    with contextlib.suppress(OSError):
+        if os.readlink(command.with_name("fd") / "2").startswith(str(folder)):
+            return True
+        return "sdk_worker_main" in (line := command.read_text()) and str(folder) in line
+    return False
+
+
 def test_a_run_that_is_killed_with_its_workers_goes_on(finished: Path, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text(json.dumps({"output": str(tmp_path / "run"), **tree(workers=2)}))
     command = [sys.executable, "-m", "dolma_pipeline", "-q", "run", tmp_path / "my.yaml"]

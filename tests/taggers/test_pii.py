@@ -97,7 +97,7 @@ def test_wrong_regions(regions: Any) -> None:
 
 def test_an_unknown_region_is_named() -> None:
     with pytest.raises(UnknownNameError, match="no phone region named 'UK'"):
-        ready("UK")
+        Pii(phone_regions=("US", "UK"))
 
 
 def test_scores_are_presidios(us: Pii) -> None:

@@ -14,12 +14,12 @@ from dolma_pipeline.cli.arguments import Arguments, Reply, parse_arguments
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    ours, root = logging.getLogger("dolma_pipeline"), logging.getLogger()
-    levels, handlers = (ours.level, root.level), root.handlers[:]
+    loggers = [logging.getLogger(name) for name in ("", "dolma_pipeline", "apache_beam", "google", "grpc")]
+    levels, handlers = [one.level for one in loggers], loggers[0].handlers[:]
     yield
-    ours.setLevel(levels[0])
-    root.setLevel(levels[1])
-    root.handlers[:] = handlers
+    for one, level in zip(loggers, levels, strict=True):
+        one.setLevel(level)
+    loggers[0].handlers[:] = handlers
 
 
 @pytest.mark.parametrize(("module", "typed"), [(list, "list models --format json"), (fetch, "fetch a b")])
@@ -44,3 +44,5 @@ def test_the_module_of_the_command_gets_the_arguments(
 def test_levels(typed: str, level: int) -> None:
     set_up_logging(parse_arguments(typed.split()))
     assert logging.getLogger("dolma_pipeline").level == level
+    for noisy in ("apache_beam.runners.worker", "google.auth", "grpc"):
+        assert logging.getLogger(noisy).getEffectiveLevel() == logging.WARNING

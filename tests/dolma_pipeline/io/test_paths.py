@@ -48,6 +48,7 @@ def test_a_file_counts_once_however_it_is_written(here: Path) -> None:
     ("pattern", "words"),
     [
         ("data/c/*.jsonl", "data/c/*.jsonl: no such file. In data/ there is: .hidden.jsonl, a, b."),
+        ("data/a/3.jsonl.gz", "data/a/3.jsonl.gz: no such file. In data/a/ there is: 1.jsonl, 2.jsonl.gz."),
         ("data/a/*.parquet", "data/a/*.parquet: no such file. In data/a/ there is: 1.jsonl, 2.jsonl.gz."),
         ("dataa/*.jsonl", "dataa/*.jsonl: no such file. In ./ there is: data."),
         ("data/a/1.json", "data/a/1.json: no such file. In data/a/ there is: 1.jsonl, 2.jsonl.gz."),

@@ -130,7 +130,9 @@ def test_refusing_says_what_differs(context: RunContext) -> None:
         refuse_changes([decide(context, unit, shards_digest(context)) for unit in (tagged, mixed)])
     assert str(caught.value) == (
         "this folder holds work that was made with other settings:\n"
-        "  attributes/x_v1: t: 1 -> 2\n"
-        "  mix: it needs attributes/x_v1, which changed\n"
-        "--redo makes again: attributes/x_v1, mix. Or set another `output`, or put the settings back."
+        "  tag.taggers.x_v1.t: 1 -> 2\n"
+        "this makes again: attributes/x_v1, mix\n"
+        "Give --redo to do so. Or set another `output`, or put the settings back."
     )
+    with pytest.raises(SettingsChangedError, match=r"\n  mix: it needs attributes/x_v1, which changed\nthis makes"):
+        refuse_changes([decide(context, mixed, shards_digest(context))])

@@ -23,12 +23,6 @@ def test_workers(
     assert local.num_workers(recipe("x", workers=workers), num_bytes=num_bytes, num_shards=num_shards) == expected
 
 
-def test_runner_of_options() -> None:
-    assert local._runner_in(["--a=1", "--runner=FlinkRunner"]) == "FlinkRunner"
-    assert local._runner_in(["--runner", "SparkRunner", "--b"]) == "SparkRunner"
-    assert local._runner_in(["--run=x", "--runner"]) is None
-
-
 def test_workers_find_this_library_and_nothing_of_the_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     home, rest = local._python_path().split(os.pathsep)

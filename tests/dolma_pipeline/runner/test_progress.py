@@ -91,3 +91,45 @@ def test_counts_of_a_run_before_are_taken_away(context: RunContext) -> None:
     work(context, 1, 5, 5)
     Progress(context, ["tag"], quiet=True)
     assert not (context.path / "log/progress").exists()
+
+
+def line(context: RunContext, clock: Clock, capsys: pytest.CaptureFixture[str], shown: Progress, after: float) -> str:
+    """The line that is shown when so many seconds have gone by."""
+    clock.now += after
+    shown.terminal, shown.polled = True, 0.0
+    shown.poll()
+    return capsys.readouterr().err.removeprefix("\r\x1b[2K")
+
+
+def test_a_step_of_one_task_is_at_work(context: RunContext, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Progress(context, ["tag", "tokenizer/make"], quiet=False)
+    log_event(context, "tokenizer/make", "begin", tasks=1)
+    assert line(context, clock, capsys, shown, 1) == "[2/2] tokenizer/make: working, 0 s"
+    assert line(context, clock, capsys, shown, 12) == "[2/2] tokenizer/make: working, 12 s"
+
+
+def test_no_rate_in_the_first_second(context: RunContext, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Progress(context, ["mix/filter"], quiet=False)
+    log_event(context, "mix/filter", "begin", tasks=4)
+    work(context, 1, 10, 9_000_000)
+    assert line(context, clock, capsys, shown, 1) == "[1/1] mix/filter: 10 documents, 0/4 tasks"
+    assert line(context, clock, capsys, shown, 0.9) == "[1/1] mix/filter: 10 documents, 0/4 tasks"
+    assert line(context, clock, capsys, shown, 0.6) == "[1/1] mix/filter: 10 documents, 6.0 MB/s, 0/4 tasks"
+
+
+def test_time_left_after_a_tenth(context: RunContext, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Progress(context, ["mix/filter"], quiet=False)
+    log_event(context, "mix/filter", "begin", tasks=20)
+    log_event(context, "mix/filter", "task", key="web/a")
+    line(context, clock, capsys, shown, 1)
+    assert line(context, clock, capsys, shown, 5) == "[1/1] mix/filter: 0 documents, 1/20 tasks"
+    log_event(context, "mix/filter", "task", key="web/b")
+    assert line(context, clock, capsys, shown, 5) == "[1/1] mix/filter: 0 documents, 2/20 tasks, about 90 s left"
+
+
+def test_verbose_names_each_step(context: RunContext, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "dolma_pipeline")
+    with Progress(context, ["tag", "mix/filter"], quiet=False):
+        log_event(context, "tag", "begin", tasks=4)
+        log_event(context, "mix/filter", "begin", tasks=2)
+    assert caplog.messages == ["tag begins, tasks: 4", "mix/filter begins, tasks: 2"]

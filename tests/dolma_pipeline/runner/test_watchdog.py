@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from dolma_pipeline.errors import DataError, MisalignedError, StageError
-from dolma_pipeline.runner.watchdog import descendants, run_guarded
+from dolma_pipeline.runner import watchdog
+from dolma_pipeline.runner.watchdog import descendants, run_guarded, stopped_by_signals
 
 
 def guarded(folder: Path, run: object, **options: object) -> None:
@@ -82,9 +87,6 @@ def test_what_beam_says_goes_to_a_file(tmp_path: Path, capfd: pytest.CaptureFixt
 
 
 def test_descendants() -> None:
-    import subprocess
-    import sys
-
     script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(20)'])"
     process = subprocess.Popen([sys.executable, "-c", script])
     deadline = time.monotonic() + 10
@@ -94,7 +96,57 @@ def test_descendants() -> None:
     assert {process.pid, grandchild} <= set(descendants())
     process.kill()
     process.wait()
-    import os
-    import signal
-
     os.kill(grandchild, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_as_ctrl_c_does(number: signal.Signals) -> None:
+    with pytest.raises(KeyboardInterrupt, match=number.name), stopped_by_signals():
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        finally:
+            os.kill(os.getpid(), number)  # a second one does not disturb the taking down
+            time.sleep(0.05)
+    assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+def test_signals_that_somebody_handles_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopped_by_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_in_another_thread_signals_are_left_alone() -> None:
+    found: list[object] = []
+
+    def ask() -> None:
+        with stopped_by_signals():
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert found == [signal.SIG_DFL]
+
+
+def test_a_worker_that_starts_late_is_killed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pipeline's thread starts one when the run has been ended already."""
+    monkeypatch.setattr(watchdog, "_is_worker", lambda process: True)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.6)
+        started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        started[0].wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        guarded(tmp_path, run)
+    assert started[0].wait(5) == -signal.SIGKILL

@@ -141,7 +141,20 @@ def test_a_mapping_is_not_split() -> None:
         ("length(text)", "where.rule: `length(text)` is BIGINT, not BOOLEAN"),
         ("NULL", "where.rule: `NULL` is NULL, not BOOLEAN"),
         ("metadata->>'$.stars'", "is VARCHAR, not BOOLEAN. `->>` binds weaker than `=` or `>`: put parenth"),
-        ("gopher_v1 > 1", "where.rule: `gopher_v1 > 1`: "),
+        ("gopher_v1 > 1", "where.rule: `gopher_v1 > 1`: gopher_v1 has fields: use one, such as gopher_v1.word_count"),
+        ("pii_v1.email > 5", "where.rule: `pii_v1.email > 5`: pii_v1.email is a list of spans: use len(pii_v1.email)"),
+        ("pii_v1.email = 'a'", "`pii_v1.email = 'a'`: pii_v1.email is a list of spans: use len(pii_v1.email)"),
+        ("foo(gopher_v1.word_count)", "where.rule: no SQL function named 'foo'. Did you mean 'floor'?"),
+        ("qqqqqq(gopher_v1.word_count)", "where.rule: no SQL function named 'qqqqqq', and none has a name like it."),
+        ("gopher_v1.foo(1)", "where.rule: no SQL function named 'foo'"),
+        ("gopher_v1.word_count >>= 10", "where.rule: unknown operator '>>='. To compare, there are: =, <>, <,"),
+        ("true; drop table x", "where.rule: `true; drop table x` is more than an expression; a rule is one expression"),
+        ("gopher_v1.word_count >= 'abc'", "Conversion Error: Could not convert string 'abc' to INT64"),
+        ("gopher_v1.symbol_ratio BETWEEN 0 AND 'b'", "Could not convert string 'b' to DOUBLE"),
+        ("score(pii_v1.email) > 'high'", "Could not convert string 'high' to FLOAT"),
+        ("gopher_v1.word_count IN (1, 'x')", "Could not convert string 'x' to INT64"),
+        ("gopher_v1.word_count + 'x' > 2", "Could not convert string 'x'"),
+        ("CAST('x' AS INT) > 2", "Could not convert string 'x' to INT32"),
         ("gopher_v1.word_count.x > 1", "where.rule: `gopher_v1.word_count.x > 1`: "),
         ("true WINDOW w AS ()", "where.rule: `true WINDOW w AS ()`: Parser Error: syntax error"),
         ("len(list_filter(pii_v1.email, x -> x.score > 0.5)) = 0", "`x -> ...` is no longer SQL; write `lambda x: "),
@@ -153,6 +166,36 @@ def test_rules_are_bound_before_work_starts(table: pa.Table, text: str, words: s
         Rules({"fine": "true", "rule": text}, table.schema)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CAST(metadata->>'x' AS INT) > 3",
+        "metadata::INT > 1 OR metadata = ''",
+        "COALESCE(metadata->>'x', 'none')::INT > 1",
+        "greatest(metadata->>'x', 'none')::INT > 1",
+        "gopher_v1.word_count > '5'",
+        "text = 'abc'",
+        "text::DATE > '2020-01-31' OR text = '0'",
+        "(text || 'abc')::INT > 1",
+        "CASE WHEN text = 'number' THEN text::INT > 1 ELSE text <> 'abc' END",
+        "TRY_CAST('abc' AS INT) IS NULL",
+    ],
+)
+def test_what_fails_for_some_values_only_is_no_error_of_the_rule(table: pa.Table, text: str) -> None:
+    assert Rules({"rule": text}, table.schema).names == ("rule",)
+
+
+def test_messages_start_with_the_places_that_are_given(table: pa.Table) -> None:
+    places = {"stars": "my.yaml:16: mix.where.stars"}
+    with pytest.raises(ConfigError, match=r"^my\.yaml:16: mix\.where\.stars: no attribute or column named 'a'"):
+        Rules({"stars": "a > 1"}, table.schema, places=places)
+    rules = Rules({"stars": "(metadata->>'$.stars')::INT >= 5"}, table.schema, places=places)
+    with pytest.raises(DataError, match=r"^my\.yaml:16: mix\.where\.stars: `"):
+        rules.evaluate(table)
+    with pytest.raises(ConfigError, match=r"^my\.yaml:15: mix\.where: `a >` is not SQL"):
+        split_where("a >", place="my.yaml:15: mix.where")
 
 
 def test_a_string_that_is_wrong_says_where() -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from dolma_pipeline.documents import SPANS_TYPE, Attributes, Batch, Document, Span
-from dolma_pipeline.errors import AssetError, TaggerError, UnknownNameError
+from dolma_pipeline.errors import AssetError, TaggerError, UnknownNameError, UsageError
 from dolma_pipeline.tagging import DECLARED, LoadedTagger, RowFailure, tagger
 
 
@@ -264,3 +264,12 @@ def test_assets_are_a_tuple_of_names() -> None:
 
     with pytest.raises(TaggerError, match=r"assets is str 'lid\.176\.ftz'; it is a tuple of asset names"):
         LoadedTagger(DECLARED["model_v1"])
+
+
+@pytest.mark.parametrize("given", [5, None, ["a"], b"a"])
+def test_only_a_document_or_a_text_can_be_tagged(length: LoadedTagger, given: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        length(given)
+    said = str(caught.value)
+    assert said.startswith("tagger 'length_v1' is called with a Document or a text, not with ")
+    assert f"{given!r}. For a Batch: attributes(batch)." in said
