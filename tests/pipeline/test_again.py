@@ -109,7 +109,9 @@ def test_changed_settings_stop_and_say_what_differs(
 
 def test_the_order_of_rules_is_a_setting(copied: Path) -> None:
     where = tree()["mix"]["where"]
-    with pytest.raises(SettingsChangedError, match="rule_order"):
+    with pytest.raises(
+        SettingsChangedError, match=r"mix\.where: order: \['words', 'unique'\] -> \['unique', 'words'\]"
+    ):
         again(copied, mix={**tree()["mix"], "where": dict(reversed(where.items()))})
 
 
