@@ -67,9 +67,9 @@ def run_on_beam(
         direct_running_mode="in_memory" if workers == 1 else "multi_processing",
     )
     if workers > 1:
-        from dolma_pipeline.kernels.warm import warm
+        from dolma_pipeline.kernels.warm import warm_once
 
-        warm()
+        warm_once()
     pipeline = beam.Pipeline(runner=_embedded_runner(), options=options)
     _compose(pipeline, steps, num_bins=workers)
     log = context.path / "log"

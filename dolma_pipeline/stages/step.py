@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(ABC):
     """One kind of work over many tasks; subclasses are frozen dataclasses.
 
     Each `work` must give the same files whoever does it and however often it is repeated.
@@ -34,9 +35,9 @@ class Step:
     context: RunContext
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """What people read in progress and errors, e.g. `mix/filter`."""
-        raise NotImplementedError(type(self).__name__)
 
     @property
     def spread(self) -> bool:
@@ -48,16 +49,17 @@ class Step:
         """The recipe's stage that this step belongs to."""
         return self.name.split("/")[0]
 
+    @abstractmethod
     def tasks(self) -> list[Task]:
         """What is left to do, in a fixed order."""
-        raise NotImplementedError(type(self).__name__)
 
+    @abstractmethod
     def work(self, task: Task) -> None:
         """Do one task."""
-        raise NotImplementedError(type(self).__name__)
 
     def finish(self) -> None:
-        """Once, after all tasks; must bear being repeated."""
+        """Once, after all tasks; must bear being repeated. A step that leaves only its tasks' files needs none."""
+        return
 
     def run_here(self) -> None:
         """All of it in this process, without Beam."""

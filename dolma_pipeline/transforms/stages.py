@@ -1,4 +1,4 @@
-"""Shard level: a step is `plan | Reshuffle | work`, then one element that closes it. Only names cross a shuffle.
+"""Shard level: a step is `plan | GroupByKey | work`, then one element that closes it. Only names cross a shuffle.
 
 A barrier between steps is a side input: what a step plans depends on the files that the step before it left.
 So a whole run is one pipeline, and its workers load their models once.
@@ -49,21 +49,25 @@ class RunSteps(beam.PTransform):
             label = f"{i:02d} {step.name}"
             turn = beam.FlatMap(plan, beam.pvalue.AsList(before), closing=to_close, step=step, num_bins=self.num_bins)
             tasks = before.pipeline | f"{label}: begin" >> beam.Impulse() | f"{label}: plan" >> turn
-            spread = tasks | f"{label}: spread" >> beam.Reshuffle()
+            spread = tasks | f"{label}: spread" >> beam.GroupByKey()
             before = spread | f"{label}: work" >> beam.FlatMap(work, step=step)
             to_close = [step]
         last = beam.FlatMap(close, beam.pvalue.AsList(before), closing=to_close)
         return before.pipeline | "end" >> beam.Impulse() | "close" >> last
 
 
-def plan(_: bytes, before: Iterable[Any], *, closing: Sequence[Step], step: Step, num_bins: int) -> list[list[Task]]:
+Bin = tuple[int, list[Task]]
+"""Tasks for one worker, and their number: a key of its own, so that grouping spreads the bins and costs nothing."""
+
+
+def plan(_: bytes, before: Iterable[Any], *, closing: Sequence[Step], step: Step, num_bins: int) -> list[Bin]:
     """Close the steps before, then say what is left of this one, in bins; `before` is only waited for."""
     close(_, before, closing=closing)
     with reporting(step, "plan"):
         step.context.prepare()
         tasks = step.tasks()
         log_event(step.context, step.name, "begin", tasks=len(tasks))
-        return pack(tasks, num_bins)
+        return list(enumerate(pack(tasks, num_bins)))
 
 
 def close(_: bytes, before: Iterable[Any], *, closing: Sequence[Step]) -> list[Any]:
@@ -84,11 +88,11 @@ def close(_: bytes, before: Iterable[Any], *, closing: Sequence[Step]) -> list[A
     return done
 
 
-def work(tasks: Sequence[Task], *, step: Step) -> Iterator[Done]:
+def work(found: tuple[int, Iterable[Sequence[Task]]], *, step: Step) -> Iterator[Done]:
     """Do a bin of tasks."""
     with reporting(step, "prepare"):
         step.context.prepare()
-    for task in tasks:
+    for task in (task for tasks in found[1] for task in tasks):
         begin = time.process_time()
         with reporting(step, task.key):
             step.work(task)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from dolma_pipeline import kernels
 from dolma_pipeline.documents import Batch
 from dolma_pipeline.kernels import c4, gopher, lines, repetition, spans, words
-from dolma_pipeline.kernels.warm import MODULES, warm
+from dolma_pipeline.kernels.warm import MODULES, warm, warm_once
 from taggers.c4 import C4
 from taggers.gopher import Gopher
 
@@ -41,3 +43,16 @@ def test_real_batches_compile_nothing_after_warm() -> None:
     )
     assert len(nothing.words.starts) == 0
     assert [len(dispatcher.signatures) for dispatcher in dispatchers] == before
+
+
+def test_once_is_once_until_something_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr("dolma_pipeline.kernels.warm.warm", lambda: calls.append("warm"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    warm_once()
+    warm_once()
+    assert calls == ["warm"]
+    monkeypatch.setattr("dolma_pipeline.kernels.warm.version", lambda name: "another")
+    warm_once()
+    assert calls == ["warm", "warm"]
+    assert len(list((tmp_path / "cache").iterdir())) == 2

@@ -192,8 +192,8 @@ def test_an_interrupt_is_no_failure_of_the_stage(context: RunContext) -> None:
 def test_the_parts_without_beam(context: RunContext) -> None:
     step = Note(context, "one", ("aaaa", "b", "cc", "d"))
     bins = plan(b"", [], closing=[], step=step, num_bins=2)
-    assert [[task.key for task in one] for one in bins] == [["aaaa"], ["b", "cc", "d"]]
-    done = [one for tasks in bins for one in work(tasks, step=step)]
+    assert [(i, [task.key for task in one]) for i, one in bins] == [(0, ["aaaa"]), (1, ["b", "cc", "d"])]
+    done = [one for number, tasks in bins for one in work((number, [tasks]), step=step)]
     assert [(one.step, one.key) for one in done] == [("one", "aaaa"), ("one", "b"), ("one", "cc"), ("one", "d")]
     closed = close(b"", [None, *done[::-1]], closing=[step])
     assert closed == done
