@@ -26,7 +26,7 @@ from rows import Row, compare, table
 
 KERNEL_MB = 6.0  # what the slow peers take 10 to 25 s for
 WARM_MB, UNSEEN_MB, CHECKED_MB = 4.0, 60.0, 8.0
-READ_MB = 60.0
+READ_MB = 140.0
 
 
 class Bench:

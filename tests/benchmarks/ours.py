@@ -91,7 +91,7 @@ def first_ids(encoded: list[object], num_texts: int) -> object:
 
 
 def read_jsonl_gz(*paths: str) -> None:
-    """Files to batches, one file's batches at a time."""
+    """Files to batches, one batch at a time, as stages read them."""
     from dolma_pipeline.io.documents import ShardReader
     from dolma_pipeline.io.shards import plan_shards
 
@@ -103,10 +103,10 @@ def read_jsonl_gz(*paths: str) -> None:
     seconds, mb, rows = 0.0, 0.0, 0
     for path in paths:
         start = time.process_time()
-        found = list(read(path))
+        for batch in read(path):
+            rows += len(batch)
+            mb += (int(batch.text.offsets[-1]) - int(batch.text.offsets[0])) / 1e6
         seconds += time.process_time() - start
-        rows += sum(map(len, found))
-        mb += sum(int(b.text.offsets[-1]) - int(b.text.offsets[0]) for b in found) / 1e6
     timing.report(mb, seconds, rows=rows)
 
 
