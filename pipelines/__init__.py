@@ -1,1 +1,1 @@
-"""Built-in pipelines."""
+"""Whole recipes, to run and to start from. See docs/recipes.md."""

@@ -14,7 +14,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-import zstandard
 
 from dolma_pipeline.documents import Batch
 from taggers.gopher import RULES, Gopher
@@ -179,16 +178,6 @@ def plain_gopher(text: str) -> list[float]:
     return numbers
 
 
-def documents(data: Path) -> list[str]:
-    texts = []
-    for path in sorted((data / "documents").glob("*/*")):
-        raw = path.read_bytes()
-        reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-        plain = gzip.decompress(raw) if path.suffix == ".gz" else reader.read()
-        texts += [json.loads(line)["text"] for line in plain.splitlines()]
-    return texts
-
-
 def check(texts: list[str]) -> None:
     for first in range(0, len(texts), 1000):
         part = texts[first : first + 1000]
@@ -197,10 +186,10 @@ def check(texts: list[str]) -> None:
         np.testing.assert_allclose(np.array([found[name] for name in FIELDS]).T, expected, rtol=0, atol=1e-9)
 
 
-def test_a_sample_of_real_documents_equals_plain_python(data: Path) -> None:
-    check(documents(data)[::25])
+def test_a_sample_of_real_documents_equals_plain_python(all_texts: list[str]) -> None:
+    check(all_texts[::25])
 
 
 @pytest.mark.slow
-def test_all_real_documents_equal_plain_python(data: Path) -> None:
-    check(documents(data))
+def test_all_real_documents_equal_plain_python(all_texts: list[str]) -> None:
+    check(all_texts)

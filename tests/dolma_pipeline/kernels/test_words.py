@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,17 +49,6 @@ def check(batch: Batch, texts: list[str], *, flags: bool = True) -> None:
             lines = [line.split() for line in text.split("\n")]
             first = [LINE_START * (place == 0) for line in lines for place in range(len(line))]
             assert words.flags[part].tolist() == [plain_flags(w) + at for w, at in zip(expected, first, strict=True)]
-
-
-def documents(data: Path) -> list[str]:
-    texts = []
-    for path in sorted((data / "documents").glob("*/*")):
-        raw = path.read_bytes()
-        reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-        plain = gzip.decompress(raw) if path.suffix == ".gz" else reader.read()
-        texts += [json.loads(line)["text"] for line in plain.splitlines()]
-    assert len(texts) == 9981
-    return texts
 
 
 @settings(max_examples=150, deadline=None)
@@ -138,10 +123,9 @@ def test_the_table_has_the_promised_types_and_is_read_only() -> None:
     assert not any(column.flags.writeable for column in words)
 
 
-def test_all_documents_split_as_python_splits_them(data: Path) -> None:
-    texts = documents(data)
-    for first in range(0, len(texts), 1000):
-        part = texts[first : first + 1000]
+def test_all_documents_split_as_python_splits_them(all_texts: list[str]) -> None:
+    for first in range(0, len(all_texts), 1000):
+        part = all_texts[first : first + 1000]
         check(Batch.of(part), part, flags=False)
-    sample = texts[::20]
+    sample = all_texts[::20]
     check(Batch.of(sample), sample)
