@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from dolma_pipeline.errors import DolmaError
-from dolma_pipeline.train.processes import end_with_launcher
+from dolma_pipeline.train.processes import end_process, end_with_launcher
 from dolma_pipeline.train.train import train
 
 if __name__ == "__main__":
@@ -17,4 +17,5 @@ if __name__ == "__main__":
         train(Path(sys.argv[1]))
     except DolmaError as error:
         print(f"train: error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        end_process(error.exit_code)
+    end_process(0)
