@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from dolma_pipeline.errors import TooManyFailuresError, UsageError, unknown_name
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.io.shards import Shard, write_shards
+from dolma_pipeline.runner.beam_options import runner_in
 from dolma_pipeline.runner.check import check_beam, check_names, check_output, needed_assets, plan_inputs, user_modules
 from dolma_pipeline.runner.compose import steps_for
 from dolma_pipeline.runner.decide import Decision, decide, leftovers, make_ready, refuse_changes
+from dolma_pipeline.runner.forks import ForkServer, can_fork, shared_taggers
 from dolma_pipeline.runner.local import num_workers, run_on_beam
 from dolma_pipeline.runner.lock import RunLock
 from dolma_pipeline.runner.model import eval_unit, run_eval, run_train, train_unit
@@ -64,30 +67,38 @@ def run(
     wanted = _wanted(recipe, stages)
     folder = check_output(recipe)
     check_beam(recipe, beam_options)
-    modules = user_modules(recipe)
-    context = RunContext(recipe, str(folder), modules)
-    work = _look(context, wanted, redo=redo)
-    if dry_run:
-        return read_result(context, work.names, planned=[*work.left, *work.left_model], shards=len(work.shards))
-    if not work.left and not work.left_model and not leftovers(context, work.decisions):
-        result = read_result(context, work.names, nothing_to_do=True, wanted=wanted)
-        _check_failures(recipe, result)
-        return result
-    with stopped_by_signals(), RunLock(folder):
-        work = _look(context, wanted, redo=redo)  # another run may have ended since
+    context = RunContext(recipe, str(folder), user_modules(recipe))
+    shards = plan_inputs(recipe, folder, redo=redo)
+    workers = num_workers(recipe, num_bytes=sum(s.bytes for s in shards), num_shards=len(shards))
+    with ExitStack() as stack:
+        forks = None
+        if workers > 1 and not dry_run and can_fork() and (runner_in(beam_options) or recipe.beam.runner) == "local":
+            forks = stack.enter_context(ForkServer(shared_taggers(recipe)))  # loads while the rest is checked
+        plan = _plan(context, shards, wanted)
+        work = _look(context, plan, wanted, redo=redo)
+        if dry_run:
+            return read_result(context, work.names, planned=[*work.left, *work.left_model], shards=len(shards))
+        if not work.left and not work.left_model and not leftovers(context, work.decisions):
+            result = read_result(context, work.names, nothing_to_do=True, wanted=wanted)
+            _check_failures(recipe, result)
+            return result
+        stack.enter_context(stopped_by_signals())
+        stack.enter_context(RunLock(folder))
+        again = plan_inputs(recipe, folder, redo=redo)  # another run may have ended since
+        plan = plan if again == shards else _plan(context, again, wanted)
+        work = _look(context, plan, wanted, redo=redo)
         for rest in leftovers(context, work.decisions):
             shutil.rmtree(rest, ignore_errors=True)
-        write_shards(folder / "shards.jsonl", work.shards)
+        write_shards(folder / "shards.jsonl", plan.shards)
         paths.write_bytes(folder / "recipe.yaml", resolved_yaml(recipe).encode())
         begin = time.monotonic()
         if work.left:
             assets.copy_to(needed_assets(context), folder / "assets")
-            make_ready(context, work.left, work.listed)
-            workers = num_workers(recipe, num_bytes=sum(s.bytes for s in work.shards), num_shards=len(work.shards))
+            make_ready(context, work.left, plan.listed)
             steps = steps_for(context, [d.unit for d in work.left])
             with assets.folder_restored():
-                run_on_beam(context, steps, workers=workers, beam_options=beam_options, quiet=quiet)
-        make_ready(context, work.left_model, work.listed)
+                run_on_beam(context, steps, workers=workers, beam_options=beam_options, quiet=quiet, forks=forks)
+        make_ready(context, work.left_model, plan.listed)
         for one in work.left_model:
             (run_train if one.unit.stage == "train" else run_eval)(context, one.unit)
         paths.write_bytes(folder / "log" / "timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
@@ -97,37 +108,47 @@ def run(
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What there is to do. listed: digest of the list of shards. decisions: on all units but those of the model."""
+class _Plan:
+    """What the recipe makes of its inputs, whatever is in the folder. listed: digest of the list of shards."""
 
     shards: Sequence[Shard]
     listed: str
+    units: Sequence[Unit]
+    model_units: Sequence[Unit]
+
+
+def _plan(context: RunContext, shards: Sequence[Shard], wanted: Sequence[str]) -> _Plan:
+    """Check all that can be wrong; writes nothing."""
+    with tempfile.TemporaryDirectory() as scratch:
+        # Checks see the list of shards before the run's own list is touched.
+        write_shards(Path(scratch) / "shards.jsonl", shards)
+        trial = RunContext(context.recipe, scratch, context.modules)
+        check_names(trial, wanted)
+        units = units_of(trial)
+        listed = shards_digest(trial)
+    return _Plan(shards, listed, units, _model_units(context, {u.name: u for u in units}))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What there is to do. decisions: on all units but those of the model. names: of all units."""
+
     decisions: Sequence[Decision]
     left: Sequence[Decision]
     left_model: Sequence[Decision]
     names: Sequence[str]
 
 
-def _look(context: RunContext, wanted: Sequence[str], *, redo: bool) -> _Work:
-    """Check all that can be wrong, and compare what the recipe makes with what is in the folder; writes nothing."""
-    recipe, folder = context.recipe, context.path
-    shards = plan_inputs(recipe, folder, redo=redo)
-    with tempfile.TemporaryDirectory() as scratch:
-        # Checks see the list of shards before the run's own list is touched.
-        write_shards(Path(scratch) / "shards.jsonl", shards)
-        trial = RunContext(recipe, scratch, context.modules)
-        check_names(trial, wanted)
-        units = units_of(trial)
-        listed = shards_digest(trial)
-    decisions = [decide(context, unit, listed) for unit in units]
-    model = [decide(context, unit, listed) for unit in _model_units(context, {u.name: u for u in units})]
+def _look(context: RunContext, plan: _Plan, wanted: Sequence[str], *, redo: bool) -> _Work:
+    """Compare what the recipe makes with what is in the folder; writes nothing."""
+    decisions = [decide(context, unit, plan.listed) for unit in plan.units]
+    model = [decide(context, unit, plan.listed) for unit in plan.model_units]
     _check_order([*decisions, *model], wanted)
     mine, my_model = ([d for d in some if d.unit.stage in wanted] for some in (decisions, model))
     if not redo:
         refuse_changes([*mine, *my_model])
     left, left_model = ([d for d in some if d.state != "done"] for some in (mine, my_model))
-    names = [d.unit.name for d in [*decisions, *model]]
-    return _Work(shards, listed, decisions, left, left_model, names)
+    return _Work(decisions, left, left_model, [d.unit.name for d in [*decisions, *model]])
 
 
 def _wanted(recipe: Recipe, stages: Sequence[str]) -> list[str]:

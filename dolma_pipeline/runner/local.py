@@ -1,7 +1,7 @@
 """Steps on Beam: the embedded runner by name, or another one with its options.
 
-One worker: in memory, in this process. More: `multi_processing`, one process each, under the watchdog; their
-kernels are compiled here first, so that no two of them do it. The steps are one pipeline.
+One worker: in memory, in this process. More: `multi_processing`, one process each, under the watchdog; on Linux they
+are copies of one process, made by `forks`. The steps are one pipeline.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.runner.beam_options import import_beam, runner_in
 from dolma_pipeline.runner.check import check_beam
+from dolma_pipeline.runner.forks import ForkServer, worker_variables
 from dolma_pipeline.runner.progress import Progress
 from dolma_pipeline.runner.watchdog import run_guarded
 from dolma_pipeline.stages.context import RunContext
@@ -33,7 +34,13 @@ def num_workers(recipe: Recipe, *, num_bytes: int, num_shards: int) -> int:
 
 
 def run_on_beam(
-    context: RunContext, steps: Sequence[Step], *, workers: int, beam_options: Sequence[str] = (), quiet: bool = False
+    context: RunContext,
+    steps: Sequence[Step],
+    *,
+    workers: int,
+    beam_options: Sequence[str] = (),
+    quiet: bool = False,
+    forks: ForkServer | None = None,
 ) -> None:
     """Run steps in order.
 
@@ -41,49 +48,56 @@ def run_on_beam(
         context: the run. steps: what is to be done. workers: processes of the embedded runner.
         beam_options: as on a Beam command line; with a runner in them, or in the recipe, that one is used.
         quiet: show no progress.
+        forks: makes the workers; without it Beam starts each by itself.
 
     Raises:
         UsageError: a runner or an option that Beam does not have.
         RunError: a worker died or a stage raised.
     """
     check_beam(context.recipe, beam_options)
-    import_beam()
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
     recipe = context.recipe.beam
-    given = [f"--{name}={value}" for name, value in recipe.options.items()]
-    options = PipelineOptions([*given, *beam_options])
-    named = runner_in(beam_options) or recipe.runner
+    given = [*(f"--{name}={value}" for name, value in recipe.options.items()), *beam_options]
     progress = Progress(context, [step.name for step in steps], quiet=quiet)
+    named = runner_in(beam_options) or recipe.runner
     if named != "local":
-        with beam.Pipeline(runner=named, options=options) as pipeline:
+        import_beam()
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        with beam.Pipeline(runner=named, options=PipelineOptions(given)) as pipeline:
             _compose(pipeline, steps, num_bins=max(64, workers))
         progress.close()
         return
-    options = PipelineOptions(
-        [*given, *beam_options],
-        direct_num_workers=workers,
-        direct_running_mode="in_memory" if workers == 1 else "multi_processing",
-    )
-    if workers > 1:
-        from dolma_pipeline.kernels.warm import warm_once
-
-        warm_once()
-    pipeline = beam.Pipeline(runner=_embedded_runner(), options=options)
-    _compose(pipeline, steps, num_bins=workers)
     log = context.path / "log"
     log.mkdir(exist_ok=True)
-    with _environment({"PYTHONSAFEPATH": "1", "PYTHONPATH": _python_path()}), progress:
+    if workers > 1 and forks is None:
+        from dolma_pipeline.kernels.warm import warm_once
+
+        warm_once()  # so that no two workers compile
+    pipeline = _local_pipeline(given, steps, workers=workers)
+    with _environment(worker_variables()), progress:
         run_guarded(
             lambda: pipeline.run().wait_until_finish(),
             raised=log / "raised.jsonl",
             said=log / "workers.txt",
             each_poll=progress.poll,
+            forks=forks,
         )
 
 
-def _compose(pipeline: Any, steps: Sequence[Step], *, num_bins: int) -> None:
+def _local_pipeline(given: Sequence[str], steps: Sequence[Step], *, workers: int) -> Any:
+    import_beam()
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    mode = "in_memory" if workers == 1 else "multi_processing"
+    options = PipelineOptions(list(given), direct_num_workers=workers, direct_running_mode=mode)
+    pipeline = beam.Pipeline(runner=_embedded_runner(), options=options)
+    _compose(pipeline, steps, num_bins=workers, take_turns=workers > 1)
+    return pipeline
+
+
+def _compose(pipeline: Any, steps: Sequence[Step], *, num_bins: int, take_turns: bool = False) -> None:
     import apache_beam as beam
 
     from dolma_pipeline.transforms import stages
@@ -98,7 +112,7 @@ def _compose(pipeline: Any, steps: Sequence[Step], *, num_bins: int) -> None:
     before = pipeline | "begin" >> beam.Create([None])
     for stage in dict.fromkeys(step.stage for step in steps):
         mine = [step for step in steps if step.stage == stage]
-        before = before | stage >> transforms[stage](mine, num_bins=num_bins)
+        before = before | stage >> transforms[stage](mine, num_bins=num_bins, take_turns=take_turns)
 
 
 def _embedded_runner() -> Any:
@@ -111,14 +125,6 @@ def _embedded_runner() -> Any:
     options.update({"beam:option:default_sdk_harness_log_level:v1": "ERROR"})
     info = beam_provision_api_pb2.ProvisionInfo(retrieval_token="unused-token", pipeline_options=options)
     return FnApiRunner(provision_info=ExtendedProvisionInfo(info))
-
-
-def _python_path() -> str:
-    """Workers do not look into the working directory (a file there could shadow a module), but find this library."""
-    import dolma_pipeline
-
-    home = os.path.dirname(os.path.dirname(os.path.abspath(dolma_pipeline.__file__)))
-    return os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 class _environment:

@@ -3,7 +3,7 @@
 Beam alone hangs when a worker process is killed, and tells of a stage that raised only when its siblings are
 done. Here a dead worker or an entry in `log/raised.jsonl` ends the run at once, and no worker is left behind.
 Two private names of Beam 2.77 are hooked (`SubprocessSdkWorker.run`, `ControlConnection.__init__`); the pin in
-pyproject.toml and a test that kills a worker guard them.
+pyproject.toml and a test that kills a worker guard them. Through the first, workers come from a `ForkServer`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import orjson
 
 from dolma_pipeline import errors
 from dolma_pipeline.errors import DolmaError, RunError, StageError, WorkerDiedError
+from dolma_pipeline.runner.forks import MODULE, ForkServer
 
 POLL_SECONDS = 0.1
 LATE_SECONDS = 2.0
@@ -31,7 +32,12 @@ LATE_SECONDS = 2.0
 
 
 def run_guarded(
-    run: Callable[[], Any], *, raised: Path, said: Path, each_poll: Callable[[], None] = lambda: None
+    run: Callable[[], Any],
+    *,
+    raised: Path,
+    said: Path,
+    each_poll: Callable[[], None] = lambda: None,
+    forks: ForkServer | None = None,
 ) -> None:
     """Run a pipeline to its end, or to its first failure.
 
@@ -40,6 +46,7 @@ def run_guarded(
         raised: the file in which stages leave what they raise; removed first.
         said: the file that gets what worker processes write to standard error, and what Beam logs.
         each_poll: called about ten times a second from this thread (progress).
+        forks: makes the worker processes; without it Beam starts each by itself.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP.
@@ -50,7 +57,7 @@ def run_guarded(
     state = _State(said)
     thread = threading.Thread(target=state.run, args=(run,), daemon=True, name="pipeline")
     patience = LATE_SECONDS
-    with stopped_by_signals(), _hooks(state), _apart(said):
+    with stopped_by_signals(), _hooks(state, forks), _apart(said):
         try:
             thread.start()
             while not state.ended.wait(POLL_SECONDS):
@@ -103,7 +110,7 @@ class _State:
 
 
 @contextlib.contextmanager
-def _hooks(state: _State) -> Iterator[None]:
+def _hooks(state: _State, forks: ForkServer | None) -> Iterator[None]:
     from apache_beam.runners.portability.fn_api_runner.worker_handlers import ControlConnection
     from apache_beam.runners.portability.local_job_service import SubprocessSdkWorker
 
@@ -112,12 +119,20 @@ def _hooks(state: _State) -> Iterator[None]:
     def run(self: Any) -> None:
         if state.aborted:
             return
-        self._worker_command_line += f" 2>> {shlex.quote(str(state.said))}"
+        found = "it could not be started"
         try:
-            old_run(self)
+            found = _run_forked(self, forks, said=state.said) if forks else _run_alone(self)
+        finally:
+            if found and not state.aborted and not state.ended.is_set():
+                state.dead = found
+
+    def _run_alone(worker: Any) -> str:
+        worker._worker_command_line += f" 2>> {shlex.quote(str(state.said))}"
+        try:
+            old_run(worker)
         except RuntimeError as error:
-            if not state.aborted and not state.ended.is_set():
-                state.dead = str(error)
+            return str(error)
+        return ""
 
     def init(self: Any) -> None:
         old_init(self)
@@ -130,6 +145,22 @@ def _hooks(state: _State) -> Iterator[None]:
         yield
     finally:
         worker_type.run, connection_type.__init__ = old_run, old_init
+
+
+def _run_forked(worker: Any, forks: ForkServer, *, said: Path) -> str:
+    """A worker from its start to its end, which is returned in words; empty if it ended well.
+
+    The environment is what Beam's harness reads, as `SubprocessSdkWorker.run` sets it. Its log goes to standard error.
+    """
+    from google.protobuf import json_format
+
+    options = worker._provision_info.provision_info.pipeline_options
+    environment = {
+        "CONTROL_API_SERVICE_DESCRIPTOR": f'url: "{worker._control_address}"',
+        "PIPELINE_OPTIONS": json_format.MessageToJson(options),
+        "WORKER_ID": worker._worker_id,
+    }
+    return forks.run_worker(environment, said=said)
 
 
 @contextlib.contextmanager
@@ -207,7 +238,7 @@ def _is_worker(process: int) -> bool:
         command = Path(f"/proc/{process}/cmdline").read_bytes()
     except OSError:
         return False
-    return b"apache_beam.runners.worker.sdk_worker_main" in command
+    return b"apache_beam.runners.worker.sdk_worker_main" in command or MODULE.encode() in command
 
 
 def _first(raised: Path) -> DolmaError:

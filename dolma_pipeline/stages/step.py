@@ -10,7 +10,7 @@ import json
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,15 +76,41 @@ class Step(ABC):
         )
 
 
+def heaviest_first(tasks: Iterable[Task]) -> list[Task]:
+    """The order in which tasks are dealt out, so that what is dealt last is small."""
+    return sorted(tasks, key=lambda task: (-task.weight, task.key))
+
+
 def pack(tasks: Sequence[Task], num_bins: int) -> list[list[Task]]:
     """Tasks in at most `num_bins` bins of about equal weight: heaviest first, each into the lightest bin."""
     bins: list[list[Task]] = [[] for _ in range(max(1, num_bins))]
     weights = [0] * len(bins)
-    for task in sorted(tasks, key=lambda t: (-t.weight, t.key)):
+    for task in heaviest_first(tasks):
         lightest = weights.index(min(weights))
         bins[lightest].append(task)
         weights[lightest] += max(1, task.weight)
     return [sorted(b, key=lambda t: t.key) for b in bins if b]
+
+
+def take_turns(tasks: Sequence[Task], turns: Path) -> Iterator[Task]:
+    """Those of `tasks` that fall to this process, while other processes of this machine do the same.
+
+    A task that was taken counts as taken even if it is never done, so whoever uses this must start over, with
+    `turns` removed, when a process dies.
+
+    Args:
+        turns: a file that grows by a byte a turn; the same for all.
+    """
+    while True:
+        file = os.open(turns, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(file, b".")  # appending is atomic, and leaves the position after the own byte
+            turn = os.lseek(file, 0, os.SEEK_CUR) - 1
+        finally:
+            os.close(file)
+        if turn >= len(tasks):
+            return
+        yield tasks[turn]
 
 
 def append_line(path: Path, row: dict[str, object]) -> None:

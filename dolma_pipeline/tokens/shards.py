@@ -100,7 +100,7 @@ def write_part(
                 kept = np.flatnonzero(np.diff(offsets))
                 state.num_empty += len(batch) - len(kept)
                 ends = offsets[1:][kept]
-                ids_file.write(np.insert(ids, ends, kind.type(eos)).tobytes())
+                ids_file.write(np.insert(ids, ends, kind.type(eos)).astype(kind, copy=False).data)
                 ends = ends + np.arange(1, len(kept) + 1) + state.num_tokens
                 starts = np.concatenate([[state.num_tokens], ends[:-1]])[: len(kept)]
                 documents = batch if len(kept) == len(batch) else batch.take(pa.array(kept))

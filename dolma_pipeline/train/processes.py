@@ -117,7 +117,7 @@ def supervise(arguments: Sequence[str], *, name: str, log: Path, threads: int) -
     finally:
         _end(process)
     if code != 0:
-        said = errors[0] if errors else f"it ended with {_describe(code)}, and last it said:\n{''.join(tail)}"
+        said = errors[0] if errors else f"it ended with {describe(code)}, and last it said:\n{''.join(tail)}"
         raise RunError(f"{name}: {said.rstrip()}\nAll that it said is in {log}. The same command goes on from there.")
 
 
@@ -144,6 +144,13 @@ def end_process(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def describe(code: int) -> str:
+    """How a process ended, in words; empty for 0."""
+    if code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}" if code else ""
 
 
 def num_cores() -> int:
@@ -180,7 +187,3 @@ def _end(process: subprocess.Popen[str]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
     process.communicate()
-
-
-def _describe(code: int) -> str:
-    return f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"

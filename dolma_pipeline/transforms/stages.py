@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from dolma_pipeline.stages.step import Step, Task, append_line, log_event, pack
+from dolma_pipeline.errors import RunError
+from dolma_pipeline.stages.step import Step, Task, append_line, heaviest_first, log_event, pack
+from dolma_pipeline.stages.step import take_turns as turns_of
 
 
 class Done(NamedTuple):
@@ -31,13 +33,15 @@ class RunSteps(beam.PTransform):
     Takes any collection (its elements are waited for, not used), gives the `Done`s of the last step with tasks.
 
     Args:
-        steps: what to do. num_bins: into how many bins of equal weight a step's tasks are packed; the number of
-            workers on the embedded runner, more elsewhere.
+        steps: what to do.
+        num_bins: into how many bins of equal weight a step's tasks are packed; or how many workers take turns.
+        take_turns: workers of one machine take tasks one by one, which evens out what no weight tells. Only for a
+            runner that never does a bin again: the local one, where a worker that dies ends the run.
     """
 
-    def __init__(self, steps: Sequence[Step], *, num_bins: int) -> None:
+    def __init__(self, steps: Sequence[Step], *, num_bins: int, take_turns: bool = False) -> None:
         super().__init__()
-        self.steps, self.num_bins = list(steps), num_bins
+        self.steps, self.num_bins, self.take_turns = list(steps), num_bins, take_turns
 
     def expand(self, before: Any) -> Any:
         """Chain the steps: between two spread ones, a single element closes the first and plans the second."""
@@ -47,10 +51,17 @@ class RunSteps(beam.PTransform):
                 to_close.append(step)
                 continue
             label = f"{i:02d} {step.name}"
-            turn = beam.FlatMap(plan, beam.pvalue.AsList(before), closing=to_close, step=step, num_bins=self.num_bins)
+            turn = beam.FlatMap(
+                plan,
+                beam.pvalue.AsList(before),
+                closing=to_close,
+                step=step,
+                num_bins=self.num_bins,
+                take_turns=self.take_turns,
+            )
             tasks = before.pipeline | f"{label}: begin" >> beam.Impulse() | f"{label}: plan" >> turn
             spread = tasks | f"{label}: spread" >> beam.GroupByKey()
-            before = spread | f"{label}: work" >> beam.FlatMap(work, step=step)
+            before = spread | f"{label}: work" >> beam.FlatMap(work, step=step, take_turns=self.take_turns)
             to_close = [step]
         last = beam.FlatMap(close, beam.pvalue.AsList(before), closing=to_close)
         return before.pipeline | "end" >> beam.Impulse() | "close" >> last
@@ -60,14 +71,25 @@ Bin = tuple[int, list[Task]]
 """Tasks for one worker, and their number: a key of its own, so that grouping spreads the bins and costs nothing."""
 
 
-def plan(_: bytes, before: Iterable[Any], *, closing: Sequence[Step], step: Step, num_bins: int) -> list[Bin]:
+def plan(
+    _: bytes, before: Iterable[Any], *, closing: Sequence[Step], step: Step, num_bins: int, take_turns: bool
+) -> list[Bin]:
     """Close the steps before, then say what is left of this one, in bins; `before` is only waited for."""
     close(_, before, closing=closing)
     with reporting(step, "plan"):
         step.context.prepare()
         tasks = step.tasks()
         log_event(step.context, step.name, "begin", tasks=len(tasks))
-        return list(enumerate(pack(tasks, num_bins)))
+        if not take_turns:
+            return list(enumerate(pack(tasks, num_bins)))
+        turns = _turns(step)
+        turns.parent.mkdir(parents=True, exist_ok=True)
+        turns.unlink(missing_ok=True)
+        return [(i, heaviest_first(tasks)) for i in range(min(num_bins, len(tasks)))]
+
+
+def _turns(step: Step) -> Path:
+    return step.context.path / "log" / "turns" / step.name.replace("/", "-")
 
 
 def close(_: bytes, before: Iterable[Any], *, closing: Sequence[Step]) -> list[Any]:
@@ -78,6 +100,7 @@ def close(_: bytes, before: Iterable[Any], *, closing: Sequence[Step]) -> list[A
             step.context.prepare()
             if step.spread:
                 seconds = sum(one.cpu_seconds for one in done if one.step == step.name)
+                _check_done(step)
                 step.finish()
             else:
                 log_event(step.context, step.name, "begin", tasks=1)
@@ -88,11 +111,19 @@ def close(_: bytes, before: Iterable[Any], *, closing: Sequence[Step]) -> list[A
     return done
 
 
-def work(found: tuple[int, Iterable[Sequence[Task]]], *, step: Step) -> Iterator[Done]:
-    """Do a bin of tasks."""
+def _check_done(step: Step) -> None:
+    """A runner that loses a task, or goes on after one that raised, must not make an unfinished step look finished."""
+    if left := step.tasks():
+        names = ", ".join(task.key for task in left[:3])
+        raise RunError(f"{len(left)} tasks of {step.name} were not done: {names}. The same command goes on from there.")
+
+
+def work(found: tuple[int, Iterable[Sequence[Task]]], *, step: Step, take_turns: bool) -> Iterator[Done]:
+    """Do a bin of tasks, or those of it that fall to this worker."""
     with reporting(step, "prepare"):
         step.context.prepare()
-    for task in (task for tasks in found[1] for task in tasks):
+    tasks = [task for tasks in found[1] for task in tasks]
+    for task in turns_of(tasks, _turns(step)) if take_turns else tasks:
         begin = time.process_time()
         with reporting(step, task.key):
             step.work(task)

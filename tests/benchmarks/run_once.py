@@ -1,12 +1,14 @@
 """One whole run, measured in this process: `run_once.py beam|plain RECIPE WORKERS`, `idle RECIPE` or `warm`.
 
-`plain` does the steps one after the other without Beam; `idle` is what a worker holds before it sees a text;
-`warm` compiles the kernels, so that no measurement pays for it. Prints one JSON line.
+`plain` does the steps one after the other without Beam; `idle` is what a worker holds before it sees a text, and
+`copy RECIPE` what one of several does; `warm` compiles the kernels, so that no measurement pays for it. Prints one
+JSON line.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -102,6 +104,36 @@ def idle(recipe: str) -> dict[str, object]:
     return {"peak_mb": usage()[1]}
 
 
+def copy(recipe: str) -> dict[str, object]:
+    """One of several workers before it sees a text: memory of its own, and with its share of what they have in common.
+
+    Where workers are no copies, both are what one holds alone.
+    """
+    import socket
+    import threading
+
+    from dolma_pipeline.config import load_recipe
+    from dolma_pipeline.runner.forks import ForkServer, can_fork, shared_taggers
+    from dolma_pipeline.runner.watchdog import descendants
+
+    if not can_fork():
+        alone = idle(recipe)["peak_mb"]
+        return {"own_mb": alone, "share_mb": alone}
+    with socket.create_server(("127.0.0.1", 0)) as silent, ForkServer(shared_taggers(load_recipe(recipe))) as forks:
+        environment = {
+            "CONTROL_API_SERVICE_DESCRIPTOR": f'url: "127.0.0.1:{silent.getsockname()[1]}"',
+            "PIPELINE_OPTIONS": "{}",
+            "WORKER_ID": "idle",
+        }
+        ask = {"target": forks.run_worker, "args": (environment,), "kwargs": {"said": Path(os.devnull)}, "daemon": True}
+        for _ in range(2):
+            threading.Thread(**ask).start()
+        silent.accept()[0].close()  # one of them is up
+        lines = Path(f"/proc/{max(descendants())}/smaps_rollup").read_text().splitlines()[1:]
+        sizes = {name: int(rest.split()[0]) / 1e3 for name, _, rest in (line.partition(":") for line in lines)}
+    return {"own_mb": sizes["Private_Dirty"] + sizes["Private_Clean"], "share_mb": sizes["Pss"]}
+
+
 def warm() -> dict[str, object]:
     """Compile every kernel, once for this machine."""
     from dolma_pipeline.kernels.warm import warm as compile_all
@@ -111,6 +143,6 @@ def warm() -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    actions = {"idle": idle, "warm": warm}
+    actions = {"idle": idle, "copy": copy, "warm": warm}
     name, *arguments = sys.argv[1:]
     print(json.dumps(actions[name](*arguments) if name in actions else whole(name, *arguments)))

@@ -9,14 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from dolma_pipeline.errors import DataError, DolmaError, StageError, WorkerDiedError
-from dolma_pipeline.runner import run
+from dolma_pipeline.runner import launcher, run
+from dolma_pipeline.runner.forks import MODULE
 from dolma_pipeline.runner.watchdog import descendants
 from tests.pipeline.tiny import files, recipe, tree, write_corpus
+from tests.processes import is_alive, wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +36,11 @@ def workers() -> list[str]:
     """Commands of worker processes that were started from here and are at work (the killed ones leave at once)."""
     time.sleep(0.2)
     commands = [Path(f"/proc/{process}/cmdline") for process in descendants()]
-    return [line for path in commands if path.exists() and "sdk_worker_main" in (line := path.read_text())]
+    return [
+        line
+        for path in commands
+        if path.exists() and ("sdk_worker_main" in (line := path.read_text()) or MODULE in line)
+    ]
 
 
 def test_two_workers_give_the_same_bytes_whatever_lies_in_the_folder(
@@ -47,7 +54,19 @@ def test_two_workers_give_the_same_bytes_whatever_lies_in_the_folder(
     finally:
         shadow.unlink()
     assert files(tmp_path / "run") == files(finished)
-    assert len(list((tmp_path / "run" / "log" / "progress").iterdir())) == 2
+    events = [json.loads(line) for line in (tmp_path / "run/log/events.jsonl").read_text().splitlines()]
+    tasks = Counter((event["step"], event["key"]) for event in events if event["event"] == "task")
+    assert set(tasks.values()) == {1}
+    assert workers() == []
+
+
+def test_workers_that_beam_starts_by_itself_give_the_same_bytes(
+    finished: Path, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on systems where a process cannot be copied."""
+    monkeypatch.setattr(launcher, "can_fork", lambda: False)
+    run(recipe(tmp_path / "run", workers=2), quiet=True)
+    assert files(tmp_path / "run") == files(finished)
     assert workers() == []
 
 
@@ -106,26 +125,35 @@ def tag_only(folder: Path, *, workers: int) -> None:
     run(recipe(folder / "run", workers=workers, **nothing), quiet=True)
 
 
+KILLED = "os.kill(os.getpid(), 9)"
+
+
 @pytest.mark.parametrize(
-    ("act", "kind", "said"),
+    ("act", "forks", "kind", "said"),
     [
         (
             "raise ValueError('no such model')",
+            True,
             StageError,
             r"^tag, \w+/\w: ValueError: no such model\nTraceback[^$]*in setup",
         ),
-        ("raise DataError('marks.txt: damaged')", DataError, r"^tag, \w+/\w: marks\.txt: damaged$"),
-        (
-            "os.kill(os.getpid(), 9)",
-            WorkerDiedError,
-            r"^a worker process ended unasked \(.*137.*\); killed from outside",
-        ),
+        ("raise DataError('marks.txt: damaged')", True, DataError, r"^tag, \w+/\w: marks\.txt: damaged$"),
+        ("raise DataError('marks.txt: damaged')", False, DataError, r"^tag, \w+/\w: marks\.txt: damaged$"),
+        (KILLED, True, WorkerDiedError, r"^a worker process ended unasked \(signal SIGKILL\); killed from outside"),
+        (KILLED, False, WorkerDiedError, r"^a worker process ended unasked \(.*137.*\); killed from outside"),
     ],
 )
 def test_a_worker_that_fails_ends_the_run_at_once(
-    mine: Path, act: str, kind: type[DolmaError], said: str, capfd: pytest.CaptureFixture[str]
+    mine: Path,
+    act: str,
+    forks: bool,
+    kind: type[DolmaError],
+    said: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Guards the two private names of Beam that `runner/watchdog.py` hooks: without them this waits or hangs."""
+    monkeypatch.setattr(launcher, "can_fork", lambda: forks)
     (mine / "marks.py").write_text(ONE_FAILS.format(act=act), encoding="utf-8")
     with pytest.raises(kind, match=said) as caught:
         tag_only(mine, workers=2)
@@ -141,34 +169,37 @@ def test_a_worker_that_fails_ends_the_run_at_once(
     assert (mine / "run" / "attributes" / "marks_v1" / "manifest.json").is_file()
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.5])
-def test_sigterm_leaves_no_worker(corpus: Path, tmp_path: Path, moment: float) -> None:
-    """Workers begin to start when `log/workers.txt` is opened for them."""
+@pytest.mark.parametrize("moment", ["they are about to start", "they begin", "they are at work"])
+def test_sigterm_leaves_no_worker(corpus: Path, tmp_path: Path, moment: str) -> None:
     (tmp_path / "my.yaml").write_text(json.dumps({"output": str(tmp_path / "run"), **tree(workers=2)}))
     command = [sys.executable, "-m", "dolma_pipeline", "-q", "run", tmp_path / "my.yaml"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=corpus, env=environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "run/log/workers.txt").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(moment)
+    signs = {
+        "they are about to start": lambda: descendants(process.pid) and (tmp_path / "run/lock.json").exists(),
+        "they begin": (tmp_path / "run/log/workers.txt").exists,
+        "they are at work": (tmp_path / "run/log/progress").exists,
+    }
+    wait_for(signs[moment])
+    begun = descendants(process.pid)
+    assert begun
     process.terminate()
     said = process.communicate(timeout=30)[1]
     assert (process.returncode, said.splitlines()[-1:]) == (
         130,
         ["error: interrupted; what is done stays done, the same command goes on from there"],
     )
-    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if _names(path, tmp_path / "run")]
+    time.sleep(0.2)
+    assert not any(map(is_alive, begun))
+    left = [path for path in Path("/proc").glob("[0-9]*/fd/2") if _leads(path, tmp_path / "run")]
     assert left == []
     assert not (tmp_path / "run" / "lock.json").exists()
 
 
-def _names(command: Path, folder: Path) -> bool:
-    """Whether a process runs a worker that writes into this folder (or is one: it has the file open)."""
+def _leads(link: Path, folder: Path) -> bool:
+    """Whether a process's standard error goes into this folder, as that of a worker does."""
     with contextlib.suppress(OSError):
-        if os.readlink(command.with_name("fd") / "2").startswith(str(folder)):
-            return True
-        return "sdk_worker_main" in (line := command.read_text()) and str(folder) in line
+        return os.readlink(link).startswith(str(folder))
     return False
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
-import dolma_pipeline
 from dolma_pipeline.runner import local
 from tests.pipeline.tiny import recipe
 
@@ -21,15 +19,6 @@ def test_workers(
 ) -> None:
     monkeypatch.setattr(local, "num_cores", lambda: 4)
     assert local.num_workers(recipe("x", workers=workers), num_bytes=num_bytes, num_shards=num_shards) == expected
-
-
-def test_workers_find_this_library_and_nothing_of_the_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", "/somewhere")
-    home, rest = local._python_path().split(os.pathsep)
-    assert (Path(home) / "dolma_pipeline" / "__init__.py").samefile(str(dolma_pipeline.__file__))
-    assert rest == "/somewhere"
-    monkeypatch.delenv("PYTHONPATH")
-    assert local._python_path() == home
 
 
 def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +15,10 @@ from hypothesis import strategies as st
 
 from dolma_pipeline.runner import launcher, run
 from dolma_pipeline.stages.context import RunContext
-from dolma_pipeline.stages.step import Step, Task, append_line, log_event, pack
+from dolma_pipeline.stages.step import Step, Task, append_line, heaviest_first, log_event, pack
 from tests.pipeline.tiny import files, recipe
 
+ROOT = Path(__file__).parents[3]
 tasks = st.lists(st.integers(0, 1000), max_size=40).map(lambda ws: [Task(f"t{i:02d}", w) for i, w in enumerate(ws)])
 
 
@@ -35,6 +39,32 @@ def test_bins_do_not_depend_on_the_order_of_tasks() -> None:
     found = [Task(f"t{i}", (i * 7) % 5) for i in range(20)]
     assert pack(found, 3) == pack(found[::-1], 3)
     assert [len(one) for one in pack([Task("big", 100), *(Task(f"s{i}", 10) for i in range(10))], 2)] == [1, 10]
+
+
+def test_tasks_that_are_taken_by_turns_are_each_taken_once(tmp_path: Path) -> None:
+    """By processes that start together and have nothing else to do."""
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from dolma_pipeline.stages.step import Task, take_turns\n"
+        "sys.stdin.readline()\n"
+        "tasks = [Task(f't{i:04d}') for i in range(3000)]\n"
+        "print(*(task.key for task in take_turns(tasks, Path(sys.argv[1]))))\n"
+    )
+    command = [sys.executable, "-c", script, tmp_path / "turns"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    found = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, **pipes) for _ in range(3)]
+    for one in found:
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    taken = [one.communicate()[0].split() for one in found]
+    assert sorted(key for keys in taken for key in keys) == [f"t{i:04d}" for i in range(3000)]
+    assert all(keys == sorted(keys) for keys in taken)
+
+
+def test_heavy_tasks_are_dealt_out_first() -> None:
+    found = [Task("a", 1), Task("c", 5), Task("b", 5)]
+    assert [task.key for task in heaviest_first(found)] == ["b", "c", "a"]
 
 
 def test_logs_are_json_lines(tmp_path: Path) -> None:

@@ -22,8 +22,7 @@ from dolma_pipeline.train.model import Decoder
 from dolma_pipeline.train.processes import launch, resolve_processes, supervise
 from dolma_pipeline.train.train import fit
 from dolma_pipeline.train.world import World
-
-PATIENCE_SECONDS = 90
+from tests.processes import wait_for
 
 
 def metrics(run: Path) -> list[dict[str, float]]:
@@ -34,13 +33,6 @@ def weights(run: Path, step: int, settings: Settings) -> list[torch.Tensor]:
     model = Decoder(settings.model)
     load_model(run, step, model=model)
     return [p.detach() for p in model.parameters()]
-
-
-def wait_for(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not what():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def test_two_processes_train_as_one_does(

@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from dolma_pipeline.config import Recipe
 from dolma_pipeline.config.loader import recipe_from_text
-from dolma_pipeline.errors import DataError
+from dolma_pipeline.errors import DataError, RunError
 from dolma_pipeline.stages.context import RunContext
 from dolma_pipeline.stages.step import Step, Task, append_line
 from dolma_pipeline.transforms import DedupeShards, Done, MixShards, RunSteps, TagShards, TokenizeShards
@@ -57,6 +57,10 @@ class Note(Step):
     def finish(self) -> None:
         self.note("finish")
 
+    def expected(self) -> list[str]:
+        """What is asked of it in all: a step that is spread is asked again what is left, before it is finished."""
+        return ["tasks", *self.keys, *(["tasks"] if self.spread else []), "finish"]
+
 
 @pytest.fixture
 def context(tmp_path: Path) -> RunContext:
@@ -97,7 +101,7 @@ def test_steps_follow_each_other_and_every_task_is_done_once(context: RunContext
     ]
     run(*steps, num_bins=num_bins)
     found = notes(context)
-    assert Counter(found) == Counter((step.label, what) for step in steps for what in ("tasks", *step.keys, "finish"))
+    assert Counter(found) == Counter((step.label, what) for step in steps for what in step.expected())
     order = [step for step, _ in found]
     assert order == sorted(order, key=["one", "two", "three"].index)
     for step in steps:
@@ -120,7 +124,7 @@ def test_a_step_that_is_not_spread_is_done_between_its_neighbours(context: RunCo
     run(*steps)
     order = [step for step, _ in notes(context)]
     assert order == sorted(order, key=[step.label for step in steps].index)
-    assert Counter(notes(context)) == Counter((s.label, what) for s in steps for what in ("tasks", *s.keys, "finish"))
+    assert Counter(notes(context)) == Counter((s.label, what) for s in steps for what in s.expected())
     assert {row["step"] for row in lines(context, "done.jsonl")} == {"last"}
 
 
@@ -130,7 +134,10 @@ def test_what_is_done_is_not_done_again_but_every_step_is_finished(context: RunC
     (context.path / "notes.jsonl").unlink()
     (context.path / "two" / "0").unlink()
     run(*steps)
-    assert notes(context) == [("one", "tasks"), ("one", "finish"), ("two", "tasks"), ("two", "0"), ("two", "finish")]
+    assert notes(context) == [
+        *(("one", what) for what in ("tasks", "tasks", "finish")),
+        *(("two", what) for what in ("tasks", "0", "tasks", "finish")),
+    ]
 
 
 def test_events_say_when_each_step_began_and_ended(context: RunContext) -> None:
@@ -167,18 +174,18 @@ def test_what_a_task_raises_is_written_down_at_once_and_nothing_after_it_runs(co
 
 
 def test_what_is_raised_while_planning_or_finishing_names_that(context: RunContext) -> None:
-    class Broken(Note):
+    class NoPlan(Note):
         def tasks(self) -> list[Task]:
             raise ValueError("no list of shards")
 
+    class NoEnd(Note):
         def finish(self) -> None:
             raise OSError(28, "no space")
 
-    step = Broken(context, "one")
     with pytest.raises(ValueError, match="no list of shards"):
-        plan(b"", [], closing=[], step=step, num_bins=1)
+        plan(b"", [], closing=[], step=NoPlan(context, "one"), num_bins=1, take_turns=False)
     with pytest.raises(OSError, match="no space"):
-        close(b"", [], closing=[step])
+        close(b"", [], closing=[NoEnd(context, "one")])
     found = [(row["task"], row["error"]) for row in lines(context, "log/raised.jsonl")]
     assert found == [("plan", "ValueError"), ("finish", "OSError")]
 
@@ -191,14 +198,37 @@ def test_an_interrupt_is_no_failure_of_the_stage(context: RunContext) -> None:
 
 def test_the_parts_without_beam(context: RunContext) -> None:
     step = Note(context, "one", ("aaaa", "b", "cc", "d"))
-    bins = plan(b"", [], closing=[], step=step, num_bins=2)
+    bins = plan(b"", [], closing=[], step=step, num_bins=2, take_turns=False)
     assert [(i, [task.key for task in one]) for i, one in bins] == [(0, ["aaaa"]), (1, ["b", "cc", "d"])]
-    done = [one for number, tasks in bins for one in work((number, [tasks]), step=step)]
+    done = [one for number, tasks in bins for one in work((number, [tasks]), step=step, take_turns=False)]
     assert [(one.step, one.key) for one in done] == [("one", "aaaa"), ("one", "b"), ("one", "cc"), ("one", "d")]
     closed = close(b"", [None, *done[::-1]], closing=[step])
     assert closed == done
-    assert plan(b"", [], closing=[], step=step, num_bins=2) == []
+    assert plan(b"", [], closing=[], step=step, num_bins=2, take_turns=False) == []
     assert {row["step"] for row in lines(context, "log/events.jsonl")} == {"one"}
+
+
+def test_workers_take_turns_heaviest_first_and_anew_after_a_stop(context: RunContext) -> None:
+    step = Note(context, "one/two", ("aaaa", "b", "cc", "d"))
+    for left in ("aaaa", "cc", "b", "d"), ("cc", "b", "d"):  # the second time after a worker died
+        bins = plan(b"", [], closing=[], step=step, num_bins=2, take_turns=True)
+        assert [(i, tuple(task.key for task in one)) for i, one in bins] == [(0, left), (1, left)]
+        first, second = (work((number, [tasks]), step=step, take_turns=True) for number, tasks in bins)
+        assert next(first).key == left[0]
+    assert next(second).key == "b"
+    assert [one.key for one in first] == ["d"]
+    assert list(second) == []
+    assert close(b"", [], closing=[step]) == []
+
+
+def test_a_step_of_which_a_task_was_lost_is_not_finished(context: RunContext) -> None:
+    step = Note(context, "one", ("a", "b", "c", "d", "e"))
+    ((_, tasks),) = plan(b"", [], closing=[], step=step, num_bins=1, take_turns=False)
+    next(work((0, [tasks]), step=step, take_turns=False))
+    with pytest.raises(RunError, match=r"^4 tasks of one were not done: b, c, d\. The same command goes on from there"):
+        close(b"", [], closing=[step])
+    assert ("one", "finish") not in notes(context)
+    assert [row["task"] for row in lines(context, "log/raised.jsonl")] == ["finish"]
 
 
 def test_no_steps_are_nothing_to_do(context: RunContext) -> None:
@@ -228,4 +258,4 @@ def test_stages_are_chained_by_what_they_give(context: RunContext) -> None:
     pipeline.run().wait_until_finish()
     order = [step for step, _ in notes(context)]
     assert order == sorted(order, key=["tag", "mix"].index)
-    assert order.count("mix") == 3
+    assert order.count("mix") == 4
