@@ -21,6 +21,11 @@ from dolma_pipeline.documents import text_buffers
 from dolma_pipeline.errors import DataError, RunError
 from dolma_pipeline.tokens.tokenizer import TokenizerInfo
 
+CACHE_TEXT_BYTES = 256_000_000
+"""After so much text gigatoken's word cache is begun anew. It never forgets by itself: measured, it takes 0.6 bytes for
+each byte of English, and 5 for each of Chinese, where a word is all that stands between two marks. A new one costs some
+3 % of the speed."""
+
 IDS_TYPE = pa.list_(pa.uint32())
 """Arrow type of what an encoder gives: a list of ids for each text."""
 
@@ -105,6 +110,7 @@ class GigatokenEncoder:
         self.info = info
         self._lock = threading.Lock()
         self._reference = TokenizersEncoder(info)
+        self._cached = 0  # bytes of text that the word cache has seen
         try:
             self._tokenizer = gigatoken.Tokenizer.from_json(_special_free_json(info))
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
@@ -116,6 +122,7 @@ class GigatokenEncoder:
     def encode(self, texts: pa.StringArray) -> pa.ListArray:
         """See `Encoder.encode`."""
         import awkward as ak
+        import gigatoken
 
         offsets, data = text_buffers(texts)
         column = ak.contents.ListOffsetArray(
@@ -124,7 +131,10 @@ class GigatokenEncoder:
             parameters={"__array__": "string"},
         )
         with self._lock:
+            if self._cached > CACHE_TEXT_BYTES:
+                self._tokenizer, self._cached = gigatoken.Tokenizer.from_json(_special_free_json(self.info)), 0
             found = self._tokenizer.encode_batch(ak.Array(column), parallel=False)
+            self._cached += len(data)
         lists = found.layout.to_ListOffsetArray64(True)
         return _list_array(np.asarray(lists.offsets.data), np.asarray(lists.content.data))
 

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma_pipeline.errors import RunError
+from dolma_pipeline.tokens import encode
 from dolma_pipeline.tokens.encode import Encoder, GigatokenEncoder, encoder
 from dolma_pipeline.tokens.keys import document_key
 from dolma_pipeline.tokens.tokenizer import TokenizerInfo, load_tokenizer, parse_tokenizer
@@ -171,6 +172,32 @@ def test_a_tokenizer_that_gigatoken_reads_otherwise_is_not_used(olmo: TokenizerI
     monkeypatch.setattr("dolma_pipeline.tokens.encode._special_free_json", lambda info: info.json)
     with pytest.raises(RunError, match=r"different ids for the test string .*<\|(padding|endoftext)\|>"):
         GigatokenEncoder(olmo)
+
+
+def test_the_word_cache_is_begun_anew_and_nothing_else_changes(
+    olmo: TokenizerInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gigatoken
+
+    engine = GigatokenEncoder(olmo)
+    texts = [strings([f"{word} {'x' * 90}" for word in words]) for words in (["a", "b"], ["c"], ["a"], ["b"], ["a"])]
+    expected = [engine.encode(one) for one in texts]
+    made: list[str] = []
+    make = gigatoken.Tokenizer.from_json
+
+    def counted(text: str) -> Any:
+        made.append(text)
+        return make(text)
+
+    engine = GigatokenEncoder(olmo)
+    monkeypatch.setattr(gigatoken.Tokenizer, "from_json", counted)
+    monkeypatch.setattr(encode, "CACHE_TEXT_BYTES", 250)
+    engine._cached = 0  # what the check at the start has encoded
+    numbers = []
+    for one, ids in zip(texts, expected, strict=True):
+        assert engine.encode(one).equals(ids)
+        numbers.append(len(made))
+    assert numbers == [0, 0, 1, 1, 1]
 
 
 def test_one_warm_object_a_process(olmo: TokenizerInfo):
