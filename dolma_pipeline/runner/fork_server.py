@@ -5,7 +5,7 @@ A copy is made in milliseconds and shares that memory. Here nothing is begun tha
 no thread of ours, and no tagger of the user's (its `setup` may do both; workers call it themselves).
 
 Requests and answers are JSON lines over the standard streams: `{"worker": 0, "environment": {…}, "said": path}` makes
-a worker whose standard error goes to that file, `{"worker": 0, "code": 0}` tells how it ended (the negative number of
+a worker whose standard error goes to that file, `{"worker": 0, "code": 64}` tells how it ended (the negative number of
 a signal). When the launcher goes, standard input ends, and this process with it; workers hold the read end of a pipe
 whose only writer is this process.
 """
@@ -24,6 +24,7 @@ from typing import NoReturn
 
 import orjson
 
+from dolma_pipeline.runner.forks import WELL
 from dolma_pipeline.train.processes import end_process, end_with_launcher
 
 PRELOADED = (
@@ -122,9 +123,9 @@ def _be_worker(environment: Mapping[str, str], *, said: str, closed: tuple[int, 
         os.environ.update(environment)
         harness: Callable[[list[str]], None] = importlib.import_module(PRELOADED[0]).main
         harness([])
-        code = 0
+        code = WELL
     finally:
-        if code:
+        if code != WELL:
             traceback.print_exc()
         end_process(code)
 

@@ -19,6 +19,8 @@ from dolma_pipeline.registry import HOME, tagger_specs
 from dolma_pipeline.train.processes import LIFELINE, describe
 
 MODULE = "dolma_pipeline.runner.fork_server"
+WELL = 64
+"""Exit code of a worker that the launcher let go. Not 0, for a tagger's code may end its process with that."""
 
 
 def can_fork() -> bool:
@@ -97,7 +99,8 @@ class ForkServer:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             answer = orjson.loads(line)
-            self._workers[answer["worker"]].set_result(describe(answer["code"]))
+            code = answer["code"]
+            self._workers[answer["worker"]].set_result("" if code == WELL else describe(code) or "exit code 0")
         with self._lock:
             for worker in self._workers:
                 if not worker.done():

@@ -140,6 +140,7 @@ KILLED = "os.kill(os.getpid(), 9)"
         ("raise DataError('marks.txt: damaged')", True, DataError, r"^tag, \w+/\w: marks\.txt: damaged$"),
         ("raise DataError('marks.txt: damaged')", False, DataError, r"^tag, \w+/\w: marks\.txt: damaged$"),
         (KILLED, True, WorkerDiedError, r"^a worker process ended unasked \(signal SIGKILL\); killed from outside"),
+        ("os._exit(0)", True, WorkerDiedError, r"^a worker process ended unasked \(exit code 0\); killed from outside"),
         (KILLED, False, WorkerDiedError, r"^a worker process ended unasked \(.*137.*\); killed from outside"),
     ],
 )
