@@ -66,6 +66,18 @@ def load_tagger(name: str, /, **parameters: object) -> LoadedTagger:
     return LoadedTagger(DECLARED[name], parameters)
 
 
+def built_in_tagger(name: str) -> LoadedTagger:
+    """One of the library's own taggers, with its default parameters; nobody else's module is imported.
+
+    Raises:
+        UnknownNameError: no such tagger in the library.
+    """
+    _open_built_in("taggers")
+    if name not in DECLARED:
+        raise UnknownNameError("built-in tagger", name, DECLARED)
+    return LoadedTagger(DECLARED[name], {})
+
+
 def tagger_specs() -> list[TaggerSpec]:
     """What is known of each tagger, by name."""
     _open_doors("taggers")
@@ -208,11 +220,16 @@ def _import(module: str, what: str) -> None:
 
 
 @functools.cache
-def _open_doors(package: Literal["taggers", "mixers"]) -> None:
-    """Import the built-in modules, then what installed distributions offer. In order of name: the same everywhere."""
+def _open_built_in(package: Literal["taggers", "mixers"]) -> None:
     _refuse_foreign(package)
     for found in sorted(pkgutil.iter_modules([str(HOME / package)]), key=lambda found: found.name):
         importlib.import_module(f"{package}.{found.name}")
+
+
+@functools.cache
+def _open_doors(package: Literal["taggers", "mixers"]) -> None:
+    """Import the built-in modules, then what installed distributions offer. In order of name: the same everywhere."""
+    _open_built_in(package)
     points = importlib.metadata.entry_points(group=f"dolma_pipeline.{package}")
     for point in sorted(points, key=lambda point: (point.name, point.value)):
         distribution = point.dist.name if point.dist is not None else "an unknown distribution"

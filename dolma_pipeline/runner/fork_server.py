@@ -4,10 +4,10 @@ A worker by itself takes some 2 seconds of CPU to import Beam, load the kernels 
 A copy is made in milliseconds and shares that memory. Here nothing is begun that a copy must not have: no connection,
 no thread of ours, and no tagger of the user's (its `setup` may do both; workers call it themselves).
 
-Requests and answers are JSON lines over the standard streams: `{"worker": 0, "environment": {…}, "said": path}` makes
-a worker whose standard error goes to that file, `{"worker": 0, "code": 64}` tells how it ended (the negative number of
-a signal). When the launcher goes, standard input ends, and this process with it; workers hold the read end of a pipe
-whose only writer is this process.
+Requests and answers are JSON lines over the standard streams: `{"worker": 0, "environment": {…}, "said": path, "tidy":
+false}` makes a worker whose standard error goes to that file, `{"worker": 0, "code": 64}` tells how it ended (the
+negative number of a signal). When the launcher goes, standard input ends, and this process with it; workers hold the
+read end of a pipe whose only writer is this process.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import numpy as np
 import orjson
 
 from dolma_pipeline.runner.forks import WELL
-from dolma_pipeline.train.processes import end_process, end_with_launcher
+from dolma_pipeline.train.processes import LIFELINE, end_process, end_with
 
 PRELOADED = (
     "apache_beam.runners.worker.sdk_worker_main",
@@ -48,14 +49,16 @@ def main(taggers: Sequence[str]) -> None:
     """
     requests, answers = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # what a library prints is no answer
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # for what a worker starts
+    os.close(nothing)
+    del os.environ[LIFELINE]
     lifeline, only_writer = os.pipe()
-    os.dup2(lifeline, 0)
-    os.close(lifeline)
     gc.disable()  # looking through what imports make costs a fifth of the time, and finds nothing
     load(taggers)
     gc.freeze()  # else the collector writes into the memory that is shared
     gc.enable()
-    _serve(requests, answers, alone=(requests, answers, only_writer))
+    _serve(requests, answers, lifeline=lifeline, alone=(requests, answers, only_writer))
 
 
 def load(taggers: Sequence[str]) -> None:
@@ -67,7 +70,7 @@ def load(taggers: Sequence[str]) -> None:
     from dolma_pipeline.dedup.minhash import permutations
     from dolma_pipeline.documents import Batch
     from dolma_pipeline.kernels.warm import warm
-    from dolma_pipeline.registry import load_tagger
+    from dolma_pipeline.registry import built_in_tagger
     from dolma_pipeline.runner.beam_options import import_beam
 
     import_beam()
@@ -75,12 +78,12 @@ def load(taggers: Sequence[str]) -> None:
         importlib.import_module(module)
     warm()
     permutations(1, seed=1)  # imports datasketch
-    for tagger in map(load_tagger, taggers):
+    for tagger in map(built_in_tagger, taggers):
         if not tagger.assets:
             tagger.attributes(Batch.of(["word"]))
 
 
-def _serve(requests: int, answers: int, *, alone: tuple[int, ...]) -> None:
+def _serve(requests: int, answers: int, *, lifeline: int, alone: tuple[int, ...]) -> None:
     """Fork on request and tell of every end. alone: file descriptors that no worker may keep."""
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -93,8 +96,9 @@ def _serve(requests: int, answers: int, *, alone: tuple[int, ...]) -> None:
         if woken in ready:
             os.read(woken, 4096)
             while workers and (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                code = os.waitstatus_to_exitcode(ended[1])
-                os.write(answers, orjson.dumps({"worker": workers.pop(ended[0]), "code": code}) + b"\n")
+                if (number := workers.pop(ended[0], None)) is not None:  # else some library's
+                    code = os.waitstatus_to_exitcode(ended[1])
+                    os.write(answers, orjson.dumps({"worker": number, "code": code}) + b"\n")
         if requests in ready:
             more = os.read(requests, 1 << 16)
             if not more:
@@ -104,30 +108,37 @@ def _serve(requests: int, answers: int, *, alone: tuple[int, ...]) -> None:
                 if pid := os.fork():
                     workers[pid] = request["worker"]
                 else:
-                    _be_worker(request["environment"], said=request["said"], closed=(*alone, woken, wake))
+                    _be_worker(request, lifeline=lifeline, closed=(*alone, woken, wake))
 
 
-def _be_worker(environment: Mapping[str, str], *, said: str, closed: tuple[int, ...]) -> NoReturn:
-    """In the copy: Beam's harness until the launcher has no more work, then nothing more (a teardown takes 0.4 s)."""
+def _be_worker(request: Mapping[str, Any], *, lifeline: int, closed: tuple[int, ...]) -> NoReturn:
+    """In the copy: Beam's harness until the launcher has no more work.
+
+    Then nothing more, for a teardown takes 0.4 s, unless the request says `tidy`: a user's tagger may have left
+    folders, processes or exit handlers that only a teardown sees to.
+    """
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for one in closed:
             os.close(one)
-        errors = os.open(said, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        errors = os.open(request["said"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         os.dup2(errors, 2)
         os.dup2(errors, 1)
         os.close(errors)
-        end_with_launcher()
-        os.environ.update(environment)
+        end_with(lifeline)
+        os.environ.update(request["environment"])
+        np.random.seed()  # else all workers draw the same; Python's own generator sees to it by itself
         harness: Callable[[list[str]], None] = importlib.import_module(PRELOADED[0]).main
         harness([])
         code = WELL
     finally:
         if code != WELL:
             traceback.print_exc()
-        end_process(code)
+        if code != WELL or not request["tidy"]:
+            end_process(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -48,9 +48,11 @@ class ForkServer:
 
     Args:
         taggers: as `shared_taggers` says.
+        tidy: workers are taken down in full at their end, for users' taggers that leave something.
     """
 
-    def __init__(self, taggers: Sequence[str] = ()) -> None:
+    def __init__(self, taggers: Sequence[str] = (), *, tidy: bool = False) -> None:
+        self._tidy = tidy
         self._lock = threading.Lock()
         self._workers: list[Future[str]] = []
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 closed with the rest
@@ -68,11 +70,15 @@ class ForkServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the server, and with it workers that are left."""
-        self._process.kill()
-        self._reader.join()
-        self._process.communicate()
-        self._said.close()
+        self.close()
+
+    def close(self) -> None:
+        """End the server, and with it workers that are left; may be repeated."""
+        if not self._said.closed:
+            self._process.kill()
+            self._reader.join()
+            self._process.communicate()
+            self._said.close()
 
     def run_worker(self, environment: Mapping[str, str], *, said: Path) -> str:
         """Make a worker and wait for its end.
@@ -88,7 +94,12 @@ class ForkServer:
             if not self._reader.is_alive():
                 return self._last_words()
             worker: Future[str] = Future()
-            request = {"worker": len(self._workers), "environment": dict(environment), "said": str(said)}
+            request = {
+                "worker": len(self._workers),
+                "environment": dict(environment),
+                "said": str(said),
+                "tidy": self._tidy,
+            }
             self._workers.append(worker)
             with contextlib.suppress(BrokenPipeError):  # then the reader is about to end
                 self._process.stdin.write(orjson.dumps(request) + b"\n")
@@ -97,14 +108,17 @@ class ForkServer:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            answer = orjson.loads(line)
-            code = answer["code"]
-            self._workers[answer["worker"]].set_result("" if code == WELL else describe(code) or "exit code 0")
-        with self._lock:
-            for worker in self._workers:
-                if not worker.done():
-                    worker.set_result(self._last_words())
+        try:
+            for line in self._process.stdout:
+                answer = orjson.loads(line)
+                code = answer["code"]
+                self._workers[answer["worker"]].set_result("" if code == WELL else describe(code) or "exit code 0")
+        finally:
+            self._process.kill()
+            with self._lock:
+                for worker in self._workers:
+                    if not worker.done():
+                        worker.set_result(self._last_words())
 
     def _last_words(self) -> str:
         code = self._process.wait()

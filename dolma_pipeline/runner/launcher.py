@@ -71,9 +71,12 @@ def run(
     shards = plan_inputs(recipe, folder, redo=redo)
     workers = num_workers(recipe, num_bytes=sum(s.bytes for s in shards), num_shards=len(shards))
     with ExitStack() as stack:
+        local = (runner_in(beam_options) or recipe.beam.runner) == "local" and not {*wanted} <= {"train", "eval"}
         forks = None
-        if workers > 1 and not dry_run and can_fork() and (runner_in(beam_options) or recipe.beam.runner) == "local":
-            forks = stack.enter_context(ForkServer(shared_taggers(recipe)))  # loads while the rest is checked
+        if local and workers > 1 and not dry_run and can_fork():  # it loads while the rest is checked
+            shared = shared_taggers(recipe)
+            users = {use.tagger for use in recipe.tag.taggers} - {*shared} if recipe.tag else set()
+            forks = stack.enter_context(ForkServer(shared, tidy=bool(users)))
         plan = _plan(context, shards, wanted)
         work = _look(context, plan, wanted, redo=redo)
         if dry_run:
@@ -98,6 +101,8 @@ def run(
             steps = steps_for(context, [d.unit for d in work.left])
             with assets.folder_restored():
                 run_on_beam(context, steps, workers=workers, beam_options=beam_options, quiet=quiet, forks=forks)
+        if forks:
+            forks.close()
         make_ready(context, work.left_model, plan.listed)
         for one in work.left_model:
             (run_train if one.unit.stage == "train" else run_eval)(context, one.unit)

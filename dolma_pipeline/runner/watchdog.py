@@ -77,9 +77,12 @@ def run_guarded(
     if raised.is_file():
         raise _first(raised)
     if state.dead:
+        killed = "SIGKILL" in state.dead or "137" in state.dead  # as a shell tells it
+        why = "killed from outside, or out of memory" if killed else f"what workers said is in {said}"
+        advice = " Fewer workers need less memory (workers: 1)." if killed else ""
         raise WorkerDiedError(
-            f"a worker process ended unasked ({state.dead}); killed from outside, or out of memory. "
-            "What is done stays done: the same command resumes. Fewer workers need less memory (workers: 1)."
+            f"a worker process ended unasked ({state.dead}); {why}. "
+            f"What is done stays done: the same command resumes.{advice}"
         )
     if state.error is not None:
         raise StageError(f"the pipeline failed: {state.error}") from state.error

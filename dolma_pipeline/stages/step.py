@@ -95,14 +95,17 @@ def pack(tasks: Sequence[Task], num_bins: int) -> list[list[Task]]:
 def take_turns(tasks: Sequence[Task], turns: Path) -> Iterator[Task]:
     """Those of `tasks` that fall to this process, while other processes of this machine do the same.
 
-    A task that was taken counts as taken even if it is never done, so whoever uses this must start over, with
-    `turns` removed, when a process dies.
+    A task that was taken counts as taken even if it is never done, so whoever uses this must start over, with an
+    empty file, when a process dies.
 
     Args:
-        turns: a file that grows by a byte a turn; the same for all.
+        turns: an empty file that grows by a byte a turn; the same for all.
+
+    Raises:
+        OSError: it is not there, or the disk is full.
     """
     while True:
-        file = os.open(turns, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        file = os.open(turns, os.O_WRONLY | os.O_APPEND)
         try:
             os.write(file, b".")  # appending is atomic, and leaves the position after the own byte
             turn = os.lseek(file, 0, os.SEEK_CUR) - 1

@@ -123,11 +123,15 @@ def supervise(arguments: Sequence[str], *, name: str, log: Path, threads: int) -
 
 def end_with_launcher() -> None:
     """In a child of `supervise`: end this process at once when the launcher is gone."""
-    if os.environ.get(LIFELINE) != "stdin":
-        return
+    if os.environ.get(LIFELINE) == "stdin":
+        end_with(0)
+
+
+def end_with(pipe: int) -> None:
+    """End this process at once when the other end of this pipe is closed; a thread watches."""
 
     def watch() -> None:
-        while os.read(0, 1):
+        while os.read(pipe, 1):
             pass
         os._exit(1)  # as a kill would: what is not committed is done again
 
@@ -141,15 +145,18 @@ def end_process(code: int) -> NoReturn:
     still letting go of its last tensor when Python's teardown begins aborts the process, seldom, on busy machines. All
     files are written and closed by then, so there is nothing that a teardown would add.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
 
 
 def describe(code: int) -> str:
     """How a process ended, in words; empty for 0."""
     if code < 0:
-        return f"signal {signal.Signals(-code).name}"
+        known = [one.name for one in signal.Signals if one == -code]
+        return f"signal {known[0] if known else -code}"
     return f"exit code {code}" if code else ""
 
 

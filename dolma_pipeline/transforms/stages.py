@@ -63,7 +63,7 @@ class RunSteps(beam.PTransform):
             spread = tasks | f"{label}: spread" >> beam.GroupByKey()
             before = spread | f"{label}: work" >> beam.FlatMap(work, step=step, take_turns=self.take_turns)
             to_close = [step]
-        last = beam.FlatMap(close, beam.pvalue.AsList(before), closing=to_close)
+        last = beam.FlatMap(close, beam.pvalue.AsList(before), closing=to_close, take_turns=self.take_turns)
         return before.pipeline | "end" >> beam.Impulse() | "close" >> last
 
 
@@ -75,7 +75,7 @@ def plan(
     _: bytes, before: Iterable[Any], *, closing: Sequence[Step], step: Step, num_bins: int, take_turns: bool
 ) -> list[Bin]:
     """Close the steps before, then say what is left of this one, in bins; `before` is only waited for."""
-    close(_, before, closing=closing)
+    close(_, before, closing=closing, take_turns=take_turns)
     with reporting(step, "plan"):
         step.context.prepare()
         tasks = step.tasks()
@@ -84,7 +84,7 @@ def plan(
             return list(enumerate(pack(tasks, num_bins)))
         turns = _turns(step)
         turns.parent.mkdir(parents=True, exist_ok=True)
-        turns.unlink(missing_ok=True)
+        turns.write_bytes(b"")
         return [(i, heaviest_first(tasks)) for i in range(min(num_bins, len(tasks)))]
 
 
@@ -92,15 +92,19 @@ def _turns(step: Step) -> Path:
     return step.context.path / "log" / "turns" / step.name.replace("/", "-")
 
 
-def close(_: bytes, before: Iterable[Any], *, closing: Sequence[Step]) -> list[Any]:
-    """Finish a spread step whose tasks are done, and do whole those that are not spread."""
+def close(_: bytes, before: Iterable[Any], *, closing: Sequence[Step], take_turns: bool) -> list[Any]:
+    """Finish a spread step whose tasks are done, and do whole those that are not spread.
+
+    A runner may repeat this, after a `finish` that has cleared away what `tasks` looks at. The local one does not.
+    """
     done = sorted(one for one in before if isinstance(one, Done))
     for step in closing:
         with reporting(step, "finish"):
             step.context.prepare()
             if step.spread:
                 seconds = sum(one.cpu_seconds for one in done if one.step == step.name)
-                _check_done(step)
+                if take_turns:
+                    _check_done(step)
                 step.finish()
             else:
                 log_event(step.context, step.name, "begin", tasks=1)
@@ -112,18 +116,23 @@ def close(_: bytes, before: Iterable[Any], *, closing: Sequence[Step]) -> list[A
 
 
 def _check_done(step: Step) -> None:
-    """A runner that loses a task, or goes on after one that raised, must not make an unfinished step look finished."""
+    """A task that was taken and lost must not make an unfinished step look finished."""
     if left := step.tasks():
         names = ", ".join(task.key for task in left[:3])
-        raise RunError(f"{len(left)} tasks of {step.name} were not done: {names}. The same command goes on from there.")
+        raise RunError(f"{step.name}: {len(left)} of its tasks not done: {names}. The same command goes on from there.")
 
 
 def work(found: tuple[int, Iterable[Sequence[Task]]], *, step: Step, take_turns: bool) -> Iterator[Done]:
     """Do a bin of tasks, or those of it that fall to this worker."""
     with reporting(step, "prepare"):
         step.context.prepare()
-    tasks = [task for tasks in found[1] for task in tasks]
-    for task in turns_of(tasks, _turns(step)) if take_turns else tasks:
+    listed = [task for tasks in found[1] for task in tasks]
+    tasks = turns_of(listed, _turns(step)) if take_turns else iter(listed)
+    while True:
+        with reporting(step, "prepare"):
+            task = next(tasks, None)
+        if task is None:
+            return
         begin = time.process_time()
         with reporting(step, task.key):
             step.work(task)

@@ -112,9 +112,18 @@ def test_a_server_that_cannot_load_says_why(tmp_path: Path) -> None:
     with ForkServer(["lenght_v1"]) as forks:
         end = forks.run_worker(harness(port=1), said=tmp_path / "said")
     assert end.startswith("the process that makes workers: exit code 1; ")
-    assert "no tagger named 'lenght_v1'" in end
+    assert "no built-in tagger named 'lenght_v1'" in end
     assert "length_v1" in end
     assert not (tmp_path / "said").exists()
+
+
+def test_any_signal_is_told_of(tmp_path: Path, forks: ForkServer, silent_port: int) -> None:
+    before = set(descendants())
+    with ThreadPoolExecutor() as pool:
+        end = pool.submit(forks.run_worker, harness(silent_port), said=tmp_path / "said")
+        wait_for(lambda: set(descendants()) - before)
+        os.kill((set(descendants()) - before).pop(), 40)
+        assert end.result(PATIENCE_SECONDS) == "signal 40"
 
 
 def test_only_built_in_taggers_are_shared() -> None:

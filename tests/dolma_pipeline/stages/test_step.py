@@ -51,6 +51,7 @@ def test_tasks_that_are_taken_by_turns_are_each_taken_once(tmp_path: Path) -> No
         "tasks = [Task(f't{i:04d}') for i in range(3000)]\n"
         "print(*(task.key for task in take_turns(tasks, Path(sys.argv[1]))))\n"
     )
+    (tmp_path / "turns").touch()
     command = [sys.executable, "-c", script, tmp_path / "turns"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     found = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, **pipes) for _ in range(3)]

@@ -58,8 +58,8 @@ class Note(Step):
         self.note("finish")
 
     def expected(self) -> list[str]:
-        """What is asked of it in all: a step that is spread is asked again what is left, before it is finished."""
-        return ["tasks", *self.keys, *(["tasks"] if self.spread else []), "finish"]
+        """What is asked of it in all."""
+        return ["tasks", *self.keys, "finish"]
 
 
 @pytest.fixture
@@ -134,10 +134,7 @@ def test_what_is_done_is_not_done_again_but_every_step_is_finished(context: RunC
     (context.path / "notes.jsonl").unlink()
     (context.path / "two" / "0").unlink()
     run(*steps)
-    assert notes(context) == [
-        *(("one", what) for what in ("tasks", "tasks", "finish")),
-        *(("two", what) for what in ("tasks", "0", "tasks", "finish")),
-    ]
+    assert notes(context) == [("one", "tasks"), ("one", "finish"), ("two", "tasks"), ("two", "0"), ("two", "finish")]
 
 
 def test_events_say_when_each_step_began_and_ended(context: RunContext) -> None:
@@ -185,7 +182,7 @@ def test_what_is_raised_while_planning_or_finishing_names_that(context: RunConte
     with pytest.raises(ValueError, match="no list of shards"):
         plan(b"", [], closing=[], step=NoPlan(context, "one"), num_bins=1, take_turns=False)
     with pytest.raises(OSError, match="no space"):
-        close(b"", [], closing=[NoEnd(context, "one")])
+        close(b"", [], closing=[NoEnd(context, "one")], take_turns=False)
     found = [(row["task"], row["error"]) for row in lines(context, "log/raised.jsonl")]
     assert found == [("plan", "ValueError"), ("finish", "OSError")]
 
@@ -202,7 +199,7 @@ def test_the_parts_without_beam(context: RunContext) -> None:
     assert [(i, [task.key for task in one]) for i, one in bins] == [(0, ["aaaa"]), (1, ["b", "cc", "d"])]
     done = [one for number, tasks in bins for one in work((number, [tasks]), step=step, take_turns=False)]
     assert [(one.step, one.key) for one in done] == [("one", "aaaa"), ("one", "b"), ("one", "cc"), ("one", "d")]
-    closed = close(b"", [None, *done[::-1]], closing=[step])
+    closed = close(b"", [None, *done[::-1]], closing=[step], take_turns=False)
     assert closed == done
     assert plan(b"", [], closing=[], step=step, num_bins=2, take_turns=False) == []
     assert {row["step"] for row in lines(context, "log/events.jsonl")} == {"one"}
@@ -218,17 +215,29 @@ def test_workers_take_turns_heaviest_first_and_anew_after_a_stop(context: RunCon
     assert next(second).key == "b"
     assert [one.key for one in first] == ["d"]
     assert list(second) == []
-    assert close(b"", [], closing=[step]) == []
+    assert close(b"", [], closing=[step], take_turns=True) == []
 
 
 def test_a_step_of_which_a_task_was_lost_is_not_finished(context: RunContext) -> None:
     step = Note(context, "one", ("a", "b", "c", "d", "e"))
-    ((_, tasks),) = plan(b"", [], closing=[], step=step, num_bins=1, take_turns=False)
-    next(work((0, [tasks]), step=step, take_turns=False))
-    with pytest.raises(RunError, match=r"^4 tasks of one were not done: b, c, d\. The same command goes on from there"):
-        close(b"", [], closing=[step])
+    ((_, tasks),) = plan(b"", [], closing=[], step=step, num_bins=1, take_turns=True)
+    next(work((0, [tasks]), step=step, take_turns=True))
+    with pytest.raises(RunError, match=r"^one: 4 of its tasks not done: b, c, d\. The same command goes on from there"):
+        close(b"", [], closing=[step], take_turns=True)
     assert ("one", "finish") not in notes(context)
     assert [row["task"] for row in lines(context, "log/raised.jsonl")] == ["finish"]
+
+
+def test_a_turn_that_cannot_be_taken_is_told_of_at_once(context: RunContext) -> None:
+    step = Note(context, "one", ("a", "b"))
+    ((_, tasks),) = plan(b"", [], closing=[], step=step, num_bins=1, take_turns=True)
+    (context.path / "log/turns/one").unlink()
+    with pytest.raises(FileNotFoundError):
+        list(work((0, [tasks]), step=step, take_turns=True))
+    assert [(row["task"], row["error"]) for row in lines(context, "log/raised.jsonl")] == [
+        ("prepare", "FileNotFoundError")
+    ]
+    assert notes(context) == [("one", "tasks")]
 
 
 def test_no_steps_are_nothing_to_do(context: RunContext) -> None:
@@ -258,4 +267,4 @@ def test_stages_are_chained_by_what_they_give(context: RunContext) -> None:
     pipeline.run().wait_until_finish()
     order = [step for step, _ in notes(context)]
     assert order == sorted(order, key=["tag", "mix"].index)
-    assert order.count("mix") == 4
+    assert order.count("mix") == 3
