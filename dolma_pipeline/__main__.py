@@ -1,8 +1,6 @@
 """`python -m dolma_pipeline` is `dolma-pipeline`."""
 
-import sys
-
-from dolma_pipeline.cli import main
+from dolma_pipeline.cli import run_and_exit
 
 if __name__ == "__main__":  # worker processes import this file again, under another name
-    sys.exit(main())
+    run_and_exit()

@@ -6,9 +6,11 @@ use, nothing started; 3 done, but a stated bound was missed; 130 interrupted. `-
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from dolma_pipeline.errors import DolmaError
 
@@ -29,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("interrupted; what is done stays done, the same command goes on from there", 130)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _complain(f"{error.strerror}; what is done stays done, the same command goes on from there", 1)
         if error.filename is None:
             raise
         return _complain(f"{error.filename}: {error.strerror or error}", 1)
@@ -38,6 +42,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader (`| head`) has seen enough; keep Python from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return reply.exit_code
+
+
+def run_and_exit() -> NoReturn:
+    """`main` as a program of its own.
+
+    After a failure or an interrupt the process ends without Python's teardown: a thread that is still at work in
+    DuckDB or Arrow would fill the terminal there, or abort the process in place of the exit code.
+    """
+    code = main()
+    if code in (1, 130):
+        from dolma_pipeline.train.processes import end_process
+
+        end_process(code)
+    sys.exit(code)
 
 
 def _complain(message: str, exit_code: int) -> int:

@@ -210,7 +210,7 @@ class Recipe:
     """
 
     name: Annotated[str, Key(purpose="in reports", at_least=1, derived="last part of output")]
-    output: Annotated[str, Key(purpose="the run's folder, or s3:// or gs://", at_least=1)]
+    output: Annotated[str, Key(purpose="the run's folder", at_least=1)]
     seed: Annotated[int, Key(purpose="of everything that is drawn", at_least=0, at_most=2**63 - 1)] = 1
     workers: Annotated[
         int | Auto, Key(purpose="auto: 1 for small input, else one a core", unit="processes", at_least=1)

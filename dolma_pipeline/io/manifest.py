@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
 
 SHAPING_LIBRARIES = ("duckdb", "numpy", "pyarrow", "tokenizers", "zstandard")
@@ -97,7 +98,15 @@ class Records:
 
     def manifest(self) -> dict[str, Any] | None:
         """The manifest of finished work; None if there is none."""
-        return orjson.loads(self.manifest_path.read_bytes()) if self.manifest_path.is_file() else None
+        if not self.manifest_path.is_file():
+            return None
+        try:
+            found: dict[str, Any] = orjson.loads(self.manifest_path.read_bytes())
+        except orjson.JSONDecodeError as error:
+            raise DataError(
+                f"{self.manifest_path}: damaged ({error}). Delete {self.folder} and run again; it will be made anew."
+            ) from error
+        return found
 
     def write(self, shard: str, record: Mapping[str, Any]) -> None:
         """Leave the record of a finished shard."""

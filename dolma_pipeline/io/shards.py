@@ -198,5 +198,14 @@ def write_shards(path: Path, shards: Sequence[Shard]) -> None:
 
 
 def read_shards(path: Path) -> list[Shard]:
-    """The shards of a list, in its order."""
-    return [Shard(**orjson.loads(line)) for line in path.read_bytes().splitlines()]
+    """The shards of a list, in its order.
+
+    Raises:
+        DataError: it is damaged, or no list of shards.
+    """
+    try:
+        return [Shard(**orjson.loads(line)) for line in path.read_bytes().splitlines()]
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise DataError(
+            f"{path}: damaged, or no run's list of shards ({error}). Use another output, or delete this folder."
+        ) from error

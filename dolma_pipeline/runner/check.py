@@ -15,7 +15,7 @@ from dolma_pipeline.io.paths import find, identity, is_url
 from dolma_pipeline.io.shards import Shard, plan_shards, read_shards
 from dolma_pipeline.registry import UserModule, install_modules, load_mixer, read_modules
 from dolma_pipeline.runner.beam_options import check_flags, check_runner, runner_in
-from dolma_pipeline.stages.columns import row_schema
+from dolma_pipeline.stages.columns import given_columns, made_columns, row_schema
 from dolma_pipeline.stages.context import RunContext, sources_of
 from dolma_pipeline.stages.rules import source_rules
 from dolma_pipeline.stages.units import prefer_columns
@@ -88,13 +88,20 @@ def plan_inputs(recipe: Recipe, folder: Path, *, redo: bool) -> list[Shard]:
     """The shards: those of the run's `shards.jsonl`, and new ones for new files.
 
     Raises:
-        UsageError: a pattern that matches nothing; or the list has a file that the recipe does not read any more, or
-            reads as another source, or that has another size (with `redo` a new list is made).
+        UsageError: a pattern that matches nothing, or files of the run's own folder; or the list has a file that the
+            recipe does not read any more, or reads as another source, or that has another size (with `redo` a new list
+            is made).
     """
     found: dict[str, str] = {}
     for name, source in recipe.sources.items():
         with at(recipe, f"sources.{name}.documents"):
-            found |= {identity(path): name for path, _ in find(source.documents)}
+            mine = {identity(path): name for path, _ in find(source.documents)}
+            if own := next((path for path in mine if path.startswith(f"{folder}{os.sep}")), None):
+                raise UsageError(
+                    f"{own} lies in the run's own folder, so it cannot be an input of this run. "
+                    f"Narrow {', '.join(source.documents)}, or put the output elsewhere."
+                )
+            found |= mine
     patterns = {name: source.documents for name, source in recipe.sources.items()}
     listed = folder / "shards.jsonl"
     known = read_shards(listed) if listed.is_file() else []
@@ -123,10 +130,19 @@ def check_names(context: RunContext, wanted: Sequence[str]) -> None:
     if recipe.tag:
         for i, use in enumerate(recipe.tag.taggers):
             with at(recipe, f"tag.taggers.{i}"):
-                context.tagger(use)
+                if context.tagger(use).spec.object.__module__ == "__main__":
+                    raise ConfigError(
+                        f"tagger '{use.tagger}' is declared in the script that is run, where workers do not find it. "
+                        "Put it into a file of its own and name that in tag.modules."
+                    )
     for source in sources_of(context.shards()):
         with at(recipe, f"sources.{source}.attributes"):
             schema = row_schema(context, source)
+            if twice := sorted({*made_columns(context)} & {*given_columns(context, source)}):
+                raise ConfigError(
+                    f"the attributes given for source '{source}' hold {twice[0]}, which this run makes itself. "
+                    f"Give its tagger or dedupe step another name (`name:`), or leave one of the two out."
+                )
         if recipe.mix:
             source_rules(context, source)
         if recipe.tokens:

@@ -198,17 +198,18 @@ def _check_failures(recipe: Recipe, result: Result) -> None:
         counts = [c for c in manifest.counts.values() if "failed" in c]
         failed, seen = sum(c["failed"] for c in counts), sum(c.get("in", 0) for c in counts)
         if failed > max(10, recipe.max_failed_share * seen):
+            common = common_failures(recipe.output, manifest.stage)
             error = TooManyFailuresError(
                 f"{failed:,} of {seen:,} documents failed in {name}, more than max_failed_share "
-                f"{recipe.max_failed_share} allows; everything else is written. {common_failures(recipe.output)}"
+                f"{recipe.max_failed_share} allows; everything else is written. {common}"
             )
             error.result = result
             raise error
 
 
-def common_failures(output: str) -> str:
-    """One sentence on where the failures are and what most of the first 10,000 have in common."""
-    lines = (line for path in sorted(Path(output, "failed").rglob("*.jsonl")) for line in path.open("rb"))
+def common_failures(output: str, stage: str) -> str:
+    """One sentence on where the failures of a stage are and what most of the first 10,000 have in common."""
+    lines = (line for path in sorted(Path(output, "failed", stage).rglob("*.jsonl")) for line in path.open("rb"))
     reasons = Counter(orjson.loads(line)["reason"] for line in itertools.islice(lines, 10_000))
     often = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3))
-    return f"{output}/failed/ has file, line and reason of each; most often: {often}."
+    return f"{output}/failed/{stage}/ has file, line and reason of each; most often: {often}."

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import MixConfig
 from dolma_pipeline.documents import Batch
+from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.jsonl import LinesWriter
 from dolma_pipeline.io.manifest import add_counts, output_record, pretty
@@ -229,8 +230,20 @@ class PlanStep(Step):
                 [pq.read_table(selected_path(context, n), columns=["key", "held_key", "tokens"]) for n in names]
             )
             selections[source] = Selection(*(table.column(i).to_numpy() for i in range(3)))
+        if not any(len(selection.keys) for selection in selections.values()):
+            raise DataError(self._why_nothing_passes())
         plan = plan_mix(selections, mix, load_mixer(mix.mixer.name, **mix.mixer.parameters))
         paths.write_bytes(plan_path(context), pretty(plan.to_json()))
+
+    def _why_nothing_passes(self) -> str:
+        total: dict[str, Any] = {}
+        for record in self.context.records("mix/.work").read():
+            total = add_counts(total, record["counts"])
+        by_rule = sorted(((-counts["any"], name) for name, counts in total["rules"].items() if counts["any"]))
+        said = ", ".join(f"{-count:,} fail {name}" for count, name in by_rule[:5])
+        unread = f"{total['failed']:,} could not be read (see failed/)" if total["failed"] else ""
+        reasons = "; ".join(filter(None, [said, unread])) or "there is none"
+        return f"mix: no document passes the rules. Of {total['in']:,} documents: {reasons}. Loosen mix.where."
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import HeldOutConfig, MixConfig, MixSourceConfig
-from dolma_pipeline.errors import UsageError
+from dolma_pipeline.errors import DataError, UsageError
 from dolma_pipeline.mixing import Available, Mixer
 
 KEY_END = 1 << 64
@@ -99,7 +99,7 @@ def plan_mix(
         selections: source -> the documents that pass. mix: the recipe's section. mixer: weights to tokens.
 
     Raises:
-        UsageError: weights without `target_tokens`, or nothing passes in any source.
+        UsageError: weights without `target_tokens`. DataError: nothing passes in any source.
     """
     weighted = sorted(name for name, own in mix.sources.items() if own.weight is not None)
     if weighted and mix.target_tokens is None:
@@ -107,7 +107,7 @@ def plan_mix(
             f"mix.sources.{weighted[0]}.weight needs a budget: set mix.target_tokens (or leave the weights out)."
         )
     if not any(len(selection.keys) for selection in selections.values()):
-        raise UsageError("mix: no document passes the rules. Look at the counts by rule in log/, or loosen mix.where.")
+        raise DataError("mix: no document passes the rules. Loosen mix.where.")
     held_cut, spared = _hold_out(selections, mix.held_out)
     partial = MixPlan({}, held_cut, spared)
     train: dict[str, Selection] = {}

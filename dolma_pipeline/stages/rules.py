@@ -182,9 +182,11 @@ def preferred(context: RunContext, source: str) -> Order:
     assert context.recipe.dedupe is not None
     key = (context.fingerprint, source)
     if key not in _ORDERS:
+        steps = [step.name for step in context.recipe.dedupe.steps]  # they are made by this very order
+        schema = row_schema(context, source)
         _ORDERS[key] = Order(
             context.recipe.dedupe.prefer,
-            row_schema(context, source),
+            pa.schema([field for field in schema if field.name not in steps]),
             place=context.recipe.place("dedupe.prefer"),
             max_memory_bytes=context.sql_bytes,
         )

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dolma_pipeline.cli import main
+from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.errors import ConfigError, DataError, UsageError
 from dolma_pipeline.runner import run
-from tests.pipeline.tiny import RECIPE, recipe, tree
+from tests.pipeline.tiny import RECIPE, files, recipe, tree
 
+ROOT = Path(__file__).parents[2]
 WHERE = RECIPE["mix"]["where"]
 
 WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
@@ -247,6 +254,104 @@ def test_wrong_stages(here: Path, tmp_path: Path, stages: tuple[str, ...], kind:
 def test_overrides_need_a_path(here: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="overrides go with a recipe's path; a Recipe object is changed with"):
         run(recipe(tmp_path / "run"), "seed=3")
+
+
+def test_nothing_passes_where_the_tokenizer_is_given(here: Path, finished: Path, tmp_path: Path) -> None:
+    """Says how many fail which rule."""
+    changes: dict[str, Any] = {
+        "mix__where": {"none": "length_v1.words > 100000", "some": "length_v1.words > 0"},
+        "dedupe": None,
+        "tokenizer": {"load": str(finished / "tokenizer" / "tokenizer.json")},
+    }
+    with pytest.raises(DataError, match="no document passes") as caught:
+        run(recipe(tmp_path / "run", **changes), quiet=True)
+    said = r"mix: no document passes the rules\. Of (\d+) documents: (\d+) fail none, (\d+) fail some.*\. Loosen mix\."
+    found = re.search(said, str(caught.value))
+    assert found, str(caught.value)
+    assert int(found[1]) >= int(found[2]) > int(found[3]) > 0
+
+
+def test_a_runs_own_files_are_no_input(tmp_path: Path) -> None:
+    """Not even where the pattern matches them; what is finished stays."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_text('{"id": "1", "text": "one two three"}\n')
+    text = json.dumps(
+        {
+            "output": str(tmp_path / "in/run"),
+            "sources": {"web": {"documents": str(tmp_path / "in/**/*.jsonl")}},
+            "tag": {"taggers": ["length_v1"]},
+        }
+    )
+    run(recipe_from_text(text), quiet=True)
+    before = files(tmp_path / "in/run")
+    with pytest.raises(
+        UsageError, match=r"\.jsonl lies in the run's own folder, so it cannot be an input of this run\."
+    ):
+        run(recipe_from_text(text), quiet=True)
+    assert files(tmp_path / "in/run") == before
+
+
+def test_a_given_column_that_the_run_makes_itself(tmp_path: Path) -> None:
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    (documents / "a.jsonl").write_text('{"id": "1", "text": "one two three"}\n')
+    tagged: dict[str, Any] = {
+        "output": str(tmp_path / "first"),
+        "sources": {"web": {"documents": str(documents / "*.jsonl")}},
+        "tag": {"taggers": ["length_v1"]},
+    }
+    run(recipe_from_text(json.dumps(tagged)), quiet=True)
+    shutil.copytree(tmp_path / "first/attributes/length_v1/web", tmp_path / "given")
+    tagged["output"] = str(tmp_path / "second")
+    tagged["sources"]["web"]["attributes"] = [str(tmp_path / "given")]
+    with pytest.raises(
+        ConfigError, match=r"source 'web' hold length_v1, which this run makes itself\. Give its tagger"
+    ):
+        run(recipe_from_text(json.dumps(tagged)), quiet=True)
+    assert not (tmp_path / "second").exists()
+
+
+def test_prefer_cannot_look_at_what_it_decides(here: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"named 'exact'"):
+        run(recipe(tmp_path / "run", dedupe__prefer="exact.keep"), dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (
+            "mix/manifest.json",
+            r"mix/manifest\.json: damaged \(.*\)\. Delete .*mix and run again; it will be made anew\.$",
+        ),
+        ("shards.jsonl", r"shards\.jsonl: damaged, or no run's list of shards \(.*\)\. Use another output, or delete"),
+    ],
+)
+def test_damaged_records_of_a_run(finished: Path, here: Path, tmp_path: Path, file: str, said: str) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    path = tmp_path / "run" / file
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=said):
+        run(recipe(tmp_path / "run"), quiet=True)
+
+
+def test_a_tagger_of_the_script_itself(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import dolma_pipeline as dp\n"
+        "@dp.tagger('mine_v1', fields={'n': int})\n"
+        "def mine(document):\n    '''One.'''\n    return {'n': 1}\n"
+        "dp.run('my.yaml', dry_run=True)\n"
+    )
+    (tmp_path / "a.jsonl").write_text('{"id": "1", "text": "one two three"}\n')
+    (tmp_path / "my.yaml").write_text(
+        json.dumps({"output": "o", "sources": {"web": {"documents": "a.jsonl"}}, "tag": {"taggers": ["mine_v1"]}})
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "tagger 'mine_v1' is declared in the script that is run, where workers do not find it" in done.stderr
 
 
 def test_nothing_passes(here: Path, tmp_path: Path) -> None:
