@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,9 @@ def test_too_many_failures_is_exit_3_with_everything_else_written(hostile: tuple
     assert " documents failed in mix, more than max_failed_share 0.001 allows; everything else is written." in str(
         error
     )
-    assert "/failed/ has file, line and reason of each; most often: " in str(error)
+    assert "/failed/mix/ has file, line and reason of each; most often: " in str(error)
+    failed = int(str(error).split(" of ")[0])
+    assert sum(int(count) for count in re.findall(r"\((\d+)\)", str(error))) <= failed
     assert isinstance(error.result, Result)
     assert (folder / "mix" / "manifest.json").is_file()
 
