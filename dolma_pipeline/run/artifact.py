@@ -1,0 +1,111 @@
+"""An artifact: what is made or redone as a whole, with one manifest.
+
+Its digest says what its bytes depend on: values of recipe keys, hashes of files, and the digests of the artifacts
+that it needs. What concerns one source alone is kept apart, so a new source never makes another's work stale.
+Digest, difference and message of changed settings all come from `reads`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+
+def canonical(value: object) -> bytes:
+    """JSON with sorted keys and no blanks: equal values give equal bytes; lists keep their order."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+
+
+def digest(value: object) -> str:
+    """`sha256:` and the hex hash of a JSON value's canonical form."""
+    return "sha256:" + hashlib.sha256(canonical(value)).hexdigest()
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A folder of the run, or a removable one in its cache.
+
+    Args:
+        name: such as `attributes/gopher_v1`; of the folder, too, unless `cache`.
+        stage: the stage whose command makes it, such as `tag`.
+        reads: recipe key -> value, for keys that concern all sources. Keys are those that a user would change
+            (`mix.where.words`); a value is plain JSON, tuples are lists.
+        source_reads: source -> recipe key -> value, for what concerns that source alone.
+        files: what beside the recipe its bytes depend on, name -> sha256 (models, user files, formats' numbers).
+        needs: the artifacts that it is made from.
+        growing: new shards are added to what is done; else they make it again.
+        cache: it may be removed; it lies in `cache/<name>/<digest>`, so one of other settings does not replace it.
+        root: folder that its records' output paths start at; default its own folder.
+    """
+
+    name: str
+    stage: str
+    reads: Mapping[str, Any] = field(default_factory=dict)
+    source_reads: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[Artifact, ...] = ()
+    growing: bool = False
+    cache: bool = False
+    root: str = ""
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that concerns every source."""
+        needs = {need.name: need.digest for need in self.needs}
+        return digest(
+            {"stage": self.stage, "name": self.name, "reads": self.reads, "files": self.files, "needs": needs}
+        )
+
+    @cached_property
+    def source_digests(self) -> dict[str, str]:
+        """Of what concerns one source alone, here or in what is needed; sources without such a thing are left out."""
+        parts: dict[str, dict[str, Any]] = {name: {"": reads} for name, reads in self.source_reads.items() if reads}
+        for need in self.needs:
+            for source, found in need.source_digests.items():
+                parts.setdefault(source, {})[need.name] = found
+        return {source: digest(parts[source]) for source in sorted(parts)}
+
+    @cached_property
+    def whole_digest(self) -> str:
+        """Of everything: names a cache's folder and a phase's records."""
+        return digest([self.digest, self.source_digests])
+
+    @property
+    def folder(self) -> str:
+        """Where its manifest is."""
+        from dolma_pipeline.run import layout
+
+        return layout.cache(self.name, self.whole_digest) if self.cache else self.name
+
+    @property
+    def output_root(self) -> str:
+        """Where the paths of its outputs start."""
+        return self.root or self.folder
+
+    def settings(self) -> dict[str, Any]:
+        """What a manifest says of it: stage, digests, config (recipe keys) and needs."""
+        needs = {need.name: need.digest for need in self.needs}
+        for need in self.needs:
+            needs |= {f"{need.name}#{source}": found for source, found in need.source_digests.items()}
+        return {
+            "stage": self.stage,
+            "digest": self.digest,
+            "source_digests": self.source_digests,
+            "config": _plain(self.reads),
+            "source_config": {name: _plain(reads) for name, reads in sorted(self.source_reads.items()) if reads},
+            "files": dict(self.files),
+            "needs": needs,
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,252 @@
+"""The columns that there are beside a document's text, and where they come from.
+
+The index (id, metadata, chars, …), attributes that this run makes (taggers, dedupe steps), and attributes that a
+source brings along. A reading gets them batch by batch (`AttributeColumns`); a phase over columns gets them for a
+block of shards at once (`read_block`) and reads no text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dolma_pipeline.documents import SPANS_TYPE, Batch
+from dolma_pipeline.errors import ConfigError, DataError
+from dolma_pipeline.io.attributes import AttributeReader, attribute_schema, find_attributes, read_attribute
+from dolma_pipeline.io.documents import ShardReader
+from dolma_pipeline.io.jsonl import Failure
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.run.shards import Block, ShardAt, listed
+
+INDEX = pa.schema(
+    [
+        pa.field("row", pa.int64()),
+        pa.field("loc", pa.int64()),
+        pa.field("id", pa.string()),
+        pa.field("added", pa.string()),
+        pa.field("created", pa.string()),
+        pa.field("document_source", pa.string()),
+        pa.field("metadata", pa.string()),
+        pa.field("chars", pa.int64()),
+        pa.field("bytes", pa.int64()),
+        pa.field("hash_hi", pa.uint64()),
+        pa.field("hash_lo", pa.uint64()),
+    ]
+)
+"""The index of a shard's documents, in their order. row: from 0, of those that parse. loc: the 1-based line (Parquet:
+row) in the file. chars, bytes: code points and UTF-8 bytes of the text. hash_hi, hash_lo: XXH3-128 of the text."""
+
+DEDUPE_TYPE = pa.struct(
+    [
+        pa.field("cluster", pa.string()),
+        pa.field("group", pa.string()),
+        pa.field("size", pa.int64()),
+        pa.field("rank", pa.int64()),
+        pa.field("keep", pa.bool_()),
+        pa.field("jaccard", pa.float64()),
+    ]
+)
+"""A dedupe step's column. cluster: origin of the document that stays (or would come first, if none may stay); group:
+the same for all that this step or an earlier one connects with it; size: its documents; rank: place in it, 0 first;
+keep: elected; jaccard: estimated likeness to the document that is first (exact: 1.0)."""
+
+Fields = Collection[str] | None
+"""Fields of an attribute column that are wanted; None: all."""
+
+
+def open_shard(run: Run, shard: ShardAt, report: Callable[[Failure], None]) -> ShardReader:
+    """The documents of a shard, as every reading reads them."""
+    source = run.recipe.sources[shard.source]
+    return ShardReader(shard.shard, shard.location, report=report, fields=source.fields, normalize=run.recipe.normalize)
+
+
+def made_columns(process: Process) -> dict[str, pa.StructType]:
+    """Columns that this run makes itself: label -> struct type, known before anything has run."""
+    recipe = process.run.recipe
+
+    def make() -> dict[str, pa.StructType]:
+        columns: dict[str, pa.StructType] = {}
+        if recipe.tag:
+            for use in recipe.tag.taggers:
+                type_ = process.tagger(use).type
+                columns[use.name] = type_ if recipe.tag.format == "parquet" else _dolma_type(use.name, type_)
+        if recipe.dedupe:
+            columns.update({step.name: DEDUPE_TYPE for step in recipe.dedupe.steps})
+        return columns
+
+    return process.kept("made columns", make)
+
+
+def _dolma_type(label: str, type_: pa.StructType) -> pa.StructType:
+    # A string field's names in Dolma's files depend on its values, so it cannot stand in a rule.
+    return pa.struct([pa.field(f"{label}__{f.name}", SPANS_TYPE) for f in type_ if not pa.types.is_string(f.type)])
+
+
+def given_columns(process: Process, source: str) -> dict[str, pa.StructType]:
+    """Columns that a source brings along, from its `attributes` folders; the first folder that has a name counts.
+
+    Raises:
+        ConfigError: a folder that is not there, or has no file for the source's shards.
+    """
+
+    def make() -> dict[str, pa.StructType]:
+        columns: dict[str, pa.StructType] = {}
+        for folder in process.run.recipe.sources[source].attributes:
+            columns = {**folder_columns(process, source, folder), **columns}
+        return columns
+
+    return process.kept(("given columns", source), make)
+
+
+def folder_columns(process: Process, source: str, folder: str) -> dict[str, pa.StructType]:
+    """Columns of one folder: of Parquet, those of its first file; of JSONL, all that occur in any of its files."""
+
+    def make() -> dict[str, pa.StructType]:
+        if not Path(folder).is_dir():
+            raise ConfigError(f"sources.{source}.attributes: {folder}: no such folder")
+        columns: dict[str, pa.StructType] = {}
+        for one in listed(process.run):
+            if one.source == source:
+                path = given_path(folder, one)
+                for field in attribute_schema(path):
+                    columns[field.name] = _united(columns.get(field.name, field.type), field.type)
+                if path.suffix == ".parquet":
+                    break
+        return columns
+
+    return process.kept(("folder columns", source, folder), make)
+
+
+def _united(a: pa.StructType, b: pa.StructType) -> pa.StructType:
+    fields = {field.name: field for field in [*a, *b]}
+    return a if len(fields) == a.num_fields else pa.struct([fields[name] for name in sorted(fields)])
+
+
+def given_path(folder: str, shard: ShardAt) -> Path:
+    """The attribute file of a shard in a folder that its source names.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    bare = shard.name.split("/", 1)[1]
+    for name in (bare, shard.name):
+        if path := find_attributes(Path(folder), name):
+            return path
+    raise ConfigError(
+        f"sources.{shard.source}.attributes: {folder} has no file for shard {shard.name} "
+        f"(looked for {bare}.parquet and {bare}.jsonl.gz). Attribute files are called like their documents."
+    )
+
+
+def attribute_types(process: Process, source: str) -> dict[str, pa.StructType]:
+    """All attribute columns of a source's documents: label -> struct type."""
+    return {**made_columns(process), **given_columns(process, source)}
+
+
+class AttributeColumns:
+    """Attribute columns of one shard from their files, batch by batch, in step with its documents.
+
+    Args:
+        process: the run. shard: whose. wanted: label -> fields.
+
+    Raises:
+        DataError: attributes that are not there. MisalignedError (from `take`, `finish`): other rows or ids.
+    """
+
+    def __init__(self, process: Process, shard: ShardAt, wanted: Mapping[str, Fields]) -> None:
+        self._stack = ExitStack()
+        types = attribute_types(process, shard.source)
+        self._readers: dict[str, AttributeReader] = {}
+        for label, fields in wanted.items():
+            field = pa.field(label, _narrow(types[label], fields))
+            path = self._stack.enter_context(_file(process, shard, label))
+            self._readers[label] = AttributeReader(path, pa.schema([field]))
+
+    def take(self, batch: Batch) -> dict[str, pa.StructArray]:
+        """The columns of a batch."""
+        return {label: _whole(reader.take(batch).column(label)) for label, reader in self._readers.items()}
+
+    def finish(self, num_documents: int) -> None:
+        """Check that no rows are left over after all documents."""
+        for reader in self._readers.values():
+            reader.finish(num_documents)
+        self._stack.close()
+
+
+def _file(process: Process, shard: ShardAt, label: str) -> ExitStack:
+    """A context of the local path of an attribute's file."""
+    run, tag = process.run, process.run.recipe.tag
+    if label in made_columns(process):
+        format_ = tag.format if tag and label in {use.name for use in tag.taggers} else "parquet"
+        return run.folder.local(layout.attributes(label, shard.name, format_))  # type: ignore[return-value]
+    for folder in run.recipe.sources[shard.source].attributes:
+        if label in folder_columns(process, shard.source, folder):
+            return _here(given_path(folder, shard))
+    raise DataError(f"attributes/{label}: nothing makes it, and source '{shard.source}' brings none of that name.")
+
+
+def _narrow(type_: pa.StructType, fields: Fields) -> pa.StructType:
+    return type_ if fields is None else pa.struct([field for field in type_ if field.name in fields])
+
+
+def _whole(column: pa.ChunkedArray) -> pa.StructArray:
+    whole = column.combine_chunks()
+    return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+
+
+def read_index(run: Run, shard: ShardAt, columns: Sequence[str]) -> pa.Table:
+    """Columns of a shard's index, in their order of `INDEX`."""
+    with run.folder.random(layout.index(shard.name)) as file:
+        return pq.read_table(file, columns=list(columns))
+
+
+def read_block(process: Process, block: Block, *, index: Collection[str], wanted: Mapping[str, Fields]) -> pa.Table:
+    """Columns of all documents of a block, in order, without their text.
+
+    Args:
+        block: consecutive shards of one source. index: columns of `INDEX`, or `source`.
+        wanted: attribute label -> fields.
+
+    Returns:
+        The index columns asked for (`source`: the recipe's), then the attribute columns; `block.rows` rows.
+    """
+    source = block.shards[0].source
+    types = attribute_types(process, source)
+    names = [name for name in INDEX.names if name in index]
+    fields = [pa.field(label, _narrow(types[label], f)) for label, f in wanted.items()]
+    parts: list[pa.Table] = []
+    for shard in block.shards:
+        table = read_index(process.run, shard, names) if names else pa.table({})
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        for field in fields:
+            with _file(process, shard, field.name) as path:
+                columns[field.name] = read_attribute(path, field)
+            if len(columns[field.name]) != shard.rows:
+                raise DataError(
+                    f"attributes/{field.name}: {len(columns[field.name])} rows for shard {shard.name}, "
+                    f"which has {shard.rows} documents."
+                )
+        parts.append(pa.table(columns) if columns else pa.table({"row": pa.array(range(shard.rows), pa.int64())}))
+    table = pa.concat_tables(parts)
+    if "source" in index:
+        table = table.append_column("source", pa.repeat(pa.scalar(source), table.num_rows))
+    return table
+
+
+class _here:
+    """A context of a path that needs no copying."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        return None

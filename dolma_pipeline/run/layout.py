@@ -1,0 +1,107 @@
+"""Every name in a run's folder: the one place that knows where things are. docs/data-formats.md shows the tree."""
+
+from __future__ import annotations
+
+RECIPE = "recipe.yaml"
+SHARDS = "shards.jsonl"
+LOCK = "lock.json"
+LOG = "log"
+VERSIONS = "log/versions.jsonl"
+CACHE = "cache"
+DONE = ".done"
+FAILED = "failed"
+ASSETS = "assets"
+PLAN = "mix/plan.json"
+TOKENIZER = "tokenizer/tokenizer.json"
+UNPROMISED = (LOG, CACHE, DONE, RECIPE, LOCK)
+"""What may differ between equal runs; everything else is the same bytes."""
+
+
+def manifest(folder: str) -> str:
+    """The manifest of an artifact's folder."""
+    return f"{folder}/manifest.json"
+
+
+def lines(folder: str) -> str:
+    """The records of a finished artifact's shards (or parts), one a line."""
+    return f"{folder}/shards.jsonl"
+
+
+def done(phase: str, digest: str) -> str:
+    """The folder of a phase's done records; digest: of the phase."""
+    return f"{DONE}/{phase.replace('/', '.')}-{short(digest)}"
+
+
+def earlier(artifact: str, digest: str) -> str:
+    """Records of an artifact that was finished and is opened again, one a line."""
+    return f"{DONE}/earlier/{artifact.replace('/', '.')}-{short(digest)}.jsonl"
+
+
+def short(digest: str) -> str:
+    """The first 12 hex digits of a `sha256:…` digest: enough to tell the settings of one run's work apart."""
+    return digest.removeprefix("sha256:")[:12]
+
+
+def failed(artifact: str, shard: str) -> str:
+    """Documents of a shard that an artifact could not take, one a line."""
+    return f"{FAILED}/{artifact}/{shard}.jsonl"
+
+
+def index(shard: str) -> str:
+    """The index of a shard's documents."""
+    return f"index/{shard}.parquet"
+
+
+def attributes(label: str, shard: str, format_: str = "parquet") -> str:
+    """An attribute of a shard's documents; format_: parquet or jsonl."""
+    return f"attributes/{label}/{shard}{'.parquet' if format_ == 'parquet' else '.jsonl.gz'}"
+
+
+def signatures(step: str, shard: str) -> str:
+    """The signatures of a shard's documents."""
+    return f"dedupe/{step}/signatures/{shard}.parquet"
+
+
+def edges(step: str, part: str) -> str:
+    """Pairs of documents with equal keys; part: bands and key range."""
+    return f"dedupe/{step}/edges/{part}.parquet"
+
+
+def members(step: str) -> str:
+    """Documents in a cluster of at least two, and their labels."""
+    return f"dedupe/{step}/clusters/members.parquet"
+
+
+def verdicts(shard: str) -> str:
+    """What each rule says of each document of a shard."""
+    return f"mix/verdicts/{shard}.parquet"
+
+
+def dropped(shard: str) -> str:
+    """The documents of a shard that some rule drops, and why."""
+    return f"mix/dropped/{shard}.parquet"
+
+
+def selected(shard: str) -> str:
+    """The documents of a shard that pass: keys, sizes, copies."""
+    return f"mix/selected/{shard}.parquet"
+
+
+def documents(shard: str) -> str:
+    """The edited documents of a shard that are trained on."""
+    return f"mix/documents/{shard}.jsonl.zst"
+
+
+def held_out(shard: str) -> str:
+    """The edited documents of a shard that are kept from training."""
+    return f"mix/held_out/{shard}.jsonl.zst"
+
+
+def part(split: str, number: int) -> str:
+    """A part of the tokens, without an ending. split: `train` or `held_out/<source>`."""
+    return f"tokens/{split}/part-{number:05d}"
+
+
+def cache(kind: str, digest: str, name: str = "") -> str:
+    """A derived file that may be removed: `cache/<kind>/<12 hex of the digest>/<name>`."""
+    return f"{CACHE}/{kind}/{short(digest)}" + (f"/{name}" if name else "")

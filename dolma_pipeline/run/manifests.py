@@ -1,0 +1,170 @@
+"""Finished artifacts: `shards.jsonl`, a record a shard or part, and `manifest.json`, written last and once.
+
+Neither holds a time, host, process or a path outside the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import orjson
+
+from dolma_pipeline.errors import DataError, RunError
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.artifact import Artifact, canonical
+from dolma_pipeline.storage.committed import Committed
+from dolma_pipeline.storage.folder import RunFolder
+
+FORMAT = 2
+"""Of manifests and of what they list."""
+
+SHAPING_LIBRARIES = ("duckdb", "numpy", "pyarrow", "tokenizers", "zstandard")
+"""Libraries whose version can change the bytes that are written."""
+
+
+def pretty(value: object) -> bytes:
+    """JSON for people: sorted keys, two blanks, a final newline."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def output_record(artifact: Artifact, name: str, file: Committed, *, rows: int) -> dict[str, Any]:
+    """What a record says of one output file: path below the artifact's root, rows, bytes, sha256.
+
+    Args:
+        name: of the file in the run's folder. file: as `RunFolder.committing` gave it, its block ended.
+    """
+    path = name.removeprefix(f"{artifact.output_root}/")
+    return {"path": path, "rows": rows, "bytes": file.num_bytes, "sha256": file.sha256}
+
+
+def read_manifest(folder: RunFolder, artifact_folder: str) -> dict[str, Any] | None:
+    """The manifest in an artifact's folder; None if it is not finished.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    name = layout.manifest(artifact_folder)
+    try:
+        content = folder.read(name)
+    except FileNotFoundError:
+        return None
+    try:
+        found: dict[str, Any] = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise DataError(
+            f"{folder.url}/{name}: damaged ({error}). Delete {folder.url}/{artifact_folder} and run again; "
+            "it will be made anew."
+        ) from error
+    return found
+
+
+def is_finished(folder: RunFolder, artifact: Artifact, shards_digest: str) -> bool:
+    """Whether an artifact of these very settings is finished for the run's shards."""
+    found = read_manifest(folder, artifact.folder)
+    return (
+        found is not None
+        and found.get("digest") == artifact.digest
+        and found.get("needs", {}).get("shards.jsonl") == shards_digest
+    )
+
+
+def read_lines(folder: RunFolder, artifact_folder: str) -> Iterator[dict[str, Any]]:
+    """The records of a finished artifact, in order; none where it has no list of them.
+
+    Raises:
+        DataError: the manifest tells of a list that is not there, or of another one.
+    """
+    manifest = read_manifest(folder, artifact_folder)
+    if manifest is None or "shards" not in manifest:
+        return
+    name = layout.lines(artifact_folder)
+    try:
+        content = folder.read(name)
+    except FileNotFoundError:
+        raise DataError(f"{folder.url}/{name}: gone, but its manifest tells of it. Run again; it is made anew.") from None
+    for line in content.splitlines():
+        yield orjson.loads(line)
+
+
+def close(
+    folder: RunFolder,
+    artifact: Artifact,
+    records: Iterable[Mapping[str, Any]],
+    *,
+    shards_digest: str,
+    expected: Sequence[str] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write an artifact's `shards.jsonl` and its manifest. Repeated: an equal manifest is accepted.
+
+    Args:
+        records: one a shard or part, with `shard`, and maybe `inputs`, `outputs`, `counts`.
+        shards_digest: of the run's list of shards.
+        expected: names that must have a record, no more and no fewer; None: whatever there is.
+        extra: other keys of the manifest, such as `plan`.
+
+    Raises:
+        RunError: a record is missing, or another manifest is there.
+    """
+    by_name = {str(record["shard"]): record for record in records}
+    if expected is not None:
+        missing = [name for name in expected if name not in by_name]
+        if missing:
+            raise RunError(
+                f"{artifact.name}: {len(missing)} of {len(expected)} are not done: {', '.join(missing[:3])}. "
+                "The same command goes on from there."
+            )
+        by_name = {name: by_name[name] for name in expected}
+    settings = artifact.settings()
+    settings["needs"] = {**settings["needs"], "shards.jsonl": shards_digest}
+    manifest = {
+        "format": FORMAT,
+        "made_by": made_by(),
+        **settings,
+        "counts": total_counts(by_name.values()),
+        **(extra or {}),
+    }
+    if by_name:
+        content = b"".join(canonical(by_name[name]) + b"\n" for name in sorted(by_name))
+        folder.write(layout.lines(artifact.folder), content)
+        manifest["shards"] = {
+            "file": "shards.jsonl",
+            "num_shards": len(by_name),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+    content = pretty(manifest)
+    name = layout.manifest(artifact.folder)
+    if not folder.create(name, content) and folder.read(name) != content:
+        raise RunError(
+            f"{folder.url}/{name}: another manifest is there already: two runs with different settings or inputs "
+            "work in this folder. Run again when the other has ended."
+        )
+    return manifest
+
+
+def made_by() -> dict[str, str]:
+    """Versions of this library and of those that shape bytes."""
+    from dolma_pipeline import __version__
+
+    return {"dolma_pipeline": __version__, **{name: version(name) for name in SHAPING_LIBRARIES}}
+
+
+def total_counts(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Counts by source: the sums of the records' `counts`, rule by rule."""
+    totals: dict[str, Any] = {}
+    for record in records:
+        if "counts" in record:
+            source = str(record["shard"]).split("/", 1)[0]
+            totals[source] = add_counts(totals.get(source, {}), record["counts"])
+    return totals
+
+
+def add_counts(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    """The sum of two nested mappings of numbers."""
+    out = dict(a)
+    for key, value in b.items():
+        out[key] = add_counts(out.get(key, {}), value) if isinstance(value, Mapping) else out.get(key, 0) + value
+    return out

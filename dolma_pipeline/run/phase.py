@@ -1,0 +1,105 @@
+"""A phase: work that can be cut into tasks, between two barriers.
+
+`tasks` says what there is to do, `work` does one task, anywhere, and leaves files; `finish` runs once after all.
+Engines repeat work, plans and finishes, late or at once, so (rules R1 to R5):
+
+- files appear whole or not at all, and every copy of a task writes the same bytes;
+- what exists is read from records, never found by looking; a missing file is an error that names it;
+- nobody here deletes anything;
+- a manifest is written once, and `tasks` of a finished artifact is empty (`perform.begin` sees to that).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dolma_pipeline.run.artifact import Artifact, digest
+
+if TYPE_CHECKING:
+    from dolma_pipeline.run.process import Process
+    from dolma_pipeline.run.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One piece of a phase, with all that it needs: no worker holds the list of shards.
+
+    key: unique within the phase, a relative name. weight: bytes, roughly. payload: what the work needs, picklable.
+    """
+
+    key: str
+    weight: int = 1
+    payload: Any = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a task has done.
+
+    records: artifact's name -> its records, each with `shard` (or the name of a part), as `shards.jsonl` will have
+        them. more: what a later phase must know, plain JSON. documents, num_bytes: worked on, for progress and speed.
+    """
+
+    records: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+    documents: int = 0
+    num_bytes: int = 0
+
+
+Record = Mapping[str, Any]
+"""A done record as it is stored: task, records, more, documents, bytes."""
+
+
+@dataclass(frozen=True)
+class Phase(ABC):
+    """One kind of work over many tasks; subclasses are frozen dataclasses that hold names and settings, never data.
+
+    Args:
+        artifacts: what it works on; if all of them are finished there is nothing to do.
+    """
+
+    artifacts: tuple[Artifact, ...] = ()
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What people read in progress and errors, e.g. `mix/plan`."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names of artifacts and marks that must be made before."""
+        return frozenset()
+
+    @property
+    def makes(self) -> frozenset[str]:
+        """Names of artifacts and marks that are made when it is finished. A mark is any other name, e.g. `mix/plan`."""
+        return frozenset({self.name})
+
+    @property
+    def spread(self) -> bool:
+        """Whether tasks are spread over workers; a phase of one small task is done where the plan is."""
+        return True
+
+    @property
+    def digest(self) -> str:
+        """What its records depend on."""
+        return digest([self.name, [[one.name, one.whole_digest] for one in self.artifacts]])
+
+    @abstractmethod
+    def tasks(self, run: Run) -> Iterable[Task]:
+        """All tasks, in a fixed order, the same whenever it is asked before the phase is finished."""
+
+    @abstractmethod
+    def work(self, process: Process, task: Task) -> Work:
+        """Do one task; `process.run` is the run."""
+
+    def finish(self, run: Run, records: Iterator[Record]) -> None:
+        """Once, after all tasks: close artifacts. Idempotent. A phase whose files are enough needs none.
+
+        Args:
+            records: those of all its tasks, in the order of the tasks; streamed.
+        """
+        return

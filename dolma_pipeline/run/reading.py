@@ -1,0 +1,142 @@
+"""One reading of the text for all consumers that want it: a task a shard.
+
+A shard is opened once; each batch goes through all feeders in turn. Their files are committed together when the
+shard was read, then the record is written. A shard of which nobody wants the text is not opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from dolma_pipeline.errors import DataError
+from dolma_pipeline.io.jsonl import Failure
+from dolma_pipeline.run import shards
+from dolma_pipeline.run.consumer import Consumer, Feed, Feeder, ShardRead
+from dolma_pipeline.run.manifests import close, is_finished
+from dolma_pipeline.run.phase import Phase, Record, Task, Work
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.records import gathered
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.run.shards import ShardAt
+
+
+@dataclass(frozen=True)
+class Reading(Phase):
+    """Consumers that read together.
+
+    Args:
+        consumers: in the order in which a batch goes through them.
+    """
+
+    consumers: tuple[Consumer, ...] = ()
+
+    @classmethod
+    def of(cls, consumers: Sequence[Consumer]) -> Reading:
+        """The reading of these consumers."""
+        artifacts = {one.artifact.name: one.artifact for one in consumers}
+        return cls(tuple(artifacts.values()), tuple(consumers))
+
+    @property
+    def name(self) -> str:
+        """What its consumers call it."""
+        return "+".join(dict.fromkeys(one.reading for one in self.consumers))
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """All that its consumers need."""
+        return frozenset().union(*(one.needs for one in self.consumers))
+
+    @property
+    def makes(self) -> frozenset[str]:
+        """All that its consumers make."""
+        return frozenset().union(*(one.makes for one in self.consumers))
+
+    def tasks(self, run: Run) -> Iterator[Task]:
+        """Shards that some consumer has not done; the payload says which consumers, by number."""
+        makes_index = any(one.name == "index" for one in self.consumers)
+        done = [
+            set(gathered(run.folder, one.artifact, but=self)) if one.records else frozenset() for one in self.consumers
+        ]
+        for shard in shards.listed(run) if makes_index else shards.indexed(run):
+            left = tuple(number for number, names in enumerate(done) if shard.name not in names)
+            if left:
+                yield Task(shard.name, max(1, shard.shard.bytes), (shard, left))
+
+    def work(self, process: Process, task: Task) -> Work:
+        """Read one shard."""
+        shard, left = task.payload
+        consumers = [self.consumers[number] for number in left]
+        with ExitStack() as stack:
+            feeders = [one.start(process, shard, stack) for one in consumers]
+            read = ShardRead(shard.rows, shard.num_bytes, sha256=shard.sha256)
+            if any(feeder.wants_text for feeder in feeders):
+                read = _feed(process, shard, consumers, feeders)
+            given = [feeder.close(read) for feeder in feeders]
+        inputs = [{"path": shard.shard.path, "bytes": shard.shard.bytes, "sha256": read.sha256}]
+        records: dict[str, list[dict[str, Any]]] = {}
+        more: dict[str, Any] = {}
+        for consumer, found in zip(consumers, given, strict=True):
+            if consumer.records:
+                records[consumer.artifact.name] = [{"shard": shard.name, "inputs": inputs, **found}]
+            else:
+                more[consumer.name] = dict(found)
+        return Work(records, more, read.documents, read.num_bytes)
+
+    def finish(self, run: Run, records: Iterator[Record]) -> None:
+        """Close the artifacts that are finished with it."""
+        closing = [one.artifact for one in self.consumers if one.closes]
+        if not closing:
+            return
+        made: dict[str, list[Mapping[str, Any]]] = {artifact.name: [] for artifact in closing}
+        for record in records:
+            for name, found in record["records"].items():
+                if name in made:
+                    made[name].extend(found)
+        names = shards.names(run)
+        for artifact in closing:
+            if is_finished(run.folder, artifact, run.shards_digest):
+                continue
+            before = gathered(run.folder, artifact, but=self)
+            all_records = {**before, **{one["shard"]: one for one in made[artifact.name]}}
+            close(run.folder, artifact, all_records.values(), shards_digest=run.shards_digest, expected=names)
+
+
+def _feed(process: Process, shard: ShardAt, consumers: Sequence[Consumer], feeders: Sequence[Feeder]) -> ShardRead:
+    """Hand all batches of a shard to the feeders that want them."""
+    from dolma_pipeline.run.columns import AttributeColumns, open_shard
+
+    failures: list[Failure] = []
+    reader = open_shard(process.run, shard, failures.append)
+    made_here = {one.artifact.name.rpartition("/")[2] for one in consumers if one.artifact.name.startswith("attributes/")}
+    wanted = _united(one.columns for one in consumers)
+    attributes = AttributeColumns(process, shard, {label: f for label, f in wanted.items() if label not in made_here})
+    documents = num_bytes = 0
+    for batch in reader:
+        feed = Feed(batch, attributes.take(batch))
+        for feeder in feeders:
+            if feeder.wants_text:
+                feeder.add(feed)
+        size = int(batch.text.offsets[-1] - batch.text.offsets[0])
+        documents, num_bytes = documents + len(batch), num_bytes + size
+        process.log.add("progress", documents=len(batch), bytes=size)
+    attributes.finish(documents)
+    sha256 = reader.sha256 or ""
+    if shard.sha256 and sha256 and sha256 != shard.sha256:
+        raise DataError(
+            f"{shard.location}: the file was changed (its sha256 is another) since this run indexed it. "
+            "Put the old file back, or give it another name, or start in another output folder."
+        )
+    return ShardRead(documents, num_bytes, tuple(failures), sha256, getattr(reader, "lost", ""))
+
+
+def _united(wishes: Iterable[Mapping[str, frozenset[str] | None]]) -> dict[str, frozenset[str] | None]:
+    """All columns wanted, with the fields that anyone wants."""
+    found: dict[str, frozenset[str] | None] = {}
+    for wish in wishes:
+        for label, fields in wish.items():
+            before = found.get(label, frozenset())
+            found[label] = None if fields is None or before is None else before | fields
+    return found

@@ -1,0 +1,121 @@
+"""Done records: one file a task, written after its outputs; what is done of unfinished work.
+
+`.done/<phase>-<digest>/<task>.json`, beside `.covers.json`, which says for which artifacts of which digests they
+are. An artifact that was finished and is opened again (new shards, lost files) leaves its records in
+`.done/earlier/…`. Nothing here holds a time, host or process. The launcher removes what finished artifacts leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from dolma_pipeline.errors import DataError, RunError
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.artifact import Artifact, canonical
+from dolma_pipeline.run.phase import Phase, Record, Task, Work
+from dolma_pipeline.storage.folder import RunFolder
+
+COVERS = ".covers.json"
+
+
+def folder_of(phase: Phase) -> str:
+    """Where a phase's records are."""
+    return layout.done(phase.name, phase.digest)
+
+
+def cover(folder: RunFolder, phase: Phase) -> None:
+    """Note for which artifacts the phase's records are; the same whoever writes it."""
+    covers = {artifact.name: artifact.whole_digest for artifact in phase.artifacts}
+    folder.write(f"{folder_of(phase)}/{COVERS}", canonical(covers))
+
+
+def write_record(folder: RunFolder, phase: Phase, task: Task, work: Work) -> None:
+    """Leave the record of a task that is done."""
+    record = {
+        "task": task.key,
+        "records": {name: list(found) for name, found in work.records.items()},
+        "more": dict(work.more),
+        "documents": work.documents,
+        "bytes": work.num_bytes,
+    }
+    folder.write(f"{folder_of(phase)}/{task.key}.json", canonical(record))
+
+
+def done_tasks(folder: RunFolder, phase: Phase) -> set[str]:
+    """Keys of the tasks that have a record."""
+    under = folder_of(phase)
+    start = len(under) + 1
+    return {e.name[start:].removesuffix(".json") for e in folder.list(under) if not e.name.endswith(COVERS)}
+
+
+def is_done(folder: RunFolder, phase: Phase, task: Task) -> bool:
+    """Whether a task has a record."""
+    return folder.stat(f"{folder_of(phase)}/{task.key}.json") is not None
+
+
+def read_records(folder: RunFolder, phase: Phase, tasks: Iterable[Task]) -> Iterator[Record]:
+    """The records of these tasks, in their order.
+
+    Raises:
+        RunError: one is missing.
+    """
+    for task in tasks:
+        try:
+            content = folder.read(f"{folder_of(phase)}/{task.key}.json")
+        except FileNotFoundError:
+            raise RunError(
+                f"{phase.name}: {task.key} is not done, but its phase was to be closed. "
+                "The same command goes on from there."
+            ) from None
+        yield orjson.loads(content)
+
+
+def earlier_records(folder: RunFolder, artifact: Artifact) -> list[dict[str, Any]]:
+    """Records of an artifact that was finished before it was opened again; none if it was not."""
+    name = layout.earlier(artifact.name, artifact.digest)
+    if folder.stat(name) is None:
+        return []
+    return [orjson.loads(line) for line in folder.read(name).splitlines()]
+
+
+def write_earlier(folder: RunFolder, artifact: Artifact, records: Iterable[Mapping[str, Any]]) -> None:
+    """Keep the records of a finished artifact that is opened again. For the launcher."""
+    content = b"".join(canonical(record) + b"\n" for record in records)
+    folder.write(layout.earlier(artifact.name, artifact.digest), content)
+
+
+def loose_records(folder: RunFolder, artifact: Artifact, *, but: Phase | None = None) -> Iterator[dict[str, Any]]:
+    """Records of an artifact's shards from tasks that are done, of any phase that covers it.
+
+    but: this phase's own records are left out, so that what it plans does not depend on how far it is.
+    """
+    own = folder_of(but) if but else ""
+    for entry in list(folder.list(layout.DONE)):
+        under, _, name = entry.name.rpartition("/")
+        if name != COVERS or under == own:
+            continue
+        if orjson.loads(folder.read(entry.name)).get(artifact.name) != artifact.whole_digest:
+            continue
+        for done in folder.list(under):
+            if not done.name.endswith(COVERS):
+                yield from orjson.loads(folder.read(done.name))["records"].get(artifact.name, ())
+
+
+def gathered(folder: RunFolder, artifact: Artifact, *, but: Phase | None = None) -> dict[str, dict[str, Any]]:
+    """All that is done of an unfinished artifact: shard (or part) -> record.
+
+    Raises:
+        DataError: two records of one shard that differ.
+    """
+    found = {record["shard"]: record for record in earlier_records(folder, artifact)}
+    for record in loose_records(folder, artifact, but=but):
+        before = found.setdefault(record["shard"], record)
+        if before != record:
+            raise DataError(
+                f"{artifact.name}: two records of {record['shard']} differ: it was made from two contents of its file. "
+                f"Delete {folder.url}/{layout.DONE} and {folder.url}/{artifact.folder}, and run again."
+            )
+    return found

@@ -1,0 +1,138 @@
+"""The run's list of shards, streamed: nobody holds it whole. Each shard in its place, with what the index knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import orjson
+
+from dolma_pipeline.errors import DataError
+from dolma_pipeline.io.shards import Shard
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.manifests import read_lines
+from dolma_pipeline.run.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class ShardAt:
+    """A shard and where its file is: what a task carries.
+
+    shard: as `shards.jsonl` has it. location: the path or URL to open.
+    number: its place in the list, from 0. Known once the shard is indexed, else 0 and "":
+    rows: documents. failed: lines that gave none. first: number of its first document over all shards (dense).
+    sha256: of the content that the index saw, hex. num_bytes: of text.
+    """
+
+    shard: Shard
+    location: str
+    number: int = 0
+    rows: int = 0
+    failed: int = 0
+    first: int = 0
+    sha256: str = ""
+    num_bytes: int = 0
+
+    @property
+    def name(self) -> str:
+        """`source/path`, unique in the run."""
+        return self.shard.name
+
+    @property
+    def source(self) -> str:
+        """The recipe's source."""
+        return self.shard.source
+
+
+def listed(run: Run) -> Iterator[ShardAt]:
+    """The run's shards, sorted by name, each with its location.
+
+    Raises:
+        DataError: the list is damaged, or names a source that the recipe does not have.
+    """
+    name = f"{run.folder.url}/{layout.SHARDS}"
+    for number, line in enumerate(run.folder.read(layout.SHARDS).splitlines()):
+        try:
+            shard = Shard(**orjson.loads(line))
+        except (orjson.JSONDecodeError, TypeError) as error:
+            raise DataError(
+                f"{name}: damaged, or no run's list of shards ({error}). Use another output, or delete this folder."
+            ) from error
+        yield ShardAt(shard, location(run, shard), number)
+
+
+def location(run: Run, shard: Shard) -> str:
+    """Where a shard's file is: its path below the fixed prefix of the source's pattern that finds it."""
+    from dolma_pipeline.io import paths
+
+    source = run.recipe.sources.get(shard.source)
+    if source is None:
+        raise DataError(
+            f"{run.folder.url}/{layout.SHARDS} has a shard of source '{shard.source}', which the recipe does not have. "
+            "Put the source back, use another output, or give --redo."
+        )
+    return paths.located(source.documents, shard.path)
+
+
+def names(run: Run) -> list[str]:
+    """The names of all shards, sorted: what a closing phase expects."""
+    return [one.name for one in listed(run)]
+
+
+def indexed(run: Run) -> Iterator[ShardAt]:
+    """The run's shards with what the index knows of each; for phases that need the finished index.
+
+    Raises:
+        DataError: the index has no record of a shard.
+    """
+    known = {record["shard"]: record for record in read_lines(run.folder, "index")}
+    first = 0
+    for one in listed(run):
+        record = known.get(one.name)
+        if record is None:
+            raise DataError(f"index: no record of shard {one.name}. Run again: it is made.")
+        counts = record["counts"]
+        yield replace(
+            one,
+            rows=counts["kept"],
+            failed=counts["failed"],
+            first=first,
+            sha256=record["inputs"][0]["sha256"],
+            num_bytes=counts["bytes_in"],
+        )
+        first += counts["kept"]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive shards of one source: what a task over columns takes, so that small files cost little.
+
+    key: `<source>/<number>`.
+    """
+
+    key: str
+    shards: tuple[ShardAt, ...]
+
+    @property
+    def rows(self) -> int:
+        """Documents."""
+        return sum(one.rows for one in self.shards)
+
+
+BLOCK_ROWS = 131_072
+BLOCK_SHARDS = 1_000
+
+
+def blocks(shards: Iterator[ShardAt]) -> Iterator[Block]:
+    """Shards in blocks of about `BLOCK_ROWS` documents, at most `BLOCK_SHARDS` files, never of two sources."""
+    held: list[ShardAt] = []
+    number = rows = 0
+    for one in shards:
+        if held and (one.source != held[0].source or rows + one.rows > BLOCK_ROWS or len(held) >= BLOCK_SHARDS):
+            yield Block(f"{held[0].source}/{number:05d}", tuple(held))
+            number = number + 1 if one.source == held[0].source else 0
+            held, rows = [], 0
+        held.append(one)
+        rows += one.rows
+    if held:
+        yield Block(f"{held[0].source}/{number:05d}", tuple(held))

@@ -1,0 +1,88 @@
+"""A stage: one registered object that says what it makes and how. What is known of stages is asked of these alone."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dolma_pipeline.errors import UsageError
+from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.planner import Step
+
+if TYPE_CHECKING:
+    from dolma_pipeline.run.process import Process
+
+
+class Stage(ABC):
+    """One stage of a recipe.
+
+    Attributes:
+        name: its section in the recipe, its command, its row in the table.
+        summary: one line for the help.
+        section: of a stage from outside, the frozen dataclass of its section; built-in ones are fields of `Recipe`.
+        after: names of the stages that come before it, if the recipe has them.
+    """
+
+    name: str
+    summary: str = ""
+    section: type | None = None
+    after: tuple[str, ...] = ()
+
+    def used(self, process: Process) -> bool:
+        """Whether the recipe has this stage."""
+        recipe = process.run.recipe
+        return self.name in recipe.sections or getattr(recipe, self.name, None) is not None
+
+    def check(self, process: Process) -> Sequence[str]:
+        """Whatever can be known to be wrong before the run.
+
+        Returns:
+            Warnings, a sentence each.
+
+        Raises:
+            UsageError: what cannot work, with its place in the recipe.
+        """
+        return ()
+
+    def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
+        """What it makes, in order; `known`: artifacts of the stages before, and of its own, by name."""
+        return ()
+
+    def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
+        """The phases and consumers that make those of its artifacts that are `left`."""
+        return ()
+
+    def row(self, manifests: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Counts for its row of the table, from manifests: in, kept, dropped, failed, bytes."""
+        return {}
+
+
+STAGES: dict[str, Stage] = {}
+"""Every stage of this process, by name, in the order in which they were registered."""
+
+
+def register(stage: Stage) -> Stage:
+    """Make a stage known.
+
+    Raises:
+        UsageError: another one of this name is.
+    """
+    before = STAGES.get(stage.name)
+    if before is not None and type(before) is not type(stage):
+        raise UsageError(f"stage '{stage.name}' is registered twice: {type(before)!r} and {type(stage)!r}")
+    STAGES[stage.name] = stage
+    return stage
+
+
+def stages_in_order() -> list[Stage]:
+    """All stages, each behind those that it comes after."""
+    left, found = dict(STAGES), list[Stage]()
+    while left:
+        ready = [one for one in left.values() if not any(name in left for name in one.after)]
+        if not ready:
+            raise UsageError(f"the stages {', '.join(sorted(left))} come after each other in a circle")
+        for one in ready:
+            found.append(one)
+            del left[one.name]
+    return found

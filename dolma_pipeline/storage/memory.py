@@ -1,0 +1,122 @@
+"""A run's folder in the memory of this process, for tests and notebooks: `memory://name`.
+
+It is one process's own: a copy that travels to another process finds nothing there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from dolma_pipeline.storage.committed import Committed
+from dolma_pipeline.storage.folder import SCHEMES, Entry, RunFolder
+
+_FOLDERS: dict[str, dict[str, tuple[bytes, str]]] = {}
+_VERSIONS = itertools.count(1)
+_LOCK = threading.Lock()
+
+
+class MemoryFolder(RunFolder):
+    """Files in memory; every `MemoryFolder` of one URL in this process is the same folder."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._files = _FOLDERS.setdefault(url, {})
+
+    def __repr__(self) -> str:
+        return f"MemoryFolder({self.url!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return MemoryFolder, (self.url,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MemoryFolder) and other.url == self.url
+
+    def __hash__(self) -> int:
+        return hash(self.url)
+
+    def read(self, name: str) -> bytes:
+        """See `RunFolder.read`."""
+        try:
+            return self._files[name][0]
+        except KeyError:
+            raise FileNotFoundError(f"{self.url}/{name}: no such file") from None
+
+    def stream(self, name: str) -> BinaryIO:
+        """See `RunFolder.stream`."""
+        return io.BytesIO(self.read(name))
+
+    def random(self, name: str) -> BinaryIO:
+        """See `RunFolder.random`."""
+        return io.BytesIO(self.read(name))
+
+    @contextlib.contextmanager
+    def local(self, name: str) -> Iterator[Path]:
+        """See `RunFolder.local`: a copy on disk, for the block."""
+        content = self.read(name)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name.rpartition("/")[2]
+            path.write_bytes(content)
+            yield path
+
+    def stat(self, name: str) -> Entry | None:
+        """See `RunFolder.stat`."""
+        found = self._files.get(name)
+        return Entry(name, len(found[0]), found[1]) if found else None
+
+    def list(self, under: str = "") -> Iterator[Entry]:
+        """See `RunFolder.list`."""
+        prefix = f"{under.strip('/')}/" if under.strip("/") else ""
+        for name in sorted(name for name in list(self._files) if name.startswith(prefix)):
+            if (entry := self.stat(name)) is not None:
+                yield entry
+
+    @contextlib.contextmanager
+    def committing(self, name: str) -> Iterator[Committed]:
+        """See `RunFolder.committing`."""
+        buffer = io.BytesIO()
+        yield Committed(buffer)
+        self._put(name, buffer.getvalue())
+
+    def create(self, name: str, content: bytes) -> bool:
+        """See `RunFolder.create`."""
+        with _LOCK:
+            if name in self._files:
+                return False
+            self._put(name, content)
+            return True
+
+    def replace(self, name: str, content: bytes, version: str) -> str | None:
+        """See `RunFolder.replace`."""
+        with _LOCK:
+            found = self._files.get(name)
+            if found is None or found[1] != version:
+                return None
+            return self._put(name, content)
+
+    def delete(self, names: Iterable[str]) -> None:
+        """See `RunFolder.delete`."""
+        for name in names:
+            self._files.pop(name, None)
+
+    def delete_tree(self, under: str) -> None:
+        """See `RunFolder.delete_tree`."""
+        self.delete([entry.name for entry in self.list(under)])
+
+    def _put(self, name: str, content: bytes) -> str:
+        version = str(next(_VERSIONS))
+        self._files[name] = (content, version)
+        return version
+
+
+def _open(url: str, settings: Mapping[str, str]) -> RunFolder:
+    return MemoryFolder(url)
+
+
+SCHEMES["memory"] = _open
