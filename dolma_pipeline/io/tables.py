@@ -1,17 +1,21 @@
 """Parquet files of plain columns, which stages leave for each other.
 
-No dictionaries: most values are hashes. Row groups are small and have statistics, so that of a sorted column a range
-can be read alone. Cost: that of copying the columns.
+No dictionaries unless asked for: most values are hashes. Row groups are small and have statistics, so that of a sorted
+column a range can be read alone. Cost: that of copying the columns.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dolma_pipeline.io import paths
+from dolma_pipeline.storage.committed import Committed
+from dolma_pipeline.storage.folder import RunFolder
 
 ROW_GROUP_ROWS = 65_536
 
@@ -25,3 +29,59 @@ def write_table(path: Path, table: pa.Table, *, compression: str = "none") -> No
     """
     with paths.committing(path) as file:
         pq.write_table(table, file, compression=compression, use_dictionary=False, row_group_size=ROW_GROUP_ROWS)
+
+
+def put_table(folder: RunFolder, name: str, table: pa.Table, *, compression: str = "none") -> Committed:
+    """Commit a table as Parquet in a run's folder; gives its size and hash."""
+    with folder.committing(name) as file:
+        pq.write_table(table, file, compression=compression, use_dictionary=False, row_group_size=ROW_GROUP_ROWS)
+    return file
+
+
+def get_table(
+    folder: RunFolder, name: str, columns: Sequence[str] | None = None, *, filters: Any = None
+) -> pa.Table:
+    """A table of a run's folder, or some columns of it; filters: an expression that rows must meet."""
+    with folder.random(name) as file:
+        return pq.read_table(file, columns=None if columns is None else list(columns), filters=filters)
+
+
+class TableWriter:
+    """A Parquet file written batch by batch, in row groups of `ROW_GROUP_ROWS`.
+
+    Args:
+        file: where to. schema: the columns. compression: "none", "zstd" (level 1).
+        dictionary: columns of few distinct values.
+    """
+
+    def __init__(
+        self, file: BinaryIO | Committed, schema: pa.Schema, *, compression: str, dictionary: Sequence[str] = ()
+    ) -> None:
+        self.schema = schema
+        self._writer = pq.ParquetWriter(
+            file,
+            schema,
+            compression=compression,
+            compression_level=1 if compression == "zstd" else None,
+            use_dictionary=list(dictionary),
+        )
+        self._held: list[pa.RecordBatch] = []
+        self._held_rows = 0
+
+    def write(self, columns: Sequence[pa.Array]) -> None:
+        """Append rows: an array a column, in the order of the schema."""
+        batch = pa.RecordBatch.from_arrays(list(columns), schema=self.schema)
+        self._held.append(batch)
+        self._held_rows += batch.num_rows
+        while self._held_rows >= ROW_GROUP_ROWS:
+            rows = pa.Table.from_batches(self._held)
+            self._writer.write_table(rows.slice(0, ROW_GROUP_ROWS), row_group_size=ROW_GROUP_ROWS)
+            rest = rows.slice(ROW_GROUP_ROWS)
+            self._held, self._held_rows = rest.to_batches(), rest.num_rows
+
+    def close(self) -> None:
+        """Write what is held and the footer; the file itself stays open."""
+        if self._held_rows:
+            self._writer.write_table(pa.Table.from_batches(self._held), row_group_size=ROW_GROUP_ROWS)
+        self._held, self._held_rows = [], 0
+        self._writer.close()

@@ -75,6 +75,21 @@ class Artifact:
         """Of everything: names a cache's folder and a phase's records."""
         return digest([self.digest, self.source_digests])
 
+    def marks(self) -> dict[str, Any]:
+        """What tells this artifact from one of other settings: its digest, and those of single sources."""
+        return {"digest": self.digest, "source_digests": self.source_digests}
+
+    def is_like(self, made: Mapping[str, Any] | None) -> bool:
+        """Whether what was made has these settings, as far as the sources go that it was made for.
+
+        Args:
+            made: `marks`, or a manifest; None: nothing was made.
+        """
+        if made is None or made.get("digest") != self.digest:
+            return False
+        before = made.get("source_digests", {})
+        return all(self.source_digests.get(source, found) == found for source, found in before.items())
+
     @property
     def folder(self) -> str:
         """Where its manifest is."""

@@ -25,8 +25,8 @@ def begin(run: Run, phase: Phase) -> list[Task]:
     if _is_over(run, phase):
         return []
     Process.of(run)
-    cover(run.folder, phase)
-    done = done_tasks(run.folder, phase)
+    cover(run, phase)
+    done = done_tasks(run, phase)
     return [task for task in phase.tasks(run) if task.key not in done]
 
 
@@ -35,9 +35,9 @@ def work(run: Run, phase: Phase, task: Task) -> Done:
     with Process.lock:
         process = Process.of(run)
         start = time.process_time()
-        if not is_done(run.folder, phase, task):
+        if not is_done(run, phase, task):
             done = phase.work(process, task)
-            write_record(run.folder, phase, task, done)
+            write_record(run, phase, task, done)
         seconds = time.process_time() - start
         process.log.event(phase.name, "task", key=task.key, cpu_seconds=round(seconds, 3))
         process.log.flush()
@@ -54,7 +54,7 @@ def end(run: Run, phase: Phase) -> None:
         return
     Process.of(run)
     tasks = list(phase.tasks(run))
-    records = read_records(run.folder, phase, tasks)
+    records = read_records(run, phase, tasks)
     phase.finish(run, records)
     for _ in records:
         pass  # every task must have its record, whether or not the phase looks at it

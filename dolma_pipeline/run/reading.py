@@ -58,7 +58,7 @@ class Reading(Phase):
         """Shards that some consumer has not done; the payload says which consumers, by number."""
         makes_index = any(one.name == "index" for one in self.consumers)
         done = [
-            set(gathered(run.folder, one.artifact, but=self)) if one.records else frozenset() for one in self.consumers
+            set(gathered(run, one.artifact, but=self)) if one.records else frozenset() for one in self.consumers
         ]
         for shard in shards.listed(run) if makes_index else shards.indexed(run):
             left = tuple(number for number, names in enumerate(done) if shard.name not in names)
@@ -99,7 +99,7 @@ class Reading(Phase):
         for artifact in closing:
             if is_finished(run.folder, artifact, run.shards_digest):
                 continue
-            before = gathered(run.folder, artifact, but=self)
+            before = gathered(run, artifact, but=self)
             all_records = {**before, **{one["shard"]: one for one in made[artifact.name]}}
             close(run.folder, artifact, all_records.values(), shards_digest=run.shards_digest, expected=names)
 

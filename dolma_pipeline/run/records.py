@@ -14,25 +14,26 @@ import orjson
 
 from dolma_pipeline.errors import DataError, RunError
 from dolma_pipeline.run import layout
-from dolma_pipeline.run.artifact import Artifact, canonical
+from dolma_pipeline.run.artifact import Artifact, canonical, digest
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
+from dolma_pipeline.run.run import Run
 from dolma_pipeline.storage.folder import RunFolder
 
 COVERS = ".covers.json"
 
 
-def folder_of(phase: Phase) -> str:
-    """Where a phase's records are."""
-    return layout.done(phase.name, phase.digest)
+def folder_of(run: Run, phase: Phase) -> str:
+    """Where a phase's records are: those of other settings, or for other shards, lie elsewhere."""
+    return layout.done(phase.name, digest([phase.digest, run.shards_digest]))
 
 
-def cover(folder: RunFolder, phase: Phase) -> None:
+def cover(run: Run, phase: Phase) -> None:
     """Note for which artifacts the phase's records are; the same whoever writes it."""
-    covers = {artifact.name: artifact.whole_digest for artifact in phase.artifacts}
-    folder.write(f"{folder_of(phase)}/{COVERS}", canonical(covers))
+    covers = {artifact.name: artifact.marks() for artifact in phase.artifacts}
+    run.folder.write(f"{folder_of(run, phase)}/{COVERS}", canonical(covers))
 
 
-def write_record(folder: RunFolder, phase: Phase, task: Task, work: Work) -> None:
+def write_record(run: Run, phase: Phase, task: Task, work: Work) -> None:
     """Leave the record of a task that is done."""
     record = {
         "task": task.key,
@@ -41,22 +42,22 @@ def write_record(folder: RunFolder, phase: Phase, task: Task, work: Work) -> Non
         "documents": work.documents,
         "bytes": work.num_bytes,
     }
-    folder.write(f"{folder_of(phase)}/{task.key}.json", canonical(record))
+    run.folder.write(f"{folder_of(run, phase)}/{task.key}.json", canonical(record))
 
 
-def done_tasks(folder: RunFolder, phase: Phase) -> set[str]:
+def done_tasks(run: Run, phase: Phase) -> set[str]:
     """Keys of the tasks that have a record."""
-    under = folder_of(phase)
+    under = folder_of(run, phase)
     start = len(under) + 1
-    return {e.name[start:].removesuffix(".json") for e in folder.list(under) if not e.name.endswith(COVERS)}
+    return {e.name[start:].removesuffix(".json") for e in run.folder.list(under) if not e.name.endswith(COVERS)}
 
 
-def is_done(folder: RunFolder, phase: Phase, task: Task) -> bool:
+def is_done(run: Run, phase: Phase, task: Task) -> bool:
     """Whether a task has a record."""
-    return folder.stat(f"{folder_of(phase)}/{task.key}.json") is not None
+    return run.folder.stat(f"{folder_of(run, phase)}/{task.key}.json") is not None
 
 
-def read_records(folder: RunFolder, phase: Phase, tasks: Iterable[Task]) -> Iterator[Record]:
+def read_records(run: Run, phase: Phase, tasks: Iterable[Task]) -> Iterator[Record]:
     """The records of these tasks, in their order.
 
     Raises:
@@ -64,7 +65,7 @@ def read_records(folder: RunFolder, phase: Phase, tasks: Iterable[Task]) -> Iter
     """
     for task in tasks:
         try:
-            content = folder.read(f"{folder_of(phase)}/{task.key}.json")
+            content = run.folder.read(f"{folder_of(run, phase)}/{task.key}.json")
         except FileNotFoundError:
             raise RunError(
                 f"{phase.name}: {task.key} is not done, but its phase was to be closed. "
@@ -87,31 +88,32 @@ def write_earlier(folder: RunFolder, artifact: Artifact, records: Iterable[Mappi
     folder.write(layout.earlier(artifact.name, artifact.digest), content)
 
 
-def loose_records(folder: RunFolder, artifact: Artifact, *, but: Phase | None = None) -> Iterator[dict[str, Any]]:
+def loose_records(run: Run, artifact: Artifact, *, but: Phase | None = None) -> Iterator[dict[str, Any]]:
     """Records of an artifact's shards from tasks that are done, of any phase that covers it.
 
     but: this phase's own records are left out, so that what it plans does not depend on how far it is.
     """
-    own = folder_of(but) if but else ""
+    folder, own = run.folder, folder_of(run, but) if but else ""
     for entry in list(folder.list(layout.DONE)):
         under, _, name = entry.name.rpartition("/")
         if name != COVERS or under == own:
             continue
-        if orjson.loads(folder.read(entry.name)).get(artifact.name) != artifact.whole_digest:
+        if not artifact.is_like(orjson.loads(folder.read(entry.name)).get(artifact.name)):
             continue
         for done in folder.list(under):
             if not done.name.endswith(COVERS):
                 yield from orjson.loads(folder.read(done.name))["records"].get(artifact.name, ())
 
 
-def gathered(folder: RunFolder, artifact: Artifact, *, but: Phase | None = None) -> dict[str, dict[str, Any]]:
+def gathered(run: Run, artifact: Artifact, *, but: Phase | None = None) -> dict[str, dict[str, Any]]:
     """All that is done of an unfinished artifact: shard (or part) -> record.
 
     Raises:
         DataError: two records of one shard that differ.
     """
+    folder = run.folder
     found = {record["shard"]: record for record in earlier_records(folder, artifact)}
-    for record in loose_records(folder, artifact, but=but):
+    for record in loose_records(run, artifact, but=but):
         before = found.setdefault(record["shard"], record)
         if before != record:
             raise DataError(

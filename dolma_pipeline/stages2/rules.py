@@ -1,0 +1,357 @@
+"""What the recipe's rules, orders and edits mean for one source, bound to its columns once a process.
+
+A source's rules: `mix.where` without its `skip_rules`, its own `where`, and `min_chars` (of the edited text). They are
+of two kinds: early ones are asked before the election of duplicates and decide who may stay; late ones name a dedupe
+step. Either may read the text, which is then asked in a reading; all others are asked of columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig, Recipe
+from dolma_pipeline.documents import SPANS_TYPE
+from dolma_pipeline.errors import ConfigError, unknown_name
+from dolma_pipeline.run.artifact import digest
+from dolma_pipeline.run.columns import Fields, attribute_types, given_columns, given_path
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.shards import listed
+from dolma_pipeline.sql import Order, Rules, split_where
+from dolma_pipeline.sql.columns import RESERVED, rule_schema
+
+MIN_CHARS = "min_chars"
+
+
+def mix_config(recipe: Recipe) -> MixConfig:
+    """The recipe's `mix`; without one, a mix that takes everything."""
+    return recipe.mix or MixConfig()
+
+
+def where_of(mix: MixConfig, source: str) -> dict[str, str]:
+    """Rule -> SQL for one source, in the order in which they are asked."""
+    own = mix.sources.get(source, MixSourceConfig())
+    rules = {name: sql for name, sql in _named(mix.where).items() if name not in own.skip_rules}
+    for name, sql in _named(own.where).items():
+        if name in rules:
+            raise ConfigError(
+                f"mix.sources.{source}.where.{name}: there is a rule '{name}' in mix.where already. "
+                f"Give it another name, or name '{name}' in skip_rules too."
+            )
+        rules[name] = sql
+    return rules
+
+
+def rule_names(mix: MixConfig, source: str) -> list[str]:
+    """The rules of a source in the order in which they are asked: `first` counts depend on it."""
+    own = mix.sources.get(source, MixSourceConfig())
+    return [*where_of(mix, source), *([MIN_CHARS] if own.min_chars else [])]
+
+
+def rule_keys(mix: MixConfig, source: str) -> dict[str, str]:
+    """Rule -> key of the recipe that sets it for one source, such as `mix.sources.web.where.long`."""
+    own = mix.sources.get(source, MixSourceConfig())
+    keys: dict[str, str] = {}
+    for key, where in (("mix.where", mix.where), (f"mix.sources.{source}.where", own.where)):
+        for rule in _named(where):
+            if key != "mix.where" or rule not in own.skip_rules:
+                keys[rule] = key if set(where) == {"where"} else f"{key}.{rule}"
+    return keys
+
+
+def _named(where: Mapping[str, str], *, place: str = "where") -> dict[str, str]:
+    """A recipe's one string arrives under the key `where`; its terms are rules that are called like their text."""
+    return split_where(where["where"] if set(where) == {"where"} else where, place=place)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Spans to change: attribute column, its field, and the UTF-8 text in their place (None: they are cut out)."""
+
+    column: str
+    field: str
+    replacement: bytes | None
+
+
+class SourceRules:
+    """The rules and edits of one source, bound to its columns.
+
+    Attributes:
+        names: all rules in the order in which they are asked. early, late: those without and with dedupe steps.
+        min_chars: shortest edited text; 0: any. edits: in order.
+
+    Raises:
+        ConfigError: a rule or an edit that names what does not exist; starts with its place in the recipe.
+    """
+
+    def __init__(self, process: Process, source: str) -> None:
+        recipe = process.run.recipe
+        mix = mix_config(recipe)
+        own = mix.sources.get(source, MixSourceConfig())
+        for key, one in (("mix.where", mix.where), (f"mix.sources.{source}.where", own.where)):
+            _named(one, place=recipe.place(key))  # the first to split it: an error names its line
+        where = where_of(mix, source)
+        self.source = source
+        self.schema = rule_schema(attribute_types(process, source))
+        self._places = {rule: recipe.place(key) for rule, key in rule_keys(mix, source).items()}
+        self._max_memory = process.run.sql_bytes
+        everything = self._bound(where)
+        dedupe = {step.name for step in recipe.dedupe.steps} if recipe.dedupe else set()
+        self._text = {name for name in where if everything.reads_text(name)}
+        late = {name for name in where if {column for column, _ in everything.references(name)} & dedupe}
+        self._where, self._everything = where, everything
+        self.min_chars = own.min_chars
+        self.names = tuple(rule_names(mix, source))
+        self.late = tuple(name for name in self.names if name in late)
+        self.early = tuple(name for name in self.names if name not in late)
+        self.edits = [
+            Edit(*_span_field(self.schema, one.spans, recipe.place(f"mix.replace.{i}.spans")), one.with_.encode())
+            for i, one in enumerate(mix.replace)
+        ]
+        self.edits += [
+            Edit(*_span_field(self.schema, spans, recipe.place(f"mix.sources.{source}.remove.{i}")), None)
+            for i, spans in enumerate(own.remove)
+        ]
+
+    def _bound(self, where: Mapping[str, str]) -> Rules:
+        return Rules(where, self.schema, places=self._places, max_memory_bytes=self._max_memory)
+
+    def text_rules(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of these rules that read the text."""
+        return tuple(name for name in names if name in self._text)
+
+    @cached_property
+    def early_columns(self) -> Rules:
+        """The early rules that are asked of columns."""
+        return self._bound({n: self._where[n] for n in self.early if n != MIN_CHARS and n not in self._text})
+
+    @cached_property
+    def late_columns(self) -> Rules:
+        """The late rules that are asked of columns."""
+        return self._bound({n: self._where[n] for n in self.late if n not in self._text})
+
+    @cached_property
+    def all_columns(self) -> Rules:
+        """All rules that are asked of columns."""
+        return self._bound({n: sql for n, sql in self._where.items() if n not in self._text})
+
+    def asked(self, names: Sequence[str]) -> Rules:
+        """Some rules that read the text, bound."""
+        return self._bound({name: self._where[name] for name in names})
+
+    def wanted(self, rules: Rules) -> tuple[set[str], dict[str, Fields]]:
+        """What rules read: index columns, and attribute columns with their fields (None: all)."""
+        return split_references(rules.references())
+
+    @property
+    def edit_columns(self) -> dict[str, Fields]:
+        """Attribute columns that the edits read."""
+        found: dict[str, set[str]] = {}
+        for edit in self.edits:
+            found.setdefault(edit.column, set()).add(edit.field)
+        return {column: frozenset(fields) for column, fields in found.items()}
+
+    def columns_of(self, names: Sequence[str]) -> list[str]:
+        """Attribute columns that these rules read (of `min_chars`: those of the edits), sorted."""
+        found: set[str] = set()
+        for name in names:
+            if name == MIN_CHARS:
+                found |= set(self.edit_columns)
+            else:
+                found |= {c for c, _ in self._everything.references(name)} - {*RESERVED}
+        return sorted(found)
+
+    def edit(self, texts: pa.StringArray, columns: Mapping[str, pa.StructArray]) -> pa.StringArray:
+        """The texts with spans replaced and removed; the same array where there is nothing to change."""
+        parts = [(pc.struct_field(columns[edit.column], edit.field), edit.replacement) for edit in self.edits]
+        if not parts:
+            return texts
+        from dolma_pipeline.kernels.edit import Edits, edit_texts
+
+        edited, _ = edit_texts(texts, Edits.of(len(texts), parts))
+        return edited
+
+    def edited_chars(self, table: pa.Table) -> NDArray[np.int64]:
+        """Code points of each text after the edits, from its `chars` and its spans, without the text: int64[n]."""
+        chars: NDArray[np.int64] = table.column("chars").to_numpy()
+        parts = []
+        for edit in self.edits:
+            column = table.column(edit.column).combine_chunks()
+            column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+            parts.append((pc.struct_field(column, edit.field), edit.replacement))
+        return edited_lengths(chars, parts) if parts else chars
+
+
+def edited_lengths(
+    chars: NDArray[np.int64], parts: Sequence[tuple[pa.ListArray, bytes | None]]
+) -> NDArray[np.int64]:
+    """Code points of edited texts: what united spans cover goes, what stands in their place comes.
+
+    Args:
+        chars: of the texts. parts: as `kernels.edit.Edits.of` takes them; spans that overlap are united, and the one
+            that starts first gives the replacement, as there.
+    """
+    from dolma_pipeline.kernels.edit import Edits
+
+    edits = Edits.of(len(chars), parts)
+    if len(edits.starts) == 0:
+        return chars
+    row = np.repeat(np.arange(len(chars)), np.diff(edits.rows))
+    far = int(max(edits.ends.max(), 1)) + 1  # so that spans of two rows never overlap
+    starts, ends = edits.starts + row * far, edits.ends + row * far
+    reach = np.maximum.accumulate(ends)
+    opens = np.ones(len(starts), np.bool_)
+    opens[1:] = starts[1:] >= reach[:-1]
+    firsts = np.flatnonzero(opens)
+    lasts = np.append(firsts[1:], len(starts)) - 1
+    longer = np.array([len(text.decode()) for text in edits.texts] + [0], np.int64)  # -1, removed, is the last
+    change = longer[edits.replacements[firsts]] - (reach[lasts] - starts[firsts])
+    out = chars.copy()
+    np.add.at(out, row[firsts], change)
+    return out
+
+
+@dataclass(frozen=True)
+class BoundOrder:
+    """An order bound to the columns of a source."""
+
+    order: Order
+
+    def split(self, process: Process, source: str) -> tuple[set[str], dict[str, Fields]]:
+        """What it reads: index columns, and attribute columns (whole)."""
+        attributes = attribute_types(process, source)
+        names = set(self.order.columns)
+        return names - set(attributes), {name: None for name in sorted(names & set(attributes))}
+
+
+def source_rules(process: Process, source: str) -> SourceRules:
+    """The rules of a source, bound once a process: binding costs some milliseconds a rule."""
+    return process.kept(("rules", source), lambda: SourceRules(process, source))
+
+
+def preferred(process: Process, source: str) -> BoundOrder | None:
+    """`dedupe.prefer`, bound to a source's columns once a process; None where it is empty."""
+    recipe = process.run.recipe
+    assert recipe.dedupe is not None
+    if not recipe.dedupe.prefer:
+        return None
+    steps = {step.name for step in recipe.dedupe.steps}  # they are made by this very order
+    prefer = ", ".join(recipe.dedupe.prefer)
+
+    def bind() -> BoundOrder:
+        types = {name: t for name, t in attribute_types(process, source).items() if name not in steps}
+        place = recipe.place("dedupe.prefer")
+        return BoundOrder(Order(prefer, rule_schema(types), place=place, max_memory_bytes=process.run.sql_bytes))
+
+    return process.kept(("prefer", source), bind)
+
+
+def prefer_columns(process: Process) -> list[str]:
+    """Attribute columns that `dedupe.prefer` reads in any source, sorted.
+
+    Raises:
+        ConfigError: an order that cannot be bound in some source.
+    """
+    found: set[str] = set()
+    for source in used_sources(process):
+        order = preferred(process, source)
+        if order is not None:
+            found |= set(order.split(process, source)[1])
+    return sorted(found)
+
+
+def used_sources(process: Process) -> list[str]:
+    """The sources that have shards, sorted."""
+    return process.kept("sources", lambda: sorted({shard.source for shard in listed(process.run)}))
+
+
+def split_references(references: Collection[tuple[str, str | None]]) -> tuple[set[str], dict[str, Fields]]:
+    """What is read: index columns, and attribute columns with their fields (None: all)."""
+    index = {column for column, _ in references if column in RESERVED}
+    fields: dict[str, set[str | None]] = {}
+    for column, field in references:
+        if column not in RESERVED:
+            fields.setdefault(column, set()).add(field)
+    wanted: dict[str, Fields] = {
+        column: None if None in found else frozenset(f for f in found if f) for column, found in sorted(fields.items())
+    }
+    return index, wanted
+
+
+def rule_reads(
+    process: Process, names: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What these rules are in the words of the recipe: for all sources, and for one alone.
+
+    Args:
+        names: source -> rules of it.
+    """
+    mix = mix_config(process.run.recipe)
+    reads: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {}
+    for source, rules in names.items():
+        keys, where = rule_keys(mix, source), where_of(mix, source)
+        settings = mix.sources.get(source, MixSourceConfig())
+        for rule in rules:
+            if rule == MIN_CHARS:
+                own.setdefault(source, {})[f"mix.sources.{source}.min_chars"] = settings.min_chars
+            elif keys[rule].startswith("mix.where"):
+                reads[f"mix.where.{rule}" if keys[rule] != "mix.where" else f"mix.where: {rule}"] = where[rule]
+            else:
+                own.setdefault(source, {})[f"mix.sources.{source}.where.{rule}"] = where[rule]
+        if settings.skip_rules:
+            own.setdefault(source, {})[f"mix.sources.{source}.skip_rules"] = sorted(settings.skip_rules)
+    return reads, own
+
+
+def edit_reads(process: Process) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The edits in the words of the recipe: for all sources, and for one alone."""
+    mix = mix_config(process.run.recipe)
+    reads = {"mix.replace": [{"spans": r.spans, "with": r.with_} for r in mix.replace]} if mix.replace else {}
+    own = {
+        name: {f"mix.sources.{name}.remove": list(one.remove)} for name, one in mix.sources.items() if one.remove
+    }
+    return reads, own
+
+
+def given_reads(process: Process, columns: Collection[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The attribute files that sources bring along, where some of these columns are in them: by name and size."""
+    own: dict[str, dict[str, Any]] = {}
+    for source in used_sources(process):
+        if set(given_columns(process, source)) & set(columns):
+            folders = process.run.recipe.sources[source].attributes
+            files = [given_path(f, s) for f in folders for s in listed(process.run) if s.source == source]
+            own[source] = {
+                f"sources.{source}.attributes": digest([[path.name, path.stat().st_size] for path in files])
+            }
+    return {}, own
+
+
+def united(*parts: tuple[dict[str, Any], dict[str, dict[str, Any]]]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Several `(for all, for one source)` as one."""
+    reads: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {}
+    for for_all, for_one in parts:
+        reads |= for_all
+        for source, found in for_one.items():
+            own.setdefault(source, {}).update(found)
+    return reads, own
+
+
+def _span_field(schema: pa.Schema, name: str, place: str) -> tuple[str, str]:
+    column, _, field = name.partition(".")
+    attributes = [f.name for f in schema if f.name not in RESERVED]
+    if column not in attributes:
+        raise ConfigError(f"{place}: {unknown_name('attribute', column, attributes)}")
+    type_ = schema.field(column).type
+    spans = [f.name for f in type_ if f.type == SPANS_TYPE]
+    if field not in spans:
+        raise ConfigError(f"{place}: {unknown_name(f'span field of {column}', field, spans)}")
+    return column, field

@@ -1,0 +1,136 @@
+"""tag: numbers and spans for each document, beside it; nothing is dropped.
+
+A tagger is a consumer of the first reading, so all of them share a batch's tables, and one that is added later reads
+alone. A document on which a tagger fails is a null row of that tagger and a line in `failed/attributes/<label>/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from dolma_pipeline import assets
+from dolma_pipeline.config.recipe import TaggerConfig
+from dolma_pipeline.errors import ConfigError
+from dolma_pipeline.io.attributes import attribute_writer
+from dolma_pipeline.io.jsonl import Failure
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.consumer import Consumer, Feed, Feeder, ShardRead
+from dolma_pipeline.run.manifests import output_record
+from dolma_pipeline.run.planner import Step
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.shards import ShardAt
+from dolma_pipeline.run.stage import Stage
+from dolma_pipeline.stages2.index import SCAN, counts_of, failure_lines
+
+
+class TagStage(Stage):
+    """Attributes by the recipe's taggers."""
+
+    name = "tag"
+    summary = "numbers and spans for each document; drops nothing"
+    after = ("index",)
+
+    def check(self, process: Process) -> Sequence[str]:
+        """Every tagger must exist, and be found by workers."""
+        config = process.run.recipe.tag
+        assert config is not None
+        for i, use in enumerate(config.taggers):
+            if process.tagger(use).spec.object.__module__ == "__main__":
+                raise ConfigError(
+                    f"{process.run.recipe.place(f'tag.taggers.{i}')}: tagger '{use.tagger}' is declared in the script "
+                    "that is run, where workers do not find it. Put it into a file of its own and name that in `modules`."
+                )
+        return ()
+
+    def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
+        """One a tagger."""
+        config = process.run.recipe.tag
+        assert config is not None
+        return [self._artifact(process, use, known["index"]) for use in config.taggers]
+
+    def _artifact(self, process: Process, use: TaggerConfig, index: Artifact) -> Artifact:
+        config, tagger = process.run.recipe.tag, process.tagger(use)
+        assert config is not None
+        files = {name: assets.ASSETS[name].sha256 for name in tagger.assets if name in assets.ASSETS}
+        modules = {module.name: module.sha256 for module in process.run.modules if module.kind == "file"}
+        place = tagger.spec.place  # `file:line`, or the file alone
+        if (file := place if place in modules else place.rpartition(":")[0]) in modules:
+            files[f"modules: the file of {use.name}"] = modules[file]
+        label = f"tag.taggers.{use.name}"
+        reads = {
+            f"{label}.tagger": use.tagger,
+            **{f"{label}.{name}": value for name, value in tagger.parameters.items()},
+            "tag.format": config.format,
+        }
+        return Artifact(f"attributes/{use.name}", "tag", reads, files=files, needs=(index,), growing=True)
+
+    def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
+        """A consumer a tagger."""
+        config = process.run.recipe.tag
+        assert config is not None
+        return [Tagging(left[name], use) for use in config.taggers if (name := f"attributes/{use.name}") in left]
+
+
+@dataclass(frozen=True)
+class Tagging(Consumer):
+    """Writes the attributes of one tagger.
+
+    Args:
+        use: the tagger as the recipe uses it.
+    """
+
+    use: TaggerConfig | None = None
+
+    @property
+    def reading(self) -> str:
+        """`scan`."""
+        return SCAN
+
+    def start(self, process: Process, shard: ShardAt, stack: ExitStack) -> Feeder:
+        """Begin a shard."""
+        assert self.use is not None
+        return _Tagging(process, self.artifact, self.use, shard, stack)
+
+
+class _Tagging(Feeder):
+    def __init__(
+        self, process: Process, artifact: Artifact, use: TaggerConfig, shard: ShardAt, stack: ExitStack
+    ) -> None:
+        config = process.run.recipe.tag
+        assert config is not None
+        self._artifact, self._shard, self._folder = artifact, shard, process.run.folder
+        self._tagger = process.tagger(use)
+        self._name = layout.attributes(use.name, shard.name, config.format)
+        self._file = stack.enter_context(self._folder.committing(self._name))
+        self._writer = attribute_writer(self._file, use.name, self._tagger.type, format=config.format)
+        self._failures: list[Failure] = []
+
+    def add(self, feed: Feed) -> None:
+        batch = feed.batch
+        column, failures = self._tagger.attributes(batch)
+        self._writer.write(column, batch)
+        feed.columns[self._tagger.label] = column
+        ids = batch.table.column("id")
+        for failure in failures:
+            self._failures.append(
+                Failure(
+                    self._shard.shard.path,
+                    failure.reason,
+                    line=int(batch.locs[failure.row]),
+                    row=batch.first_row + failure.row,
+                    id=ids[failure.row].as_py(),
+                )
+            )
+
+    def close(self, read: ShardRead) -> Mapping[str, Any]:
+        self._writer.close()
+        if self._failures:
+            self._folder.write(layout.failed(self._artifact.name, self._shard.name), failure_lines(self._failures))
+        return {
+            "outputs": [output_record(self._artifact, self._name, self._file, rows=read.documents)],
+            "counts": {**counts_of(read, failed=len(self._failures)), "bytes_in": read.num_bytes},
+        }
