@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dolma_pipeline.config.recipe import Recipe
-from dolma_pipeline.documents import SCHEMA
 from dolma_pipeline.errors import ConfigError, DolmaError, UnknownNameError, UsageError, unknown_name
 from dolma_pipeline.io.paths import find, identity, is_url
 from dolma_pipeline.io.shards import Shard, plan_shards, read_shards
 from dolma_pipeline.registry import UserModule, install_modules, load_mixer, read_modules
 from dolma_pipeline.runner.beam_options import check_flags, check_runner, runner_in
+from dolma_pipeline.sql.columns import RESERVED
 from dolma_pipeline.stages.columns import given_columns, made_columns, row_schema
 from dolma_pipeline.stages.context import RunContext, sources_of
 from dolma_pipeline.stages.rules import source_rules
@@ -146,7 +146,7 @@ def check_names(context: RunContext, wanted: Sequence[str]) -> None:
         if recipe.mix:
             source_rules(context, source)
         if recipe.tokens:
-            attributes = [f.name for f in schema if f.name not in SCHEMA.names]
+            attributes = [f.name for f in schema if f.name not in RESERVED]
             for i, name in enumerate(recipe.tokens.keep_attributes):
                 label, _, field = name.partition(".")
                 with at(recipe, f"tokens.keep_attributes.{i}"):

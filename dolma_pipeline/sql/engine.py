@@ -14,6 +14,7 @@ import functools
 import json
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,8 +101,12 @@ class Engine:
                 found = self._connection.execute(f"SELECT {expressions} FROM {ROWS}").fetchnumpy()
             finally:
                 self._connection.unregister(ROWS)
+        none = np.zeros(rows.num_rows, np.bool_)
+        none.flags.writeable = False
         return [
-            (np.ma.filled(column, False).astype(bool), np.ma.getmaskarray(column).astype(bool))
+            (column.data & ~np.ma.getmaskarray(column), np.ma.getmaskarray(column))
+            if isinstance(column, np.ma.MaskedArray)
+            else (column, none)
             for column in found.values()
         ]
 
@@ -126,6 +131,11 @@ class Engine:
         ((text,),) = self._ask("SELECT json_serialize_sql(?)", query)
         return dict(json.loads(text))
 
+    def trees(self, queries: Sequence[str]) -> list[dict[str, Any]]:
+        """The syntax trees of many SELECTs: 1 ms and not one each."""
+        rows = self._ask("SELECT json_serialize_sql(query) FROM (SELECT unnest(?) AS query)", list(queries))
+        return [dict(json.loads(text)) for (text,) in rows]
+
     def text(self, tree: dict[str, Any]) -> str:
         """The SELECT of a syntax tree."""
         ((text,),) = self._ask("SELECT json_deserialize_sql(?::JSON)", json.dumps(tree))
@@ -145,7 +155,7 @@ class Engine:
             for name, kinds, stabilities, macros in rows
         }
 
-    def _ask(self, query: str, *parameters: str) -> list[tuple[Any, ...]]:
+    def _ask(self, query: str, *parameters: str | list[str]) -> list[tuple[Any, ...]]:
         with self._lock:  # to the last row: DuckDB 2.0 takes no further question before that
             return list(self._connection.execute(query, list(parameters)).fetchall())
 

@@ -12,11 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from dolma_pipeline.documents import SCHEMA, SPANS_TYPE, Batch
+from dolma_pipeline.documents import SPANS_TYPE, Batch
 from dolma_pipeline.errors import ConfigError, DataError
 from dolma_pipeline.io.attributes import AttributeReader, attribute_schema, find_attributes
 from dolma_pipeline.io.manifest import Records
 from dolma_pipeline.io.shards import Shard
+from dolma_pipeline.sql import rule_schema, rule_table
+from dolma_pipeline.sql.columns import RESERVED
 from dolma_pipeline.stages.context import Failures, RunContext
 
 DEDUPE_TYPE = pa.struct(
@@ -113,8 +115,7 @@ def _given_path(folder: Path, shard: Shard) -> Path:
 
 def row_schema(context: RunContext, source: str) -> pa.Schema:
     """All that a rule about this source's documents can name: document columns, then attributes."""
-    columns = {**made_columns(context), **given_columns(context, source)}
-    return pa.schema([*SCHEMA, *(pa.field(name, type_) for name, type_ in columns.items())])
+    return rule_schema({**made_columns(context), **given_columns(context, source)})
 
 
 class RowReader:
@@ -142,7 +143,7 @@ class RowReader:
         fields: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self.context, self.shard = context, shard
-        self.columns = [label for label in columns if label not in SCHEMA.names]
+        self.columns = [label for label in columns if label not in RESERVED]
         self._documents = context.read(shard, failures)
         schema = row_schema(context, shard.source)
         self._attributes = [self._open(schema.field(label), (fields or {}).get(label)) for label in self.columns]
@@ -159,7 +160,7 @@ class RowReader:
     def __iter__(self) -> Iterator[tuple[Batch, pa.Table]]:
         num_documents = 0
         for batch in self._documents:
-            table = pa.Table.from_batches([batch.table])
+            table = rule_table(pa.Table.from_batches([batch.table]), self.shard.source)
             for reader in self._attributes:
                 taken = reader.take(batch)
                 for name in taken.schema.names:

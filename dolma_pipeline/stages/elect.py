@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from dolma_pipeline.dedup.components import components
 from dolma_pipeline.dedup.keep import elect
 from dolma_pipeline.dedup.minhash import estimate_jaccard
-from dolma_pipeline.documents import SCHEMA
 from dolma_pipeline.io.attributes import AttributeWriter
 from dolma_pipeline.io.manifest import output_record
 from dolma_pipeline.io.tables import write_table
+from dolma_pipeline.sql.columns import RESERVED
 from dolma_pipeline.stages.columns import DEDUPE_TYPE, RowReader
 from dolma_pipeline.stages.context import Failures, RunContext
 from dolma_pipeline.stages.dedupe import (
@@ -105,7 +105,7 @@ class CandidateStep(Step):
         passes: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_)]
         if len(rows):
             rules = source_rules(context, shard.source, without=tuple(all_steps(context)))
-            wanted = {*rules.judge_columns, *(set(order.columns) - set(SCHEMA.names))}
+            wanted = {*rules.judge_columns, *(set(order.columns) - set(RESERVED))}
             narrow = {column: names for column, names in rules.fields.items() if column not in order.columns}
             failures = Failures(context, "dedupe", shard)  # the same lines as when signing; written there
             for batch, table in RowReader(context, shard, sorted(wanted), failures, fields=narrow):

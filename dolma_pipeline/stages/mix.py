@@ -333,7 +333,7 @@ class _Writing:
 
     def lines(self, batch: Batch, table: pa.Table, texts: pa.Array, wanted: NDArray[np.int64]) -> list[bytes]:
         """A line of each wanted document; `wanted` are their places in `chosen`."""
-        names = ("id", "source", "added", "created", "metadata")
+        names = ("id", "document_source", "added", "created", "metadata")
         ids, sources, added, created, metadata = (table.column(name).to_pylist() for name in names)
         chosen = self.chosen.take(pa.array(wanted))
         clusters = chosen.column("cluster").to_pylist()

@@ -34,7 +34,7 @@ from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure, document_lines, write_lines
 from dolma_pipeline.io.shards import Shard, plan_shards
 from dolma_pipeline.registry import UserModule, install_modules, load_tagger, read_modules
-from dolma_pipeline.sql import Rules
+from dolma_pipeline.sql import Rules, rule_schema, rule_table
 from dolma_pipeline.tagging import LoadedTagger
 
 
@@ -217,9 +217,11 @@ class _FilterBatches(beam.DoFn):
             table = table.append_column("origin", pa.array(batch.origins(), pa.string()))
         key = str(table.schema)
         if key not in self.bound:
-            self.bound[key] = Rules(self.where, table.schema)
+            others = {field.name: field.type for field in table.schema if field.name not in COLUMNS}
+            self.bound[key] = Rules(self.where, rule_schema(others))
         rules = self.bound[key]
-        true = rules.evaluate(table).passed
+        source = batch.shard.partition("/")[0] or None
+        true = rules.evaluate(rule_table(pa.Table.from_batches([table]), source, rules.columns)).passed
         passed = true.all(axis=0)
         if passed.any():
             yield _take(batch, table, np.flatnonzero(passed))

@@ -116,6 +116,20 @@ def test_a_tree_reads_back(duck: Engine) -> None:
     assert duck.tree("SELECT 1 FROM")["error"] is True
 
 
+def test_many_trees_at_once_are_each_its_own(duck: Engine) -> None:
+    queries = ["SELECT 1 FROM d WHERE a > 1", "SELECT 1 FROM", "SELECT 1 FROM d WHERE b"]
+    assert duck.trees(queries) == [duck.tree(query) for query in queries]
+    assert duck.trees([]) == []
+
+
+def test_booleans_tell_null_from_false(duck: Engine) -> None:
+    rows = pa.table({"a": [True, False, None], "b": [True, True, False]})
+    (a, a_null), (b, b_null) = duck.booleans("a AS x, b AS y", rows)
+    assert (a.tolist(), a_null.tolist()) == ([True, False, False], [False, False, True])
+    assert (b.tolist(), b_null.tolist()) == ([True, True, False], [False] * 3)
+    assert a.dtype == a_null.dtype == b.dtype == b_null.dtype == bool
+
+
 def test_messages_are_one_line() -> None:
     assert first_paragraph(ValueError("Binder Error: no\n\nCandidates: x\n\nLINE 1: SELECT\n   ^")) == (
         "Binder Error: no Candidates: x"

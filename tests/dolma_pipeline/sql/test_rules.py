@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from dolma_pipeline.documents import SPANS_TYPE, Batch
 from dolma_pipeline.errors import ConfigError, DataError
-from dolma_pipeline.sql import Rules, Verdict, split_where
+from dolma_pipeline.sql import Rules, Verdict, num_words, split_where, unpack
+from dolma_pipeline.sql.engine import Engine
 
 GOPHER = pa.struct([("word_count", pa.int64()), ("symbol_ratio", pa.float64())])
 PII = pa.struct([("email", SPANS_TYPE)])
@@ -274,3 +275,62 @@ def test_rules_agree_with_python(counted: Rules, rows: list[dict[str, Any] | Non
     expected = [twin(row or {"count": None, "ratio": None}) for row in rows]
     assert verdict.passed.T.tolist() == [[one is True for one in row] for row in expected]
     assert verdict.null.T.tolist() == [[one is None for one in row] for row in expected]
+
+
+def test_bits_are_what_is_not_true_and_what_is_null(table: pa.Table) -> None:
+    bits = Rules(WHERE, table.schema).bits(table)
+    assert bits.failed.tolist() == [[0b0000], [0b0101], [0b0101], [0b0010]]
+    assert bits.null.tolist() == [[0], [0], [0b0101], [0]]
+    assert bits.failed.dtype == bits.null.dtype == np.uint64
+    (batch,) = table.to_batches()
+    assert Rules(WHERE, table.schema).bits(batch.slice(1, 2)).failed.tolist() == [[0b0101], [0b0101]]
+    assert Rules(WHERE, table.schema).bits(table.slice(0, 0)).failed.shape == (0, 1)
+    assert Rules({}, table.schema).bits(table).failed.tolist() == [[0]] * 4
+    with pytest.raises(DataError, match=r"^where\.stars: `\(metadata"):
+        Rules({"stars": "(metadata->>'$.stars')::INT >= 5"}, table.schema).bits(table)
+
+
+ROWS = st.lists(
+    st.none() | st.fixed_dictionaries({"count": st.none() | st.integers(0, 5), "ratio": st.none() | st.floats(0, 1)}),
+    max_size=12,
+)
+
+
+@pytest.fixture(scope="module")
+def many() -> dict[int, Rules]:
+    shapes = [
+        "t.count > {}",
+        "t.ratio < {} / 130",
+        "t.count IS NULL OR t.count % 7 <> {} % 7",
+        "t.ratio / t.count > {}",
+    ]
+    texts = [shapes[i % len(shapes)].format(i) for i in range(130)]
+    sizes = (1, 4, 63, 64, 65, 130)
+    return {size: Rules({f"r{i}": text for i, text in enumerate(texts[:size])}, COUNTED) for size in sizes}
+
+
+@settings(max_examples=60, deadline=None)
+@given(size=st.sampled_from([1, 4, 63, 64, 65, 130]), rows=ROWS)
+def test_bits_say_what_evaluate_says(many: dict[int, Rules], size: int, rows: list[dict[str, Any] | None]) -> None:
+    table = pa.table({"t": pa.array(rows, COUNTED.field("t").type)})
+    verdict, bits = many[size].evaluate(table), many[size].bits(table)
+    assert bits.failed.shape == bits.null.shape == (len(rows), num_words(size))
+    assert np.array_equal(unpack(bits.failed, size), ~verdict.passed)
+    assert np.array_equal(unpack(bits.null, size), verdict.null)
+
+
+def test_all_rules_are_bound_by_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    types = Engine.types
+
+    def noted(self: Engine, expressions: str, rows: pa.Table) -> list[str]:
+        asked.append(expressions)
+        return types(self, expressions, rows)
+
+    monkeypatch.setattr(Engine, "types", noted)
+    Rules({f"r{i}": f"t.count > {i}" for i in range(40)}, COUNTED)
+    assert len(asked) == 1
+    with pytest.raises(ConfigError, match=r"^where\.b: `t\.count \+ 1` is BIGINT, not BOOLEAN$"):
+        Rules({"a": "t.count > 1", "b": "t.count + 1", "c": "t.ratio > 1"}, COUNTED)
+    with pytest.raises(ConfigError, match=r"^where\.b: `abs\(t\) > 1`: Binder Error: No function matches"):
+        Rules({"a": "t.count > 1", "b": "abs(t) > 1", "c": "t.ratio > 1"}, COUNTED)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig
 from dolma_pipeline.errors import ConfigError
+from dolma_pipeline.sql import count_bits, pack
 from dolma_pipeline.stages.rules import SourceRules, Verdict, count_rules, no_counts, where_of
 
 NAMES = ("a", "b", "c")
@@ -31,6 +32,7 @@ def test_counts(rows: list[tuple[str, ...]], num_rules: int) -> None:
             slow[name]["alone"] += reasons == [name]
             slow[name]["first"] += reasons[:1] == [name]
     assert counts == slow
+    assert count_bits(pack(list(failed), len(rows)), pack(list(null), len(rows)), NAMES[:num_rules]) == slow
     assert set(no_counts(NAMES)) == set(NAMES)
 
 
