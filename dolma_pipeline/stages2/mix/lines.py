@@ -73,10 +73,9 @@ def batch_columns(batch: Batch, local: NDArray[np.int64]) -> dict[str, list[Any]
     return {**found, "loc": batch.locs[local].tolist()}
 
 
-def index_columns(run: Run, shard: ShardAt, rows: NDArray[np.int64]) -> dict[str, list[Any]]:
-    """`NAMES` of some documents of a shard, from its index."""
-    table = get_table(run.folder, layout.index(shard.name), NAMES).take(pa.array(rows))
-    return {name: table.column(name).to_pylist() for name in NAMES}
+def index_columns(run: Run, shard: ShardAt) -> pa.Table:
+    """`NAMES` of all documents of a shard, from its index."""
+    return get_table(run.folder, layout.index(shard.name), NAMES)
 
 
 def lines_name(mix: Artifact, shard: str) -> str:
