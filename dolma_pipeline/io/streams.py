@@ -221,8 +221,8 @@ def _zstd_reason(error: str) -> str:
     """What is wrong with a frame: damage, or that more is asked for than there is here."""
     if "too much memory" in error:
         return (
-            f"a zstd frame has a window of more than {_ZSTD_WINDOW} bytes, the most that it reads. This is no damage: "
-            "compress the file again with a window of at most 2 GiB (--long=31)"
+            f"a zstd frame has a window of more than {_ZSTD_WINDOW} bytes, the most that can be read. This is no "
+            "damage: compress the file again with a window of at most 2 GiB (--long=31)"
         )
     if "Dictionary mismatch" in error:
         return (

@@ -73,6 +73,8 @@ def text_or_none(value: object) -> str | None:
     """
     if value is None or isinstance(value, str):
         return value
+    if type(value) is int:
+        return str(value)  # JSON is written with 64 bits only
     text = json_text(value)
     if text.startswith('"'):
         unquoted: str = orjson.loads(text)
