@@ -300,8 +300,11 @@ def _runs(array: pa.Array) -> list[Any]:
 def _unions(array: pa.Array) -> list[Any]:
     type_ = array.type
     children = {code: json_values(array.field(i)) for i, code in enumerate(type_.type_codes)}
-    codes = array.type_codes.to_pylist()
-    places = array.offsets.to_pylist() if type_.mode == "dense" else range(len(array))
+    buffers, num_rows = array.buffers(), len(array)  # `type_codes` and `offsets` know nothing of slices
+    codes = pa.Array.from_buffers(pa.int8(), num_rows, [None, buffers[1]], offset=array.offset).to_pylist()
+    places: Sequence[int] = range(num_rows)
+    if type_.mode == "dense":
+        places = pa.Array.from_buffers(pa.int32(), num_rows, [None, buffers[2]], offset=array.offset).to_pylist()
     return [children[code][place] for code, place in zip(codes, places, strict=True)]
 
 
