@@ -25,6 +25,7 @@ from types import ModuleType
 from typing import Literal
 
 from dolma_pipeline.errors import TaggerError, UnknownNameError, UsageError
+from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.mixing import MIXERS, Mixer
 from dolma_pipeline.tagging import DECLARED, LoadedTagger, TaggerSpec
 from dolma_pipeline.tagging.parameters import checked_parameters
@@ -141,7 +142,7 @@ def _is_file(module: str) -> bool:
 
 
 def _read_file(module: str, base: Path | None) -> UserModule:
-    path = (base or Path()) / module
+    path = (base or Path()) / expanded(module)
     if not path.is_file():
         raise UsageError(f"no file {module} (tag.modules), looked for at {path.absolute()}")
     try:

@@ -109,7 +109,7 @@ def task_files(config: EvalConfig) -> dict[str, Path]:
         UsageError: two files of one name.
     """
     found: dict[str, Path] = {}
-    for path in map(Path, config.tasks):
+    for path in (Path(paths.expanded(task)) for task in config.tasks):
         if path.stem in found:
             raise UsageError(f"eval.tasks: {found[path.stem]} and {path} have the same name; rename one of them.")
         found[path.stem] = path

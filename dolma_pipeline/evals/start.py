@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from dolma_pipeline.config.recipe import EvalConfig
-from dolma_pipeline.evals.run import results_path
+from dolma_pipeline.evals.run import results_path, task_files
 from dolma_pipeline.train.processes import num_cores, require_torch, supervise
 
 
@@ -22,7 +22,7 @@ def launch(run_dir: Path, *, step: int, config: EvalConfig) -> dict[str, Any]:
     require_torch()
     arguments = ["-m", "dolma_pipeline.evals", str(run_dir.resolve()), str(step)]
     arguments += [] if config.held_out else ["--no-held-out"]
-    arguments += [word for task in config.tasks for word in ("--task", str(Path(task).resolve()))]
+    arguments += [word for path in task_files(config).values() for word in ("--task", str(path.resolve()))]
     supervise(arguments, name="eval", log=run_dir / "log" / "eval.txt", threads=num_cores())
     results: dict[str, Any] = orjson.loads(results_path(run_dir, step).read_bytes())
     return results

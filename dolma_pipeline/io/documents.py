@@ -5,17 +5,15 @@ The same shard gives the same rows and the same batches each time; stages find a
 
 from __future__ import annotations
 
-import datetime as dt
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
-import orjson
 import pyarrow as pa
 
 from dolma_pipeline.documents import COLUMNS, Batch
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.jsonl import Failure, Report, Rows, read_lines
+from dolma_pipeline.io.jsonl import Report, read_lines
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.io.streams import Source, decompressed
 
@@ -72,130 +70,22 @@ class ShardReader:
             self.sha256 = source.sha256.hexdigest()
 
     def _parquet(self) -> Iterator[Batch]:
-        import pyarrow.parquet as pq
+        from dolma_pipeline.io.parquet import damage_named, open_parquet, read_parquet
 
         shard = self.shard
-        try:
-            with paths.storage_of(shard.path).open(shard.path) as file:
-                parquet = pq.ParquetFile(file)
-                groups = range(shard.start or 0, parquet.num_row_groups if shard.end is None else shard.end)
-                first = sum(parquet.metadata.row_group(i).num_rows for i in range(groups.start))
-                yield from self._rows(parquet.iter_batches(batch_size=1000, row_groups=list(groups)), first)
-            if shard.start is None:
-                self.sha256 = _sha256(shard.path)
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno:  # the system's, such as a file that is not there
-                raise
-            raise DataError(f"{shard.path}: damaged Parquet: {error}") from error
-
-    def _rows(self, tables: Iterator[pa.RecordBatch], first: int) -> Iterator[Batch]:
-        rows, number = Rows(self.shard.name), first
-        names = {column: self.fields.get(column, column) for column in COLUMNS[:6]}
-        for table in tables:
-            self._check_columns(table.schema.names, names)
-            known = {c: _values(table.column(n)) for c, n in names.items() if n in table.schema.names}
-            others = {n: _values(table.column(n)) for n in table.schema.names if n not in names.values()}
-            for i in range(table.num_rows):
-                number += 1
-                row = {column: values[i] for column, values in known.items()}
-                if isinstance(row["text"], bytes):
-                    row["text"] = _decoded(row["text"])
-                extra = {column: values[i] for column, values in others.items()}
-                if reason := _refused({**{names[c]: v for c, v in row.items()}, **extra}, names["text"]):
-                    self.report(Failure(self.shard.path, reason, line=number))
-                    continue
-                text = str(row["text"])
-                if rows.full(len(text)):
-                    yield rows.take()
-                for column in COLUMNS[:6]:
-                    rows.columns[column].append(_cell(row.get(column)))
-                rows.columns["metadata"][-1] = rows.columns["metadata"][-1] or "{}"
-                rows.columns["extra"].append(_cell(extra or None) or "{}")
-                rows.locs.append(number)
-                rows.num_chars += len(text)
-        if rows.locs:
-            yield rows.take()
-
-    def _check_columns(self, have: Sequence[str], names: Mapping[str, str]) -> None:
-        for column, name in names.items():
-            if name not in have and (column == "text" or column in self.fields):
-                raise DataError(
-                    f"{self.shard.path}: no column '{name}'. There are: {', '.join(have)}. "
-                    f"Name it in the recipe: sources.{self.shard.source}.fields: {{{column}: …}}"
-                )
-
-
-_NOT_UTF8 = object()
-
-
-def _values(column: pa.Array) -> list[object]:
-    """The values of a column; `_NOT_UTF8` where a string is none."""
-    type_ = _microseconds(column.type)
-    column = column.cast(type_, safe=False) if type_ != column.type else column
-    try:
-        values: list[object] = column.to_pylist(maps_as_pydicts="lossy")
-        return values
-    except UnicodeDecodeError:
-        return [_value(scalar) for scalar in column]
-
-
-def _value(scalar: pa.Scalar) -> object:
-    try:
-        value: object = scalar.as_py(maps_as_pydicts="lossy")
-        return value
-    except UnicodeDecodeError:
-        return _NOT_UTF8
-
-
-def _decoded(text: bytes) -> object:
-    try:
-        return text.decode()
-    except UnicodeDecodeError:
-        return _NOT_UTF8
-
-
-def _microseconds(type_: pa.DataType) -> pa.DataType:
-    """The type with nanoseconds cut to microseconds, which is what Python's times hold."""
-    if pa.types.is_timestamp(type_) and type_.unit == "ns":
-        return pa.timestamp("us", type_.tz)
-    if type_ in (pa.duration("ns"), pa.time64("ns")):
-        return pa.duration("us") if pa.types.is_duration(type_) else pa.time64("us")
-    if pa.types.is_struct(type_):
-        return pa.struct([field.with_type(_microseconds(field.type)) for field in type_])
-    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
-        make = pa.list_ if pa.types.is_list(type_) else pa.large_list
-        return make(type_.value_field.with_type(_microseconds(type_.value_type)))
-    return type_
-
-
-def _refused(row: Mapping[str, object], text_name: str) -> str:
-    """Why a row is no document; empty if it is one."""
-    bad = [name for name, value in row.items() if value is _NOT_UTF8]
-    if bad:
-        return f"encoding: '{bad[0]}' holds bytes that are no UTF-8"
-    text = row[text_name]
-    if isinstance(text, str):
-        return ""
-    return f"'{text_name}' is {'null' if text is None else type(text).__name__}; a string is wanted"
-
-
-def _cell(value: object) -> str | None:
-    """A value as text: strings as they are, times in ISO 8601, anything else as JSON."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, (dt.date, dt.time)):  # a datetime is a date
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return str(_plain(value))
-    return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
-
-
-def _plain(value: object) -> object:
-    """What JSON does not know: bytes as text (hex where they are no UTF-8), decimals and durations as written."""
-    if isinstance(value, bytes):
-        text = _decoded(value)
-        return value.hex() if text is _NOT_UTF8 else text
-    return str(value)
+        with damage_named(shard.path), paths.storage_of(shard.path).open(shard.path) as file:
+            parquet = open_parquet(file)
+            yield from read_parquet(
+                parquet,
+                path=shard.path,
+                shard=shard.name,
+                source=shard.source,
+                report=self.report,
+                fields=self.fields,
+                row_groups=range(shard.start or 0, parquet.num_row_groups if shard.end is None else shard.end),
+            )
+        if shard.start is None:
+            self.sha256 = _sha256(shard.path)
 
 
 def _sha256(path: str) -> str:

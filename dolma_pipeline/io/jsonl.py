@@ -2,7 +2,8 @@
 
 What a line is, orjson says (`parse_line`): a second opinion would accept other lines and shift rows. Lines that are
 plainly right are read by a kernel (`kernels.json_lines`), which leaves all others to orjson and gives the same values;
-only the blanks, escapes and digits inside `metadata` and `extra` stand as they were written. A line that does not
+only the blanks, escapes and digits inside `metadata` and `extra` stand as they were written. A `metadata` that is a
+string stands for the object that it spells, or for itself (`written.metadata_text`). A line that does not
 parse, or whose text is missing, null or no string, becomes a `Failure` (place and reason, never the text); its
 neighbours are unharmed. Batches depend on the lines alone: at most MAX_BATCH_ROWS, and MAX_BATCH_BYTES of lines (not
 of text: as much for either way of reading); a longer line is a batch of its own.
@@ -25,6 +26,7 @@ from dolma_pipeline.documents import COLUMNS, MAX_BATCH_BYTES, MAX_BATCH_ROWS, S
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.streams import MAX_LINE_BYTES, Damaged, Overlong, line_blocks
+from dolma_pipeline.io.written import TooDeepError, json_text, member_text, metadata_text, text_or_none
 
 if TYPE_CHECKING:
     from dolma_pipeline.kernels.json_lines import LineColumns
@@ -50,43 +52,6 @@ class Failure:
 
 
 Report = Callable[[Failure], None]
-
-
-class Rows:
-    """Document columns being filled, handed out as batches of at most 1,000 rows and about 16 MB of text."""
-
-    def __init__(self, shard: str) -> None:
-        self.shard = shard
-        self.next_row = 0
-        self._clear()
-
-    def _clear(self) -> None:
-        self.columns: dict[str, list[str | None]] = {name: [] for name in COLUMNS}
-        self.locs: list[int] = []
-        self.num_chars = 0
-
-    def full(self, num_chars: int) -> bool:
-        """Whether a document of `num_chars` code points must start a new batch."""
-        return len(self.locs) >= MAX_BATCH_ROWS or (
-            bool(self.locs) and self.num_chars + num_chars > MAX_BATCH_BYTES // 4
-        )
-
-    def take(self) -> Batch:
-        """The rows so far as a batch."""
-        table = pa.RecordBatch.from_arrays(
-            [pa.array(self.columns[name], pa.string()) for name in COLUMNS], schema=SCHEMA
-        )
-        batch = Batch(table, shard=self.shard, first_row=self.next_row, locs=np.array(self.locs, np.int64))
-        self.next_row += len(batch)
-        self._clear()
-        return batch
-
-
-def text_or_none(value: object) -> str | None:
-    """A top-level value as text: strings as they are, null and absent as null, anything else as JSON."""
-    if value is None or isinstance(value, str):
-        return value
-    return orjson.dumps(value).decode()
 
 
 def read_lines(
@@ -135,7 +100,7 @@ def read_lines(
         if isinstance(block, Overlong):
             if not inside_line:
                 columns.line += 1
-                report(Failure(path, _overlong(block.num_bytes, max_line_bytes), line=columns.line, byte=byte))
+                report(Failure(path, overlong(block.num_bytes, max_line_bytes), line=columns.line, byte=byte))
             byte += block.num_bytes
         else:
             position, stop = 0, len(block) if end is None else end - byte
@@ -211,8 +176,9 @@ class _Reader:
         return batch
 
 
-def _overlong(num_bytes: int, most: int) -> str:
-    return f"a line of {num_bytes} bytes; at most {most} are read"
+def overlong(num_bytes: int, most: int, *, what: str = "line") -> str:
+    """Why a line, or a row, of so many bytes is not read."""
+    return f"a {what} of {num_bytes} bytes; at most {most} are read"
 
 
 def parse_line(line: bytes, names: Mapping[str, str], max_line_bytes: int) -> tuple[str | None, ...] | str | None:
@@ -225,13 +191,13 @@ def parse_line(line: bytes, names: Mapping[str, str], max_line_bytes: int) -> tu
         The values of COLUMNS; a string that says why there are none; None for a blank line.
     """
     if len(line) > max_line_bytes:
-        return _overlong(len(line), max_line_bytes)
+        return overlong(len(line), max_line_bytes)
     try:
         row: Any = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         if not line.strip():
             return None
-        return f"no JSON: {error.msg}" if _is_utf8(line) else "encoding: bytes that are no UTF-8"
+        return _why_not(error) if _is_utf8(line) else "encoding: bytes that are no UTF-8"
     if type(row) is not dict:
         return f"a JSON {_json_type(row)} where an object is wanted"
     text = row.pop(names["text"], None)
@@ -242,18 +208,22 @@ def parse_line(line: bytes, names: Mapping[str, str], max_line_bytes: int) -> tu
     metadata = take(names["metadata"], None)
     try:
         id_, source, added, created = (v if v is None or type(v) is str else text_or_none(v) for v in values)
-        return (
-            id_,
-            text,
-            source,
-            added,
-            created,
-            # In a list, so that what is read here can be written as deep again as it stood.
-            "{}" if metadata is None else orjson.dumps([metadata])[1:-1].decode(),
-            orjson.dumps(row).decode() if row else "{}",
-        )
-    except TypeError:  # orjson reads 1,024 levels, but writes 254
-        return "objects or lists more than 253 levels deep"
+        if metadata is None:
+            about = "{}"
+        else:
+            about = metadata_text(metadata) if type(metadata) is str else member_text(metadata)
+        return id_, text, source, added, created, about, json_text(row) if row else "{}"
+    except TooDeepError as error:
+        return str(error)
+
+
+def _why_not(error: orjson.JSONDecodeError) -> str:
+    """Why orjson does not read a line: mostly that it is no JSON, but some JSON is beyond what it reads."""
+    if "depth limit" in error.msg:
+        return str(TooDeepError())
+    if "infinity" in error.msg:
+        return "a number beyond the range of 64-bit floats"
+    return f"no JSON: {error.msg}"
 
 
 def _no_text(names: Mapping[str, str]) -> str:

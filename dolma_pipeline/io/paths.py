@@ -2,6 +2,8 @@
 
 Inputs are local paths (globs allowed), `@files.txt`, and explicit URLs of any scheme that smart_open reads
 (https, s3, gs, with the extra of that name). A run's own folder is local. Another store is one more `Storage`.
+Every local path of a recipe goes through `expanded` (or `find`) before it is opened: `~` is a home folder, and what
+looks like a variable is refused unless a file is called so.
 A file that is written appears under its name only when it is whole: temporary name, fsync, rename.
 """
 
@@ -11,6 +13,7 @@ import contextlib
 import glob
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -69,6 +72,7 @@ class UrlStorage:
 
 
 _LOCAL, _URL = LocalStorage(), UrlStorage()
+_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}/]*\})")
 
 
 def is_url(path: str) -> bool:
@@ -77,8 +81,8 @@ def is_url(path: str) -> bool:
 
 
 def has_magic(path: str) -> bool:
-    """Whether a path is a pattern rather than a name."""
-    return glob.has_magic(path)
+    """Whether a path may be a pattern rather than a name; in a URL of the web `?` begins its query."""
+    return glob.has_magic(path.replace("?", "") if path.startswith(("http://", "https://")) else path)
 
 
 def storage_of(path: str) -> Storage:
@@ -91,32 +95,89 @@ def identity(path: str) -> str:
     return path if is_url(path) else os.path.abspath(path)
 
 
+def expanded(path: str) -> str:
+    """The name of the file or folder that a recipe's path means; it need not exist. A URL stays as it is.
+
+    Raises:
+        UsageError: `~` with an unknown home, or a variable in a path that does not exist.
+    """
+    if is_url(path):
+        return path
+    name = _with_home(path)
+    if not os.path.lexists(name):
+        _refuse_variables(path)
+    return name
+
+
+def _with_home(path: str) -> str:
+    """The path with `~` or `~user` at its start replaced."""
+    if not path.startswith("~"):
+        return path
+    name = os.path.expanduser(path)
+    if name.startswith("~") and not os.path.lexists(path):
+        owner = path.split("/")[0]
+        why = f"there is no user {owner[1:]}" if owner != "~" else "HOME is not set"
+        raise UsageError(f"{path}: {owner} is no home folder, {why}. Write the path itself, or ./{path} for that name.")
+    return name
+
+
+def _refuse_variables(path: str) -> None:
+    if variable := _VARIABLE.search(path):
+        raise UsageError(
+            f"{path}: {variable[0]} is not replaced in a recipe, and no file is called so. Write the path itself, "
+            "or give this key on the command line, where the shell replaces it."
+        )
+
+
 def find(patterns: Sequence[str]) -> list[tuple[str, str]]:
     """Files of patterns, in the order of the patterns, each once, however it is written.
 
     Args:
-        patterns: paths, globs, URLs or `@files.txt` (one path a line; blank lines and `#` lines are skipped).
+        patterns: paths, globs, URLs or `@files.txt` (one path a line; blank lines and `#` lines are skipped). What
+            exists as it is written is no glob: a file `a[1].jsonl`, a folder `[x]` before the first `*` or `?`.
 
     Returns:
         (path, base): base is the folder before the pattern's first wildcard; what follows it names the shard.
 
     Raises:
-        UsageError: a pattern that matches nothing (it says what is there instead), or a name that is no UTF-8.
+        UsageError: a pattern that matches nothing (it says what is there instead), a variable or unknown home in it,
+            or a name that is no UTF-8.
     """
     found: dict[str, tuple[str, str]] = {}
     for pattern in patterns:
-        if pattern.startswith("@"):
-            for line in _read_list(pattern[1:]):
-                found.setdefault(identity(line), (line, _base(line)))
-            continue
-        paths = storage_of(pattern).glob(pattern)
-        if not paths:
-            raise UsageError(f"{pattern}: no such file. {_what_exists(pattern)}".rstrip())
-        for path in paths:
+        for path, base in _read_list(pattern[1:]) if pattern.startswith("@") else _matching(pattern):
             if not _is_utf8(path):
                 raise UsageError(f"{path!r}: the name of this file is no UTF-8. Rename it.")
-            found.setdefault(identity(path), (path, _base(pattern)))
+            found.setdefault(identity(path), (path, base))
     return list(found.values())
+
+
+def _matching(pattern: str) -> list[tuple[str, str]]:
+    if is_url(pattern):
+        return [(url, _folder(url)) for url in _URL.glob(pattern)]
+    path = _with_home(pattern)
+    if os.path.isfile(path):
+        return [(path, _folder(path))]
+    parts = path.split("/")
+    literal = _num_literal(parts)
+    files = _LOCAL.glob("/".join([*map(glob.escape, parts[:literal]), *parts[literal:]]))
+    if not files:
+        _refuse_variables(pattern)
+        raise UsageError(f"{pattern}: no such file. {_what_exists(path)}".rstrip())
+    return [(file, "/".join(parts[:literal])) for file in files]
+
+
+def _num_literal(parts: Sequence[str]) -> int:
+    """How many parts of a pattern, at its start, are names of folders: without a wildcard, or there as written."""
+    for i, part in enumerate(parts[:-1]):
+        # A part with * or ? matches the folder that is called so as well, beside others.
+        if has_magic(part) and ("*" in part or "?" in part or not os.path.lexists("/".join(parts[: i + 1]))):
+            return i
+    return len(parts) - 1
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _is_utf8(path: str) -> bool:
@@ -127,29 +188,28 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-def _read_list(path: str) -> list[str]:
+def _read_list(name: str) -> list[tuple[str, str]]:
+    path = expanded(name)
     if not os.path.isfile(path):
-        raise UsageError(f"@{path}: no such file. {_what_exists(path)}")
+        raise UsageError(f"@{name}: no such file. {_what_exists(path)}")
     try:
         content = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"@{path}: the list is no UTF-8: {error}") from error
+        raise UsageError(f"@{name}: the list is no UTF-8: {error}") from error
     lines = {number: line.strip() for number, line in enumerate(content.split("\n"), 1)}
     lines = {number: line for number, line in lines.items() if line and not line.startswith("#")}
     if not lines:
-        raise UsageError(f"@{path}: the list is empty. Put one path on each line.")
+        raise UsageError(f"@{name}: the list is empty. Put one path on each line.")
+    files = []
     for number, line in lines.items():
-        if not is_url(line) and not os.path.isfile(line):
-            raise UsageError(f"@{path}:{number}: {line}: no such file. {_what_exists(line)}".rstrip())
-    return list(lines.values())
-
-
-def _base(pattern: str) -> str:
-    parts = pattern.split("/")
-    for i, part in enumerate(parts):
-        if has_magic(part):
-            return "/".join(parts[:i])
-    return "/".join(parts[:-1])
+        try:
+            file = expanded(line)
+        except UsageError as error:
+            raise UsageError(f"@{name}:{number}: {error}") from None
+        if not is_url(file) and not os.path.isfile(file):
+            raise UsageError(f"@{name}:{number}: {line}: no such file. {_what_exists(file)}".rstrip())
+        files.append((file, _folder(file)))
+    return files
 
 
 def _what_exists(pattern: str) -> str:
@@ -157,7 +217,7 @@ def _what_exists(pattern: str) -> str:
     parts = Path(pattern).parts
     folder = Path(parts[0]) if parts and os.path.isabs(pattern) else Path()
     for part in parts[1:] if os.path.isabs(pattern) else parts:
-        if has_magic(part) or not (folder / part).exists():
+        if not (folder / part).exists():
             names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
             near = nearest(part, names)
             shown = ", ".join(sorted(near) or names[:8]) or "nothing"

@@ -19,7 +19,7 @@ import orjson
 
 from dolma_pipeline.errors import DataError, UsageError
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.streams import GZIP_MAGIC, is_zstd
+from dolma_pipeline.io.streams import GZIP_MAGIC, Source, is_zstd
 
 Format = Literal["jsonl", "parquet"]
 
@@ -154,20 +154,16 @@ def _lines_before(path: str, starts: Sequence[int]) -> list[int]:
 
 def _is_compressed(path: str) -> bool:
     with paths.storage_of(path).open(path) as file:
-        head = file.read(4)
+        head = Source(file).read(4)
     return head.startswith(GZIP_MAGIC) or is_zstd(head)
 
 
 def _row_groups(path: str) -> list[int]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from dolma_pipeline.io.parquet import damage_named, open_parquet
 
-    try:
-        with paths.storage_of(path).open(path) as file:
-            metadata = pq.ParquetFile(file).metadata
-            return [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a Parquet file: {error}") from error
+    with damage_named(path, "not a Parquet file"), paths.storage_of(path).open(path) as file:
+        metadata = open_parquet(file).metadata
+        return [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
 
 
 def _check_unchanged(known: Sequence[Shard]) -> None:

@@ -5,8 +5,8 @@ known keys are decoded straight into the columns' buffers, everything else is ch
 is unusual or wrong in any way is no business of this kernel: it stops at the line, the caller lets a full parser
 decide, appends the row (or not) and goes on. So a line that is accepted here must be accepted there, with the same
 values; the reverse need not hold. Unusual: a text that is no string, another known string that is neither string,
-null nor a plain integer, a repeated key or one with an escape, more than MAX_OTHERS other keys, deep nesting, odd
-numbers, a lone surrogate, bytes that are no UTF-8.
+null nor a plain integer, metadata that is a string and may spell an object, a repeated key or one with an escape,
+more than MAX_OTHERS other keys, deep nesting, odd numbers, a lone surrogate, bytes that are no UTF-8.
 
 `metadata` and `extra` are slices of the line. A full parser and writer gives equal values, but other bytes: blanks,
 escapes and digits stand as they were; where a nested object repeats a key, both stand, and the last one counts.
@@ -68,6 +68,15 @@ def _column_of(data: Any, start: Any, end: Any, names: Any, name_ends: Any) -> A
 
 
 @numba.njit(cache=True, nogil=True)
+def _may_spell(data: Any, i: Any) -> Any:
+    """Whether a string at byte i may spell an object: its first character but blanks may be a brace."""
+    if at(data, i) != 0x22:
+        return False
+    i = skip_blanks(data, i + 1)
+    return at(data, i) == 0x7B or at(data, i) == 0x5C
+
+
+@numba.njit(cache=True, nogil=True)
 def _copy(data: Any, start: Any, end: Any, out: Any, j: Any) -> Any:
     """Copies bytes start to end - 1; the byte after what was written, or NO_ROOM."""
     if j + (end - start) + ROOM > len(out):
@@ -124,6 +133,8 @@ def _read_line(
             if end == NO_ROOM:
                 return GROW + column, i
             valid[row, column] = 1
+        elif column == _METADATA and _may_spell(data, i):
+            return SLOW, i
         else:
             start, i = i, skip_value(data, i)
             if i >= 0 and column == _EXTRA:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.errors import ConfigError, DolmaError, UnknownNameError, UsageError, unknown_name
-from dolma_pipeline.io.paths import find, identity, is_url
+from dolma_pipeline.io.paths import expanded, find, identity, is_url
 from dolma_pipeline.io.shards import Shard, plan_shards, read_shards
 from dolma_pipeline.registry import UserModule, install_modules, load_mixer, read_modules
 from dolma_pipeline.runner.beam_options import check_flags, check_runner, runner_in
@@ -50,7 +50,7 @@ def check_output(recipe: Recipe) -> Path:
     with at(recipe, "output"):
         if is_url(recipe.output):
             raise UsageError(f"{recipe.output}: a run's folder is local in this version; inputs may be URLs.")
-        path = Path(recipe.output)
+        path = Path(expanded(recipe.output))
         if path.exists() and not path.is_dir():
             raise UsageError(f"{recipe.output} is a file. Name a folder.")
         # The nearest folder that is there: the others are made in it. (`exists` is false below a file.)
@@ -166,9 +166,10 @@ def check_names(context: RunContext, wanted: Sequence[str]) -> None:
         prefer_columns(context)
     if recipe.tokenizer and recipe.tokenizer.load:
         with at(recipe, "tokenizer.load"):
-            if not Path(recipe.tokenizer.load).is_file():
+            path = expanded(recipe.tokenizer.load)
+            if not Path(path).is_file():
                 raise ConfigError(f"{recipe.tokenizer.load}: no such file; give the path of a tokenizer.json.")
-            info = load_tokenizer(recipe.tokenizer.load, special_tokens=recipe.tokenizer.special_tokens)
+            info = load_tokenizer(path, special_tokens=recipe.tokenizer.special_tokens)
         if recipe.tokens:
             with at(recipe, "tokens.eos"):
                 info.special_id(recipe.tokens.eos)

@@ -198,7 +198,7 @@ def _check_failures(recipe: Recipe, result: Result) -> None:
         counts = [c for c in manifest.counts.values() if "failed" in c]
         failed, seen = sum(c["failed"] for c in counts), sum(c.get("in", 0) for c in counts)
         if failed > max(10, recipe.max_failed_share * seen):
-            common = common_failures(recipe.output, manifest.stage)
+            common = common_failures(paths.expanded(recipe.output), manifest.stage)
             error = TooManyFailuresError(
                 f"{failed:,} of {seen:,} documents failed in {name}, more than max_failed_share "
                 f"{recipe.max_failed_share} allows; everything else is written. {common}"

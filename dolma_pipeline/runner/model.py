@@ -22,11 +22,11 @@ def train_unit(context: RunContext, units: Mapping[str, Unit]) -> Unit:
 
 def eval_unit(context: RunContext, train: Unit) -> Unit:
     """What scores depend on: the tasks' content and the model."""
-    from pathlib import Path
+    from dolma_pipeline.evals.run import task_files
 
     config = context.recipe.eval
     assert config is not None
-    tasks = {Path(task).name: sha256_file(Path(task)) for task in config.tasks}
+    tasks = {path.name: sha256_file(path) for path in task_files(config).values()}
     return Unit("eval", "eval", {"held_out": config.held_out, "tasks": tasks}, {"train": train.digest})
 
 

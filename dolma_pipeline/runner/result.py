@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from dolma_pipeline.io.manifest import Counts
+from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.runner.decide import Decision
 from dolma_pipeline.stages.context import RunContext
 
@@ -84,7 +85,7 @@ def read_result(
         int(p.stem.split("-")[1]): orjson.loads(p.read_bytes()) for p in sorted((folder / "eval").glob("step-*.json"))
     }
     return Result(
-        output=context.recipe.output,
+        output=expanded(context.recipe.output),
         manifests=manifests,
         scores=scores,
         metrics=_lines(folder / "train" / "metrics.jsonl"),

@@ -16,6 +16,7 @@ from dolma_pipeline.documents import SPANS_TYPE, Batch
 from dolma_pipeline.errors import ConfigError, DataError
 from dolma_pipeline.io.attributes import AttributeReader, attribute_schema, find_attributes
 from dolma_pipeline.io.manifest import Records
+from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.sql import rule_schema, rule_table
 from dolma_pipeline.sql.columns import RESERVED
@@ -63,9 +64,13 @@ def given_columns(context: RunContext, source: str) -> dict[str, pa.DataType]:
         ConfigError: a folder that is not there, or has no file for the source's shards.
     """
     columns: dict[str, pa.DataType] = {}
-    for folder in context.recipe.sources[source].attributes:
-        columns = {**_folder_columns(context, source, Path(folder)), **columns}
+    for folder in _given_folders(context, source):
+        columns = {**_folder_columns(context, source, folder), **columns}
     return columns
+
+
+def _given_folders(context: RunContext, source: str) -> list[Path]:
+    return [Path(expanded(folder)) for folder in context.recipe.sources[source].attributes]
 
 
 _FOLDERS: dict[tuple[object, ...], dict[str, pa.DataType]] = {}
@@ -97,9 +102,7 @@ def _united(a: pa.StructType, b: pa.StructType) -> pa.StructType:
 def given_files(context: RunContext, source: str) -> list[Path]:
     """The attribute files that a source brings along: of each folder, one for each of its shards."""
     shards = [shard for shard in context.shards() if shard.source == source]
-    return [
-        _given_path(Path(folder), shard) for folder in context.recipe.sources[source].attributes for shard in shards
-    ]
+    return [_given_path(folder, shard) for folder in _given_folders(context, source) for shard in shards]
 
 
 def _given_path(folder: Path, shard: Shard) -> Path:
@@ -213,7 +216,7 @@ def attribute_file(context: RunContext, shard: Shard, label: str) -> Path | None
 
 
 def _given_holder(context: RunContext, shard: Shard, label: str) -> Path | None:
-    for folder in context.recipe.sources[shard.source].attributes:
-        if label in _folder_columns(context, shard.source, Path(folder)):
-            return _given_path(Path(folder), shard)
+    for folder in _given_folders(context, shard.source):
+        if label in _folder_columns(context, shard.source, folder):
+            return _given_path(folder, shard)
     return None

@@ -11,6 +11,7 @@ from dolma_pipeline.io.attributes import attribute_writer
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.manifest import Counts
+from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.io.shards import plan_shards
 from dolma_pipeline.registry import load_tagger
 
@@ -33,7 +34,8 @@ def tag_file(path: str, *, taggers: Sequence[str] | str, output: str) -> Counts:
     """
     if not taggers:
         raise UsageError("tag_file: name at least one tagger")
-    for there in (Path(output), *Path(output).parents):
+    folder = Path(expanded(output))
+    for there in (folder, *folder.parents):
         if there.exists() and not there.is_dir():
             raise UsageError(f"tag_file: output {output}: {there} is a file. Name a folder.")
     loaded = [load_tagger(name) for name in ([taggers] if isinstance(taggers, str) else taggers)]
@@ -43,8 +45,7 @@ def tag_file(path: str, *, taggers: Sequence[str] | str, output: str) -> Counts:
     name = shard.name.split("/", 1)[1]
     with ExitStack() as stack:
         writers = [
-            stack.enter_context(attribute_writer(Path(output) / t.label / f"{name}.parquet", t.label, t.type))
-            for t in loaded
+            stack.enter_context(attribute_writer(folder / t.label / f"{name}.parquet", t.label, t.type)) for t in loaded
         ]
         for batch in ShardReader(shard, report=failed.append):
             for tagger, writer in zip(loaded, writers, strict=True):

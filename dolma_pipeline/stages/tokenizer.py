@@ -140,7 +140,7 @@ class TrainTokenizerStep(Step):
         """Load or train."""
         config = tokenizer_config(self.context)
         if config.load:
-            text = Path(config.load).read_text(encoding="utf-8")
+            text = Path(paths.expanded(config.load)).read_text(encoding="utf-8")
         else:
             folder = self.context.path / "tokenizer" / ".sample"
             sample = SAMPLE.empty_table()

@@ -12,9 +12,9 @@ from typing import Any
 
 from dolma_pipeline import assets
 from dolma_pipeline.config.recipe import MixConfig, Recipe
+from dolma_pipeline.documents import SCHEMA
 from dolma_pipeline.io.manifest import digest
-from dolma_pipeline.io.paths import sha256_file
-from dolma_pipeline.sql.columns import RESERVED
+from dolma_pipeline.io.paths import expanded, sha256_file
 from dolma_pipeline.stages.columns import given_columns, given_files
 from dolma_pipeline.stages.context import RunContext, sources_of
 from dolma_pipeline.stages.rules import preferred, rule_names, source_rules, where_of
@@ -172,7 +172,7 @@ def prefer_columns(context: RunContext) -> list[str]:
     assert context.recipe.dedupe is not None
     found: set[str] = set()
     for source in sources_of(context.shards()):
-        found |= set(preferred(context, source).columns) - set(RESERVED)
+        found |= set(preferred(context, source).columns) - set(SCHEMA.names)
     return sorted(found)
 
 
@@ -193,7 +193,7 @@ def _add_tokenizer(context: RunContext, add: Any) -> None:
         add(
             "tokenizer",
             "tokenizer",
-            {"load": sha256_file(Path(recipe.tokenizer.load)), "special_tokens": config["special_tokens"]},
+            {"load": sha256_file(Path(expanded(recipe.tokenizer.load))), "special_tokens": config["special_tokens"]},
         )
         return
     del config["load"]

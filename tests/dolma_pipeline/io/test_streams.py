@@ -145,6 +145,174 @@ def test_other_damage_is_named() -> None:
     assert isinstance(damage, DataError)
 
 
+class Dribble(io.RawIOBase):
+    """A file whose reads give fewer bytes than they are asked for."""
+
+    def __init__(self, content: bytes, sizes: list[int]) -> None:
+        self._content, self._sizes, self._at, self._turn = content, sizes, 0, 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        most = self._sizes[self._turn % len(self._sizes)]
+        self._turn += 1
+        data = self._content[self._at : self._at + min(size, most)]
+        self._at += len(data)
+        return data
+
+
+def dribbled(raw: bytes, *sizes: int) -> tuple[bytes, str, bool | None, str]:
+    """Content, damage, and hash of the raw bytes, of a file that is read in pieces of these sizes."""
+    source = Source(Dribble(raw, [*sizes]))
+    found, damage = [], None
+    try:
+        for piece in decompressed(source):
+            found.append(piece)
+    except Damaged as error:
+        damage = error
+    while source.read(1 << 16):
+        pass
+    return b"".join(found), str(damage), damage and damage.content_complete, source.sha256.hexdigest()
+
+
+FILES = {
+    "plain": CONTENT,
+    "one byte": b"x",
+    "empty": b"",
+    "half a magic": b"\x1f\x8b",
+    "half of zstd": b"\x28\xb5\x2f",
+    "gzip": member(CONTENT),
+    "gzip with a header": member(CONTENT, flags=4 | 8 | 16 | 2, fields=EXTRA + b"name\0" + b"comment\0" + b"\x12\x34"),
+    "members": member(CONTENT[:700]) + member(b"") + member(CONTENT[700:]),
+    "padded members": member(CONTENT[:700]) + bytes(700) + member(CONTENT[700:]) + b"\0",
+    "padding alone": member(CONTENT) + bytes(512),
+    "gzip garbage": member(CONTENT) + bytes(3) + b"garbage",
+    "gzip garbage like a magic": member(CONTENT) + b"\x1f\x8c" + b"garbage",
+    "half a member": member(CONTENT) + bytes(9) + b"\x1f",
+    "wrong crc": member(CONTENT)[:-8] + b"abcd" + member(CONTENT)[-4:],
+    "zstd": frame(CONTENT),
+    "frames": skippable(b"about") + frame(CONTENT[:700]) + frame(b"") + skippable(b"", 15) + frame(CONTENT[700:]),
+    "zstd garbage": frame(CONTENT) + b"garbage",
+    "zstd short garbage": frame(CONTENT) + b"\x28\xb5x",
+    "half a frame": frame(CONTENT) + frame(CONTENT)[:3],
+    "cut frame": frame(CONTENT)[:-30],
+    "cut skippable": frame(CONTENT) + skippable(b"about" * 9)[:-1],
+}
+
+
+@pytest.mark.parametrize("raw", FILES.values(), ids=FILES)
+def test_a_short_read_is_not_the_end_of_a_file(raw: bytes) -> None:
+    whole = dribbled(raw, 1 << 30)
+    content, damage = read(raw)
+    assert whole[:2] == (content, str(damage))
+    for sizes in ((1,), (2,), (3,), (4,), (5,), (7, 1), (1, 300)):
+        assert dribbled(raw, *sizes) == whole, sizes
+    assert whole[3] == hashlib.sha256(raw).hexdigest()
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.sampled_from([*FILES]), st.lists(st.integers(1, 60), min_size=1, max_size=20))
+def test_however_a_file_is_handed_out_it_is_the_same(name: str, sizes: list[int]) -> None:
+    assert dribbled(FILES[name], *sizes) == dribbled(FILES[name], 1 << 30)
+
+
+def test_every_file_of_the_table_is_what_it_is_called() -> None:
+    said = {name: dribbled(raw, 1 << 30)[:3] for name, raw in FILES.items()}
+    assert {said[name] for name in ("plain", "gzip", "gzip with a header", "members", "padded members")} | {
+        said[name] for name in ("padding alone", "zstd", "frames")
+    } == {(CONTENT, "None", None)}
+    assert said["half a magic"][1:] == ("truncated: the file ends inside a gzip header or trailer", False)
+    assert said["half of zstd"] == (b"\x28\xb5\x2f", "None", None)
+    garbage = (CONTENT, "garbage after the last gzip member", True)
+    assert said["gzip garbage"] == said["gzip garbage like a magic"] == garbage
+    assert said["half a member"] == (CONTENT, "truncated: the file ends inside a gzip header or trailer", False)
+    garbage = (CONTENT, "damaged zstd data: garbage after the last frame", True)
+    assert said["zstd garbage"] == said["zstd short garbage"] == garbage
+    cut = (CONTENT, "truncated: the file ends inside a zstd frame", False)
+    assert said["half a frame"] == said["cut skippable"] == cut
+    assert said["wrong crc"][0] == CONTENT
+    assert said["wrong crc"][1].startswith("crc: ")
+    assert said["cut frame"][1] == "truncated: the file ends inside a zstd frame"
+
+
+@pytest.mark.parametrize("zeros", [1, 100, 262_143, 262_144, 262_145, 600_000, 3_000_000])
+def test_padding_between_members_may_be_longer_than_any_buffer(zeros: int) -> None:
+    first, second = CONTENT[:700], CONTENT[700:]
+    raw = member(first) + bytes(zeros) + member(second) + bytes(zeros)
+    assert gzip.decompress(raw) == CONTENT
+    assert read(raw) == (CONTENT, None)
+
+
+@pytest.mark.parametrize("distance", range(-24, 25))
+def test_a_member_or_frame_may_begin_anywhere_in_a_buffer(distance: int) -> None:
+    for pack, buffer_bytes in ((member, 1 << 18), (frame, 1 << 15)):
+        filling = hashlib.shake_256(b"x").digest(buffer_bytes + distance - 100)
+        head = pack(filling)
+        head = pack(filling[: len(filling) + buffer_bytes + distance - len(head)])
+        for tail in (pack(CONTENT), pack(b"") + pack(CONTENT)):
+            content, damage = read(head + tail)
+            assert damage is None
+            assert content.endswith(CONTENT)
+            assert hashlib.sha256(content[: -len(CONTENT)]).digest() == hashlib.sha256(unpacked(head)).digest()
+
+
+def unpacked(raw: bytes) -> bytes:
+    if raw.startswith(b"\x1f\x8b"):
+        return gzip.decompress(raw)
+    return zstandard.ZstdDecompressor().decompressobj().decompress(raw)
+
+
+def test_a_long_name_in_a_gzip_header_is_not_held_in_memory() -> None:
+    class LongName(io.RawIOBase):
+        def __init__(self) -> None:
+            self._pieces = iter([member(b"", flags=8)[:10], *[b"n" * 100_000] * 100])
+
+        def read(self, size: int = -1, /) -> bytes:
+            return next(self._pieces, b"")
+
+    source = Source(LongName())
+    tracemalloc.start()
+    with pytest.raises(Damaged, match="truncated: the file ends inside a gzip header or trailer"):
+        list(decompressed(source))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert source.num_bytes == 10_000_010
+    assert peak < 3_000_000
+
+
+def long_window(content: bytes, window_log: int) -> bytes:
+    parameters = zstandard.ZstdCompressionParameters(window_log=window_log, enable_ldm=True, compression_level=1)
+    squeeze = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    return squeeze.compress(content) + squeeze.flush()
+
+
+@pytest.mark.parametrize("window_log", [27, 28, 29, 30, 31])
+def test_frames_with_long_windows_are_read(window_log: int) -> None:
+    raw = long_window(CONTENT, window_log)
+    assert zstandard.get_frame_parameters(raw).window_size == 1 << window_log
+    assert read(frame(b"first\n") + raw + frame(b"last\n")) == (b"first\n" + CONTENT + b"last\n", None)
+
+
+@pytest.mark.parametrize("window", [(31, 1), (32, 0), (41, 7)])
+def test_a_longer_window_is_told_as_a_limit_and_not_as_damage(window: tuple[int, int]) -> None:
+    # RFC 8878, 3.1.1.1.2: exponent and mantissa in one byte; then a last raw block of three bytes.
+    raw = b"\x28\xb5\x2f\xfd\0" + bytes([(window[0] - 10) << 3 | window[1]]) + bytes([1 | 3 << 3, 0, 0]) + b"abc"
+    content, damage = read(frame(CONTENT) + raw)
+    assert content == CONTENT
+    assert str(damage) == (
+        "a zstd frame has a window of more than 2147483648 bytes, the most that can be read. This is no damage: "
+        "compress the file again with a window of at most 2 GiB (--long=31)"
+    )
+
+
+def test_a_missing_dictionary_is_told_as_that() -> None:
+    dictionary = zstandard.train_dictionary(1_000, [b"a line of text, number %d" % i for i in range(500)])
+    raw = zstandard.ZstdCompressor(dict_data=dictionary).compress(b"a line of text, number 7")
+    content, damage = read(frame(CONTENT) + raw)
+    assert content == CONTENT
+    assert str(damage).startswith(
+        "a zstd frame was compressed with a dictionary, which is not in the file. This is no "
+    )
+
+
 def zlib_reads(raw: bytes) -> bytes:
     """What another library can still make of a gzip file, member by member."""
     content = b""
