@@ -99,7 +99,7 @@ VALUES = st.fixed_dictionaries(
             st.fixed_dictionaries(
                 {
                     "start": st.integers(0, 9),
-                    "end": st.integers(0, 2**31 - 1),
+                    "end": st.integers(9, 2**31 - 1),
                     "score": st.floats(width=32, allow_nan=False),
                 }
             ),
