@@ -155,7 +155,7 @@ def _spans(place: tuple[str, str], values: list[Any]) -> pa.ListArray:
     try:
         return span_lists(values)
     except BadValueError as error:
-        raise BadValueError(error.row, f"{'.'.join(place)}: {error.what}. {SHAPE}") from error
+        raise BadValueError(error.row, f"{'.'.join(place)}: {error.what}") from error
 
 
 def _value(path: Path, line: _Line, names: list[str]) -> Any:

@@ -11,7 +11,10 @@ import pyarrow as pa
 
 from dolma_pipeline.documents import COLUMNS, SPANS_TYPE
 from dolma_pipeline.errors import DataError
+from dolma_pipeline.io.attribute_types import is_number_lists
 
+DOLMA = "attributes"
+"""The struct column that Dolma's lines become where a tool makes Parquet of them: its fields are named as theirs."""
 _INDEX = re.compile(r"__index_level_\d+__")
 """A column that pandas adds for its row labels."""
 
@@ -22,6 +25,11 @@ class Leaf(NamedTuple):
     column: str
     inner: str | None
     type: pa.DataType
+
+    @property
+    def is_number_lists(self) -> bool:
+        """Whether it is a list of spans as Dolma's lines have them, `[[start, end, score], …]`."""
+        return self.column == DOLMA and is_number_lists(self.type)
 
     @property
     def path(self) -> str:
@@ -54,7 +62,8 @@ def dolma_schema(names: Mapping[str, set[str]]) -> pa.Schema:
 def leaves(schema: pa.Schema, path: Path) -> dict[str, dict[str, Leaf]]:
     """The attributes of a Parquet file: column -> field -> where it stands.
 
-    A struct column has its fields; any other column is named as in Dolma's files. Columns of documents (`id`, `text`,
+    A struct column has its fields; any other column, and each field of a struct `attributes`, is named as in Dolma's
+    files. Columns of documents (`id`, `text`,
     `source`, …) and the index of pandas are none.
 
     Raises:
@@ -64,7 +73,9 @@ def leaves(schema: pa.Schema, path: Path) -> dict[str, dict[str, Leaf]]:
     for one in schema:
         if one.name in COLUMNS or _INDEX.fullmatch(one.name):
             continue
-        if pa.types.is_struct(one.type):
+        if pa.types.is_struct(one.type) and one.name == DOLMA:
+            named = [(*split_name(inner.name), Leaf(one.name, inner.name, inner.type)) for inner in one.type]
+        elif pa.types.is_struct(one.type):
             named = [(one.name, inner.name, Leaf(one.name, inner.name, inner.type)) for inner in one.type]
         else:
             named = [(*split_name(one.name), Leaf(one.name, None, one.type))]

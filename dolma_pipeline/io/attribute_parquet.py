@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dolma_pipeline.documents import SPANS_TYPE, is_spans
 from dolma_pipeline.errors import DataError, unknown_name
 from dolma_pipeline.io.arrow_values import id_column
 from dolma_pipeline.io.attribute_columns import converted
@@ -21,6 +22,7 @@ from dolma_pipeline.io.attribute_names import Leaf, leaves
 from dolma_pipeline.io.attribute_part import Part, parts_until_fault
 from dolma_pipeline.io.attribute_types import canonical, may_become
 from dolma_pipeline.io.attribute_values import BadValueError
+from dolma_pipeline.io.spans_numbers import number_list_spans
 
 PART_ROWS = 65_536
 
@@ -48,7 +50,7 @@ def parquet_schema(path: Path) -> pa.Schema:
         schema = pq.read_schema(path)
     return pa.schema(
         [
-            pa.field(column, pa.struct([pa.field(field, canonical(leaf.type)) for field, leaf in fields.items()]))
+            pa.field(column, pa.struct([pa.field(field, _type(leaf)) for field, leaf in fields.items()]))
             for column, fields in leaves(schema, path).items()
         ]
     )
@@ -113,13 +115,21 @@ def _wanted(path: Path, schema: pa.Schema, have: pa.Schema) -> Wanted:
                     f"{path}: {unknown_name(f'field of attribute {column.name}', field.name, fields)} All files of an "
                     "attribute have the same fields."
                 )
-            if not may_become(fields[field.name].type, field.type):
+            if not _may_become(fields[field.name], field.type):
                 raise DataError(
                     f"{path}: attribute {column.name}.{field.name} is {fields[field.name].type} here, but {field.type} "
                     "in another file of it. All files of an attribute have the same fields."
                 )
         wanted[column.name] = {field.name: fields[field.name] for field in column.type}
     return wanted
+
+
+def _type(leaf: Leaf) -> pa.DataType:
+    return SPANS_TYPE if leaf.is_number_lists else canonical(leaf.type)
+
+
+def _may_become(leaf: Leaf, wanted: pa.DataType) -> bool:
+    return is_spans(wanted) if leaf.is_number_lists else may_become(leaf.type, wanted)
 
 
 class _Conversion:
@@ -144,6 +154,6 @@ class _Conversion:
         array = piece.column(leaf.column)
         array = array if leaf.inner is None else pc.struct_field(array, leaf.inner)
         try:
-            return converted(array, field.type)
+            return number_list_spans(array) if leaf.is_number_lists else converted(array, field.type)
         except BadValueError as error:
             raise BadValueError(error.row, f"{column}.{field.name}: {error.what}") from error

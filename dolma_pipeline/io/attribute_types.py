@@ -37,6 +37,14 @@ def is_number(type_: pa.DataType) -> bool:
     return bool(types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_))
 
 
+def is_number_lists(type_: pa.DataType) -> bool:
+    """Whether a type is lists of lists of numbers, of any kinds."""
+    if not is_list(type_) or not is_list(type_.value_type):
+        return False
+    inner = type_.value_type.value_type
+    return is_number(inner) or bool(types.is_null(inner))
+
+
 def canonical(type_: pa.DataType) -> pa.DataType:
     """The type that values of a type have here. `null`, and lists of it, say nothing yet (`is_open`) and stay."""
     if types.is_dictionary(type_) or types.is_run_end_encoded(type_):

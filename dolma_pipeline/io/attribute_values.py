@@ -44,8 +44,8 @@ class Lists(NamedTuple):
         """The list that holds a value."""
         return int(np.searchsorted(self.offsets, value, side="right")) - 1
 
-    def array(self, values: pa.Array, type_: pa.ListType) -> pa.ListArray:
-        """Lists of the same lengths of other values."""
+    def array(self, values: pa.Array, type_: pa.ListType | None) -> pa.ListArray:
+        """Lists of the same lengths of other values; of type None: of what the values are."""
         mask = pa.array(self.null) if self.null.any() else None
         return pa.ListArray.from_arrays(pa.array(self.offsets, pa.int32()), values, type=type_, mask=mask)
 

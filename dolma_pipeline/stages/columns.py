@@ -226,6 +226,11 @@ class RowReader:
             check_unchanged(self.shard, made_from(self.context, label, self.shard), self.inputs, f"attributes/{label}")
 
     @property
+    def aligned_by(self) -> dict[str, str]:
+        """Of each attribute column, whether the ids of all rows were compared ("ids") or rows only counted."""
+        return {label: reader.aligned_by for label, reader in zip(self.columns, self._attributes, strict=True)}
+
+    @property
     def inputs(self) -> list[dict[str, Any]]:
         """The file that was read: path, bytes, sha256 (None for a range of a Parquet file)."""
         return [{"path": self.shard.path, "bytes": self.shard.bytes, "sha256": self._documents.sha256}]
