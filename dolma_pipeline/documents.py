@@ -32,6 +32,14 @@ SPAN_TYPE = pa.struct([pa.field("start", pa.int32()), pa.field("end", pa.int32()
 SPANS_TYPE = pa.list_(SPAN_TYPE)
 """Arrow type of a span list; offsets are code points, end exclusive."""
 
+
+def is_spans(type_: pa.DataType) -> bool:
+    """Whether a type is that of span lists: `SPANS_TYPE`, or the same with more fields in each span."""
+    if not pa.types.is_list(type_) or not pa.types.is_struct(type_.value_type):
+        return False
+    return bool(list(type_.value_type)[:3] == list(SPAN_TYPE))
+
+
 MAX_BATCH_ROWS = 1000
 MAX_BATCH_BYTES = 16_000_000
 

@@ -87,7 +87,9 @@ def _flatten(spans: pa.ListArray, num_rows: int, part: int) -> tuple[NDArray[np.
     starts, ends = (_whole_numbers(used, name, part) for name in ("start", "end"))
     wrong = np.flatnonzero((starts < 0) | (ends < starts))
     if len(wrong):
-        raise DataError(f"edit {part}: row {rows[wrong[0]]} has a span {starts[wrong[0]]}:{ends[wrong[0]]}.")
+        raise DataError(
+            f"edit {part}: text {rows[wrong[0]]} of the batch has a span {starts[wrong[0]]}:{ends[wrong[0]]}."
+        )
     some = ends > starts
     return rows[some], starts[some], ends[some]
 
@@ -222,7 +224,7 @@ def edit_texts(column: pa.Array, edits: Edits) -> tuple[pa.Array, NDArray[np.boo
         row = -1 - num_cuts
         end = edits.ends[edits.rows[row] : edits.rows[row + 1]].max()
         raise MisalignedError(
-            f"row {row}: a span ends at {end}, but the text has {len(column[row].as_py() or '')} characters; "
+            f"text {row} of the batch: a span ends at {end}, but it has {len(column[row].as_py() or '')} characters; "
             "the spans were made from another text."
         )
     if new_offsets[-1] > MAX_COLUMN_BYTES:

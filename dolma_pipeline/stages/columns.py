@@ -12,14 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from dolma_pipeline.documents import SPANS_TYPE, Batch
+from dolma_pipeline.documents import SCHEMA, SPANS_TYPE, Batch
 from dolma_pipeline.errors import ConfigError, DataError
+from dolma_pipeline.io.attribute_rows import FileRanges
+from dolma_pipeline.io.attribute_types import is_open, settled
 from dolma_pipeline.io.attributes import AttributeReader, attribute_schema, find_attributes
 from dolma_pipeline.io.manifest import Records
-from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.io.shards import Shard
-from dolma_pipeline.sql import rule_schema, rule_table
-from dolma_pipeline.sql.columns import RESERVED
 from dolma_pipeline.stages.context import Failures, RunContext
 
 DEDUPE_TYPE = pa.struct(
@@ -64,61 +63,107 @@ def given_columns(context: RunContext, source: str) -> dict[str, pa.DataType]:
         ConfigError: a folder that is not there, or has no file for the source's shards.
     """
     columns: dict[str, pa.DataType] = {}
-    for folder in _given_folders(context, source):
-        columns = {**_folder_columns(context, source, folder), **columns}
+    for folder in context.recipe.sources[source].attributes:
+        columns = {**_folder_columns(context, source, Path(folder)), **columns}
     return columns
-
-
-def _given_folders(context: RunContext, source: str) -> list[Path]:
-    return [Path(expanded(folder)) for folder in context.recipe.sources[source].attributes]
 
 
 _FOLDERS: dict[tuple[object, ...], dict[str, pa.DataType]] = {}
 
 
 def _folder_columns(context: RunContext, source: str, folder: Path) -> dict[str, pa.DataType]:
-    """Columns of one folder: of Parquet, those of its first file; of JSONL, all that occur in any of its files."""
+    """Columns of one folder: of Parquet, those of its first file; of JSONL, all that occur in any of its files.
+
+    A field of which the first Parquet file says no type (it is null in all its rows) has that of the next one.
+    """
     key = (context.fingerprint, source, folder)
     if key not in _FOLDERS:
         if not folder.is_dir():
             raise ConfigError(f"sources.{source}.attributes: {folder}: no such folder")
         columns: dict[str, pa.DataType] = {}
-        for shard in context.shards():
-            if shard.source == source:
-                path = _given_path(folder, shard)
-                for field in attribute_schema(path):
-                    columns[field.name] = _united(columns.get(field.name, field.type), field.type)
-                if path.suffix == ".parquet":
-                    break
-        _FOLDERS[key] = columns
+        shards = [shard for shard in context.shards() if shard.source == source]
+        for path in dict.fromkeys(_given_path(folder, shard) for shard in shards):
+            for field in attribute_schema(path):
+                columns[field.name] = _united(columns.get(field.name, field.type), field.type)
+            if path.suffix == ".parquet" and not any(is_open(one.type) for type_ in columns.values() for one in type_):
+                break
+        _FOLDERS[key] = {name: _settled(type_) for name, type_ in columns.items()}
     return _FOLDERS[key]
 
 
 def _united(a: pa.StructType, b: pa.StructType) -> pa.StructType:
-    fields = {field.name: field for field in [*a, *b]}
-    return a if len(fields) == a.num_fields else pa.struct([fields[name] for name in sorted(fields)])
+    fields = {field.name: field for field in a}
+    for field in b:
+        if field.name not in fields or is_open(fields[field.name].type):
+            fields[field.name] = field
+    return pa.struct([*fields.values()] if len(fields) == a.num_fields else [fields[name] for name in sorted(fields)])
+
+
+def _settled(type_: pa.StructType) -> pa.StructType:
+    return pa.struct([pa.field(field.name, settled(field.type)) for field in type_])
 
 
 def given_files(context: RunContext, source: str) -> list[Path]:
     """The attribute files that a source brings along: of each folder, one for each of its shards."""
     shards = [shard for shard in context.shards() if shard.source == source]
-    return [_given_path(folder, shard) for folder in _given_folders(context, source) for shard in shards]
+    folders = [Path(folder) for folder in context.recipe.sources[source].attributes]
+    return [path for folder in folders for path in dict.fromkeys(_given_path(folder, shard) for shard in shards)]
 
 
 def _given_path(folder: Path, shard: Shard) -> Path:
-    bare = shard.name.split("/", 1)[1]
-    for name in (bare, shard.name):
-        if path := find_attributes(folder, name):
+    """The file of a shard, or where it is a range, that of its whole file."""
+    name = shard.name if shard.start is None else shard.name.rpartition("@")[0]
+    names = [each for full in dict.fromkeys((shard.name, name)) for each in (full.split("/", 1)[1], full)]
+    for each in names:
+        if path := find_attributes(folder, each):
             return path
+    bare = names[0::2]
     raise ConfigError(
         f"sources.{shard.source}.attributes: {folder} has no file for shard {shard.name} "
-        f"(looked for {bare}.parquet and {bare}.jsonl.gz). Attribute files are called like their documents."
+        f"(looked for {' and '.join(f'{each}.parquet and {each}.jsonl.gz' for each in bare)}). Attribute files are "
+        "called like their documents."
     )
+
+
+_RANGES: dict[tuple[object, ...], dict[str, FileRanges]] = {}
+
+
+def attribute_rows(context: RunContext, shard: Shard, path: Path) -> range | None:
+    """The rows of an attribute file that belong to a shard; None: all.
+
+    Raises:
+        MisalignedError: attributes of a file that is read in ranges, which do not fit its documents.
+    """
+    if shard.start is None or path.name.startswith(f"{shard.name.rpartition('/')[2]}."):
+        return None
+    return _file_ranges(context, shard).rows(shard, path)
+
+
+def _file_ranges(context: RunContext, shard: Shard) -> FileRanges:
+    key = context.fingerprint
+    if key not in _RANGES:
+        by_file: dict[str, list[Shard]] = {}
+        for one in context.shards():
+            if one.start is not None:
+                by_file.setdefault(one.path, []).append(one)
+        fields = {name: source.fields for name, source in context.recipe.sources.items()}
+        _RANGES[key] = {path: FileRanges(ranges, fields=fields[ranges[0].source]) for path, ranges in by_file.items()}
+    return _RANGES[key][shard.path]
 
 
 def row_schema(context: RunContext, source: str) -> pa.Schema:
     """All that a rule about this source's documents can name: document columns, then attributes."""
-    return rule_schema({**made_columns(context), **given_columns(context, source)})
+    columns = {**made_columns(context), **given_columns(context, source)}
+    return pa.schema([*SCHEMA, *(pa.field(name, type_) for name, type_ in columns.items())])
+
+
+def edit_fields(context: RunContext, source: str) -> list[str]:
+    """The span fields, as `column.field`, by which the texts of a source are edited."""
+    mix = context.recipe.mix
+    if mix is None:
+        return []
+    removed = mix.sources[source].remove if source in mix.sources else ()
+    return [*(replace.spans for replace in mix.replace), *removed]
 
 
 class RowReader:
@@ -146,7 +191,7 @@ class RowReader:
         fields: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self.context, self.shard = context, shard
-        self.columns = [label for label in columns if label not in RESERVED]
+        self.columns = [label for label in columns if label not in SCHEMA.names]
         self._documents = context.read(shard, failures)
         schema = row_schema(context, shard.source)
         self._attributes = [self._open(schema.field(label), (fields or {}).get(label)) for label in self.columns]
@@ -158,12 +203,17 @@ class RowReader:
                 f"attributes/{field.name}: no file for shard {self.shard.name}. Run the stage that makes it first."
             )
         type_ = field.type if wanted is None else pa.struct([one for one in field.type if one.name in wanted])
-        return AttributeReader(path, pa.schema([pa.field(field.name, type_)]))
+        return AttributeReader(
+            path,
+            pa.schema([pa.field(field.name, type_)]),
+            rows=attribute_rows(self.context, self.shard, path),
+            fits_text=edit_fields(self.context, self.shard.source),
+        )
 
     def __iter__(self) -> Iterator[tuple[Batch, pa.Table]]:
         num_documents = 0
         for batch in self._documents:
-            table = rule_table(pa.Table.from_batches([batch.table]), self.shard.source)
+            table = pa.Table.from_batches([batch.table])
             for reader in self._attributes:
                 taken = reader.take(batch)
                 for name in taken.schema.names:
@@ -174,6 +224,11 @@ class RowReader:
             reader.finish(num_documents)
         for label in self.columns:
             check_unchanged(self.shard, made_from(self.context, label, self.shard), self.inputs, f"attributes/{label}")
+
+    @property
+    def aligned_by(self) -> dict[str, str]:
+        """Of each attribute column, whether the ids of all rows were compared ("ids") or rows only counted."""
+        return {label: reader.aligned_by for label, reader in zip(self.columns, self._attributes, strict=True)}
 
     @property
     def inputs(self) -> list[dict[str, Any]]:
@@ -216,7 +271,7 @@ def attribute_file(context: RunContext, shard: Shard, label: str) -> Path | None
 
 
 def _given_holder(context: RunContext, shard: Shard, label: str) -> Path | None:
-    for folder in _given_folders(context, shard.source):
-        if label in _folder_columns(context, shard.source, folder):
-            return _given_path(folder, shard)
+    for folder in context.recipe.sources[shard.source].attributes:
+        if label in _folder_columns(context, shard.source, Path(folder)):
+            return _given_path(Path(folder), shard)
     return None

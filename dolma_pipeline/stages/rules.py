@@ -15,10 +15,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig
-from dolma_pipeline.documents import SPANS_TYPE
+from dolma_pipeline.documents import SCHEMA, is_spans
 from dolma_pipeline.errors import ConfigError, unknown_name
 from dolma_pipeline.sql import Order, Rules, split_where
-from dolma_pipeline.sql.columns import RESERVED
 from dolma_pipeline.stages.columns import row_schema
 from dolma_pipeline.stages.context import RunContext
 
@@ -113,7 +112,7 @@ class SourceRules:
     @property
     def rule_columns(self) -> list[str]:
         """Attribute columns that the rules read, sorted."""
-        return sorted(set(self.rules.columns) - set(RESERVED))
+        return sorted(set(self.rules.columns) - set(SCHEMA.names))
 
     @property
     def columns(self) -> list[str]:
@@ -196,11 +195,11 @@ def preferred(context: RunContext, source: str) -> Order:
 
 def _span_field(schema: pa.Schema, name: str, place: str) -> tuple[str, str]:
     column, _, field = name.partition(".")
-    attributes = [f.name for f in schema if f.name not in RESERVED]
+    attributes = [f.name for f in schema if f.name not in SCHEMA.names]
     if column not in attributes:
         raise ConfigError(f"{place}: {unknown_name('attribute', column, attributes)}")
     type_ = schema.field(column).type
-    spans = [f.name for f in type_ if f.type == SPANS_TYPE]
+    spans = [f.name for f in type_ if is_spans(f.type)]
     if field not in spans:
         raise ConfigError(f"{place}: {unknown_name(f'span field of {column}', field, spans)}")
     return column, field

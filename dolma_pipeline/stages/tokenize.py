@@ -28,7 +28,7 @@ from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.io.shards import Shard
-from dolma_pipeline.stages.columns import attribute_file, row_schema
+from dolma_pipeline.stages.columns import attribute_file, attribute_rows, row_schema
 from dolma_pipeline.stages.context import RunContext, sources_of
 from dolma_pipeline.stages.mix import read_plan, selected_path
 from dolma_pipeline.stages.step import Step, Task
@@ -194,7 +194,8 @@ def _kept_attributes(context: RunContext, shard: Shard) -> dict[str, pa.Array]:
         path = attribute_file(context, shard, label)
         if path is None:
             raise DataError(f"tokens.keep_attributes: {name}: attributes/{label} has no file for shard {shard.name}.")
-        found[name] = pc.struct_field(read_attribute(path, schema.field(label)), field)
+        rows = attribute_rows(context, shard, path)
+        found[name] = pc.struct_field(read_attribute(path, schema.field(label), rows=rows), field)
     return found
 
 

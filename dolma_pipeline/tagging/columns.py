@@ -94,7 +94,7 @@ class Columns:
             if column.null_count:
                 raise self._broken(field, f"has {column.null_count} null values; too short = 0, none = an empty list")
             if pa.types.is_floating(column.type):
-                self._check_numbers(field, column)
+                self._check_numbers(field, column, batch)
             elif column.type == SPANS_TYPE:
                 self._check_spans(field, column, batch)
             columns.append(column)
@@ -159,12 +159,12 @@ class Columns:
         except pa.ArrowInvalid as error:
             raise self._broken(field, f"does not fit its column ({type_}): {error}") from error
 
-    def _check_numbers(self, field: str, column: pa.Array) -> None:
+    def _check_numbers(self, field: str, column: pa.Array, batch: Batch) -> None:
         values = column.to_numpy(zero_copy_only=False)
         finite = np.isfinite(values)
         if not finite.all():
             row = int(np.argmin(finite))
-            what = f"is {values[row]} in row {row}; a value is always a number (too short = 0.0)"
+            what = f"is {values[row]} in {_document(batch, row)}; a value is always a number (too short = 0.0)"
             raise self._broken(field, what)
 
     def _check_spans(self, field: str, column: pa.Array, batch: Batch) -> None:
@@ -179,12 +179,14 @@ class Columns:
         wrong = (starts < 0) | (starts > ends) | (ends > lengths[rows])
         if wrong.any():
             at = int(np.argmax(wrong))
-            where = f"in row {rows[at]}, a text of {lengths[rows[at]]} code points"
+            where = f"in {_document(batch, int(rows[at]))}, a text of {lengths[rows[at]]} code points"
             raise self._broken(field, f"holds Span({starts[at]}, {ends[at]}) {where}: {BOUNDS}")
         finite = np.isfinite(scores)
         if not finite.all():
             at = int(np.argmin(finite))
-            raise self._broken(field, f"holds a span with score {scores[at]} in row {rows[at]}; a score is finite")
+            raise self._broken(
+                field, f"holds a span with score {scores[at]} in {_document(batch, int(rows[at]))}; a score is finite"
+            )
 
     def _check_keys(self, got: Any) -> None:
         if not isinstance(got, Mapping):
@@ -225,6 +227,11 @@ def short(value: Any) -> str:
     """Type and value for a message, cut to 60 characters: a value may be a text."""
     shown = repr(value)
     return f"{type(value).__name__} {shown if len(shown) <= 60 else shown[:59] + '…'}"
+
+
+def _document(batch: Batch, row: int) -> str:
+    """A document for a message: its origin, or its row in a batch of no shard."""
+    return f"document {batch.shard}#{batch.first_row + row}" if batch.shard else f"row {row}"
 
 
 def _arrow_type(kind: Any) -> pa.DataType:

@@ -102,6 +102,10 @@ class LoadedTagger:
         # end a run over millions. So everything is caught, here and once below, and is reported with its row.
         try:
             got = self._instance.tag(batch)
+        except TaggerError as error:  # of our own functions, such as `Batch.spans`: they know the batch alone
+            if not batch.shard:
+                raise
+            raise TaggerError(f"{error} The batch starts with document {batch.shard}#{batch.first_row}.") from error
         except DolmaError:
             raise
         except Exception as error:  # noqa: BLE001 see above
@@ -166,7 +170,11 @@ class LoadedTagger:
         for index, document in enumerate(batch.documents()):
             try:
                 rows.append(self._row(document))
-            except DolmaError:  # a breach of the contract, too
+            except TaggerError as error:  # a breach of the contract
+                if not batch.shard:
+                    raise
+                raise TaggerError(f"{error} (document {batch.shard}#{batch.first_row + index})") from error
+            except DolmaError:
                 raise
             except Exception as error:  # noqa: BLE001 see `attributes`
                 failures.append(RowFailure(index, _reason(error)))

@@ -181,3 +181,150 @@ def test_a_source_without_the_attribute_cannot_be_asked_for_it(mine: Path) -> No
     with pytest.raises(ConfigError, match="no attribute or column named 'quality'"):
         given(mine, "true", mix={"where": {"best": "score(quality.good) > 0.5"}})
     assert not (mine / "run").exists()
+
+
+TEXTS = [f"The miller counts {i} sacks of flour before noon, and {'one more ' * 10}." for i in range(400)]
+BAD = 7
+"""A line that is no document stands before the document of this number."""
+
+
+def write_big(folder: Path, form: str) -> None:
+    """400 documents in one file, of which one line (of Parquet: one row) is none."""
+    if form == "parquet":
+        texts = pa.array([*TEXTS[:BAD], None, *TEXTS[BAD:]], pa.string())
+        ids = pa.array([*range(BAD), -1, *range(BAD, 400)], pa.int16())
+        pq.write_table(pa.table({"id": ids, "text": texts}), folder / "big.parquet", row_group_size=50)
+        return
+    lines = [json.dumps({"id": i, "text": text}) for i, text in enumerate(TEXTS)]
+    write_lines(folder / "big.jsonl", [*lines[:BAD], "", '{"id": "no text"}', *lines[BAD:]])
+
+
+def write_big_attributes(folder: Path, form: str, *, num_rows: int = 400) -> None:
+    """`lang.en`, a score, and `lang.sacks`, the span of the number; in doubles, with ids that are numbers."""
+    scores = [i % 10 / 10 for i in range(num_rows)]
+    spans = [[18, 18 + len(str(i))] for i in range(num_rows)]
+    folder.mkdir()
+    if form.startswith("jsonl"):
+        rows = [
+            {"id": i, "attributes": {"lang__en": [[0.0, 3.0, scores[i]]], "lang__sacks": [spans[i]]}}
+            for i in range(num_rows)
+        ]
+        write_lines(folder / f"big.{form}", map(json.dumps, rows))
+        return
+    ends = [{"start": start, "end": end} for start, end in spans]
+    rows = [{"en": [{"start": 0, "end": 3, "score": scores[i]}], "sacks": [ends[i]]} for i in range(num_rows)]
+    column = pa.array(rows)
+    ids = pa.array(range(num_rows), pa.decimal128(38, 0))
+    pq.write_table(pa.table({"id": ids, "lang": column}), folder / "big.parquet", row_group_size=70)
+
+
+def split(folder: Path, form: str, size: str) -> dict[str, Any]:
+    """A mix of half of the documents without their numbers, from ranges of some size; with what came of it."""
+    ending = "parquet" if form == "parquet" else "jsonl"
+    changes: dict[str, Any] = {
+        "split_bytes": 10_000 if size == "ranges" else 256_000_000,
+        "max_failed_share": 0.5,
+        "sources": {"s": {"documents": f"big.{ending}", "attributes": "attr"}},
+        "tag": None,
+        "dedupe": None,
+        "mix": {"where": {"en": "score(lang.en) > 0.45"}, "sources": {"s": {"remove": ["lang.sacks"]}}},
+        "tokens": {"keep_attributes": ["lang.en"]},
+    }
+    run(recipe(folder / size, **changes), quiet=True)
+    rows = [row for path in (folder / size / "mix/documents").rglob("*.zst") for row in read_jsonl(path)]
+    tokens = [
+        row for path in (folder / size / "tokens/train").glob("*.parquet") for row in pq.read_table(path).to_pylist()
+    ]
+    ids = {row["origin"]: row["id"] for row in rows}
+    return {
+        "texts": {row["id"]: row["text"] for row in rows},
+        "scores": {ids[row["origin"]]: row["lang.en"][0]["score"] for row in tokens},
+        "shards": len((folder / size / "shards.jsonl").read_bytes().splitlines()),
+    }
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+@pytest.mark.parametrize("attributes", ["jsonl", "jsonl.gz", "parquet"])
+def test_one_attribute_file_for_a_file_that_is_read_in_ranges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, attributes: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_big(tmp_path, form)
+    write_big_attributes(tmp_path / "attr", attributes)
+    whole, ranges = split(tmp_path, form, "whole"), split(tmp_path, form, "ranges")
+    assert whole["shards"] == 1
+    assert ranges["shards"] > 4
+    expected = {str(i): text for i, text in enumerate(TEXTS) if i % 10 > 4}
+    assert (
+        whole["texts"]
+        == ranges["texts"]
+        == {id_: text.replace(f"counts {id_} sacks", "counts  sacks") for id_, text in expected.items()}
+    )
+    assert whole["scores"] == ranges["scores"] == {id_: pytest.approx(int(id_) % 10 / 10) for id_ in expected}
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("attributes", ["jsonl.gz", "parquet"])
+def test_a_row_too_few_or_too_many_for_a_file_in_ranges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attributes: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_big(tmp_path, "jsonl")
+    for num_rows in (399, 401):
+        write_big_attributes(tmp_path / "attr", attributes, num_rows=num_rows)
+        with pytest.raises(MisalignedError, match=rf"attr/big\.{attributes}: "):
+            split(tmp_path, "jsonl", "ranges")
+        shutil.rmtree(tmp_path / "attr")
+        shutil.rmtree(tmp_path / "ranges")
+
+
+@pytest.mark.usefixtures("plain")
+def test_attributes_of_the_ranges_themselves_come_before_those_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run's own attributes, brought to another run of the same ranges; and a file that lacks one of them."""
+    monkeypatch.chdir(tmp_path)
+    write_big(tmp_path, "jsonl")
+    sources: dict[str, Any] = {"s": {"documents": "big.jsonl"}}
+    nothing = dict.fromkeys(("dedupe", "tokenizer", "mix", "tokens"))
+    common: dict[str, Any] = {"split_bytes": 10_000, "max_failed_share": 0.5}
+    run(recipe(tmp_path / "one", tag={"taggers": ["length_v1"]}, sources=sources, **common, **nothing), quiet=True)
+    sources["s"]["attributes"] = str(tmp_path / "one/attributes/length_v1")
+    changes: dict[str, Any] = {"tag": None, "dedupe": None, "tokens": None, "sources": sources, **common}
+    changes["mix"] = {"where": {"words": "length_v1.words = 31"}}
+    run(recipe(tmp_path / "two", **changes), quiet=True)
+    assert len(mixed(tmp_path / "two")) == 400
+    missing = tmp_path / "one/attributes/length_v1/s/big@00001.parquet"
+    missing.unlink()
+    with pytest.raises(ConfigError) as error:
+        run(recipe(tmp_path / "three", **changes), quiet=True)
+    assert str(error.value).endswith(
+        "length_v1 has no file for shard s/big@00001 (looked for big@00001.parquet and big@00001.jsonl.gz and "
+        "big.parquet and big.jsonl.gz). Attribute files are called like their documents."
+    )
+
+
+@pytest.mark.usefixtures("plain")
+def test_nan_and_null_of_others_pass_no_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_lines(tmp_path / "a.jsonl", (json.dumps({"id": str(i), "text": text}) for i, text in enumerate(TEXTS[:4])))
+    (tmp_path / "attr").mkdir()
+    nan = float("nan")
+    pq.write_table(
+        pa.table({"q__x": [0.9, nan, None, 0.1], "q__n": pa.array([3, 3, 3, 3], pa.uint64())}), "attr/a.parquet"
+    )
+    changes: dict[str, Any] = {
+        "sources": {"s": {"documents": "a.jsonl", "attributes": "attr"}},
+        "tag": None,
+        "dedupe": None,
+        "tokens": None,
+        "mix": {"where": {"x": "q.x > 0.5", "n": "q.n - 5 < 0"}},
+    }
+    run(recipe(tmp_path / "run", **changes), quiet=True)
+    assert [*mixed(tmp_path / "run")] == ["s/a#0"]
+    counts = json.loads((tmp_path / "run/mix/manifest.json").read_bytes())["counts"]["s"]["rules"]
+    assert counts == {
+        "x": {"first": 3, "any": 3, "alone": 3, "null": 2},
+        "n": {"first": 0, "any": 0, "alone": 0, "null": 0},
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -99,7 +98,7 @@ VALUES = st.fixed_dictionaries(
             st.fixed_dictionaries(
                 {
                     "start": st.integers(0, 9),
-                    "end": st.integers(0, 2**31 - 1),
+                    "end": st.integers(9, 2**31 - 1),
                     "score": st.floats(width=32, allow_nan=False),
                 }
             ),
@@ -289,29 +288,6 @@ def test_ids_that_one_side_does_not_have_or_has_as_numbers_are_no_difference(tmp
     reader.finish(3)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"{not json",
-        b"[1]",
-        b'{"id": "a"}',
-        b'{"id": "a", "attributes": null}',
-        b'{"id": "a", "attributes": {"e__t__n": 1}}',
-        b'{"id": "a", "attributes": {"e__t__n": [[0, 1]]}}',
-        b'{"id": "a", "attributes": {"e__t__n": [1, 2, 3]}}',
-        b'{"id": "a", "attributes": {"e__t__n": [[0, 1, "high"]]}}',
-    ],
-)
-def test_a_line_that_is_no_attribute_line_is_named(tmp_path: Path, line: bytes) -> None:
-    path = lines_file(tmp_path / "a.jsonl", {"id": "a", "attributes": {}}, b"", line)
-    with pytest.raises(DataError) as error:
-        attribute_schema(path)
-    assert str(error.value).startswith(f"{path}:3: no Dolma attribute line (")
-    assert str(error.value).endswith(
-        'Such a line is {"id": …, "attributes": {"exp__tagger__type": [[start, end, score], …]}}.'
-    )
-
-
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     packed = dolma_file(tmp_path / "a.jsonl.gz")
     packed.write_bytes(packed.read_bytes()[:-20])
@@ -330,22 +306,20 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 
 def test_a_file_with_other_fields_than_its_sisters_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", numbers(0, 2))
-    wanted = pa.schema([("x_v1", pa.struct([("n", pa.float64())]))])
+    wanted = pa.schema([("x_v1", pa.struct([("n", pa.string())]))])
     with pytest.raises(DataError) as error:
         AttributeReader(path, wanted).take(batch(2))
     assert str(error.value) == (
-        f"{path}: attribute x_v1 is struct<n: int64> here, but struct<n: double> in another file of it. "
+        f"{path}: attribute x_v1.n is int64 here, but string in another file of it. "
         "All files of an attribute have the same fields."
+    )
+    with pytest.raises(DataError) as error:
+        AttributeReader(path, pa.schema([("x_v1", pa.struct([("m", pa.int64())]))])).take(batch(2))
+    assert str(error.value) == (
+        f"{path}: no field of attribute x_v1 named 'm'. There are: n. All files of an attribute have the same fields."
     )
     with pytest.raises(DataError, match=r"no attribute named 'x_v2'\. Did you mean 'x_v1'\?"):
         AttributeReader(path, pa.schema([("x_v2", TINY)])).take(batch(2))
-
-
-def test_only_struct_columns_are_attributes(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"id": ["0"], "x_v1": pa.array([{"n": 1}], TINY), "score": [0.5]}), path)
-    assert attribute_schema(path) == pa.schema([("x_v1", TINY)])
-    assert json.dumps(read(path, [1])) == '[{"n": 1}]'
 
 
 def test_only_the_fields_asked_for_are_read_in_the_order_asked_for(tmp_path: Path) -> None:
@@ -361,3 +335,114 @@ def test_only_the_fields_asked_for_are_read_in_the_order_asked_for(tmp_path: Pat
     (good,) = (f for f in attribute_schema(lines).field("x_v1").type if f.name == "x_v1__good")
     rows = read_attribute(lines, pa.field("x_v1", pa.struct([good]))).to_pylist()
     assert [len(row["x_v1__good"]) for row in rows] == [1, 0, 0]
+
+
+def span_file(path: Path, spans: Sequence[Sequence[tuple[int, int]]], ids: Sequence[str] | None) -> Path:
+    """Spans as `x.s`, with or without ids."""
+    lists = [[{"start": start, "end": end, "score": 1.0} for start, end in row] for row in spans]
+    columns = {"x": pa.array([{"s": row} for row in lists], pa.struct([("s", SPANS_TYPE)]))}
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({**({"id": ids} if ids else {}), **columns}), path)
+        return path
+    rows = [{"id": ids[i] if ids else None, "attributes": {"x__s": row}} for i, row in enumerate(spans)]
+    return lines_file(path, *rows)
+
+
+@pytest.mark.parametrize("with_ids", [True, False])
+@pytest.mark.parametrize("form", ["a.parquet", "a.jsonl"])
+def test_wrong_spans_are_named_by_file_row_id_and_field(tmp_path: Path, form: str, with_ids: bool) -> None:
+    """The row is that of the file, not of the batch, in a range of it too; the id is the document's if need be."""
+    spans = [[(0, 1)]] * 2500
+    ids = [f"d{n}" for n in range(2500)]
+    for wrong, what, error_type in (
+        ((5, 2), "span [5, 2]: 0 <= start <= end must hold", DataError),
+        ((1, 7), "span [1, 7] ends behind the text, which has 4 characters. The spans were made from another text.",
+         MisalignedError),
+    ):  # fmt: skip
+        path = span_file(tmp_path / form, [*spans[:1203], [(0, 4), wrong], *spans[1204:]], ids if with_ids else None)
+        place = f"{path}: row 1203" if form == "a.parquet" else f"{path}:1204: row 1203"
+        for rows in (None, range(100, 2500)):
+            reader = AttributeReader(path, attribute_schema(path), rows=rows, fits_text=["x.s"])
+            first = 0 if rows is None else 100
+            with pytest.raises(error_type) as error:
+                for start in range(first, 2500, 700):
+                    reader.take(texts(["é漢🙂x"] * 700, first=start, shard_row=start - first))
+            assert str(error.value) == f"{place} (id 'd1203'): x.s: {what}"
+
+
+def texts(strings: Sequence[str], *, first: int, shard_row: int) -> Batch:
+    made = Batch.of([Document(text, id=f"d{first + i}") for i, text in enumerate(strings)])
+    return Batch(made.table, shard="web/a@00001", first_row=shard_row)
+
+
+def test_spans_by_which_nothing_is_edited_may_end_anywhere(tmp_path: Path) -> None:
+    """Dolma's own deduper counts bytes, and scores stand on spans over texts that were longer once."""
+    path = span_file(tmp_path / "a.jsonl", [[(0, 99)]], None)
+    reader = AttributeReader(path, attribute_schema(path), fits_text=["x.other", "y.s"])
+    assert reader.take(batch(1)).column("x").to_pylist() == [{"s": [{"start": 0, "end": 99, "score": 1.0}]}]
+
+
+def test_how_rows_were_aligned_can_be_told(tmp_path: Path) -> None:
+    lines = [{"id": id_, "attributes": {"e__n": []}} for id_ in ("0", "1", None)]
+    path = lines_file(tmp_path / "a.jsonl", *lines)
+    reader = AttributeReader(path, attribute_schema(path))
+    assert reader.aligned_by == "counts"
+    reader.take(batch(2))
+    assert reader.aligned_by == "ids"
+    reader.take(batch(1, first=2))
+    assert reader.aligned_by == "counts"
+    without = write(tmp_path / "b.parquet", numbers(0, 3))
+    reader = AttributeReader(without, attribute_schema(without))
+    reader.take(batch(3))
+    assert reader.aligned_by == "counts"
+
+
+def test_ids_may_be_kept_elsewhere(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", numbers(0, 5))
+    ids = pa.chunked_array([["0", "1"], [None, "3", "other"]], pa.string())
+    reader = AttributeReader(path, attribute_schema(path), ids=ids)
+    assert reader.take(batch(2)).num_rows == 2
+    assert reader.aligned_by == "ids"
+    assert reader.take_rows(2, ids=pa.array(["2", "3"])).column(0).to_pylist() == [{"n": 2}, {"n": 3}]
+    with pytest.raises(MisalignedError, match=r"row 4 is of id 'other', but document web/a#4 has id '4'"):
+        reader.take(batch(1, first=4))
+    reader = AttributeReader(path, attribute_schema(path), ids=pa.array(["0", "1", "2"]))
+    with pytest.raises(MisalignedError, match=rf"^{path}: 3 ids for at least 5 rows\. Tag that shard again\.$"):
+        reader.take(batch(5))
+
+
+def test_numbers_of_other_files_become_those_of_the_first(tmp_path: Path) -> None:
+    """pandas makes doubles of a column of integers that has a null."""
+    wanted = pa.schema([("x", pa.struct([("n", pa.int64())]))])
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"x": [{"n": 1.0}, {"n": float("nan")}, {"n": None}]}), path)
+    assert read(path, [3], wanted) == [{"n": 1}, {"n": None}, {"n": None}]
+    pq.write_table(pa.table({"x": [{"n": 1.0}, {"n": 1.5}]}), path)
+    with pytest.raises(DataError) as error:
+        read(path, [2], wanted)
+    assert str(error.value) == f"{path}: row 1 (id '1'): x.n: 1.5 (double) does not fit a whole number of 64 bits"
+    with pytest.raises(DataError, match=rf"^{path}: row 1: x\.n: 1\.5"):
+        read_attribute(path, wanted.field("x"))
+
+
+def test_plain_columns_are_attributes_named_as_dolmas(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": ["0"], "x_v1": pa.array([{"n": 1}], TINY), "score": [0.5]}), path)
+    assert attribute_schema(path) == pa.schema([("x_v1", TINY), ("score", pa.struct([("score", pa.float64())]))])
+    assert read(path, [1]) == [{"n": 1}]
+    assert read(path, [1], pa.schema([attribute_schema(path).field("score")])) == [{"score": 0.5}]
+
+
+def test_spans_are_written_as_differences_and_any_reader_reads_them(tmp_path: Path) -> None:
+    import duckdb
+
+    path = write(tmp_path / "a.parquet", pa.array(ROWS, FULL), type_=FULL)
+    group = pq.read_metadata(path).row_group(0)
+    encodings = {group.column(i).path_in_schema: set(group.column(i).encodings) for i in range(group.num_columns)}
+    assert "DELTA_BINARY_PACKED" in encodings["x_v1.spans.list.element.start"]
+    assert "DELTA_BINARY_PACKED" in encodings["x_v1.spans.list.element.end"]
+    assert "RLE_DICTIONARY" in encodings["x_v1.spans.list.element.score"]
+    assert not {"RLE_DICTIONARY", "DELTA_BINARY_PACKED"} & encodings["x_v1.count"]
+    assert pq.read_table(path).column("x_v1").to_pylist() == pa.array(ROWS, FULL).to_pylist()
+    found = duckdb.sql(f"SELECT x_v1 FROM read_parquet('{path}')").to_arrow_table()
+    assert found.column("x_v1").to_pylist() == pa.array(ROWS, FULL).to_pylist()

@@ -156,15 +156,17 @@ def test_other_integers_and_more_fields_are_spans_too() -> None:
 
 
 @pytest.mark.parametrize("end", [4, 99])
-def test_a_span_beyond_its_text_names_the_row(end: int) -> None:
+def test_a_span_beyond_its_text_names_the_text(end: int) -> None:
     edits = Edits.of(2, [(span_array([[], [(3, end)]]), b"X")])
-    with pytest.raises(MisalignedError, match=rf"row 1: a span ends at {end}, but the text has 3 characters"):
+    with pytest.raises(
+        MisalignedError, match=rf"^text 1 of the batch: a span ends at {end}, but it has 3 characters; "
+    ):
         edit_texts(pa.array(["long enough", "é漢🙂"]), edits)
 
 
 @pytest.mark.parametrize("span", [(-1, 2), (3, 2)])
 def test_a_span_turned_round_names_its_place(span: tuple[int, int]) -> None:
-    with pytest.raises(DataError, match=rf"edit 0: row 1 has a span {span[0]}:{span[1]}"):
+    with pytest.raises(DataError, match=rf"^edit 0: text 1 of the batch has a span {span[0]}:{span[1]}\.$"):
         Edits.of(2, [(span_array([[], [span]]), b"X")])
 
 

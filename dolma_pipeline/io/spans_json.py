@@ -1,0 +1,81 @@
+"""Span lists from JSON: `[[start, end, score], …]`, as Dolma writes them and as others do.
+
+Starts and ends are whole numbers, also where they are written `5.0`. A score is a number, a flag (1 or 0) or null
+(null for SQL); a span without one, `[start, end]`, has score 1.0. A list that is null is a null for SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from dolma_pipeline.documents import SPANS_TYPE
+from dolma_pipeline.io.attribute_columns import converted
+from dolma_pipeline.io.attribute_values import BadValueError
+
+_PLACES = {int, float}
+_SCORES = {int, float, bool, type(None)}
+_RAW = pa.struct([("start", pa.float64()), ("end", pa.float64()), ("score", pa.float64())])
+
+
+def span_lists(values: Sequence[Any]) -> pa.ListArray:
+    """Span lists of n rows.
+
+    Args:
+        values: what stood in each row.
+
+    Raises:
+        BadValueError: what is no span list; names the row.
+    """
+    spans = list(chain.from_iterable(value for value in values if value)) if _are_lists(values) else None
+    if spans is None or not _are_spans(spans):
+        raise _fault(values)
+    starts, ends = [float(span[0]) for span in spans], [float(span[1]) for span in spans]
+    scores = [1.0 if len(span) == 2 else None if span[2] is None else float(span[2]) for span in spans]
+    children = [pa.array(column, pa.float64()) for column in (starts, ends, scores)]
+    offsets: list[int | None] = [0]
+    end = 0
+    for value in values:
+        end += len(value or ())
+        offsets.append(end)
+    mask = pa.array([value is None for value in values]) if None in values else None
+    raw = pa.StructArray.from_arrays(children, fields=list(_RAW))
+    lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), raw, mask=mask)
+    column: pa.ListArray = converted(lists, SPANS_TYPE)
+    return column
+
+
+def _are_lists(values: Sequence[Any]) -> bool:
+    return {*map(type, values)} <= {list, type(None)}
+
+
+def _are_spans(spans: Sequence[Any]) -> bool:
+    return (
+        {*map(type, spans)} <= {list}
+        and {*map(len, spans)} <= {2, 3}
+        and {type(place) for span in spans for place in span[:2]} <= _PLACES
+        and {type(span[2]) for span in spans if len(span) == 3} <= _SCORES
+    )
+
+
+def _fault(values: Sequence[Any]) -> BadValueError:
+    for row, value in enumerate(values):
+        if not _are_lists([value]):
+            return BadValueError(row, f"expected a list of spans [start, end, score], found {_shown(value)}")
+        for span in value or ():
+            if type(span) is not list or len(span) not in (2, 3):
+                return BadValueError(row, f"expected a span [start, end, score], found {_shown(span)}")
+            if not _are_spans([span[:2]]):
+                return BadValueError(row, f"span {_shown(span)}: start and end must be whole numbers")
+            if not _are_spans([span]):
+                return BadValueError(row, f"span {_shown(span)}: the score must be a number, true, false or null")
+    raise AssertionError("span lists that are wrong as a whole are wrong somewhere")
+
+
+def _shown(value: object) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= 60 else f"{text[:59]}…"
