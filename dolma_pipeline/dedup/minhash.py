@@ -3,6 +3,7 @@
 Two texts are alike by the share of shingles that they share (Jaccard). A minimum over a random permutation is
 the same for both with just that chance, so `rows` equal minima in one of `bands` bands make them candidates
 with chance 1 - (1 - j^rows)^bands: 14 x 8 finds 0.92 of the pairs at 0.8 and all but 1 in 2,500 at 0.9.
+What a word is, in scripts that set blanks and in those that do not, is decided in `kernels.minhash`.
 Permutations and their order are datasketch's (`affine32`), which makes it the oracle bit for bit.
 Cost: ~250 MB of text a CPU-second for signatures (see `kernels.minhash`), ~0.6 us a document for 14 x 8 band keys.
 Sources: Broder 1997; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, 3.4 (bands); Li and König
@@ -21,6 +22,10 @@ from dolma_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from dolma_pipeline.documents import Batch
+
+WORDS_FORMAT = 2
+"""Which words signatures are of; others are not comparable with them. 1 (not written down): each run of `\\w`; 2:
+letters of scripts that set no blanks are words of their own (docs/decisions/0007-words-without-blanks.md)."""
 
 CHANCE_EQUAL = 1 / 256
 """Share of equal low bytes between the minima of two texts that have nothing in common."""

@@ -2,6 +2,8 @@
 
 A word is a maximal run of `\\w` code points (Python's `re`), lower-cased a code point at a time: `str.lower`
 without its one rule that looks around (the final sigma), so that a word's hash never depends on its place.
+Scripts that set no blanks have no such runs. Each letter of theirs (`unicode.UNSPACED_LETTER`) is a word, with the
+marks of these scripts (UNSPACED_MARK) that follow it; it ends the word before it. Other marks are no part of a word.
 Word hashes are `hashing.hash_bytes` of the lower-case UTF-8; `shingle` of them in a row make a polynomial,
 rolled from word to word (order matters), and the upper half of its mixed value is the 32-bit shingle. Shingles
 are minimised under the permutations of datasketch 2 (`affine32`): a * fmix32(x) + b mod 2^32. A repeated shingle
@@ -9,7 +11,7 @@ does not lower a minimum, so the shingles count as a set without being made one.
 
 Cost: 250 MB of text a CPU-second with 112 permutations (330 with 1, 180 with 256): ASCII words are folded eight
 bytes at a time, and the inner loop over shingles is vectorised (the other order is 30 times slower). The table
-takes ~40 ms once a process and 4.4 MB.
+takes ~70 ms once a process and 4.4 MB. In scripts where each letter is a word it is 110 MB a CPU-second.
 The values are saved in run directories: a change of any constant here, or of `hash_bytes`, is a new format.
 Sources: Broder 1997, On the resemblance and containment of documents (shingles, minima); Karp and Rabin 1987
 (rolling); fmix32 is the finalizer of MurmurHash3 (Appleby).
@@ -24,9 +26,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from dolma_pipeline.kernels.hashing import load8, mix
+from dolma_pipeline.kernels.hashing import hash_bytes, load8, mix
 from dolma_pipeline.kernels.tables import TextBuffers, read_only
-from dolma_pipeline.kernels.unicode import NUM_CODE_POINTS, decode
+from dolma_pipeline.kernels.unicode import (
+    NUM_CODE_POINTS,
+    UNSPACED_LETTER,
+    UNSPACED_MARK,
+    decode,
+    unspaced_table,
+)
 
 EACH = np.uint64(0x0101010101010101)  # 1 in each byte
 TOPS = np.uint64(0x8080808080808080)  # the top bit of each byte
@@ -34,6 +42,10 @@ ONE = np.uint64(1)
 SCRATCH_SHINGLES = 4096  # 16 kB: stays in the first-level cache while all permutations pass over it
 LENGTH_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # as in `hashing.hash_bytes`
 ROLL_FACTOR = np.uint64(0xA0761D6478BD642F)  # odd: no word of a shingle is ever multiplied away
+ALONE = 1 << 24
+"""In `fold_table`, of a letter that is a word of its own; above what all other word characters have."""
+JOINS = 1 << 25
+"""In `fold_table`, of a mark that belongs to such a letter before it, and else ends a word."""
 BAND_SEED = np.uint64(0x8EBC6AF09C88C6E3)
 
 
@@ -43,7 +55,7 @@ def fold_table() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
     Returns:
         fold: int32[0x110000]: 0 for what ends a word, else the lower-case code point; from 0x110000 on: 0x110000
-            plus a row of `several`.
+            plus a row of `several`; ALONE or JOINS.
         several: int32[k, 3]: lower-case code points of those that have more than one (U+0130), padded with 0.
     """
     everything = np.arange(NUM_CODE_POINTS, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
@@ -57,6 +69,9 @@ def fold_table() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
             else:
                 fold[code_point] = NUM_CODE_POINTS + len(several)
                 several.append([ord(c) for c in lower.ljust(3, "\0")])
+    unspaced = unspaced_table()
+    fold[unspaced == UNSPACED_LETTER] = ALONE
+    fold[unspaced == UNSPACED_MARK] = JOINS
     return read_only(fold), read_only(np.array(several, np.int32).reshape(len(several), 3))
 
 
@@ -100,6 +115,21 @@ def _absorb_wide(h: np.uint64, chunk: np.uint64, num_bytes: int, code_point: int
         shift -= 6
         h, chunk, num_bytes = _absorb(h, chunk, num_bytes, 0x80 | ((code_point >> shift) & 0x3F))
     return h, chunk, num_bytes
+
+
+@njit(cache=True, nogil=True)
+def _letter_end(data: NDArray[np.uint8], at: int, stop: int, fold: NDArray[np.int32]) -> int:
+    """The byte after the letter at byte `at` and its marks, if it is a word of its own; else `at`."""
+    code_point, length = decode(data, at)
+    if fold[code_point] != ALONE:
+        return at
+    at += length
+    while at < stop and data[at] >= 0xE0 and not 0xE4 <= data[at] <= 0xE9:  # there are no marks of these scripts there
+        code_point, length = decode(data, at)
+        if fold[code_point] != JOINS:
+            break
+        at += length
+    return at
 
 
 @njit(cache=True, nogil=True)
@@ -167,9 +197,11 @@ def _sign(
                     h, chunk, num_bytes = _absorb(h, chunk, num_bytes, low)
                 else:
                     code_point, length = decode(data, at)
-                    at += length
                     low = fold[code_point]
-                    if low == 0:
+                    if low == ALONE:  # the next word; never the first character here
+                        break
+                    at += length
+                    if low == 0 or low == JOINS:  # a mark after none of its letters
                         break
                     if low < NUM_CODE_POINTS:
                         h, chunk, num_bytes = _absorb_wide(h, chunk, num_bytes, low)
@@ -178,9 +210,14 @@ def _sign(
                             if part:
                                 h, chunk, num_bytes = _absorb_wide(h, chunk, num_bytes, part)
             if num_bytes == 0:
-                continue
-            word = mix((h ^ chunk) + np.uint64(num_bytes) * LENGTH_FACTOR)
-            h, chunk, num_bytes = np.uint64(0), np.uint64(0), 0
+                end = _letter_end(data, at, stop, fold) if at < stop else at
+                if end == at:
+                    continue
+                word = hash_bytes(data, at, end)
+                at = end
+            else:
+                word = mix((h ^ chunk) + np.uint64(num_bytes) * LENGTH_FACTOR)
+                h, chunk, num_bytes = np.uint64(0), np.uint64(0), 0
             rolled = rolled * ROLL_FACTOR + word - window[slot] * leaving_factor
             window[slot] = word
             slot = slot + 1 if slot + 1 < size else 0

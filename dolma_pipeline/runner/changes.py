@@ -82,6 +82,13 @@ def _lines(unit: Made, change: Change, own: Sequence[Mapping[str, Mapping[str, A
         yield _line("dedupe.prefer", old, new)
     elif unit.stage == "dedupe" and top == "earlier":
         yield _line(f"dedupe.steps: before {label}", old, new)
+    elif unit.stage == "dedupe" and top == "words":  # no key of the recipe: a step of another kind says that by `kind`
+        if unit.before.get("kind") == unit.now.get("kind"):
+            yield (
+                f"dedupe.steps.{label}: its signatures were made by another version of this program, which took other "
+                "stretches of Chinese, Japanese, Thai and other scripts without blanks for words "
+                f"({old or 1} -> {new or 1})"
+            )
     elif unit.stage == "dedupe":
         yield _line(".".join(["dedupe.steps", label, *path]), old, new)
     elif unit.stage == "tokenizer" and top == "replace":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -108,6 +109,8 @@ def run(
             (run_train if one.unit.stage == "train" else run_eval)(context, one.unit)
         paths.write_bytes(folder / "log" / "timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
     result = read_result(context, work.names, nothing_to_do=not work.left and not work.left_model, wanted=wanted)
+    for text in result.warnings():
+        print(f"warning: {text}", file=sys.stderr)
     _check_failures(recipe, result)
     return result
 

@@ -43,6 +43,10 @@ class Result:
     dry_run: bool = False
     nothing_to_do: bool = False
 
+    def warnings(self) -> list[str]:
+        """What the manifests warn of, `unit: text` each, in the order of the units."""
+        return [f"{name}: {text}" for name, one in self.manifests.items() for text in one.record.get("warnings", ())]
+
     def record(self) -> dict[str, Any]:
         """All of it as JSON."""
         return {

@@ -36,6 +36,7 @@ def result_text(result: Result) -> str:
     ):
         if len(rows) > 1:
             parts.append(f"{title}\n{table(rows)}" + (f"\n{note}" if note else ""))
+    parts.append("\n".join(["warnings", *(f"  {text}" for text in found)]) if (found := result.warnings()) else "")
     parts.append(_next(result))
     return "\n\n".join(part for part in parts if part) + "\n"
 

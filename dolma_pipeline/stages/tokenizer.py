@@ -6,13 +6,13 @@ in the order of their keys, so the same documents give the same tokenizer on any
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -33,9 +33,6 @@ from dolma_pipeline.tokens.train_bpe import train_bpe
 
 MAX_SAMPLE_CHARS = 100_000
 """Code points that one document gives to the sample."""
-
-ENDLESS = re.compile(r"\S{1000,}|\s{1000,}")
-"""No words: left out of the sample, because the trainer takes quadratic time over each of them."""
 
 SAMPLE = pa.schema([pa.field("key", pa.uint64()), pa.field("text", pa.string())])
 
@@ -136,6 +133,10 @@ class TrainTokenizerStep(Step):
         """The one task, unless done."""
         return [] if tokenizer_path(self.context).is_file() else [Task("all")]
 
+    @property
+    def _warnings_path(self) -> Path:
+        return self.context.path / "tokenizer" / ".sample" / "warnings.json"
+
     def work(self, task: Task) -> None:
         """Load or train."""
         config = tokenizer_config(self.context)
@@ -154,12 +155,15 @@ class TrainTokenizerStep(Step):
                     "Documents that could not be read, if there are any, are in failed/ with their reason."
                 )
             sample = smallest(sample, config.sample_bytes)
+            warnings: list[str] = []
             text = train_bpe(
-                [ENDLESS.sub("", text) for text in sample.column("text").to_pylist()],
+                sample.column("text").to_pylist(),
                 vocab_size=config.vocab_size,
                 special_tokens=config.special_tokens,
                 added_tokens=config.added_tokens,
+                report=warnings.append,
             )
+            paths.write_bytes(self._warnings_path, orjson.dumps(warnings))
         paths.write_bytes(tokenizer_path(self.context), text.encode())
         self.progress(1, 0)
 
@@ -174,5 +178,7 @@ class TrainTokenizerStep(Step):
             "special": dict(info.special_ids),
             "added": dict(info.added_ids),
         }
-        self.context.records("tokenizer").finish(self.unit.manifest_fields(self.context), extra={"tokenizer": about})
+        warnings = orjson.loads(self._warnings_path.read_bytes()) if self._warnings_path.is_file() else []
+        extra = {"tokenizer": about, "warnings": warnings}
+        self.context.records("tokenizer").finish(self.unit.manifest_fields(self.context), extra=extra)
         shutil.rmtree(self.context.path / "tokenizer" / ".sample", ignore_errors=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from dolma_pipeline import assets
 from dolma_pipeline.config.recipe import MixConfig, Recipe
+from dolma_pipeline.dedup.minhash import WORDS_FORMAT
 from dolma_pipeline.documents import SCHEMA
 from dolma_pipeline.io.manifest import digest
 from dolma_pipeline.io.paths import expanded, sha256_file
@@ -141,7 +142,7 @@ def _add_dedupe(context: RunContext, reading: Mapping[str, Any], add: Any) -> No
     for step in config.steps:
         settings: dict[str, Any] = {"kind": step.kind, "key": step.key}
         if step.kind == "minhash":
-            settings |= {"shingle": step.shingle, "bands": step.bands, "rows": step.rows}
+            settings |= {"shingle": step.shingle, "bands": step.bands, "rows": step.rows, "words": WORDS_FORMAT}
         add(f"dedupe/{step.name}", "dedupe", {**reading, **settings}, growing=True)
     names = [step.name for step in config.steps]
     for i, step in enumerate(config.steps):

@@ -2,24 +2,30 @@
 
 Every text can be encoded and comes back to the byte: there is no normalizer and all 256 bytes are in the
 alphabet. The same texts in the same order give the same bytes of JSON, whatever the number of threads.
-Special tokens have the first ids; added tokens, such as masks, the last.
+Special tokens have the first ids; added tokens, such as masks, the last. What is left out of a text: `tokens.sample`.
 Cost: about 3 MB of text per CPU-second for 4,096 ids; memory grows with the number of different words.
 Source: Sennrich et al. 2016 (BPE); Radford et al. 2019 (bytes, and the pattern that splits words).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 
 from dolma_pipeline.errors import ConfigError, DataError
+from dolma_pipeline.tokens.sample import Sample
 
 _NUM_BYTES = 256
 _MIN_PAIR_COUNT = 2  # a pair seen once teaches nothing: it would only copy the sample into the vocabulary
 
 
 def train_bpe(
-    texts: Iterable[str], *, vocab_size: int, special_tokens: Sequence[str] = (), added_tokens: Sequence[str] = ()
+    texts: Iterable[str],
+    *,
+    vocab_size: int,
+    special_tokens: Sequence[str] = (),
+    added_tokens: Sequence[str] = (),
+    report: Callable[[str], None] | None = None,
 ) -> str:
     """Train a tokenizer and give the text of its tokenizer.json.
 
@@ -29,11 +35,13 @@ def train_bpe(
             pairs that occur twice.
         special_tokens: get ids 0, 1, …; such words in the sample are text like any other.
         added_tokens: matched in texts as wholes, `special: false`; nothing is learned from within them.
+        report: gets what should be known of a sample that served badly (see `sample.Sample.warnings`), a call each;
+            None makes RuntimeWarnings of it.
 
     Raises:
         ConfigError: a vocabulary too small for 256 bytes and these tokens; a token named twice, empty, or with
             characters beyond ASCII (which the byte-level decoder would not give back).
-        DataError: no text to train on.
+        DataError: no text to train on; it says what was left out, and why.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -48,27 +56,17 @@ def train_bpe(
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    sample = _Sample(texts, added_tokens)
+    sample = Sample(texts, added_tokens)
     tokenizer.train_from_iterator(iter(sample), trainer)
-    if sample.num_chars == 0:
-        raise DataError("no text to train a tokenizer on: the sample is empty")
+    if sample.is_empty:
+        raise DataError(sample.why_empty())
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in added_tokens])
+    for text in sample.warnings(vocab_size=vocab_size, num_ids=tokenizer.get_vocab_size()):
+        if report is None:
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+        else:
+            report(text)
     return str(tokenizer.to_str(pretty=False))
-
-
-class _Sample:
-    """The texts, cut at added tokens (the trainer itself would read these as text), and how much they held."""
-
-    def __init__(self, texts: Iterable[str], added_tokens: Sequence[str]) -> None:
-        self._texts = texts
-        longest_first = sorted(added_tokens, key=lambda token: (-len(token), token))
-        self._cut = re.compile("|".join(map(re.escape, longest_first))) if added_tokens else None
-        self.num_chars = 0
-
-    def __iter__(self) -> Iterator[str]:
-        for text in self._texts:
-            self.num_chars += len(text)
-            yield from self._cut.split(text) if self._cut else (text,)
 
 
 def _check_tokens(vocab_size: int, special_tokens: Sequence[str], added_tokens: Sequence[str]) -> None:

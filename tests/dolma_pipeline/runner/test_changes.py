@@ -56,6 +56,11 @@ def test_a_skipped_rule_is_said_by_skip_rules_alone() -> None:
         (Made("dedupe", "attributes/b", {"lengths": {"a": {"edits": []}}},
               {"lengths": {"a": {"edits": [["x.y", "z"]]}}}),
          ["mix.replace or mix.sources.a.remove: [] -> [['x.y', 'z']]"]),
+        (Made("dedupe", "dedupe/near", {"kind": "minhash"}, {"kind": "minhash", "words": 2}),
+         ["dedupe.steps.near: its signatures were made by another version of this program, which took other stretches "
+          "of Chinese, Japanese, Thai and other scripts without blanks for words (1 -> 2)"]),
+        (Made("dedupe", "dedupe/near", {"kind": "exact"}, {"kind": "minhash", "words": 2}),
+         ["dedupe.steps.near.kind: 'exact' -> 'minhash'"]),
         (Made("dedupe", "attributes/b", {"prefer": "id", "earlier": []}, {"prefer": "text", "earlier": ["a"]}),
          ["dedupe.prefer: 'id' -> 'text'", "dedupe.steps: before b: [] -> ['a']"]),
         (Made("tokenizer", "tokenizer", {"min_chars": {}, "remove": {}},

@@ -129,3 +129,12 @@ def test_dedupe_shows_what_all_its_steps_together_do_not_keep() -> None:
     result = Result(output="o", manifests={name: manifest(name, "dedupe", counts) for name, counts in units.items()})
     row = next(line for line in result_text(result).splitlines() if line.startswith("dedupe"))
     assert row.split() == ["dedupe", "11", "5", "5", "1"]
+
+
+def test_warnings_of_manifests_are_shown() -> None:
+    quiet = {"mix": manifest("mix", "mix", MIX, plan=PLAN, config={"rule_order": {}}, warnings=[])}
+    assert "warnings" not in result_text(Result("out", quiet))
+    loud = {**quiet, "tokenizer": manifest("tokenizer", "tokenizer", {}, warnings=["one thing", "another"])}
+    result = Result("out", loud)
+    assert result.warnings() == ["tokenizer: one thing", "tokenizer: another"]
+    assert "\n\nwarnings\n  tokenizer: one thing\n  tokenizer: another\n\n" in result_text(result)

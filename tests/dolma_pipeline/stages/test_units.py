@@ -70,3 +70,11 @@ def test_the_text_of_a_tagger_file_counts_for_its_taggers(corpus: Path, tmp_path
         after = digests(tmp_path)
     changed = [name for name in ALL if before[name] != after[name]]
     assert changed == ["attributes/marks_v1", "tokenizer", "mix", "tokens"]
+
+
+def test_signatures_of_other_words_are_stale(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of their format is among the settings of near-duplicates, and of nothing that is exact."""
+    before = digests(tmp_path)
+    monkeypatch.setattr("dolma_pipeline.stages.units.WORDS_FORMAT", 3)
+    after = digests(tmp_path)
+    assert [name for name in ALL if before[name] != after[name]] == ["dedupe/minhash", *ALL[5:]]

@@ -107,7 +107,9 @@ def test_nothing_is_learned_from_within_masks():
 
 
 def test_a_small_sample_gives_fewer_ids():
-    info = parse_tokenizer(train_bpe(["ab ab"], vocab_size=1000, special_tokens=[EOS], added_tokens=MASKS))
+    with pytest.warns(RuntimeWarning, match="the tokenizer has 260 entries; tokenizer.vocab_size asks for 1,000"):
+        made = train_bpe(["ab ab"], vocab_size=1000, special_tokens=[EOS], added_tokens=MASKS)
+    info = parse_tokenizer(made)
     assert 259 < info.num_ids < 270
 
 
@@ -139,3 +141,12 @@ def test_what_cannot_be_trained(vocab_size: int, special: list[str], added: list
 def test_no_text(texts: list[str]):
     with pytest.raises(DataError, match="no text to train a tokenizer on: the sample is empty"):
         train_bpe(texts, vocab_size=300)
+
+
+def test_all_text_left_out():
+    words = (
+        r"no text to train a tokenizer on: all 5,000 bytes of the sample \(2 documents\) were left out, because they "
+        r"are runs of 1,000 characters and more that no language writes: without a blank .* Train on other documents"
+    )
+    with pytest.raises(DataError, match=words):
+        train_bpe(["x" * 2000, "-" * 3000], vocab_size=300)
