@@ -8,17 +8,20 @@ block of shards at once (`read_block`) and reads no text.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.documents import SPANS_TYPE, Batch
 from dolma_pipeline.errors import ConfigError, DataError
+from dolma_pipeline.io.attribute_types import is_open, settled
 from dolma_pipeline.io.attributes import AttributeReader, attribute_schema, find_attributes, read_attribute
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
+from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
@@ -105,43 +108,65 @@ def given_columns(process: Process, source: str) -> dict[str, pa.StructType]:
 
 
 def folder_columns(process: Process, source: str, folder: str) -> dict[str, pa.StructType]:
-    """Columns of one folder: of Parquet, those of its first file; of JSONL, all that occur in any of its files."""
+    """Columns of one folder: of Parquet, those of its first file; of JSONL, all that occur in any of its files.
+
+    A field of which the first Parquet file says no type (it is null in all its rows) has that of the next one.
+    """
 
     def make() -> dict[str, pa.StructType]:
-        if not Path(folder).is_dir():
+        if not Path(expanded(folder)).is_dir():
             raise ConfigError(f"sources.{source}.attributes: {folder}: no such folder")
         columns: dict[str, pa.StructType] = {}
+        seen: set[Path] = set()
         for one in listed(process.run):
-            if one.source == source:
-                path = given_path(folder, one)
-                for field in attribute_schema(path):
-                    columns[field.name] = _united(columns.get(field.name, field.type), field.type)
-                if path.suffix == ".parquet":
-                    break
-        return columns
+            if one.source != source or (path := given_path(folder, one)) in seen:
+                continue
+            seen.add(path)
+            for field in attribute_schema(path):
+                columns[field.name] = _united(columns.get(field.name, field.type), field.type)
+            if path.suffix == ".parquet" and not any(is_open(one.type) for type_ in columns.values() for one in type_):
+                break
+        return {name: _settled(type_) for name, type_ in columns.items()}
 
     return process.kept(("folder columns", source, folder), make)
 
 
 def _united(a: pa.StructType, b: pa.StructType) -> pa.StructType:
-    fields = {field.name: field for field in [*a, *b]}
-    return a if len(fields) == a.num_fields else pa.struct([fields[name] for name in sorted(fields)])
+    fields = {field.name: field for field in a}
+    for field in b:
+        if field.name not in fields or is_open(fields[field.name].type):
+            fields[field.name] = field
+    return pa.struct([*fields.values()] if len(fields) == a.num_fields else [fields[name] for name in sorted(fields)])
+
+
+def _settled(type_: pa.StructType) -> pa.StructType:
+    return pa.struct([pa.field(field.name, settled(field.type)) for field in type_])
 
 
 def given_path(folder: str, shard: ShardAt) -> Path:
-    """The attribute file of a shard in a folder that its source names.
+    """The attribute file of a shard in a folder that its source names; of a range, maybe that of its whole file.
 
     Raises:
         ConfigError: there is none.
     """
-    bare = shard.name.split("/", 1)[1]
-    for name in (bare, shard.name):
-        if path := find_attributes(Path(folder), name):
+    whole = shard.name if shard.shard.start is None else shard.name.rpartition("@")[0]
+    names = [each for full in dict.fromkeys((shard.name, whole)) for each in (full.split("/", 1)[1], full)]
+    for name in names:
+        if path := find_attributes(Path(expanded(folder)), name):
             return path
+    bare = names[0::2]
     raise ConfigError(
         f"sources.{shard.source}.attributes: {folder} has no file for shard {shard.name} "
-        f"(looked for {bare}.parquet and {bare}.jsonl.gz). Attribute files are called like their documents."
+        f"(looked for {' and '.join(f'{each}.parquet and {each}.jsonl.gz' for each in bare)}). Attribute files are "
+        "called like their documents."
     )
+
+
+def given_rows(shard: ShardAt, path: Path) -> range | None:
+    """The rows of an attribute file that are a shard's; None: all, because the file is of this shard alone."""
+    if shard.shard.start is None or path.name.startswith(f"{shard.name.rpartition('/')[2]}."):
+        return None
+    return range(shard.first_in_file, shard.first_in_file + shard.rows)
 
 
 def attribute_types(process: Process, source: str) -> dict[str, pa.StructType]:
@@ -162,11 +187,12 @@ class AttributeColumns:
     def __init__(self, process: Process, shard: ShardAt, wanted: Mapping[str, Fields]) -> None:
         self._stack = ExitStack()
         types = attribute_types(process, shard.source)
+        edits = edit_fields(process.run.recipe, shard.source)
         self._readers: dict[str, AttributeReader] = {}
         for label, fields in wanted.items():
             field = pa.field(label, _narrow(types[label], fields))
-            path = self._stack.enter_context(_file(process, shard, label))
-            self._readers[label] = AttributeReader(path, pa.schema([field]))
+            path, rows = self._stack.enter_context(_file(process, shard, label))
+            self._readers[label] = AttributeReader(path, pa.schema([field]), rows=rows, fits_text=edits)
 
     def take(self, batch: Batch) -> dict[str, pa.StructArray]:
         """The columns of a batch."""
@@ -179,15 +205,29 @@ class AttributeColumns:
         self._stack.close()
 
 
-def _file(process: Process, shard: ShardAt, label: str) -> ExitStack:
-    """A context of the local path of an attribute's file."""
+def edit_fields(recipe: Recipe, source: str) -> list[str]:
+    """The span fields, as `column.field`, by which the texts of a source are edited."""
+    mix = recipe.mix
+    if mix is None:
+        return []
+    removed = mix.sources[source].remove if source in mix.sources else ()
+    return [*(replace.spans for replace in mix.replace), *removed]
+
+
+@contextmanager
+def _file(process: Process, shard: ShardAt, label: str) -> Iterator[tuple[Path, range | None]]:
+    """The local path of an attribute's file, and which of its rows are the shard's (None: all)."""
     run, tag = process.run, process.run.recipe.tag
     if label in made_columns(process):
         format_ = tag.format if tag and label in {use.name for use in tag.taggers} else "parquet"
-        return run.folder.local(layout.attributes(label, shard.name, format_))  # type: ignore[return-value]
+        with run.folder.local(layout.attributes(label, shard.name, format_)) as path:
+            yield path, None
+        return
     for folder in run.recipe.sources[shard.source].attributes:
         if label in folder_columns(process, shard.source, folder):
-            return _here(given_path(folder, shard))
+            path = given_path(folder, shard)
+            yield path, given_rows(shard, path)
+            return
     raise DataError(f"attributes/{label}: nothing makes it, and source '{shard.source}' brings none of that name.")
 
 
@@ -215,23 +255,23 @@ def read_block(process: Process, block: Block, *, index: Collection[str], wanted
 
     Returns:
         The index columns asked for (`source`: the recipe's), then the attribute columns; `block.rows` rows.
+
+    Raises:
+        DataError, MisalignedError: attributes that are not there, or of other documents.
     """
     source = block.shards[0].source
     types = attribute_types(process, source)
     names = [name for name in INDEX.names if name in index]
+    made = made_columns(process)
     fields = [pa.field(label, _narrow(types[label], f)) for label, f in wanted.items()]
     parts: list[pa.Table] = []
     for shard in block.shards:
-        table = read_index(process.run, shard, names) if names else pa.table({})
-        columns = dict(zip(table.column_names, table.columns, strict=True))
+        columns: dict[str, pa.ChunkedArray | pa.Array] = {}
+        if names:
+            table = read_index(process.run, shard, names)
+            columns = dict(zip(table.column_names, table.columns, strict=True))
         for field in fields:
-            with _file(process, shard, field.name) as path:
-                columns[field.name] = read_attribute(path, field)
-            if len(columns[field.name]) != shard.rows:
-                raise DataError(
-                    f"attributes/{field.name}: {len(columns[field.name])} rows for shard {shard.name}, "
-                    f"which has {shard.rows} documents."
-                )
+            columns[field.name] = _column(process, shard, field, given=field.name not in made)
         parts.append(pa.table(columns) if columns else pa.table({"row": pa.array(range(shard.rows), pa.int64())}))
     table = pa.concat_tables(parts)
     if "source" in index:
@@ -239,14 +279,20 @@ def read_block(process: Process, block: Block, *, index: Collection[str], wanted
     return table
 
 
-class _here:
-    """A context of a path that needs no copying."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> Path:
-        return self.path
-
-    def __exit__(self, *_: object) -> None:
-        return None
+def _column(process: Process, shard: ShardAt, field: pa.Field, *, given: bool) -> pa.Array:
+    """A whole attribute column of a shard; one that was made elsewhere is held against the ids of the index."""
+    with _file(process, shard, field.name) as (path, rows):
+        if not given:
+            column = read_attribute(path, field)
+            if len(column) != shard.rows:
+                raise DataError(
+                    f"{path}: {len(column)} rows for shard {shard.name}, which has {shard.rows} documents. "
+                    f"Delete the folder of attributes/{field.name} and run again: it is made anew."
+                )
+            return column
+        reader = AttributeReader(path, pa.schema([field]), rows=rows)
+        ids = read_index(process.run, shard, ["id"]).column("id").combine_chunks()
+        ids = ids.chunk(0) if isinstance(ids, pa.ChunkedArray) else ids
+        table = reader.take_rows(shard.rows, ids=ids, shard=shard.name)
+        reader.finish(shard.rows)
+        return _whole(table.column(field.name))

@@ -21,6 +21,7 @@ class ShardAt:
     shard: as `shards.jsonl` has it. location: the path or URL to open.
     number: its place in the list, from 0. Known once the shard is indexed, else 0 and "":
     rows: documents. failed: lines that gave none. first: number of its first document over all shards (dense).
+    first_in_file: the same over the ranges of its file.
     sha256: of the content that the index saw, hex. num_bytes: of text.
     """
 
@@ -30,6 +31,7 @@ class ShardAt:
     rows: int = 0
     failed: int = 0
     first: int = 0
+    first_in_file: int = 0
     sha256: str = ""
     num_bytes: int = 0
 
@@ -86,8 +88,11 @@ def indexed(run: Run) -> Iterator[ShardAt]:
         DataError: the index has no record of a shard.
     """
     known = {record["shard"]: record for record in read_lines(run.folder, "index")}
-    first = 0
+    first = first_in_file = 0
+    file = ("", "")
     for one in listed(run):
+        if (one.source, one.shard.path) != file:
+            file, first_in_file = (one.source, one.shard.path), 0
         record = known.get(one.name)
         if record is None:
             raise DataError(f"index: no record of shard {one.name}. Run again: it is made.")
@@ -97,10 +102,12 @@ def indexed(run: Run) -> Iterator[ShardAt]:
             rows=counts["kept"],
             failed=counts["failed"],
             first=first,
+            first_in_file=first_in_file,
             sha256=record["inputs"][0]["sha256"],
             num_bytes=counts["bytes_in"],
         )
         first += counts["kept"]
+        first_in_file += counts["kept"]
 
 
 @dataclass(frozen=True, slots=True)

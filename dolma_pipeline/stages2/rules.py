@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig, Recipe
-from dolma_pipeline.documents import SPANS_TYPE
+from dolma_pipeline.documents import is_spans
 from dolma_pipeline.errors import ConfigError, unknown_name
 from dolma_pipeline.run.artifact import digest
 from dolma_pipeline.run.columns import Fields, attribute_types, given_columns, given_path
@@ -351,7 +351,7 @@ def _span_field(schema: pa.Schema, name: str, place: str) -> tuple[str, str]:
     if column not in attributes:
         raise ConfigError(f"{place}: {unknown_name('attribute', column, attributes)}")
     type_ = schema.field(column).type
-    spans = [f.name for f in type_ if f.type == SPANS_TYPE]
+    spans = [f.name for f in type_ if is_spans(f.type)]
     if field not in spans:
         raise ConfigError(f"{place}: {unknown_name(f'span field of {column}', field, spans)}")
     return column, field

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,10 +92,10 @@ class TokenizerStage(Stage):
         config = tokenizer_config(process.run)
         plain = {f"tokenizer.{key}": value for key, value in asdict(config).items()}
         if config.load:
-            from dolma_pipeline.io.paths import sha256_file, user_path
+            from dolma_pipeline.io.paths import expanded, sha256_file
 
             reads = {"tokenizer.special_tokens": list(config.special_tokens)}
-            files = {"tokenizer.load": sha256_file(user_path(config.load))}
+            files = {"tokenizer.load": sha256_file(Path(expanded(config.load)))}
             return [Artifact("tokenizer", "tokenizer", reads, files=files)]
         del plain["tokenizer.load"]
         columns = edit_columns(process)
@@ -249,9 +250,9 @@ class MakeTokenizer(Phase):
         """Load or train; `more` has what the manifest says."""
         run, config, artifact = process.run, tokenizer_config(process.run), self.artifacts[0]
         if config.load:
-            from dolma_pipeline.io.paths import user_path
+            from dolma_pipeline.io.paths import expanded
 
-            text = user_path(config.load).read_text(encoding="utf-8")
+            text = Path(expanded(config.load)).read_text(encoding="utf-8")
         else:
             text = self._trained(process)
         with run.folder.committing(layout.TOKENIZER) as file:

@@ -17,9 +17,9 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -83,39 +83,52 @@ def write_part(
     """
     stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = [stem.with_name(stem.name + ending) for ending in (".parquet", ".csv.gz", ".npy")]
+    with _written(paths) as files:
+        part = write_part_files(files, batches, dtype=dtype, eos=eos, special_ids=special_ids)
+    return replace(part, name=stem.name, files=tuple(map(PartFile.of, sorted(paths))))
+
+
+def write_part_files(
+    files: Sequence[BinaryIO],
+    batches: Iterable[pa.Table],
+    *,
+    dtype: np.dtype[Any],
+    eos: int,
+    special_ids: Sequence[int] = (),
+) -> PartInfo:
+    """The same into open files: of rows (Parquet), of the csv (gzip), of the ids; whoever opened them commits them."""
+    rows_file, csv_file, ids_file = files
     kind = np.dtype(dtype).newbyteorder("<")
     forbidden = sorted({eos, *special_ids})
     state = _Counts()
-    paths = [stem.with_name(stem.name + ending) for ending in (".parquet", ".csv.gz", ".npy")]
-    with _written(paths) as (rows_file, csv_file, ids_file):
-        with (
-            _Rows(rows_file) as rows,
-            IGzipFile(filename="", fileobj=csv_file, mode="wb", compresslevel=1, mtime=0) as packed,  # type: ignore[no-untyped-call]
-            io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
-        ):
-            lines = csv.writer(text, lineterminator="\n")
-            for batch in batches:
-                ids, offsets = _ids(batch, kind)
-                _check_bodies(batch, ids, offsets, forbidden)
-                kept = np.flatnonzero(np.diff(offsets))
-                state.num_empty += len(batch) - len(kept)
-                ends = offsets[1:][kept]
-                ids_file.write(np.insert(ids, ends, kind.type(eos)).astype(kind, copy=False).data)
-                ends = ends + np.arange(1, len(kept) + 1) + state.num_tokens
-                starts = np.concatenate([[state.num_tokens], ends[:-1]])[: len(kept)]
-                documents = batch if len(kept) == len(batch) else batch.take(pa.array(kept))
-                rows.write(documents, starts, ends)
-                lines.writerows(_csv_rows(documents, starts, ends))
-                state.add(documents.column("source").to_pylist(), starts, ends)
-    files = tuple(map(PartFile.of, sorted(paths)))
+    with (
+        _Rows(rows_file) as rows,
+        IGzipFile(filename="", fileobj=csv_file, mode="wb", compresslevel=1, mtime=0) as packed,  # type: ignore[no-untyped-call]
+        io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
+    ):
+        lines = csv.writer(text, lineterminator="\n")
+        for batch in batches:
+            ids, offsets = _ids(batch, kind)
+            _check_bodies(batch, ids, offsets, forbidden)
+            kept = np.flatnonzero(np.diff(offsets))
+            state.num_empty += len(batch) - len(kept)
+            ends = offsets[1:][kept]
+            ids_file.write(np.insert(ids, ends, kind.type(eos)).astype(kind, copy=False).data)
+            ends = ends + np.arange(1, len(kept) + 1) + state.num_tokens
+            starts = np.concatenate([[state.num_tokens], ends[:-1]])[: len(kept)]
+            documents = batch if len(kept) == len(batch) else batch.take(pa.array(kept))
+            rows.write(documents, starts, ends)
+            lines.writerows(_csv_rows(documents, starts, ends))
+            state.add(documents.column("source").to_pylist(), starts, ends)
     return PartInfo(
-        name=stem.name,
+        name="",
         num_tokens=state.num_tokens,
         num_documents=sum(state.documents.values()),
         num_empty=state.num_empty,
         tokens_by_source=dict(sorted(state.tokens.items())),
         documents_by_source=dict(sorted(state.documents.items())),
-        files=files,
+        files=(),
     )
 
 

@@ -28,7 +28,7 @@ from dolma_pipeline.stages2 import kept
 from dolma_pipeline.stages2.kept import KeptIds, Lists
 from dolma_pipeline.stages2.tokenizer import run_tokenizer
 from dolma_pipeline.stages2.tokens.cut import Cut
-from dolma_pipeline.tokens.shards import PartFile, dataset_digest, write_part
+from dolma_pipeline.tokens.shards import PartFile, dataset_digest, write_part_files
 
 BATCH_TOKENS = 2_000_000
 
@@ -80,7 +80,7 @@ class Parts(Phase):
                 for ending in (".npy", ".csv.gz", ".parquet")  # committed in the other order: the .npy last
             ]
             ids_file, csv_file, rows_file = files
-            part = write_part(
+            part = write_part_files(
                 (rows_file, csv_file, ids_file),
                 _batches(process, self.ids, listed),
                 dtype=info.dtype,
