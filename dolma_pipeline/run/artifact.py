@@ -41,6 +41,8 @@ class Artifact:
         growing: new shards are added to what is done; else they make it again.
         cache: it may be removed; it lies in `cache/<name>/<digest>`, so one of other settings does not replace it.
         root: folder that its records' output paths start at; default its own folder.
+        owns: files and folders that are its own, where it shares its folder with another artifact.
+        sources: of the recipe; named by the index, from which the others have them.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Artifact:
     growing: bool = False
     cache: bool = False
     root: str = ""
+    owns: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -62,28 +66,30 @@ class Artifact:
         )
 
     @cached_property
+    def all_sources(self) -> tuple[str, ...]:
+        """The recipe's sources, where it is made from documents at all; sorted."""
+        return tuple(sorted({*self.sources, *self.source_reads, *(s for need in self.needs for s in need.all_sources)}))
+
+    @cached_property
     def source_digests(self) -> dict[str, str]:
-        """Of what concerns one source alone, here or in what is needed; sources without such a thing are left out."""
-        parts: dict[str, dict[str, Any]] = {name: {"": reads} for name, reads in self.source_reads.items() if reads}
-        for need in self.needs:
-            for source, found in need.source_digests.items():
-                parts.setdefault(source, {})[need.name] = found
-        return {source: digest(parts[source]) for source in sorted(parts)}
+        """Of what concerns one source alone, here or in what is needed: a digest for every source."""
+        return {
+            source: digest(
+                [self.source_reads.get(source, {}), {n.name: n.source_digests.get(source) for n in self.needs}]
+            )
+            for source in self.all_sources
+        }
 
     @cached_property
     def whole_digest(self) -> str:
         """Of everything: names a cache's folder and a phase's records."""
         return digest([self.digest, self.source_digests])
 
-    def marks(self) -> dict[str, Any]:
-        """What tells this artifact from one of other settings: its digest, and those of single sources."""
-        return {"digest": self.digest, "source_digests": self.source_digests}
-
     def is_like(self, made: Mapping[str, Any] | None) -> bool:
         """Whether what was made has these settings, as far as the sources go that it was made for.
 
         Args:
-            made: `marks`, or a manifest; None: nothing was made.
+            made: `settings`, or a manifest; None: nothing was made.
         """
         if made is None or made.get("digest") != self.digest:
             return False
@@ -98,15 +104,19 @@ class Artifact:
         return layout.cache(self.name, self.whole_digest) if self.cache else self.name
 
     @property
+    def owned(self) -> tuple[str, ...]:
+        """Files and folders that go when it is made again; its failures too."""
+        from dolma_pipeline.run import layout
+
+        return (*(self.owns or (self.folder,)), f"{layout.FAILED}/{self.name}")
+
+    @property
     def output_root(self) -> str:
         """Where the paths of its outputs start."""
         return self.root or self.folder
 
     def settings(self) -> dict[str, Any]:
         """What a manifest says of it: stage, digests, config (recipe keys) and needs."""
-        needs = {need.name: need.digest for need in self.needs}
-        for need in self.needs:
-            needs |= {f"{need.name}#{source}": found for source, found in need.source_digests.items()}
         return {
             "stage": self.stage,
             "digest": self.digest,
@@ -114,7 +124,7 @@ class Artifact:
             "config": _plain(self.reads),
             "source_config": {name: _plain(reads) for name, reads in sorted(self.source_reads.items()) if reads},
             "files": dict(self.files),
-            "needs": needs,
+            "needs": {need.name: need.digest for need in self.needs},
         }
 
 

@@ -84,6 +84,12 @@ class Phase(ABC):
         return True
 
     @property
+    def in_launcher(self) -> bool:
+        """Whether it is done by the launcher itself, after all others: training and evaluation have processes of their
+        own."""
+        return False
+
+    @property
     def digest(self) -> str:
         """What its records depend on."""
         return digest([self.name, [[one.name, one.whole_digest] for one in self.artifacts]])

@@ -29,7 +29,7 @@ def folder_of(run: Run, phase: Phase) -> str:
 
 def cover(run: Run, phase: Phase) -> None:
     """Note for which artifacts the phase's records are; the same whoever writes it."""
-    covers = {artifact.name: artifact.marks() for artifact in phase.artifacts}
+    covers = {artifact.name: artifact.settings() for artifact in phase.artifacts}
     run.folder.write(f"{folder_of(run, phase)}/{COVERS}", canonical(covers))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dolma_pipeline.errors import UsageError
+from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.errors import ConfigError, DolmaError, UsageError
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.planner import Step
 
@@ -86,3 +88,15 @@ def stages_in_order() -> list[Stage]:
             found.append(one)
             del left[one.name]
     return found
+
+
+@contextlib.contextmanager
+def at(recipe: Recipe, key: str) -> Iterator[None]:
+    """Errors of the block begin with the place of `key` in the recipe's file, and name the key once."""
+    try:
+        yield
+    except DolmaError as error:
+        place = recipe.place(key)
+        if not place or str(error).startswith(place):
+            raise
+        raise ConfigError(f"{place}: {str(error).removeprefix(f'{key}: ')}") from error

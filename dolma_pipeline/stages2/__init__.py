@@ -5,6 +5,7 @@ from dolma_pipeline.stages2.dedupe.stage import DedupeStage
 from dolma_pipeline.stages2.index import IndexStage
 from dolma_pipeline.stages2.judged import JudgeStage
 from dolma_pipeline.stages2.mix.stage import MixStage, VerdictStage
+from dolma_pipeline.stages2.model import EvalStage, TrainStage
 from dolma_pipeline.stages2.tag import TagStage
 from dolma_pipeline.stages2.tokenizer import TokenizerStage
 from dolma_pipeline.stages2.tokens.stage import TokensStage
@@ -18,5 +19,7 @@ for _stage in (
     TokenizerStage(),
     MixStage(),
     TokensStage(),
+    TrainStage(),
+    EvalStage(),
 ):
     register(_stage)

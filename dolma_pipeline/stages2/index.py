@@ -61,7 +61,7 @@ def index_artifact(recipe: Recipe) -> Artifact:
         name: {f"sources.{name}.fields": dict(source.fields)} for name, source in recipe.sources.items() if source.fields
     }
     reads = {"normalize": list(recipe.normalize)} if recipe.normalize else {}
-    return Artifact("index", "index", reads, own, growing=True)
+    return Artifact("index", "index", reads, own, growing=True, sources=tuple(recipe.sources))
 
 
 @dataclass(frozen=True)

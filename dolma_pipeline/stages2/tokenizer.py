@@ -6,7 +6,7 @@ of all shards, in the order of their keys, so the same documents give the same t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -249,12 +249,13 @@ class MakeTokenizer(Phase):
     def work(self, process: Process, task: Task) -> Work:
         """Load or train; `more` has what the manifest says."""
         run, config, artifact = process.run, tokenizer_config(process.run), self.artifacts[0]
+        warnings: list[str] = []
         if config.load:
             from dolma_pipeline.io.paths import expanded
 
             text = Path(expanded(config.load)).read_text(encoding="utf-8")
         else:
-            text = self._trained(process)
+            text = self._trained(process, warnings.append)
         with run.folder.committing(layout.TOKENIZER) as file:
             file.write(text.encode())
         info = parse_tokenizer(text, special_tokens=config.special_tokens, name=layout.TOKENIZER)
@@ -266,9 +267,9 @@ class MakeTokenizer(Phase):
             "added": dict(info.added_ids),
         }
         files = [output_record(artifact, layout.TOKENIZER, file, rows=0)]
-        return Work(more={"tokenizer": about, "files": files}, documents=1)
+        return Work(more={"tokenizer": about, "files": files, "warnings": warnings}, documents=1)
 
-    def _trained(self, process: Process) -> str:
+    def _trained(self, process: Process, report: Callable[[str], None]) -> str:
         from dolma_pipeline.tokens.train_bpe import train_bpe
 
         run, config = process.run, tokenizer_config(process.run)
@@ -288,6 +289,7 @@ class MakeTokenizer(Phase):
             vocab_size=config.vocab_size,
             special_tokens=config.special_tokens,
             added_tokens=config.added_tokens,
+            report=report,
         )
 
     def finish(self, run: Run, records: Iterator[Record]) -> None:

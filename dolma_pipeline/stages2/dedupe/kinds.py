@@ -133,6 +133,7 @@ class MinHashKind(DedupeKind):
     """Near-duplicates by MinHash; see `dedup.minhash`."""
 
     name = "minhash"
+    format = 2  # 2: letters of scripts without blanks are words of their own
 
     def settings(self, config: DedupeStepConfig) -> dict[str, Any]:
         """`shingle`, `bands`, `rows`."""

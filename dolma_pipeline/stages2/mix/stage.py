@@ -40,6 +40,10 @@ from dolma_pipeline.stages2.rules import (
 from dolma_pipeline.stages2.tokenizer import edit_columns
 
 
+OWNED = tuple(f"mix/{name}" for name in ("selected", "documents", "held_out", "plan.json", "manifest.json", "shards.jsonl"))
+"""What the artifact `mix` holds; the verdicts lie in its folder, too."""
+
+
 class VerdictStage(Stage):
     """All rules of all documents; it has no section and no command of its own."""
 
@@ -68,7 +72,9 @@ class VerdictStage(Stage):
         needs = {name: known[name] for name in wanted if name in known}
         if asked:
             needs[asked.name] = asked
-        verdicts = Artifact(VERDICTS, "mix", reads, own, needs=tuple(needs.values()), root="mix")
+        verdicts = Artifact(
+            VERDICTS, "mix", reads, own, needs=tuple(needs.values()), root="mix", owns=(VERDICTS, "mix/dropped")
+        )
         return [*([asked] if asked else []), verdicts]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
@@ -111,7 +117,7 @@ class MixStage(Stage):
         last = [f"attributes/{recipe.dedupe.steps[-1].name}"] if recipe.dedupe else []
         wanted = ["index", VERDICTS, "tokenizer", *last, *(f"attributes/{c}" for c in columns)]
         needs = tuple({name: known[name] for name in wanted if name in known}.values())
-        return [Artifact("mix", "mix", reads, own, needs=needs)]
+        return [Artifact("mix", "mix", reads, own, needs=needs, owns=OWNED)]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """Encode and measure, plan, write."""

@@ -1,0 +1,149 @@
+"""What is done, what is left, and what was made with other settings; reads records and manifests, writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+from dolma_pipeline.errors import SettingsChangedError, UsageError
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.manifests import read_lines, read_manifest
+from dolma_pipeline.run.records import COVERS
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.runner2.changes import changes
+
+State = Literal["done", "new", "resume", "grow", "heal", "again", "changed"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """An artifact and its state.
+
+    done: nothing to do. new: not begun. resume: begun, not finished. grow: finished, new shards are added.
+    heal: finished, but files are missing: what they belong to is made again. again: finished for other shards, and
+    cannot grow. changed: begun or finished with other settings.
+
+    before: the settings that it was made with. missing: names of files that are gone.
+    """
+
+    artifact: Artifact
+    state: State
+    before: Mapping[str, Any] | None = None
+    missing: Sequence[str] = field(default_factory=tuple)
+
+
+def decide(run: Run, artifact: Artifact, sizes: Mapping[str, int] | None = None) -> Decision:
+    """The state of an artifact in the run's folder.
+
+    Args:
+        sizes: name -> size of all files of the folder, to see what is missing; None: it is not looked at.
+    """
+    manifest = read_manifest(run.folder, artifact.folder)
+    if manifest is None:
+        return _unfinished(run, artifact)
+    if not artifact.is_like(manifest):
+        return Decision(artifact, "changed", manifest)
+    if manifest["needs"]["shards.jsonl"] != run.shards_digest:
+        return Decision(artifact, "grow" if artifact.growing else "again", manifest)
+    missing = _missing(run, artifact, manifest, sizes) if sizes is not None else []
+    return Decision(artifact, "heal" if missing else "done", manifest, missing)
+
+
+def _unfinished(run: Run, artifact: Artifact) -> Decision:
+    begun: list[Mapping[str, Any]] = []
+    for entry in run.folder.list(layout.DONE):
+        if entry.name.endswith(f"/{COVERS}"):
+            covers = orjson.loads(run.folder.read(entry.name))
+            if artifact.name in covers:
+                begun.append(covers[artifact.name])
+    if any(artifact.is_like(one) for one in begun):
+        return Decision(artifact, "resume", begun[0])
+    if run.folder.stat(layout.earlier(artifact.name, artifact.digest)) is not None:
+        return Decision(artifact, "resume")
+    if begun and not artifact.cache:
+        return Decision(artifact, "changed", begun[-1])
+    return Decision(artifact, "new")
+
+
+def _missing(run: Run, artifact: Artifact, manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
+    """Files that the manifest tells of and that are not there, or have another size."""
+    outputs = [*manifest.get("files", ()), *manifest.get("clusters_files", ())]
+    if "shards" in manifest:
+        name = layout.lines(artifact.folder)
+        if name not in sizes:
+            return [name]
+        outputs += [output for line in read_lines(run.folder, artifact.folder) for output in line.get("outputs", ())]
+    places = {f"{artifact.output_root}/{output['path']}": output["bytes"] for output in outputs}
+    return [name for name, size in places.items() if sizes.get(name) != size]
+
+
+def refuse_changes(decisions: Sequence[Decision]) -> None:
+    """Stop where finished or begun work was made with other settings.
+
+    Raises:
+        SettingsChangedError: says what differs, each once in the recipe's words, and what `--redo` would make again.
+    """
+    changed = [d for d in decisions if (d.state == "changed" and not d.artifact.cache) or is_trained_on_less(d)]
+    if not changed:
+        return
+    lines = list(dict.fromkeys(line for d in changed if d.state == "changed" for line in changes(d.artifact, d.before)))
+    for one in changed:
+        if one.state == "again":
+            lines.append(f"{one.artifact.name}: it was made of fewer input files; its checkpoints and scores would go")
+        elif not lines:  # what it needs is not among the stages of this run
+            before, now = (one.before or {}).get("needs", {}), {need.name: need.digest for need in one.artifact.needs}
+            names = sorted(name for name in now if name in before and before[name] != now[name])
+            why = f"it needs {', '.join(names)}, which changed" if names else "another version of this program made it"
+            lines.append(f"{one.artifact.name}: {why}")
+    again = ", ".join(d.artifact.name for d in decisions if d.state in ("changed", "again") and not d.artifact.cache)
+    raise SettingsChangedError(
+        "this folder holds work that was made with other settings:\n"
+        + "".join(f"  {line}\n" for line in lines)
+        + f"this makes again: {again}\n"
+        + "Give --redo to do so. Or set another `output`, or put the settings back."
+    )
+
+
+def is_trained_on_less(decision: Decision) -> bool:
+    """Whether new input files would throw a model away; everything else that they make again is cheap to have."""
+    return decision.state == "again" and decision.artifact.stage in ("train", "eval")
+
+
+HIDDEN = ("index", "judge", "verdicts")
+"""Stages without a command: they are run where another one needs them."""
+
+
+def wanted_artifacts(artifacts: Sequence[Artifact], stages: Collection[str]) -> list[Artifact]:
+    """The artifacts of these stages, and what they need of stages without a command, in order."""
+    names = {one.name for one in artifacts if one.stage in stages}
+    for one in reversed(artifacts):
+        if one.name in names:
+            names |= {need.name for need in one.needs if need.stage in HIDDEN or need.name == "mix/verdicts"}
+    return [one for one in artifacts if one.name in names]
+
+
+def check_order(decisions: Sequence[Decision], wanted: Collection[str]) -> None:
+    """A stage alone needs what comes before it to be done already.
+
+    Args:
+        wanted: names of the artifacts that this run makes.
+
+    Raises:
+        UsageError: something needed is neither done nor wanted.
+    """
+    states = {d.artifact.name: d for d in decisions}
+    for one in decisions:
+        if one.artifact.name not in wanted:
+            continue
+        for need in one.artifact.needs:
+            found = states[need.name]
+            if need.name not in wanted and found.state != "done":
+                command = {"tokenizer": "mix"}.get(need.stage, need.stage)
+                raise UsageError(
+                    f"{one.artifact.stage} needs {need.name}, which is not done ({found.state}). "
+                    f"First: dolma-pipeline {command} RECIPE; or do all with: dolma-pipeline run RECIPE."
+                )

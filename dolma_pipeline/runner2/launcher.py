@@ -1,0 +1,187 @@
+"""From a recipe to a finished folder. The launcher reads names, counts and totals, never rows."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from dolma_pipeline import assets
+from dolma_pipeline import stages2 as _stages  # noqa: F401 importing it registers the stages
+from dolma_pipeline.config import load_recipe, resolved_yaml
+from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.engines import engine_for
+from dolma_pipeline.errors import UsageError, unknown_name
+from dolma_pipeline.io.manifest import pretty
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.phase import Phase
+from dolma_pipeline.run.planner import Step, plan
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.run.stage import stages_in_order
+from dolma_pipeline.runner2.check import check_beam, check_output, check_stages, needed_assets, sizes_of
+from dolma_pipeline.runner2.decide import Decision, check_order, decide, refuse_changes, wanted_artifacts
+from dolma_pipeline.runner2.failures import check_failures
+from dolma_pipeline.runner2.inputs import Inputs, plan_inputs, user_modules
+from dolma_pipeline.runner2.lock import RunLock
+from dolma_pipeline.runner2.ready import make_ready, tidy
+from dolma_pipeline.runner2.result import Result, read_result
+from dolma_pipeline.runner2.versions import check_versions, write_versions
+from dolma_pipeline.storage.folder import RunFolder
+from dolma_pipeline.storage.overlay import Overlay
+
+
+def run(
+    recipe: Recipe | str,
+    *overrides: str,
+    stages: Sequence[str] = (),
+    redo: bool = False,
+    dry_run: bool = False,
+    beam_options: Sequence[str] = (),
+    quiet: bool = False,
+) -> Result:
+    """Run a recipe, or some of its stages. What is done stays done; what was interrupted goes on.
+
+    Args:
+        recipe: a recipe, or the path of its YAML.
+        overrides: `key=value`, for a path only.
+        stages: which; () all that the recipe has.
+        redo: make again what was made with other settings.
+        dry_run: check everything, start nothing, write nothing.
+        beam_options: as on a Beam command line.
+        quiet: show no progress.
+
+    Raises:
+        UsageError: anything wrong with the request; nothing was started.
+        RunError: a run that broke; the same call resumes.
+        TooManyFailuresError: all is written, but more documents or files failed than the recipe allows.
+    """
+    if isinstance(recipe, str):
+        recipe = load_recipe(recipe, *overrides)
+    elif overrides:
+        raise UsageError("overrides go with a recipe's path; a Recipe object is changed with dataclasses.replace.")
+    wanted = _wanted(recipe, stages)
+    folder = check_output(recipe)
+    check_beam(recipe, beam_options)
+    modules = user_modules(recipe)
+    base = Run(recipe, folder, modules)
+    inputs = plan_inputs(recipe, folder, redo=redo)
+    engine = engine_for(recipe, inputs.num_bytes, inputs.num_shards, beam_options=beam_options, quiet=quiet)
+    with ExitStack() as stack:
+        if not dry_run:
+            stack.enter_context(engine)  # it may load while the rest is checked
+        made = _plan(base, inputs, wanted, redo=redo)
+        if dry_run:
+            planned = [d for d in made.decisions if d.artifact.name in made.wanted and d.state != "done"]
+            return read_result(base, [*made.artifacts], planned=planned, shards=inputs.num_shards, warnings=made.warnings)
+        for text in made.warnings:
+            print(f"warning: {text}", file=sys.stderr)
+        if not made.left and not _is_untidy(folder):
+            result = read_result(base, [*made.artifacts], nothing_to_do=True, wanted=wanted)
+            check_failures(made.run, result)
+            return result
+        stack.enter_context(RunLock(folder))
+        again = plan_inputs(recipe, folder, redo=redo)  # another run may have ended since
+        made = _plan(base, again, wanted, redo=redo)
+        _work(made, again, engine)
+    result = read_result(made.run, [*made.artifacts], nothing_to_do=not made.left, wanted=wanted)
+    check_failures(made.run, result)
+    return result
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the recipe makes of its inputs, and what of it is there.
+
+    artifacts: all, by name. wanted: names of those that this run makes. left: those of them that are not done.
+    """
+
+    run: Run
+    artifacts: dict[str, Artifact]
+    decisions: Sequence[Decision]
+    wanted: set[str]
+    left: Sequence[Decision]
+    warnings: Sequence[str]
+
+
+def _plan(base: Run, inputs: Inputs, wanted: Sequence[str], *, redo: bool) -> _Plan:
+    """Check all that can be wrong, and compare what the recipe makes with what is in the folder; writes nothing."""
+    run = replace(base, shards_digest=inputs.digest)
+    # Checks see the list of shards before the run's own list is touched.
+    trial = replace(run, folder=Overlay(run.folder, {layout.SHARDS: inputs.content}))
+    artifacts, warnings = check_stages(Process.of(trial), wanted)
+    check_versions(run, inputs)
+    sizes = sizes_of(run.folder)
+    decisions = [decide(run, artifact, sizes) for artifact in artifacts.values()]
+    names = {one.name for one in wanted_artifacts([*artifacts.values()], wanted)}
+    check_order(decisions, names)
+    mine = [d for d in decisions if d.artifact.name in names]
+    if not redo:
+        refuse_changes(mine)
+    left = [d for d in mine if d.state != "done"]
+    told = [_healing(d) for d in left if d.state == "heal"]
+    return _Plan(run, artifacts, decisions, names, left, [*warnings, *told])
+
+
+def _healing(one: Decision) -> str:
+    count = len(one.missing)
+    return f"{one.artifact.name}: {count:,} of its files {'is' if count == 1 else 'are'} missing or cut short " + (
+        f"({one.missing[0]}{', …' if count > 1 else ''}); what they belong to is made again."
+    )
+
+
+def _work(made: _Plan, inputs: Inputs, engine: object) -> None:
+    """Make what is left."""
+    run, folder = made.run, made.run.folder
+    folder.write(layout.SHARDS, inputs.content)
+    folder.write(layout.RECIPE, resolved_yaml(run.recipe).encode())
+    begin = time.monotonic()
+    artifacts = [*made.artifacts.values()]
+    make_ready(run, made.left, artifacts)
+    if made.left:
+        place = folder.local_path()
+        if place is not None:
+            assets.copy_to(needed_assets(Process.of(run)), place / layout.ASSETS)
+        phases = _phases(made)
+        with assets.folder_restored():
+            engine.run(run, [phase for phase in phases if not phase.in_launcher])  # type: ignore[attr-defined]
+            engine.run_here(run, [phase for phase in phases if phase.in_launcher])  # type: ignore[attr-defined]
+    write_versions(run, inputs)
+    keep_work = run.recipe.dedupe is not None and run.recipe.dedupe.keep_work
+    tidy(run, artifacts, keep_work=keep_work)
+    folder.write("log/timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
+
+
+def _phases(made: _Plan) -> list[Phase]:
+    """The phases that make what is left."""
+    process = Process.of(made.run)
+    left = {d.artifact.name: d.artifact for d in made.left}
+    steps: list[Step] = []
+    for stage in stages_in_order():
+        if stage.used(process):
+            mine = {one.name: one for one in stage.artifacts(process, made.artifacts)}
+            steps += stage.steps(process, made.artifacts, {n: a for n, a in mine.items() if n in left})
+    done = {d.artifact.name for d in made.decisions if d.state == "done"}
+    return plan(steps, done)
+
+
+def _is_untidy(folder: RunFolder) -> bool:
+    """Whether a run that was killed in its last moment left something."""
+    return next(folder.list(layout.DONE), None) is not None
+
+
+def _wanted(recipe: Recipe, stages: Sequence[str]) -> list[str]:
+    for stage in [stages] if isinstance(stages, str) else stages:
+        if stage not in recipe.stages():
+            raise UsageError(
+                f"the recipe has no `{stage}`; its stages are {', '.join(recipe.stages())}"
+                if stage in {one.name for one in stages_in_order()}
+                else unknown_name("stage", stage, [one.name for one in stages_in_order()])
+            )
+    found = [stages] if isinstance(stages, str) else list(stages or recipe.stages())
+    if "mix" in found and "tokenizer" not in found and recipe.tokenizer:
+        found.insert(found.index("mix"), "tokenizer")
+    return found

@@ -1,0 +1,239 @@
+"""The tables at the end of a run: stages, sources, training, scores, and what to try next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dolma_pipeline.runner2.result import Result
+
+_STAGE_OF = {"scan": "tag", "sample": "tokenizer", "ask": "mix", "encode": "mix", "write": "mix"}
+"""Readings, and the stage whose row has their time."""
+
+
+def result_text(result: Result) -> str:
+    """All tables, as plain text."""
+    if result.dry_run:
+        return _dry_run_text(result)
+    parts = []
+    if result.nothing_to_do:
+        parts.append(f"nothing to do: {result.output} holds all of this already")
+    for title, rows, note in (
+        ("stages", _stage_rows(result), ""),
+        ("dropped by rule (mix; first reason / any reason / only reason)", _rule_rows(result), ""),
+        ("sources", _source_rows(result), "tokens count the EOS of each document"),
+        ("training", _training_rows(result), ""),
+        ("bits per byte, held out", _score_rows(result), ""),
+        ("tasks", _task_rows(result), ""),
+        ("files that could not be read to their end", _lost_rows(result), ""),
+    ):
+        if len(rows) > 1:
+            parts.append(f"{title}\n{table(rows)}" + (f"\n{note}" if note else ""))
+    parts.append("\n".join(["warnings", *(f"  {text}" for text in found)]) if (found := result.warnings()) else "")
+    parts.append(_next(result))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as aligned text: the first column to the left, the others to the right, a line under the head."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for n, row in enumerate(rows):
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+        if n == 0:
+            lines.append("  ".join("-" * w for w in widths))
+    return "\n".join(lines)
+
+
+def _dry_run_text(result: Result) -> str:
+    if not result.planned:
+        return f"nothing to do: {result.output} holds all of this already\n"
+    rows = [["would make", "state"], *([d.artifact.name, d.state] for d in result.planned)]
+    said = "\n".join(["", *(f"warning: {text}" for text in result.said), ""]) if result.said else ""
+    return f"{result.num_shards} shards; all names, files and rules are in order.\n\n{table(rows)}\n{said}"
+
+
+def _stage_rows(result: Result) -> list[list[str]]:
+    rows = [["stage", "in", "kept", "dropped", "failed", "MB", "MB/s", "CPU MB/s", "seconds"]]
+    timings = _timings(result.events)
+    names = dict.fromkeys(m.stage for m in result.manifests.values() if m.stage != "index")
+    for stage in names if len(names) else dict.fromkeys(m.stage for m in result.manifests.values()):
+        units = [m for m in result.manifests.values() if m.stage == stage]
+        if stage == "mix":
+            units = [m for m in units if m.name == "mix"] or units
+        shown = next((m for m in units if m.name.startswith("dedupe/")), units[0])
+        if stage == "dedupe":
+            elected = [m for m in units if m.name.startswith("attributes/")]
+            counts = _sum(shown) | _marked(elected)
+        else:
+            counts = _sum(shown)
+        seconds, cpu_seconds = timings.get(stage, (0.0, 0.0))
+        mega = counts.get("bytes_in", 0) / 1e6
+        if stage == "tokens":
+            counts = {"in": counts.get("documents", 0), "kept": counts.get("documents", 0)}
+        rows.append(
+            [
+                stage,
+                *(f"{counts[key]:,}" if key in counts else "" for key in ("in", "kept", "dropped", "failed")),
+                f"{mega:,.1f}" if mega else "",
+                f"{mega / seconds:,.1f}" if mega and seconds else "",
+                f"{mega / cpu_seconds:,.1f}" if mega and cpu_seconds else "",
+                f"{seconds:,.1f}" if seconds else "",
+            ]
+        )
+    return rows
+
+
+def _marked(elected: Sequence[Any]) -> dict[str, int]:
+    """What all dedupe steps together do not keep; the last one has counted it."""
+    counts = [_sum(one) for one in elected]
+    if not counts:
+        return {}
+    dropped = max(one["dropped_so_far"] for one in counts)
+    rows = counts[0]["in"] - counts[0]["failed"]
+    return {"in": counts[0]["in"], "kept": rows - dropped, "dropped": dropped, "failed": counts[0]["failed"]}
+
+
+def _sum(manifest: Any) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for counts in manifest.counts.values():
+        for key, value in vars(counts).items():
+            if isinstance(value, int):
+                total[key] = total.get(key, 0) + value
+    return total
+
+
+def _timings(events: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Seconds, and CPU seconds, of each stage the last time it ran."""
+    found: dict[str, tuple[float, float]] = {}
+    begun: dict[str, float] = {}
+    spent: dict[str, dict[str, tuple[float, float]]] = {}
+    for event in events:
+        step = event["step"]
+        if event["event"] == "begin":
+            begun[step] = event["time"]
+        elif event["event"] == "end" and step in begun:
+            stage = _STAGE_OF.get(step.split("/")[0], step.split("/")[0])
+            spent.setdefault(stage, {})[step] = (event["time"] - begun[step], event.get("cpu_seconds", 0.0))
+    for stage, steps in spent.items():
+        found[stage] = (sum(s for s, _ in steps.values()), sum(c for _, c in steps.values()))
+    return found
+
+
+def _rule_rows(result: Result) -> list[list[str]]:
+    mix = result.manifests.get("mix")
+    if mix is None:
+        return []
+    sources = sorted(mix.counts)
+    rules: dict[str, None] = {}
+    for counts in mix.counts.values():
+        rules |= dict.fromkeys(counts.get("rules", {}))
+    rows = [["rule", *sources]]
+    for rule in rules:
+        row = [rule]
+        for source in sources:
+            found = mix.counts[source].get("rules", {}).get(rule)
+            row.append(f"{found['first']} / {found['any']} / {found['alone']}" if found else "-")
+        rows.append(row)
+    return rows
+
+
+def _source_rows(result: Result) -> list[list[str]]:
+    mix = result.manifests.get("mix")
+    if mix is None:
+        return []
+    head = ["source", "in", "kept", "dropped", "failed", "edited", "held out", "chosen", "MB kept", "tokens", "epochs"]
+    rows = [head]
+    for source in sorted(mix.counts):
+        one = mix.counts[source]
+        plan = mix.record["plan"].get(source, {})
+        rows.append(
+            [
+                source,
+                *(
+                    f"{one.get(key, 0):,}"
+                    for key in ("in", "kept", "dropped", "failed", "edited", "held_out", "chosen")
+                ),
+                f"{one.get('bytes_kept', 0) / 1e6:,.2f}",
+                f"{plan.get('tokens', 0):,}",
+                f"{plan.get('epochs', 0):.3g}",
+            ]
+        )
+    return rows
+
+
+def _training_rows(result: Result) -> list[list[str]]:
+    if not result.metrics:
+        return []
+    rows = [["step", "tokens", "loss", "lr"]]
+    for one in (result.metrics[0], result.metrics[-1]):
+        rows.append([f"{one['step']:,}", f"{one['tokens']:,}", f"{one['loss']:.4f}", f"{one['lr']:.2e}"])
+    return rows
+
+
+def _score_rows(result: Result) -> list[list[str]]:
+    if not result.scores:
+        return []
+    steps = sorted(result.scores)
+    sources = sorted({s for scores in result.scores.values() for s in scores.get("held_out", {})})
+    rows = [["source", *(f"step {step}" for step in steps), "documents", "bytes"]]
+    for source in sources:
+        found = [result.scores[step].get("held_out", {}).get(source, {}) for step in steps]
+        last = found[-1]
+        values = [f"{one['bits_per_byte']:.4f}" if one else "-" for one in found]
+        rows.append([source, *values, f"{last.get('num_documents', 0):,}", f"{last.get('num_bytes', 0):,}"])
+    return rows
+
+
+def _task_rows(result: Result) -> list[list[str]]:
+    if not result.scores:
+        return []
+    last = result.scores[max(result.scores)]
+    rows = [["task", "items", "acc", "acc per char", "chance", "bits per byte of the answer"]]
+    for name, one in sorted(last.get("tasks", {}).items()):
+        error = one.get("acc_stderr")
+        rows.append(
+            [
+                name,
+                f"{one['num_items']:,}",
+                f"{one['acc']:.3f}" + (f" ± {error:.3f}" if error is not None else ""),
+                f"{one['acc_norm']:.3f}",
+                f"{one['chance']:.3f}",
+                f"{one['gold_bits_per_byte']:.4f}",
+            ]
+        )
+    return rows
+
+
+def _next(result: Result) -> str:
+    lines = ["what to try next"]
+    mix = result.manifests.get("mix")
+    if mix is not None:
+        worst = max(
+            ((found["alone"], rule) for one in mix.counts.values() for rule, found in one.get("rules", {}).items()),
+            default=(0, ""),
+        )
+        if worst[0]:
+            lines.append(
+                f"  rule '{worst[1]}' alone drops {worst[0]:,} documents of one source: "
+                f"look at them in {result.output}/mix/dropped/"
+            )
+        limited = [name for name, plan in mix.record["plan"].items() if plan.get("limited")]
+        if limited:
+            lines.append(f"  {', '.join(limited)}: max_epochs cut the share that the weights ask for")
+        lines.append("  change a rule in the recipe and run again with --redo: tagging is not repeated")
+    if result.scores:
+        lines.append(f"  scores: {result.output}/eval/; metrics: {result.output}/train/metrics.jsonl")
+    elif "tokens" in result.manifests:
+        lines.append("  add `train:` and `eval:` to the recipe to score these shards with a small model")
+    return "\n".join(lines) if len(lines) > 1 else ""
+
+
+def _lost_rows(result: Result) -> list[list[str]]:
+    rows = [["shard", "file", "why"]]
+    rows += [[one.shard, one.path, one.reason] for one in result.lost_files[:20]]
+    if len(result.lost_files) > 20:
+        rows.append([f"and {len(result.lost_files) - 20:,} more", "", ""])
+    return rows

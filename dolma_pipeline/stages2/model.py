@@ -1,0 +1,182 @@
+"""train and eval as stages: started in processes of their own by the launcher, which so never loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dolma_pipeline.errors import ConfigError, UnknownNameError, UsageError, unknown_name
+from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.manifests import close, read_manifest
+from dolma_pipeline.run.phase import Phase, Record, Task, Work
+from dolma_pipeline.run.planner import Step
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.run.stage import Stage, at
+
+
+def local_folder(run: Run) -> Path:
+    """The run's folder on this machine's disk, where training and evaluation read and write.
+
+    Raises:
+        UsageError: it is elsewhere.
+    """
+    place = run.folder.local_path()
+    if place is None:
+        raise UsageError(f"{run.folder.url}: training and evaluation need a run's folder on this machine's disk.")
+    return place
+
+
+class TrainStage(Stage):
+    """A model on the parts."""
+
+    name = "train"
+    summary = "train a model on shards, with FSDP"
+    after = ("tokens",)
+
+    def check(self, process: Process) -> Sequence[str]:
+        """The model must exist and fit the tokenizer."""
+        from dolma_pipeline.train import model_config
+
+        recipe = process.run.recipe
+        assert recipe.train is not None
+        if recipe.tokenizer:
+            with at(recipe, "train.model"):
+                length = recipe.train.sequence_length
+                try:
+                    model_config(recipe.train.model, vocab_size=recipe.tokenizer.vocab_size, sequence_length=length)
+                except UnknownNameError as error:  # without its hint, which names the key again
+                    raise ConfigError(unknown_name(error.kind, error.name, error.known)) from error
+        return ()
+
+    def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
+        """`train`: not the number of processes, on which only the rounding of sums depends."""
+        recipe = process.run.recipe
+        config: dict[str, Any] = asdict(recipe.train)  # type: ignore[arg-type] # asked for only where there is one
+        del config["processes"], config["save_every_steps"]
+        reads = {**{f"train.{key}": value for key, value in config.items()}, "seed": recipe.seed}
+        return [Artifact("train", "train", reads, needs=(known["tokens"],))]
+
+    def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
+        """One phase of the launcher."""
+        return [Training((left["train"],))] if "train" in left else []
+
+
+class EvalStage(Stage):
+    """Scores of the model."""
+
+    name = "eval"
+    summary = "bits per byte of each source, and tasks"
+    after = ("train",)
+
+    def used(self, process: Process) -> bool:
+        """Where there is a model to score."""
+        return process.run.recipe.eval is not None and process.run.recipe.train is not None
+
+    def check(self, process: Process) -> Sequence[str]:
+        """Tasks must be files of items."""
+        from dolma_pipeline.evals.run import task_files
+        from dolma_pipeline.evals.tasks import read_items
+
+        recipe = process.run.recipe
+        assert recipe.eval is not None
+        with at(recipe, "eval.tasks"):
+            for path in task_files(recipe.eval).values():
+                read_items(path)
+        return ()
+
+    def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
+        """`eval`: of the model and of the tasks' content."""
+        from dolma_pipeline.evals.run import task_files
+        from dolma_pipeline.io.paths import sha256_file
+
+        config = process.run.recipe.eval
+        assert config is not None
+        files = {f"eval.tasks.{name}": sha256_file(Path(path)) for name, path in task_files(config).items()}
+        return [Artifact("eval", "eval", {"eval.held_out": config.held_out}, files=files, needs=(known["train"],))]
+
+    def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
+        """One phase of the launcher."""
+        return [Scoring((left["eval"],))] if "eval" in left else []
+
+
+@dataclass(frozen=True)
+class _InLauncher(Phase):
+    @property
+    def needs(self) -> frozenset[str]:
+        """What its artifact is made from."""
+        return frozenset(need.name for need in self.artifacts[0].needs)
+
+    @property
+    def spread(self) -> bool:
+        """No: one task."""
+        return False
+
+    @property
+    def in_launcher(self) -> bool:
+        """Yes."""
+        return True
+
+    def tasks(self, run: Run) -> Iterator[Task]:
+        """The one task."""
+        yield Task("all")
+
+    def finish(self, run: Run, records: Iterator[Record]) -> None:
+        """Write the manifest."""
+        list(records)
+        close(run.folder, self.artifacts[0], [], shards_digest=run.shards_digest)
+
+
+@dataclass(frozen=True)
+class Training(_InLauncher):
+    """Trains on the run's parts, or goes on from the last checkpoint."""
+
+    @property
+    def name(self) -> str:
+        """`train`."""
+        return "train"
+
+    def work(self, process: Process, task: Task) -> Work:
+        """Train."""
+        from dolma_pipeline.train import launch, resolve_processes, write_config
+
+        run, config = process.run, process.run.recipe.train
+        assert config is not None
+        tokens = read_manifest(run.folder, "tokens")
+        assert tokens is not None
+        folder = local_folder(run)
+        write_config(
+            folder,
+            config,
+            vocab_size=tokens["vocab_size"],
+            eos_id=tokens["eos"],
+            dataset=tokens["dataset"],
+            seed=run.recipe.seed,
+        )
+        launch(folder, processes=resolve_processes(config))
+        return Work()
+
+
+@dataclass(frozen=True)
+class Scoring(_InLauncher):
+    """Scores the model before and after training."""
+
+    @property
+    def name(self) -> str:
+        """`eval`."""
+        return "eval"
+
+    def work(self, process: Process, task: Task) -> Work:
+        """Score."""
+        from dolma_pipeline.evals import launch
+        from dolma_pipeline.train import committed_steps
+
+        config = process.run.recipe.eval
+        assert config is not None
+        folder = local_folder(process.run)
+        steps = committed_steps(folder)
+        for step in sorted({steps[0], steps[-1]}):
+            launch(folder, step=step, config=config)
+        return Work()
