@@ -127,9 +127,11 @@ def _rule_rows(result: Result) -> list[list[str]]:
     if mix is None:
         return []
     sources = sorted(mix.counts)
+    verdicts = result.manifests.get("mix/verdicts")
+    orders = [own.get("mix.where: order", ()) for own in verdicts.record["source_config"].values()] if verdicts else []
     rules: dict[str, None] = {}
-    for counts in mix.counts.values():
-        rules |= dict.fromkeys(counts.get("rules", {}))
+    for names in sorted(orders, key=len, reverse=True):
+        rules |= dict.fromkeys(names)
     rows = [["rule", *sources]]
     for rule in rules:
         row = [rule]
