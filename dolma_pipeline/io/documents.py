@@ -15,6 +15,7 @@ import pyarrow as pa
 from dolma_pipeline.documents import COLUMNS, Batch
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
+from dolma_pipeline.io.formats import Reading, document_format
 from dolma_pipeline.io.jsonl import Failure, Report, Rows, read_lines
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.io.streams import Source, decompressed
@@ -45,12 +46,25 @@ class ShardReader:
         self.sha256: str | None = None
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = self._parquet() if self.shard.format == "parquet" else self._lines()
-        return (_normalized(batch, self.normalize) for batch in batches) if self.normalize else batches
+        for batch in self._batches():
+            yield _normalized(batch, self.normalize) if self.normalize else batch
 
-    def _lines(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[Batch]:
         shard = self.shard
-        with paths.storage_of(shard.path).open(shard.path) as file:
+        reading = document_format(shard.format).read(shard, report=self.report, fields=self.fields)
+        yield from reading
+        self.sha256 = reading.sha256
+        if self.sha256 is None and shard.start is None:
+            self.sha256 = _sha256(shard.path)
+
+
+class LinesReading(Reading):
+    """The documents in the lines of a file, or of a range of its bytes."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Its batches; the bytes are hashed on the way."""
+        shard = self.shard
+        with self.open() as file:
             source = Source(file)
             if shard.start is None:
                 pieces = decompressed(source)
@@ -71,18 +85,21 @@ class ShardReader:
                 pass  # what lies behind a damage belongs to the file's hash
             self.sha256 = source.sha256.hexdigest()
 
-    def _parquet(self) -> Iterator[Batch]:
+
+class ParquetReading(Reading):
+    """The documents in the rows of a Parquet file, or of some of its row groups."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Its batches."""
         import pyarrow.parquet as pq
 
         shard = self.shard
         try:
-            with paths.storage_of(shard.path).open(shard.path) as file:
+            with self.open() as file:
                 parquet = pq.ParquetFile(file)
                 groups = range(shard.start or 0, parquet.num_row_groups if shard.end is None else shard.end)
                 first = sum(parquet.metadata.row_group(i).num_rows for i in range(groups.start))
                 yield from self._rows(parquet.iter_batches(batch_size=1000, row_groups=list(groups)), first)
-            if shard.start is None:
-                self.sha256 = _sha256(shard.path)
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno:  # the system's, such as a file that is not there
                 raise

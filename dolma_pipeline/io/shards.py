@@ -1,31 +1,21 @@
-"""Shards: the units of work. A shard is a file, or a fixed range of one.
+"""Shards: the units of work. A shard is a file, or a fixed range of one; where a file may be cut, its format says.
 
-Ranges: Parquet by row groups, uncompressed lines by bytes (a line belongs to the range in which it starts).
 `shards.jsonl` at the run's root lists them; it is made once and obeyed by every stage.
-Cost: a file that is cut by bytes is read once for its newlines, at 1.2 GB/s from memory.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import orjson
 
 from dolma_pipeline.errors import DataError, UsageError
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.streams import GZIP_MAGIC, is_zstd
-
-Format = Literal["jsonl", "parquet"]
-
-_ENDINGS = (".jsonl", ".json", ".ndjson", ".parquet")
-_COMPRESSIONS = (".gz", ".zst", ".zstd")
-_READ = 1 << 20
+from dolma_pipeline.io.formats import document_format, endings, format_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +23,7 @@ class Shard:
     """A unit of work.
 
     name: `source/path`, unique in the run; with a row it makes an origin. path: of the file, as the recipe found it.
+    format: the name of its `DocumentFormat`.
     start, end: bytes (lines) or row groups (Parquet), end exclusive; None: the whole file. bytes: of the range.
     lines_before: lines of the file that start before byte `start`; 0 where the range is not one of bytes.
     """
@@ -40,7 +31,7 @@ class Shard:
     name: str
     source: str
     path: str
-    format: Format
+    format: str
     start: int | None = None
     end: int | None = None
     bytes: int = 0
@@ -103,7 +94,7 @@ def _relative(path: str, base: str) -> str:
 
 def _stem(path: str, base: str) -> str:
     name = _relative(path, base)
-    for ending in (*_COMPRESSIONS, *_ENDINGS):
+    for ending in endings():
         if name.lower().endswith(ending) and len(name.rsplit("/", 1)[-1]) > len(ending):
             name = name[: -len(ending)]
     return name
@@ -111,63 +102,14 @@ def _stem(path: str, base: str) -> str:
 
 def _ranges(name: str, source: str, path: str, split_bytes: int) -> list[Shard]:
     size = paths.storage_of(path).size(path)
-    if path.lower().endswith(".parquet"):
-        groups = _row_groups(path)
-        if size <= split_bytes or len(groups) < 2:
-            return [Shard(name, source, path, "parquet", bytes=size)]
-        cuts, held = [0], 0
-        for i, group_bytes in enumerate(groups):
-            if held and held + group_bytes > split_bytes:
-                cuts.append(i)
-                held = 0
-            held += group_bytes
-        cuts.append(len(groups))
-        return [
-            Shard(f"{name}@{i:05d}", source, path, "parquet", a, b, sum(groups[a:b]))
-            for i, (a, b) in enumerate(itertools.pairwise(cuts))
-        ]
-    if size <= split_bytes or _is_compressed(path):
-        return [Shard(name, source, path, "jsonl", bytes=size)]
-    count = -(-size // split_bytes)
-    cuts = [size * i // count for i in range(count + 1)]
-    lines_before = _lines_before(path, cuts[:-1])
+    found = format_of(path)
+    ranges = found.plan(path, size, split_bytes)
+    if ranges is None:
+        return [Shard(name, source, path, found.name, bytes=size)]
     return [
-        Shard(f"{name}@{i:05d}", source, path, "jsonl", a, b, b - a, lines_before[i])
-        for i, (a, b) in enumerate(itertools.pairwise(cuts))
+        Shard(f"{name}@{i:05d}", source, path, found.name, one.start, one.end, one.bytes, one.lines_before)
+        for i, one in enumerate(ranges)
     ]
-
-
-def _lines_before(path: str, starts: Sequence[int]) -> list[int]:
-    """Lines of a plain file that start before each of these bytes (rising, the first 0)."""
-    found, newlines, at = [], 0, 0
-    with paths.storage_of(path).open(path) as file:
-        for start in starts:
-            while at < start - 1:  # a newline that is byte `start - 1` begins a line at `start`, not before it
-                piece = file.read(min(_READ, start - 1 - at))
-                if not piece:
-                    raise DataError(f"{path}: became shorter while it was read; {start} bytes were expected.")
-                newlines += piece.count(b"\n")
-                at += len(piece)
-            found.append(newlines + 1 if start else 0)  # 1: the line that starts the file
-    return found
-
-
-def _is_compressed(path: str) -> bool:
-    with paths.storage_of(path).open(path) as file:
-        head = file.read(4)
-    return head.startswith(GZIP_MAGIC) or is_zstd(head)
-
-
-def _row_groups(path: str) -> list[int]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with paths.storage_of(path).open(path) as file:
-            metadata = pq.ParquetFile(file).metadata
-            return [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a Parquet file: {error}") from error
 
 
 def _check_unchanged(known: Sequence[Shard]) -> None:
@@ -181,10 +123,7 @@ def _check_unchanged(known: Sequence[Shard]) -> None:
             raise DataError(f"{path}: this input of the run is gone. Put it back, or run with --redo.")
         parts = [shard for shard in shards if shard.start is not None]
         was = sum(shard.bytes for shard in shards)
-        if parts and parts[0].format == "parquet":
-            is_now = sum(_row_groups(path))
-        else:
-            is_now = paths.storage_of(path).size(path)
+        is_now = document_format(parts[0].format).range_bytes(path) if parts else paths.storage_of(path).size(path)
         if is_now != was:
             raise DataError(
                 f"{path}: {is_now} bytes now, {was} when the run began. Put the old file back, or run with --redo."
