@@ -16,9 +16,10 @@ from dolma_pipeline.documents import COLUMNS, Batch
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.formats import Reading, document_format
-from dolma_pipeline.io.jsonl import Failure, Report, Rows, read_lines
+from dolma_pipeline.io.jsonl import Failure, Report, Rows, damage_reason, read_lines
+from dolma_pipeline.io.parquet_damage import open_or_lose, tables_until_damage
 from dolma_pipeline.io.shards import Shard
-from dolma_pipeline.io.streams import Source, decompressed
+from dolma_pipeline.io.streams import Damaged, Source, decompressed
 
 
 class ShardReader:
@@ -26,12 +27,13 @@ class ShardReader:
 
     Args:
         shard: what to read.
-        report: called with each document that cannot be read.
+        report: called with each document that cannot be read, and once with a file that is lost.
         fields: our column -> the input's key or column.
         normalize: done to each text in this order: "nfc", "whitespace" (runs of blanks to one, lines stripped).
 
     Attributes:
         sha256: hex digest of the raw bytes that were read, once all are; None for a range of a Parquet file.
+        lost: why the file could not be read to its end; empty if it could.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class ShardReader:
     ) -> None:
         self.shard, self.report, self.fields, self.normalize = shard, report, dict(fields or {}), tuple(normalize)
         self.sha256: str | None = None
+        self.lost = ""
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self._batches():
@@ -51,11 +54,19 @@ class ShardReader:
 
     def _batches(self) -> Iterator[Batch]:
         shard = self.shard
-        reading = document_format(shard.format).read(shard, report=self.report, fields=self.fields)
-        yield from reading
+        reading = document_format(shard.format).read(shard, report=self._note, fields=self.fields)
+        try:
+            yield from reading
+        except Damaged as damage:
+            self._note(Failure(shard.path, damage_reason(damage), lost=True))
         self.sha256 = reading.sha256
         if self.sha256 is None and shard.start is None:
             self.sha256 = _sha256(shard.path)
+
+    def _note(self, failure: Failure) -> None:
+        if failure.lost:
+            self.lost = self.lost or failure.reason
+        self.report(failure)
 
 
 class LinesReading(Reading):
@@ -94,16 +105,14 @@ class ParquetReading(Reading):
         import pyarrow.parquet as pq
 
         shard = self.shard
-        try:
-            with self.open() as file:
-                parquet = pq.ParquetFile(file)
-                groups = range(shard.start or 0, parquet.num_row_groups if shard.end is None else shard.end)
-                first = sum(parquet.metadata.row_group(i).num_rows for i in range(groups.start))
-                yield from self._rows(parquet.iter_batches(batch_size=1000, row_groups=list(groups)), first)
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno:  # the system's, such as a file that is not there
-                raise
-            raise DataError(f"{shard.path}: damaged Parquet: {error}") from error
+        with self.open() as file:
+            parquet = open_or_lose(lambda: pq.ParquetFile(file), shard.path, self.report)
+            if parquet is None:
+                return
+            groups = range(shard.start or 0, parquet.num_row_groups if shard.end is None else shard.end)
+            first = sum(parquet.metadata.row_group(i).num_rows for i in range(groups.start))
+            tables = tables_until_damage(parquet, groups, batch_size=1000, path=shard.path, report=self.report)
+            yield from self._rows(tables, first)
 
     def _rows(self, tables: Iterator[pa.RecordBatch], first: int) -> Iterator[Batch]:
         rows, number = Rows(self.shard.name), first

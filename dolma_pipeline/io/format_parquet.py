@@ -58,7 +58,7 @@ def _row_groups(path: str) -> list[int]:
         with paths.storage_of(path).open(path) as file:
             metadata = pq.ParquetFile(file).metadata
             return [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: in a damaged name
         if isinstance(error, OSError) and error.errno:  # the system's, such as a file that is not there
             raise
         return []

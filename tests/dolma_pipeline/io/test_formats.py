@@ -32,12 +32,13 @@ from dolma_pipeline.io.formats import (
 )
 from dolma_pipeline.io.jsonl import Failure, Report, Rows
 from dolma_pipeline.io.shards import Shard, plan_shards
+from dolma_pipeline.io.streams import Damaged
 
 MARK = b"#table\n"
 
 
 class TableReading(Reading):
-    """Rows `id,text` below a mark; a file that lacks its last line is cut off."""
+    """Rows `id,text` below a mark, up to one that says `broken`."""
 
     def __iter__(self) -> Iterator[Batch]:
         """Its batches."""
@@ -48,8 +49,9 @@ class TableReading(Reading):
             for number, row in enumerate(csv.reader(lines), 1):
                 if number == 1 or not start <= number - 2 < (end or 1 << 60):
                     continue
-                if row == ["stop"]:
-                    break
+                if row == ["broken"]:
+                    yield rows.take()
+                    raise Damaged("broken off")
                 if len(row) != 2:
                     self.report(Failure(self.shard.path, f"{len(row)} cells; expected 2", line=number))
                     continue
@@ -163,6 +165,13 @@ def test_the_hash_of_a_file_is_made_where_the_format_makes_none(here: Path) -> N
     reader = ShardReader(shard, report=[].append)
     assert len(list(reader)) == 1
     assert reader.sha256 == paths.sha256_file(Path("x.tab"))
+
+
+@pytest.mark.usefixtures("table")
+def test_damage_that_a_format_from_outside_raises_loses_the_file(here: Path) -> None:
+    Path("x.tab").write_bytes(MARK + b"1,one\nbroken\n2,two\n")
+    (shard,) = plan_shards({"web": ["x.tab"]}, split_bytes=1 << 30)
+    assert texts(shard) == (["one"], [Failure("x.tab", "broken off", lost=True)])
 
 
 @pytest.mark.usefixtures("table")
