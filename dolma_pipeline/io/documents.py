@@ -7,48 +7,80 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 import pyarrow as pa
 
 from dolma_pipeline.documents import COLUMNS, Batch
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.jsonl import Report, read_lines
+from dolma_pipeline.io.formats import Reading, document_format
+from dolma_pipeline.io.jsonl import Failure, Report, damage_reason, read_lines
+from dolma_pipeline.io.parquet_damage import open_or_lose
 from dolma_pipeline.io.shards import Shard
-from dolma_pipeline.io.streams import Source, decompressed
+from dolma_pipeline.io.streams import Damaged, Source, decompressed
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 
 class ShardReader:
     """The documents of a shard, in batches; iterate once.
 
     Args:
-        shard: what to read.
-        report: called with each document that cannot be read.
+        shard: what to read. location: where its file is; default its path.
+        report: called with each document that cannot be read, and once with a file that is lost.
         fields: our column -> the input's key or column.
         normalize: done to each text in this order: "nfc", "whitespace" (runs of blanks to one, lines stripped).
 
     Attributes:
-        sha256: hex digest of the raw bytes that were read, once all are; None for a range of a Parquet file.
+        sha256: hex digest of the raw bytes that were read, once all are; of a range, of its part of the file.
+        lost: why the file could not be read to its end; empty if it could.
     """
 
     def __init__(
         self,
         shard: Shard,
+        location: str = "",
         *,
         report: Report,
         fields: Mapping[str, str] | None = None,
         normalize: Sequence[str] = (),
     ) -> None:
+        self.location = location or shard.path
         self.shard, self.report, self.fields, self.normalize = shard, report, dict(fields or {}), tuple(normalize)
         self.sha256: str | None = None
+        self.lost = ""
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = self._parquet() if self.shard.format == "parquet" else self._lines()
-        return (_normalized(batch, self.normalize) for batch in batches) if self.normalize else batches
+        for batch in self._batches():
+            yield _normalized(batch, self.normalize) if self.normalize else batch
 
-    def _lines(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[Batch]:
         shard = self.shard
-        with paths.storage_of(shard.path).open(shard.path) as file:
+        reading = document_format(shard.format).read(shard, report=self._note, fields=self.fields)
+        reading.location = self.location
+        try:
+            yield from reading
+        except Damaged as damage:
+            self._note(Failure(shard.path, damage_reason(damage), lost=True))
+        self.sha256 = reading.sha256
+        if self.sha256 is None and shard.start is None:
+            self.sha256 = _sha256(self.location)
+
+    def _note(self, failure: Failure) -> None:
+        if failure.lost:
+            self.lost = self.lost or failure.reason
+        self.report(failure)
+
+
+class LinesReading(Reading):
+    """The documents in the lines of a file, or of a range of its bytes."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Its batches; the bytes are hashed on the way."""
+        shard = self.shard
+        with self.open() as file:
             source = Source(file)
             if shard.start is None:
                 pieces = decompressed(source)
@@ -69,23 +101,48 @@ class ShardReader:
                 pass  # what lies behind a damage belongs to the file's hash
             self.sha256 = source.sha256.hexdigest()
 
-    def _parquet(self) -> Iterator[Batch]:
-        from dolma_pipeline.io.parquet import damage_named, open_parquet, read_parquet
+
+class ParquetReading(Reading):
+    """The documents in the rows of a Parquet file, or of some of its row groups."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Its batches."""
+        from dolma_pipeline.io.parquet import open_parquet, read_parquet
 
         shard = self.shard
-        with damage_named(shard.path), paths.storage_of(shard.path).open(shard.path) as file:
-            parquet = open_parquet(file)
-            yield from read_parquet(
-                parquet,
-                path=shard.path,
-                shard=shard.name,
-                source=shard.source,
-                report=self.report,
-                fields=self.fields,
-                row_groups=range(shard.start or 0, parquet.num_row_groups if shard.end is None else shard.end),
-            )
-        if shard.start is None:
-            self.sha256 = _sha256(shard.path)
+        with self.open() as file:
+            parquet = open_or_lose(lambda: open_parquet(file), shard.path, self.report)
+            if parquet is not None:
+                yield from read_parquet(
+                    parquet,
+                    path=shard.path,
+                    shard=shard.name,
+                    source=shard.source,
+                    report=self.report,
+                    fields=self.fields,
+                    row_groups=range(shard.start or 0, parquet.num_row_groups if shard.end is None else shard.end),
+                )
+                if shard.start is not None:
+                    self.sha256 = _sha256_of_groups(file, parquet, range(shard.start, shard.end or 0))
+
+
+def _sha256_of_groups(file: BinaryIO, parquet: pq.ParquetFile, groups: range) -> str:
+    """Hex hash of the bytes in which some row groups lie, and of what the footer says of them."""
+    columns = [
+        group.column(i)
+        for group in (parquet.metadata.row_group(number) for number in groups)
+        for i in range(group.num_columns)
+    ]
+    starts = [min(filter(None, (one.dictionary_page_offset, one.data_page_offset))) for one in columns]
+    first = min(starts, default=0)
+    last = max((start + one.total_compressed_size for start, one in zip(starts, columns, strict=True)), default=0)
+    source = Source(file)
+    source.sha256.update(repr([[one.path_in_schema, one.num_values] for one in columns]).encode())
+    file.seek(first)
+    left = last - first
+    while left > 0 and (data := source.read(min(left, 1 << 20))):
+        left -= len(data)
+    return source.sha256.hexdigest()
 
 
 def _sha256(path: str) -> str:

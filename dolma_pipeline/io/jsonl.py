@@ -41,6 +41,7 @@ class Failure:
 
     line: 1-based line in the file; byte: where the line starts in the decompressed content.
     row: of the document in its shard, where it got that far. Unknown: None.
+    lost: this is no document but the file: it could not be read to its end, from that place on.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Failure:
     byte: int | None = None
     row: int | None = None
     id: str | None = None
+    lost: bool = False
 
 
 Report = Callable[[Failure], None]
@@ -93,7 +95,7 @@ def read_lines(
         try:
             block = next(blocks, None)
         except Damaged as damage:
-            report(Failure(path, str(damage), line=columns.line + 1, byte=byte))
+            report(Failure(path, damage_reason(damage), line=columns.line + 1, byte=byte, lost=True))
             break
         if block is None:
             break
@@ -107,7 +109,8 @@ def read_lines(
             if inside_line:
                 position = block.find(b"\n") + 1 or len(block)
             elif byte == 0 and block[:2] in _UTF16:
-                report(Failure(path, "encoding: this is UTF-16; convert the file to UTF-8", line=1, byte=0))
+                why = "encoding: this is UTF-16; convert the file to UTF-8"
+                report(Failure(path, why, line=1, byte=0, lost=True))
                 return
             elif byte == 0 and block.startswith(_BOM):
                 position = len(_BOM)
@@ -117,6 +120,11 @@ def read_lines(
         inside_line = False
     if len(columns):
         yield reader.take()
+
+
+def damage_reason(damage: Damaged) -> str:
+    """Why a file is lost: also where all its lines seem to be there, since nothing vouches for them."""
+    return f"{damage}; content may be missing or wrong" if damage.content_complete else str(damage)
 
 
 class _Reader:

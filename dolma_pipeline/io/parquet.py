@@ -8,7 +8,6 @@ a batch of its own.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, TypeVar
 
@@ -23,18 +22,18 @@ from dolma_pipeline.documents import COLUMNS, MAX_BATCH_BYTES, MAX_BATCH_ROWS, S
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io.arrow_values import can_be_taken, is_text, json_values, metadata_column, text_column
 from dolma_pipeline.io.jsonl import Failure, Report, overlong
+from dolma_pipeline.io.parquet_damage import tables_until_damage
 from dolma_pipeline.io.streams import MAX_LINE_BYTES, read_fully
 from dolma_pipeline.io.written import TooDeepError, json_text
 
 _CLAIMS = ("text", "id", "source", "added", "created", "metadata")
 """Columns in the order in which they claim a column of the file, as in `kernels.json_lines`."""
 _PART_BYTES = 4 * MAX_BATCH_BYTES  # what is converted at once
-_LIMITS = ("Exceeded size limit", "MaxMessageSize", "ecrypt")
 _T = TypeVar("_T")
 
 
 def open_parquet(file: BinaryIO) -> pq.ParquetFile:
-    """A Parquet file whose values come as they are stored; use inside `damage_named`."""
+    """A Parquet file whose values come as they are stored; use with `parquet_damage`."""
     # Nanoseconds, into which Arrow turns the old INT96 timestamps, hold the years 1678 to 2262 only, and wrap silently.
     return pq.ParquetFile(pa.PythonFile(_FullReads(file), mode="r"), coerce_int96_timestamp_unit="us")
 
@@ -56,23 +55,6 @@ class _FullReads:
     def read(self, size: int) -> bytes:
         """All that is asked for, but at the end."""
         return read_fully(self._file, size)
-
-
-@contextlib.contextmanager
-def damage_named(path: str, what: str = "damaged Parquet") -> Iterator[None]:
-    """Errors of Arrow's in the block become a `DataError` that names the file; limits of Arrow's are told as such."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno:  # the system's, such as a file that is not there
-            raise
-        limits = (pa.ArrowNotImplementedError, pa.ArrowCapacityError, pa.ArrowMemoryError)
-        if isinstance(error, limits) or any(words in str(error) for words in _LIMITS):
-            raise DataError(
-                f"{path}: this Parquet file is not damaged, but it cannot be read here: {error}. Write it again in "
-                "another way: smaller row groups, another codec, no encryption."
-            ) from error
-        raise DataError(f"{path}: {what}: {error}") from error
 
 
 def read_parquet(
@@ -99,7 +81,8 @@ def read_parquet(
     names = {column: fields.get(column, column) for column in _CLAIMS}
     held = _Held(shard)
     loc = 1 + sum(parquet.metadata.row_group(group).num_rows for group in range(min(row_groups, default=0)))
-    for table in parquet.iter_batches(batch_size=MAX_BATCH_ROWS, row_groups=list(row_groups)):
+    tables = tables_until_damage(parquet, row_groups, batch_size=MAX_BATCH_ROWS, path=path, report=report)
+    for table in tables:
         for column, name in names.items():
             if name not in table.schema.names and (column == "text" or column in fields):
                 raise DataError(

@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from dolma_pipeline.errors import UsageError, nearest
 
@@ -129,27 +129,69 @@ def _refuse_variables(path: str) -> None:
         )
 
 
-def find(patterns: Sequence[str]) -> list[tuple[str, str]]:
+class Found(NamedTuple):
+    """A file that a pattern finds.
+
+    path: to open. base: the folder before the pattern's first wildcard; what follows it names the shard.
+    relative: the path below the base; of a list of files, as it stands in the list.
+    """
+
+    path: str
+    base: str
+    relative: str
+
+
+def find(patterns: Sequence[str]) -> list[Found]:
     """Files of patterns, in the order of the patterns, each once, however it is written.
 
     Args:
         patterns: paths, globs, URLs or `@files.txt` (one path a line; blank lines and `#` lines are skipped). What
             exists as it is written is no glob: a file `a[1].jsonl`, a folder `[x]` before the first `*` or `?`.
 
-    Returns:
-        (path, base): base is the folder before the pattern's first wildcard; what follows it names the shard.
-
     Raises:
         UsageError: a pattern that matches nothing (it says what is there instead), a variable or unknown home in it,
             or a name that is no UTF-8.
     """
-    found: dict[str, tuple[str, str]] = {}
+    found: dict[str, Found] = {}
     for pattern in patterns:
-        for path, base in _read_list(pattern[1:]) if pattern.startswith("@") else _matching(pattern):
+        is_list = pattern.startswith("@")
+        for path, base in _read_list(pattern[1:]) if is_list else _matching(pattern):
             if not _is_utf8(path):
-                raise UsageError(f"{path!r}: the name of this file is no UTF-8. Rename it.")
-            found.setdefault(identity(path), (path, base))
+                raise UsageError(f"{path!r}: the name of this file is not valid UTF-8. Rename it.")
+            found.setdefault(identity(path), Found(path, base, path if is_list else _below(path, base)))
     return list(found.values())
+
+
+def _below(path: str, base: str) -> str:
+    return path[len(base) :].lstrip("/") if base and path.startswith(base) else path.lstrip("/") if base else path
+
+
+def located(patterns: Sequence[str], relative: str) -> str:
+    """Where a file that `find` found is now: its relative path below the fixed prefix of one of the patterns.
+
+    Args:
+        patterns: of its source. relative: as `Found.relative`.
+    """
+    places = dict.fromkeys(_joined(pattern, relative) for pattern in patterns)
+    if len(places) > 1:
+        for place in places:
+            if not is_url(place) and os.path.exists(place):
+                return place
+    return next(iter(places), relative)
+
+
+def _joined(pattern: str, relative: str) -> str:
+    if pattern.startswith("@"):
+        return _with_home(relative)
+    if is_url(pattern):
+        return f"{_folder(pattern)}/{relative}"
+    path = _with_home(pattern)
+    if os.path.isfile(path):
+        base = _folder(path)
+    else:
+        parts = path.split("/")
+        base = "/".join(parts[: _num_literal(parts)])
+    return f"{base}/{relative}" if base or path.startswith("/") else relative
 
 
 def _matching(pattern: str) -> list[tuple[str, str]]:

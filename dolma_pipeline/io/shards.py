@@ -1,38 +1,29 @@
-"""Shards: the units of work. A shard is a file, or a fixed range of one.
+"""Shards: the units of work. A shard is a file, or a fixed range of one; where a file may be cut, its format says.
 
-Ranges: Parquet by row groups, uncompressed lines by bytes (a line belongs to the range in which it starts).
 `shards.jsonl` at the run's root lists them; it is made once and obeyed by every stage.
-Cost: a file that is cut by bytes is read once for its newlines, at 1.2 GB/s from memory.
 """
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
 
 import orjson
 
 from dolma_pipeline.errors import DataError, UsageError
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.streams import GZIP_MAGIC, Source, is_zstd
-
-Format = Literal["jsonl", "parquet"]
-
-_ENDINGS = (".jsonl", ".json", ".ndjson", ".parquet")
-_COMPRESSIONS = (".gz", ".zst", ".zstd")
-_READ = 1 << 20
+from dolma_pipeline.io.formats import endings, format_of
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
     """A unit of work.
 
-    name: `source/path`, unique in the run; with a row it makes an origin. path: of the file, as the recipe found it.
+    name: `source/path`, unique in the run; with a row it makes an origin.
+    path: of the file, below the fixed prefix of the pattern that finds it (of a list of files, as it stands there), so
+        that a copied corpus is the same corpus; see `paths.located`. file_bytes: size of the whole file.
+    format: the name of its `DocumentFormat`.
     start, end: bytes (lines) or row groups (Parquet), end exclusive; None: the whole file. bytes: of the range.
     lines_before: lines of the file that start before byte `start`; 0 where the range is not one of bytes.
     """
@@ -40,11 +31,12 @@ class Shard:
     name: str
     source: str
     path: str
-    format: Format
+    format: str
     start: int | None = None
     end: int | None = None
     bytes: int = 0
     lines_before: int = 0
+    file_bytes: int = 0
 
 
 def plan_shards(
@@ -58,33 +50,33 @@ def plan_shards(
         known: shards of an earlier plan of this run.
 
     Raises:
-        UsageError: a pattern that matches nothing, or one file in two sources.
-        DataError: a known shard whose file is gone or has another size now.
+        UsageError: a pattern that matches nothing, one file in two sources, or a known shard that no pattern finds.
+        DataError: a known shard whose file has another size now.
     """
-    _check_unchanged(known)
+    files = {source: paths.find(patterns) for source, patterns in documents.items()}
+    _check_unchanged(known, files)
     shards = list(known)
     names = {shard.name if shard.start is None else shard.name.rpartition("@")[0] for shard in known}
-    owners = {paths.identity(shard.path): shard.source for shard in known}
-    covered = set(owners)
-    for source, patterns in documents.items():
-        found = paths.find(patterns)
-        stems = Counter(_stem(path, base) for path, base in found if paths.identity(path) not in covered)
-        for path, base in found:
-            owner = owners.setdefault(paths.identity(path), source)
+    covered = {(shard.source, shard.path) for shard in known}
+    owners: dict[str, str] = {}
+    for source, found in files.items():
+        new = [one for one in found if (source, one.relative) not in covered]
+        stems = Counter(_stem(one.path, one.base) for one in new)
+        for one in found:
+            owner = owners.setdefault(paths.identity(one.path), source)
             if owner != source:
-                raise UsageError(f"{path} is in two sources, {owner} and {source}. Give it to one of them.")
-            if paths.identity(path) in covered:
-                continue
-            stem = _stem(path, base)
+                raise UsageError(f"{one.path} is in two sources, {owner} and {source}. Give it to one of them.")
+        for one in new:
+            stem = _stem(one.path, one.base)
             name = f"{source}/{stem}"
             if stems[stem] > 1 or name in names:
-                name = f"{source}/{_relative(path, base)}"
+                name = f"{source}/{_relative(one.path, one.base)}"
             if name in names:
                 raise UsageError(
-                    f"{path}: two files of source {source} would be called {name}. Put them in two sources."
+                    f"{one.path}: two files of source {source} would be called {name}. Put them in two sources."
                 )
             names.add(name)
-            shards.extend(_ranges(name, source, path, split_bytes))
+            shards.extend(_ranges(name, source, one, split_bytes))
     _check_names(shards)
     return sorted(shards, key=lambda shard: shard.name)
 
@@ -103,105 +95,58 @@ def _relative(path: str, base: str) -> str:
 
 def _stem(path: str, base: str) -> str:
     name = _relative(path, base)
-    for ending in (*_COMPRESSIONS, *_ENDINGS):
+    for ending in endings():
         if name.lower().endswith(ending) and len(name.rsplit("/", 1)[-1]) > len(ending):
             name = name[: -len(ending)]
     return name
 
 
-def _ranges(name: str, source: str, path: str, split_bytes: int) -> list[Shard]:
-    size = paths.storage_of(path).size(path)
-    if path.lower().endswith(".parquet"):
-        groups = _row_groups(path)
-        if size <= split_bytes or len(groups) < 2:
-            return [Shard(name, source, path, "parquet", bytes=size)]
-        cuts, held = [0], 0
-        for i, group_bytes in enumerate(groups):
-            if held and held + group_bytes > split_bytes:
-                cuts.append(i)
-                held = 0
-            held += group_bytes
-        cuts.append(len(groups))
-        return [
-            Shard(f"{name}@{i:05d}", source, path, "parquet", a, b, sum(groups[a:b]))
-            for i, (a, b) in enumerate(itertools.pairwise(cuts))
-        ]
-    if size <= split_bytes or _is_compressed(path):
-        return [Shard(name, source, path, "jsonl", bytes=size)]
-    count = -(-size // split_bytes)
-    cuts = [size * i // count for i in range(count + 1)]
-    lines_before = _lines_before(path, cuts[:-1])
+def _ranges(name: str, source: str, file: paths.Found, split_bytes: int) -> list[Shard]:
+    size = paths.storage_of(file.path).size(file.path)
+    found = format_of(file.path)
+    ranges = found.plan(file.path, size, split_bytes)
+    if ranges is None:
+        return [Shard(name, source, file.relative, found.name, bytes=size, file_bytes=size)]
     return [
-        Shard(f"{name}@{i:05d}", source, path, "jsonl", a, b, b - a, lines_before[i])
-        for i, (a, b) in enumerate(itertools.pairwise(cuts))
+        Shard(
+            f"{name}@{i:05d}", source, file.relative, found.name, one.start, one.end, one.bytes, one.lines_before, size
+        )
+        for i, one in enumerate(ranges)
     ]
 
 
-def _lines_before(path: str, starts: Sequence[int]) -> list[int]:
-    """Lines of a plain file that start before each of these bytes (rising, the first 0)."""
-    found, newlines, at = [], 0, 0
-    with paths.storage_of(path).open(path) as file:
-        for start in starts:
-            while at < start - 1:  # a newline that is byte `start - 1` begins a line at `start`, not before it
-                piece = file.read(min(_READ, start - 1 - at))
-                if not piece:
-                    raise DataError(f"{path}: became shorter while it was read; {start} bytes were expected.")
-                newlines += piece.count(b"\n")
-                at += len(piece)
-            found.append(newlines + 1 if start else 0)  # 1: the line that starts the file
-    return found
-
-
-def _is_compressed(path: str) -> bool:
-    with paths.storage_of(path).open(path) as file:
-        head = Source(file).read(4)
-    return head.startswith(GZIP_MAGIC) or is_zstd(head)
-
-
-def _row_groups(path: str) -> list[int]:
-    from dolma_pipeline.io.parquet import damage_named, open_parquet
-
-    with damage_named(path, "not a Parquet file"), paths.storage_of(path).open(path) as file:
-        metadata = open_parquet(file).metadata
-        return [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
-
-
-def _check_unchanged(known: Sequence[Shard]) -> None:
-    by_path: dict[str, list[Shard]] = {}
-    for shard in known:
-        by_path.setdefault(shard.path, []).append(shard)
-    for path, shards in by_path.items():
-        if paths.is_url(path):
-            continue
-        if not os.path.isfile(path):
-            raise DataError(f"{path}: this input of the run is gone. Put it back, or run with --redo.")
-        parts = [shard for shard in shards if shard.start is not None]
-        was = sum(shard.bytes for shard in shards)
-        if parts and parts[0].format == "parquet":
-            is_now = sum(_row_groups(path))
-        else:
-            is_now = paths.storage_of(path).size(path)
-        if is_now != was:
+def _check_unchanged(known: Sequence[Shard], files: Mapping[str, Sequence[paths.Found]]) -> None:
+    places = {(source, one.relative): one.path for source, found in files.items() for one in found}
+    for shard in {(one.source, one.path): one for one in known}.values():
+        path = places.get((shard.source, shard.path))
+        if path is None:
+            raise UsageError(
+                f"this run reads {shard.path} as source '{shard.source}', and no pattern of this recipe finds it there. "
+                "Put it back, use another output, or give --redo."
+            )
+        size = paths.storage_of(path).size(path)
+        if size != shard.file_bytes and not paths.is_url(path):
             raise DataError(
-                f"{path}: {is_now} bytes now, {was} when the run began. Put the old file back, or run with --redo."
+                f"{path}: {size} bytes now, {shard.file_bytes} when the run began. Put the old file back, or run with "
+                "--redo."
             )
 
 
-def write_shards(path: Path, shards: Sequence[Shard]) -> None:
-    """Commit the list, one JSON object a line, sorted by name."""
+def shard_lines(shards: Sequence[Shard]) -> bytes:
+    """The list, one JSON object a line, sorted by name."""
     lines = [orjson.dumps(asdict(s), option=orjson.OPT_SORT_KEYS) for s in sorted(shards, key=lambda s: s.name)]
-    paths.write_bytes(path, b"".join(line + b"\n" for line in lines))
+    return b"".join(line + b"\n" for line in lines)
 
 
-def read_shards(path: Path) -> list[Shard]:
-    """The shards of a list, in its order.
+def read_shards(content: bytes, name: str) -> list[Shard]:
+    """The shards of a list, in its order; `name` stands for it in errors.
 
     Raises:
         DataError: it is damaged, or no list of shards.
     """
     try:
-        return [Shard(**orjson.loads(line)) for line in path.read_bytes().splitlines()]
+        return [Shard(**orjson.loads(line)) for line in content.splitlines()]
     except (orjson.JSONDecodeError, TypeError) as error:
         raise DataError(
-            f"{path}: damaged, or no run's list of shards ({error}). Use another output, or delete this folder."
+            f"{name}: damaged, or no run's list of shards ({error}). Use another output, or delete this folder."
         ) from error

@@ -140,7 +140,7 @@ class Failures:
 
 
 def _without_nulls(failure: Failure) -> bytes:
-    known = {key: value for key, value in asdict(failure).items() if value is not None}
+    known = {key: value for key, value in asdict(failure).items() if value is not None and value is not False}
     return orjson.dumps(known, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 

@@ -187,9 +187,9 @@ def test_a_damaged_parquet_file_is_named(file: Path, damage: str) -> None:
     else:
         raw[:] = b'{"text": "plain lines"}\n'
     file.write_bytes(raw)
-    with pytest.raises(DataError) as error:
-        Read(Shard("s/f", "s", str(file), "parquet"))
-    assert str(error.value).startswith(f"{file}: damaged Parquet: ")
+    (failure,) = Read(Shard("s/f", "s", str(file), "parquet")).failures
+    assert (failure.path, failure.lost) == (str(file), True)
+    assert failure.reason.startswith("damaged Parquet: ")
     with pytest.raises(FileNotFoundError):
         Read(Shard("s/f", "s", str(file) + "x", "parquet"))
 

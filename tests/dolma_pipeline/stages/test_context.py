@@ -46,12 +46,14 @@ def test_failures_are_written_in_the_order_of_the_input_without_what_is_not_know
     failures.add(Failure("a.jsonl", "b_v1: ValueError", line=7, row=5, id="x"))
     failures.add(Failure("a.jsonl", "a_v1: ValueError", line=7, row=5, id="x"))
     failures.add(Failure("a.jsonl", "no JSON", line=2, byte=30))
+    failures.add(Failure("a.jsonl", "truncated", line=9, lost=True))
     failures.commit()
-    assert len(failures) == 3
+    assert len(failures) == 4
     assert lines(context) == [
         {"path": "a.jsonl", "reason": "no JSON", "line": 2, "byte": 30},
         {"path": "a.jsonl", "reason": "a_v1: ValueError", "line": 7, "row": 5, "id": "x"},
         {"path": "a.jsonl", "reason": "b_v1: ValueError", "line": 7, "row": 5, "id": "x"},
+        {"path": "a.jsonl", "reason": "truncated", "line": 9, "lost": True},
     ]
 
 
