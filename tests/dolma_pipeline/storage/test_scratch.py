@@ -64,7 +64,7 @@ def test_a_cached_file_that_cannot_be_made_is_not_there() -> None:
 
     with pytest.raises(RunError, match="no model"):
         scratch.cached("a", half)
-    assert scratch.cached("a", lambda path: None if path.write_bytes(b"whole") else None).read_bytes() == b"whole"
+    assert scratch.cached("a", lambda path: fill(path, b"whole")).read_bytes() == b"whole"
     scratch.close()
 
 
@@ -74,7 +74,7 @@ def test_threads_share_one_cached_file() -> None:
 
     def ask() -> None:
         barrier.wait()
-        found.add(scratch.cached("a", lambda path: None if path.write_bytes(b"x" * 10_000) else None).read_bytes())
+        found.add(scratch.cached("a", lambda path: fill(path, b"x" * 10_000)).read_bytes())
 
     threads = [threading.Thread(target=ask) for _ in range(6)]
     for thread in threads:
@@ -113,6 +113,10 @@ def test_what_travels_is_empty() -> None:
     other.close()
     assert folder.is_dir()
     scratch.close()
+
+
+def fill(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 def _other(body: str) -> subprocess.Popen[str]:
