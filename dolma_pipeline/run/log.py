@@ -1,8 +1,8 @@
 """Logs of many processes: segments that each process writes for itself, joined by the launcher.
 
-A segment is a whole file, `log/<stream>/<process>/<number>.jsonl`, in the run's folder or, for workers of this
-machine, in the folder that `DOLMA_CONTROL` names. Rows are kept in memory for some seconds at most; what a task did
-is there when the task's record is.
+A segment is a whole file, `log/<stream>/<process>/<number>.jsonl`, in the run's folder or, where the workers are on
+this machine, in the folder that `DOLMA_CONTROL` names. Rows are kept in memory for some seconds at most, and for as
+long as a bundle of tasks at the very most: an engine flushes at its end.
 """
 
 from __future__ import annotations
@@ -17,36 +17,60 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from dolma_pipeline.run import layout
-from dolma_pipeline.storage.folder import RunFolder, run_folder
+from dolma_pipeline.storage.folder import RunFolder
+from dolma_pipeline.storage.local import LocalFolder
 
 if TYPE_CHECKING:
     from dolma_pipeline.run.run import Run
 
 CONTROL = "DOLMA_CONTROL"
 """Environment variable: folder of this machine where workers leave segments instead of the run's folder."""
-FLUSH_SECONDS = 1.0
+HERE_SECONDS = 0.5
+"""How old a row may get where segments cost next to nothing."""
+ELSEWHERE_SECONDS = 5.0
+"""How old a row may get where a segment is a request to a store."""
+
+EVENTS, PROGRESS, RAISED = "events", "progress", "raised"
+"""Streams: what began and ended when and what it cost; documents and bytes worked on; what phases raised."""
 
 
 class LogSegments:
-    """This process's part of a run's logs."""
+    """This process's part of a run's logs.
+
+    Attributes:
+        phase: the phase that is worked on, which rows of progress name.
+    """
 
     def __init__(self, run: Run) -> None:
-        place = os.environ.get(CONTROL)
-        self.folder: RunFolder = run_folder(place) if place else run.folder
+        self.phase = ""
+        self._run_folder = run.folder
         self._process = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._rows: dict[str, list[bytes]] = {}
         self._numbers: dict[str, int] = {}
         self._flushed = time.monotonic()
 
+    @property
+    def folder(self) -> RunFolder:
+        """Where segments go: an engine may name another place after this object was made."""
+        place = os.environ.get(CONTROL)
+        return LocalFolder(place, durable=False) if place else self._run_folder
+
     def add(self, stream: str, **row: Any) -> None:
         """Note a row of a stream; it is written some time later."""
+        if stream == PROGRESS and self.phase:
+            row = {"step": self.phase, **row}
         self._rows.setdefault(stream, []).append(json.dumps(row).encode() + b"\n")
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self.flush()
+        self.flush_old()
 
     def event(self, phase: str, event: str, **more: Any) -> None:
         """Note which phase or task began or ended when, and what it cost."""
-        self.add("events", time=round(time.time(), 3), step=phase, event=event, **more)
+        self.add(EVENTS, time=round(time.time(), 3), step=phase, event=event, **more)
+
+    def flush_old(self) -> None:
+        """Write what is kept if the last writing is long enough ago."""
+        patience = HERE_SECONDS if os.environ.get(CONTROL) else ELSEWHERE_SECONDS
+        if time.monotonic() - self._flushed >= patience:
+            self.flush()
 
     def flush(self) -> None:
         """Write what is kept."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from dolma_pipeline.errors import RunError
 from dolma_pipeline.run.manifests import is_finished
 from dolma_pipeline.run.phase import Phase, Task
 from dolma_pipeline.run.process import Process
@@ -20,44 +22,80 @@ class Done(NamedTuple):
     cpu_seconds: float
 
 
-def begin(run: Run, phase: Phase) -> list[Task]:
-    """What is left of a phase. Repeated at any time: when its artifacts are finished there is nothing."""
+def begin(run: Run, phase: Phase) -> Iterator[Task]:
+    """What is left of a phase, streamed. Repeated at any time: when its artifacts are finished there is nothing."""
     if _is_over(run, phase):
-        return []
+        return iter(())
     Process.of(run)
     cover(run, phase)
     done = done_tasks(run, phase)
-    return [task for task in phase.tasks(run) if task.key not in done]
+    return (task for task in phase.tasks(run) if task.key not in done)
 
 
-def work(run: Run, phase: Phase, task: Task) -> Done:
-    """Do a task, unless it is done; its record is written after its files."""
+def begun(run: Run, phase: Phase, *, tasks: int) -> None:
+    """Note that the work on so many tasks begins now; people see it."""
+    log = Process.of(run).log
+    log.event(phase.name, "begin", tasks=tasks)
+    log.flush()
+
+
+def work(run: Run, phase: Phase, task: Task, *, again: bool = False) -> Done:
+    """Do a task, unless it is done; its record is written after its files.
+
+    Args:
+        run: where. phase: of which. task: what.
+        again: even if it is done, as a copy does that began before it was (engines that test repeats).
+    """
     with Process.lock:
         process = Process.of(run)
+        process.log.phase = phase.name
         start = time.process_time()
-        if not is_done(run, phase, task):
+        if again or not is_done(run, phase, task):
             done = phase.work(process, task)
             write_record(run, phase, task, done)
         seconds = time.process_time() - start
         process.log.event(phase.name, "task", key=task.key, cpu_seconds=round(seconds, 3))
-        process.log.flush()
         return Done(phase.name, task.key, seconds)
 
 
-def end(run: Run, phase: Phase) -> None:
+def flush(run: Run) -> None:
+    """Write what this process keeps of the run's logs: an engine's bundle of tasks has ended."""
+    with Process.lock:
+        Process.of(run).log.flush()
+
+
+def end(run: Run, phase: Phase, *, cpu_seconds: float = 0.0) -> None:
     """Close a phase whose tasks are done. Repeated at any time: what is finished is left as it is.
 
+    Args:
+        run: where. phase: which. cpu_seconds: that its tasks took in all.
+
     Raises:
-        RunError: a task is not done.
+        RunError: a task is not done. The phase has not been closed then.
     """
     if _is_over(run, phase):
         return
-    Process.of(run)
-    tasks = list(phase.tasks(run))
-    records = read_records(run, phase, tasks)
-    phase.finish(run, records)
-    for _ in records:
-        pass  # every task must have its record, whether or not the phase looks at it
+    with Process.lock:
+        process = Process.of(run)
+        start = time.process_time()
+        done = done_tasks(run, phase)
+        tasks = [Task(task.key, task.weight) for task in phase.tasks(run)]
+        if left := [task.key for task in tasks if task.key not in done]:
+            raise RunError(
+                f"{phase.name}: {len(left)} of its {len(tasks)} tasks not done: {', '.join(left[:3])}. "
+                "The same command goes on from there."
+            )
+        phase.finish(run, read_records(run, phase, tasks))
+        seconds = cpu_seconds + time.process_time() - start
+        process.log.event(phase.name, "end", cpu_seconds=round(seconds, 3))
+        process.log.flush()
+
+
+def whole(run: Run, phase: Phase) -> None:
+    """All of a phase in this process: one that is not spread, or where there are no workers."""
+    tasks = list(begin(run, phase))
+    begun(run, phase, tasks=len(tasks))
+    end(run, phase, cpu_seconds=sum(work(run, phase, task).cpu_seconds for task in tasks))
 
 
 def _is_over(run: Run, phase: Phase) -> bool:

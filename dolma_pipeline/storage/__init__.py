@@ -1,7 +1,8 @@
 """Where files are: run folders, a worker's own disk, inputs. The only package that opens files.
 
-    folder    `RunFolder`, what a run's folder can do; `run_folder(url)` opens one
-    local     a folder of this machine          memory   a folder in this process, for tests and notebooks
-    committed a file while it is written: hashed on the way, seen by nobody before it is whole
-    scratch   this process's own disk space
+folder    `RunFolder`, what a run's folder can do; `run_folder(url)` opens one
+local     a folder of this machine          memory   a folder in this process, for tests and notebooks
+committed a file while it is written: hashed on the way, seen by nobody before it is whole
+names     which names there can be               faults    what a disk refuses, in one sentence
+scratch   this process's own disk space
 """

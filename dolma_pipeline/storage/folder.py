@@ -3,6 +3,9 @@
 Names are relative and separated by "/"; folders do not exist by themselves. A file that is written appears whole or
 not at all, and the last one to write a name wins, so equal copies of a task do each other no harm. There is no
 rename and no append. Only the launcher deletes, and only between pipelines.
+
+Every verb raises UsageError for a name that is no name (`names.checked`), and RunError for what the place refuses:
+a full disk, a missing permission.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ class RunFolder(ABC):
 
     @abstractmethod
     def list(self, under: str = "") -> Iterator[Entry]:
-        """The files whose names begin with `under` + "/" (or all), sorted by name; streamed."""
+        """The files whose names begin with `under` + "/" (or all), sorted by code points of the name; streamed."""
 
     @abstractmethod
     def committing(self, name: str) -> AbstractContextManager[Committed]:
@@ -73,7 +76,10 @@ class RunFolder(ABC):
 
     @abstractmethod
     def replace(self, name: str, content: bytes, version: str) -> str | None:
-        """Commit a small file over the one of this version; the new version, or None if it was changed or is gone."""
+        """Commit a small file over the one of this version; the new version, or None if it was changed or is gone.
+
+        Exactly one of several who replace one version at once succeeds.
+        """
 
     @abstractmethod
     def delete(self, names: Iterable[str]) -> None:
@@ -81,7 +87,10 @@ class RunFolder(ABC):
 
     @abstractmethod
     def delete_tree(self, under: str) -> None:
-        """Take away all files below a name. For the launcher alone."""
+        """Take away all files below a name, which is not empty. For the launcher alone."""
+
+    def remove_attempts(self) -> None:  # noqa: B027 most forms have nothing to do
+        """Take away what attempts that died have left of files that were never whole. For the launcher alone."""
 
     def local_path(self) -> Path | None:
         """The folder on this machine's disk, for what needs one (training, evals); None where it is elsewhere."""

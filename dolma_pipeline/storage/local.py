@@ -1,31 +1,43 @@
 """A run's folder on a disk of this machine, or one that is mounted here.
 
 A file is written below `.tmp/` under a random name that is opened exclusively, synced, and renamed; two copies of a
-task never write one file. What dead processes left in `.tmp/` goes when the next run starts.
+task never write one file. What dead attempts left in `.tmp/` is removed by the launcher (`remove_attempts`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import io
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
+from dolma_pipeline.errors import UsageError
 from dolma_pipeline.storage.committed import Committed
+from dolma_pipeline.storage.faults import told
 from dolma_pipeline.storage.folder import SCHEMES, Entry, RunFolder
+from dolma_pipeline.storage.names import TEMPORARY, checked, prefix_of
 
-TEMPORARY = ".tmp"
+BUFFER_BYTES = 1 << 20
 
 
 class LocalFolder(RunFolder):
-    """A folder of this machine; made when the first file is written."""
+    """A folder of this machine; made when the first file is written.
 
-    def __init__(self, root: str | Path) -> None:
+    Args:
+        root: its path.
+        durable: what is written outlasts a power failure (each file is synced); False for logs and queues.
+    """
+
+    def __init__(self, root: str | Path, *, durable: bool = True) -> None:
         self.root = Path(root).absolute()
         self.url = str(self.root)
+        self.durable = durable
 
     def __repr__(self) -> str:
         return f"LocalFolder({self.url!r})"
@@ -38,127 +50,202 @@ class LocalFolder(RunFolder):
 
     def read(self, name: str) -> bytes:
         """See `RunFolder.read`."""
-        return (self.root / name).read_bytes()
+        path = self._path(name)
+        with _reading(path):
+            return path.read_bytes()
 
     def stream(self, name: str) -> BinaryIO:
         """See `RunFolder.stream`."""
-        return open(self.root / name, "rb")
+        path = self._path(name)
+        with _reading(path):
+            return open(path, "rb", buffering=BUFFER_BYTES)
 
     def random(self, name: str) -> BinaryIO:
         """See `RunFolder.random`."""
-        return open(self.root / name, "rb")
+        path = self._path(name)
+        with _reading(path):
+            return open(path, "rb")
 
     @contextlib.contextmanager
     def local(self, name: str) -> Iterator[Path]:
         """See `RunFolder.local`: the file itself."""
-        path = self.root / name
-        if not path.is_file():
+        path = self._path(name)
+        if self.stat(name) is None:
             raise FileNotFoundError(f"{path}: no such file")
         yield path
 
     def stat(self, name: str) -> Entry | None:
         """See `RunFolder.stat`."""
+        path = self._path(name)
         try:
-            found = os.stat(self.root / name)
-        except (FileNotFoundError, NotADirectoryError):
+            with _reading(path):
+                found = os.stat(path)
+        except FileNotFoundError:
             return None
-        return Entry(name, found.st_size, _version(found))
+        return None if stat.S_ISDIR(found.st_mode) else Entry(name, found.st_size, _version(found))
 
     def list(self, under: str = "") -> Iterator[Entry]:
-        """See `RunFolder.list`; temporary files are not listed."""
-        for name in sorted(_names(self.root, under)):
-            found = self.stat(name)
-            if found is not None:
-                yield found
+        """See `RunFolder.list`: folder by folder; files that are not whole yet are not listed."""
+        yield from _walk(self.root, prefix_of(under))
 
     @contextlib.contextmanager
     def committing(self, name: str) -> Iterator[Committed]:
         """See `RunFolder.committing`."""
-        target = self.root / name
-        with self._temporary() as temporary:
-            with open(temporary, "xb", buffering=1 << 20) as file:
-                yield (committed := Committed(file))
-                file.flush()
-                os.fsync(file.fileno())
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(temporary, target)
-        assert committed.num_bytes >= 0
+        target = self._path(name)
+        with self._attempt(target) as (temporary, file):
+            yield (committed := Committed(file, str(target)))
+            committed.end()
+            self._seal(file, target)
+            with told("written", target):
+                os.replace(temporary, target)
 
     def create(self, name: str, content: bytes) -> bool:
         """See `RunFolder.create`."""
-        target = self.root / name
-        with self._temporary() as temporary:
-            self._fill(temporary, content)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(temporary, target)
-            except FileExistsError:
-                return False
+        target = self._path(name)
+        with self._attempt(target) as (temporary, file):
+            self._fill(file, content, target)
+            with told("written", target):
+                try:
+                    os.link(temporary, target)  # whole or not at all, and for one alone
+                except FileExistsError:
+                    return False
         return True
 
     def replace(self, name: str, content: bytes, version: str) -> str | None:
-        """See `RunFolder.replace`. Not atomic between the look and the rename: for locks of one machine's launchers."""
-        before = self.stat(name)
-        if before is None or before.version != version:
-            return None
-        self.write(name, content)
-        after = self.stat(name)
-        return after.version if after else None
+        """See `RunFolder.replace`. Those who replace at once wait for each other; writers by other verbs do not."""
+        target = self._path(name)
+        with self._attempt(target) as (temporary, file):
+            self._fill(file, content, target)
+            with told("written", target), _alone(self.root / TEMPORARY / "replacing"):
+                before = self.stat(name)
+                if before is None or before.version != version:
+                    return None
+                after = _version(os.fstat(file.fileno()))
+                os.replace(temporary, target)
+        return after
 
     def delete(self, names: Iterable[str]) -> None:
         """See `RunFolder.delete`."""
         for name in names:
-            (self.root / name).unlink(missing_ok=True)
+            path = self._path(name)
+            with told("deleted", path), contextlib.suppress(IsADirectoryError, NotADirectoryError):
+                path.unlink(missing_ok=True)
 
     def delete_tree(self, under: str) -> None:
         """See `RunFolder.delete_tree`."""
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.root / under)
+        path = self._path(under)
+        with told("deleted", path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for child in os.scandir(path):  # the folder may be a link, which stays
+                if child.is_dir(follow_symlinks=False):
+                    shutil.rmtree(child.path)
+                else:
+                    os.unlink(child.path)
+            if not path.is_symlink():
+                path.rmdir()
+
+    def remove_attempts(self) -> None:
+        """See `RunFolder.remove_attempts`."""
+        with told("deleted", self.root / TEMPORARY), contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.root / TEMPORARY)
 
     def local_path(self) -> Path:
         """See `RunFolder.local_path`."""
         return self.root
 
-    @contextlib.contextmanager
-    def _temporary(self) -> Iterator[Path]:
-        folder = self.root / TEMPORARY
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / secrets.token_hex(16)
-        try:
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
+    def _path(self, name: str) -> Path:
+        return self.root / checked(name)
 
-    def _fill(self, path: Path, content: bytes) -> None:
-        with open(path, "xb") as file:
-            file.write(content)
+    @contextlib.contextmanager
+    def _attempt(self, target: Path) -> Iterator[tuple[Path, io.BufferedWriter]]:
+        """A private file of this attempt, gone after the block unless it was renamed.
+
+        A copy of the process that leaves the block (user code that forks) touches neither the file nor its name.
+        """
+        folder, process = self.root / TEMPORARY, os.getpid()
+        temporary = folder / secrets.token_hex(16)
+        with told("written", target):
+            folder.mkdir(parents=True, exist_ok=True)
+            opened = open(temporary, "xb", buffering=BUFFER_BYTES)  # noqa: SIM115 closed below, whatever its buffer holds
+        file = cast(io.BufferedWriter, opened)
+        try:
+            yield temporary, file
+        finally:
+            if os.getpid() != process:
+                file.raw.close()
+            else:
+                with contextlib.suppress(OSError):  # what the disk did not take was told of by `_seal`, or is given up
+                    file.close()
+                temporary.unlink(missing_ok=True)
+
+    def _seal(self, file: BinaryIO, target: Path) -> None:
+        """All bytes on the disk, and a folder for the target."""
+        with told("written", target):
             file.flush()
-            os.fsync(file.fileno())
+            if self.durable:
+                os.fsync(file.fileno())
+            target.parent.mkdir(parents=True, exist_ok=True)
+
+    def _fill(self, file: BinaryIO, content: bytes, target: Path) -> None:
+        with told("written", target):
+            file.write(content)
+        self._seal(file, target)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """A folder is no file, and what is named below a file is not there."""
+    with told("read", path, missing=True):
+        try:
+            yield
+        except (IsADirectoryError, NotADirectoryError) as error:
+            raise FileNotFoundError(f"{path}: no such file") from error
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One process or thread of this machine at a time."""
+    descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _version(found: os.stat_result) -> str:
     return f"{found.st_mtime_ns:x}-{found.st_ino:x}-{found.st_size:x}"
 
 
-def _names(root: Path, under: str) -> Iterator[str]:
-    stack = [under.strip("/")]
-    while stack:
-        folder = stack.pop()
-        try:
-            entries = list(os.scandir(root / folder))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        for entry in entries:
-            name = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=True):
-                if name != TEMPORARY:
-                    stack.append(name)
-            else:
-                yield name
+def _walk(root: Path, prefix: str) -> Iterator[Entry]:
+    """Files whose names begin with a prefix that is empty or ends in "/", sorted by name.
+
+    A folder is sorted as its name and "/", as all names in it begin, so that no more than one folder is held.
+    """
+    folder = root / prefix
+    try:
+        with _reading(folder):
+            found = {f"{one.name}/" if one.is_dir() else one.name: one for one in os.scandir(folder)}
+    except FileNotFoundError:
+        return
+    for name in sorted(found):
+        if not name.endswith("/"):
+            with contextlib.suppress(FileNotFoundError):  # deleted in between, or a link to nothing
+                here = os.stat(found[name].path)
+                yield Entry(f"{prefix}{name}", here.st_size, _version(here))
+        elif f"{prefix}{name}" != f"{TEMPORARY}/" and not _leads_up(found[name]):
+            yield from _walk(root, f"{prefix}{name}")
+
+
+def _leads_up(folder: os.DirEntry[str]) -> bool:
+    """Whether a link leads to a folder that it is in, which would never end."""
+    return folder.is_symlink() and Path(folder.path).parent.resolve().is_relative_to(Path(folder.path).resolve())
 
 
 def _open(url: str, settings: Mapping[str, str]) -> RunFolder:
-    return LocalFolder(url.removeprefix("file://"))
+    path = url[len("file://") :] if url[:7].lower() == "file://" else url
+    if not path or (path != url and not path.startswith("/")):
+        raise UsageError(f"{url!r} is no folder of this machine. Give a path, or file:///and/its/path.")
+    return LocalFolder(path)
 
 
 SCHEMES["file"] = _open

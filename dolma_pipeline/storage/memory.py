@@ -14,16 +14,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from dolma_pipeline.errors import UsageError
 from dolma_pipeline.storage.committed import Committed
+from dolma_pipeline.storage.faults import told
 from dolma_pipeline.storage.folder import SCHEMES, Entry, RunFolder
+from dolma_pipeline.storage.names import checked, prefix_of
 
 _FOLDERS: dict[str, dict[str, tuple[bytes, str]]] = {}
 _VERSIONS = itertools.count(1)
-_LOCK = threading.Lock()
+_LOCK = threading.RLock()
 
 
 class MemoryFolder(RunFolder):
-    """Files in memory; every `MemoryFolder` of one URL in this process is the same folder."""
+    """Files in memory; every `MemoryFolder` of one URL in this process is the same folder.
+
+    Args:
+        url: `memory://name`.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -44,7 +51,7 @@ class MemoryFolder(RunFolder):
     def read(self, name: str) -> bytes:
         """See `RunFolder.read`."""
         try:
-            return self._files[name][0]
+            return self._files[checked(name)][0]
         except KeyError:
             raise FileNotFoundError(f"{self.url}/{name}: no such file") from None
 
@@ -62,18 +69,21 @@ class MemoryFolder(RunFolder):
         content = self.read(name)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name.rpartition("/")[2]
-            path.write_bytes(content)
+            with told("written", path):
+                path.write_bytes(content)
             yield path
 
     def stat(self, name: str) -> Entry | None:
         """See `RunFolder.stat`."""
-        found = self._files.get(name)
+        found = self._files.get(checked(name))
         return Entry(name, len(found[0]), found[1]) if found else None
 
     def list(self, under: str = "") -> Iterator[Entry]:
         """See `RunFolder.list`."""
-        prefix = f"{under.strip('/')}/" if under.strip("/") else ""
-        for name in sorted(name for name in list(self._files) if name.startswith(prefix)):
+        prefix = prefix_of(under)
+        with _LOCK:
+            names = sorted(name for name in self._files if name.startswith(prefix))
+        for name in names:
             if (entry := self.stat(name)) is not None:
                 yield entry
 
@@ -81,13 +91,14 @@ class MemoryFolder(RunFolder):
     def committing(self, name: str) -> Iterator[Committed]:
         """See `RunFolder.committing`."""
         buffer = io.BytesIO()
-        yield Committed(buffer)
+        yield (committed := Committed(buffer, f"{self.url}/{checked(name)}"))
+        committed.end()
         self._put(name, buffer.getvalue())
 
     def create(self, name: str, content: bytes) -> bool:
         """See `RunFolder.create`."""
         with _LOCK:
-            if name in self._files:
+            if checked(name) in self._files:
                 return False
             self._put(name, content)
             return True
@@ -95,7 +106,7 @@ class MemoryFolder(RunFolder):
     def replace(self, name: str, content: bytes, version: str) -> str | None:
         """See `RunFolder.replace`."""
         with _LOCK:
-            found = self._files.get(name)
+            found = self._files.get(checked(name))
             if found is None or found[1] != version:
                 return None
             return self._put(name, content)
@@ -103,19 +114,24 @@ class MemoryFolder(RunFolder):
     def delete(self, names: Iterable[str]) -> None:
         """See `RunFolder.delete`."""
         for name in names:
-            self._files.pop(name, None)
+            with _LOCK:
+                self._files.pop(checked(name), None)
 
     def delete_tree(self, under: str) -> None:
         """See `RunFolder.delete_tree`."""
+        checked(under)
         self.delete([entry.name for entry in self.list(under)])
 
     def _put(self, name: str, content: bytes) -> str:
-        version = str(next(_VERSIONS))
-        self._files[name] = (content, version)
-        return version
+        with _LOCK:
+            version = str(next(_VERSIONS))
+            self._files[name] = (bytes(content), version)
+            return version
 
 
 def _open(url: str, settings: Mapping[str, str]) -> RunFolder:
+    if not url.rpartition("://")[2]:
+        raise UsageError(f"{url!r} has no name: write memory://name.")
     return MemoryFolder(url)
 
 

@@ -1,0 +1,123 @@
+"""Phases on this machine: Beam's embedded runner, in memory for one worker, else on worker processes.
+
+More than one worker: `multi_processing`, one process each, under the watchdog; on Linux they are copies of one
+process, made by `forks`. They take tasks one by one from a queue in the control folder, which evens out what no
+weight tells; that is sound because a worker that dies ends the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from dolma_pipeline.engines.control import Control, controlling, kept_at
+from dolma_pipeline.engines.engine import Say
+from dolma_pipeline.engines.forks import ForkServer
+from dolma_pipeline.engines.progress import Progress
+from dolma_pipeline.engines.reports import as_error, first_raised
+from dolma_pipeline.engines.warming import compile_kernels
+from dolma_pipeline.engines.watchdog import run_guarded
+from dolma_pipeline.engines.workers import environment, worker_variables
+from dolma_pipeline.errors import DolmaError
+from dolma_pipeline.run.log import CONTROL
+from dolma_pipeline.run.phase import Phase, Task
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.storage import scratch
+
+
+@dataclass(frozen=True)
+class Local:
+    """The embedded runner.
+
+    Args:
+        workers: processes; 1: in memory, in this one.
+        options: as on a Beam command line.
+        forks: makes the workers; without it Beam starts each by itself. Not used for one worker.
+    """
+
+    workers: int = 1
+    options: Sequence[str] = ()
+    forks: ForkServer | None = None
+
+    def run(self, run: Run, phases: Sequence[Phase], *, say: Say | None = None) -> None:
+        """See `Engine.run`.
+
+        Raises:
+            WorkerDiedError: a worker process ended unasked.
+        """
+        if not phases:
+            return
+        if self.workers > 1 and self.forks is None:
+            compile_kernels()
+        pipeline = self._pipeline(run, phases)
+        with controlling(run.folder) as control, environment(variables := self._variables(control)):
+            with Progress(control, [phase.name for phase in phases], say=say) as progress:
+                run_guarded(
+                    lambda: pipeline.run().wait_until_finish(),
+                    raised=lambda: _raised(control),
+                    said=control.workers_file,
+                    kept=kept_at(run.folder),
+                    variables=variables,
+                    each_poll=progress.poll,
+                    forks=self.forks,
+                )
+
+    def _variables(self, control: Control) -> dict[str, str]:
+        """Environment variables of this run; those of workers reach them through the fork server or by inheritance."""
+        variables = {**worker_variables(), CONTROL: str(control.path)}
+        if self.workers > 1:  # in memory it is this process's own, which goes on after the run
+            variables[scratch.VARIABLE] = str(control.scratch)
+        return variables
+
+    def _pipeline(self, run: Run, phases: Sequence[Phase]) -> Any:
+        from dolma_pipeline.engines.beam_options import import_beam
+
+        import_beam()
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        from dolma_pipeline.engines.chain import chain
+
+        mode = "in_memory" if self.workers == 1 else "multi_processing"
+        options = PipelineOptions(list(self.options), direct_num_workers=self.workers, direct_running_mode=mode)
+        pipeline = beam.Pipeline(runner=_embedded_runner(), options=options)
+        chain(pipeline, run, phases, Turns(self.workers))
+        return pipeline
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Workers of one machine take tasks in turns. Only for a runner that never does an element again.
+
+    workers: how many.
+    """
+
+    workers: int
+    many: ClassVar[bool] = False
+
+    def deal(self, phase: str, tasks: Iterator[Task]) -> tuple[int, list[tuple[int, Any]]]:
+        """See `chain.Dealing`: an element a worker, which holds nothing."""
+        num_tasks = Control.here().write_tasks(phase, tasks)
+        return num_tasks, [(number, None) for number in range(min(self.workers, num_tasks))]
+
+    def taken(self, phase: str, element: Any) -> Iterator[Task]:
+        """See `chain.Dealing`."""
+        return Control.here().take_turns(phase)
+
+
+def _raised(control: Control) -> DolmaError | None:
+    row = first_raised(control.folder)
+    return as_error(row) if row else None
+
+
+def _embedded_runner() -> Any:
+    """Beam's own runner by name (the automatic choice tries a download), its workers quiet."""
+    from apache_beam.portability.api import beam_provision_api_pb2
+    from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
+    from google.protobuf import struct_pb2
+
+    options = struct_pb2.Struct()
+    options.update({"beam:option:default_sdk_harness_log_level:v1": "ERROR"})
+    info = beam_provision_api_pb2.ProvisionInfo(retrieval_token="unused-token", pipeline_options=options)
+    return FnApiRunner(provision_info=ExtendedProvisionInfo(info))

@@ -1,0 +1,73 @@
+"""Segments of logs joined into whole files: log/events.jsonl, log/raised.jsonl, log/workers.txt. For launchers."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Iterator, Mapping
+from operator import itemgetter
+from typing import Any
+
+import orjson
+
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.log import EVENTS, PROGRESS, RAISED
+from dolma_pipeline.storage.committed import Committed
+from dolma_pipeline.storage.folder import RunFolder
+
+EVENTS_FILE = f"{layout.LOG}/events.jsonl"
+RAISED_FILE = f"{layout.LOG}/raised.jsonl"
+WORKERS_FILE = f"{layout.LOG}/workers.txt"
+
+
+def join_logs(folder: RunFolder, *, segments: RunFolder | None = None, workers: bytes = b"") -> None:
+    """Append what processes have left to a run's logs, in order of time, and remove the segments.
+
+    What the run before raised is replaced by what this one raised, if it did; progress is not kept.
+
+    Args:
+        folder: the run's. segments: where the segments are; default the run's folder.
+        workers: what worker processes wrote to standard error.
+    """
+    segments = segments or folder
+    events = {name: f"{layout.LOG}/{name}" for name in (EVENTS, RAISED, PROGRESS)}
+    _append(folder, EVENTS_FILE, _in_time(segments, events[EVENTS]))
+    raised = list(_in_time(segments, events[RAISED]))
+    if raised:
+        folder.write(RAISED_FILE, b"".join(raised))
+    else:
+        folder.delete([RAISED_FILE])
+    if workers:
+        _append(folder, WORKERS_FILE, iter([workers]))
+    for under in events.values():
+        segments.delete_tree(under)
+
+
+def _append(folder: RunFolder, name: str, more: Iterator[bytes]) -> None:
+    first = next(more, None)
+    if first is None:
+        return
+    with folder.committing(name) as file:
+        if folder.stat(name) is not None:
+            _copy(folder, name, file)
+        file.write(first)
+        for one in more:
+            file.write(one)
+
+
+def _copy(folder: RunFolder, name: str, file: Committed) -> None:
+    with folder.stream(name) as before:
+        while piece := before.read(1 << 20):
+            file.write(piece)
+
+
+def _in_time(segments: RunFolder, under: str) -> Iterator[bytes]:
+    """Lines of all processes, by time; each process has written its own in order."""
+    processes = dict.fromkeys(entry.name.rpartition("/")[0] for entry in segments.list(under))
+    for row in heapq.merge(*(_rows(segments, process) for process in processes), key=itemgetter("time")):
+        yield json.dumps(row).encode() + b"\n"
+
+
+def _rows(segments: RunFolder, process: str) -> Iterator[Mapping[str, Any]]:
+    for entry in segments.list(process):
+        yield from map(orjson.loads, segments.read(entry.name).splitlines())
