@@ -4,7 +4,7 @@ Where documents are read in ranges, each range needs some rows of the middle of 
 once in a process, and pieces of about 1 MB are noted: where each lies, with which row and line it starts. Pieces of a
 compressed file are kept, compressed again, in a file without a name on this machine's disk for temporary files, which
 goes with the process; a plain file is read where it lies.
-Cost: 450 to 580 MB of decompressed lines a second, once in a process for each file; reading a range, what its rows are.
+Cost: 250 to 400 MB of decompressed lines a second, once in a process for each file; reading a range, what its rows are.
 """
 
 from __future__ import annotations

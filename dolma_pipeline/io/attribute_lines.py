@@ -3,7 +3,7 @@
 Everything is a span list (`io.spans_json`); a name that a line does not have is an empty list. Fields that nobody
 wants are not looked at. Of a file whose documents are read in ranges, rows in the middle are read by a cut of it
 (`io.attribute_cut`).
-Cost: 60 to 100 MB of such lines a second.
+Cost: 3 to 5 microseconds a line, and 1 a span.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from dolma_pipeline.io.attribute_values import BadValueError
 from dolma_pipeline.io.spans_json import span_lists
 from dolma_pipeline.io.streams import Damaged, Overlong, Source, decompressed, line_blocks
 
-PART_ROWS = 8192
+PART_ROWS = 1000
 SHAPE = 'An attribute line is {"id": …, "attributes": {"exp__tagger__type": [[start, end, score], …]}}.'
+
+
+_BOM = b"\xef\xbb\xbf"
 
 
 class Blocks(NamedTuple):
@@ -111,6 +114,8 @@ def _lines(path: Path, blocks: Blocks, rows: range | None) -> Iterator[_Line]:
     for block in blocks.blocks:
         for text in block.removesuffix(b"\n").split(b"\n"):
             number += 1
+            if number == 1:
+                text = text.removeprefix(_BOM)
             if not text.strip():
                 continue
             if rows is not None and row >= rows.stop:

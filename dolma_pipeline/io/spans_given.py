@@ -79,11 +79,14 @@ def _spans(spans: pa.Array, wanted: pa.StructType, convert: Convert) -> pa.Array
     return pa.StructArray.from_arrays(columns, fields=list(wanted))
 
 
-def _place(spans: pa.StructArray, name: str) -> NDArray[np.int64]:
-    """The starts or ends of spans, int64[k]."""
+def _place(spans: pa.StructArray, name: str) -> NDArray[np.int32] | NDArray[np.int64]:
+    """The starts or ends of spans, int32[k] or int64[k]."""
     column = spans.field(name)
     if column.null_count:
         raise BadValueError(_first(column.is_null()), f"a span whose {name} is null; expected a whole number")
+    if types.is_int32(column.type):  # ours: as it lies
+        ours: NDArray[np.int32] = column.to_numpy()
+        return ours
     if types.is_floating(column.type):
         nan = pc.is_nan(column)
         if pc.any(nan).as_py():

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -32,21 +33,31 @@ def span_lists(values: Sequence[Any]) -> pa.ListArray:
         BadValueError: what is no span list; names the row.
     """
     spans = list(chain.from_iterable(value for value in values if value)) if _are_lists(values) else None
-    if spans is None or not _are_spans(spans):
+    if spans is None or not {*map(type, spans)} <= {list}:
         raise _fault(values)
-    starts, ends = [float(span[0]) for span in spans], [float(span[1]) for span in spans]
-    scores = [1.0 if len(span) == 2 else None if span[2] is None else float(span[2]) for span in spans]
-    children = [pa.array(column, pa.float64()) for column in (starts, ends, scores)]
-    offsets: list[int | None] = [0]
-    end = 0
-    for value in values:
-        end += len(value or ())
-        offsets.append(end)
+    columns = _triples(spans)
+    if columns is None and not _are_spans(spans):
+        raise _fault(values)
+    children = [pa.array(column, pa.float64()) for column in columns or _columns(spans)]
+    offsets = np.cumsum([0, *(len(value or ()) for value in values)])
     mask = pa.array([value is None for value in values]) if None in values else None
     raw = pa.StructArray.from_arrays(children, fields=list(_RAW))
     lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), raw, mask=mask)
     column: pa.ListArray = converted(lists, SPANS_TYPE)
     return column
+
+
+def _triples(spans: list[list[Any]]) -> list[Any] | None:
+    """Starts, ends and scores, where each span is three numbers: what nearly all are. None: they are not."""
+    numbers = list(chain.from_iterable(spans))
+    if {*map(type, numbers)} <= _PLACES and {*map(len, spans)} <= {3}:
+        return [*np.array(numbers, np.float64).reshape(-1, 3).T]
+    return None
+
+
+def _columns(spans: list[list[Any]]) -> list[Any]:
+    scores = [1.0 if len(span) == 2 else None if span[2] is None else float(span[2]) for span in spans]
+    return [[float(span[0]) for span in spans], [float(span[1]) for span in spans], scores]
 
 
 def _are_lists(values: Sequence[Any]) -> bool:
@@ -55,8 +66,7 @@ def _are_lists(values: Sequence[Any]) -> bool:
 
 def _are_spans(spans: Sequence[Any]) -> bool:
     return (
-        {*map(type, spans)} <= {list}
-        and {*map(len, spans)} <= {2, 3}
+        {*map(len, spans)} <= {2, 3}
         and {type(place) for span in spans for place in span[:2]} <= _PLACES
         and {type(span[2]) for span in spans if len(span) == 3} <= _SCORES
     )

@@ -107,6 +107,11 @@ def test_a_wrong_span_is_named_after_the_rows_before_it(tmp_path: Path) -> None:
         parts(path, only)
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", b"\xef\xbb\xbf" + orjson.dumps(line(0, e__n=[[0, 1]])), line(1))
+    assert [len(row["e"]["n"]) for row in parts(path)[0].table.to_pylist()] == [1, 0]
+
+
 def test_two_names_of_one_attribute_are_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", line(0, bff=[[0, 1]]), line(1, bff=[], bff__bff=[]))
     with pytest.raises(

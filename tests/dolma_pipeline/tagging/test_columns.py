@@ -85,6 +85,21 @@ def test_a_span_may_end_with_its_text_and_no_later_even_in_a_slice() -> None:
 @pytest.mark.parametrize(
     ("kind", "column", "words"),
     [
+        (float, np.array([0.5, math.nan]), "is nan in document web/a#1001; a value"),
+        (list[Span], span_list([], [(0, 3, 1.0)]), "Span(0, 3) in document web/a#1001, a text of 2 code points"),
+        (list[Span], span_list([], [(0, 1, math.inf)]), "with score inf in document web/a#1001; a score is finite"),
+    ],
+)
+def test_documents_of_a_shard_are_named_by_their_row_in_it(kind: Any, column: Any, words: str) -> None:
+    batch = Batch(Batch.of(["abc", "de"]).table, shard="web/a", first_row=1000)
+    with pytest.raises(TaggerError) as error:
+        Columns("t_v1", {"x": kind}).from_columns({"x": column}, batch)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "words"),
+    [
         (int, np.array([0.5, 1, 2]), "is declared int, but got a column of double"),
         (int, [1, 2.0, 3], "is declared int, but a document got float 2.0"),
         (int, [1, True, 3], "is declared int, but a document got bool True"),

@@ -208,6 +208,28 @@ def test_a_broken_contract_is_an_error_not_a_failed_row() -> None:
         LoadedTagger(DECLARED["half_v1"]).attributes(Batch.of(["a"]))
 
 
+def test_a_broken_contract_names_the_document_of_a_shard() -> None:
+    @tagger("behind_v1", fields={"spans": list[Span]})
+    def behind(doc: Document) -> Attributes:
+        return {"spans": [Span(0, 3)]}
+
+    @tagger("bytes_v1")
+    @dataclass
+    class Bytes:
+        fields = {"spans": list[Span]}
+
+        def tag(self, batch: Batch) -> Mapping[str, Any]:
+            return {"spans": batch.spans(np.array([1]), np.array([0]), np.array([1]), np.ones(1))}
+
+    batch = Batch(Batch.of(["abc", "de"]).table, shard="web/a", first_row=1000)
+    with pytest.raises(TaggerError, match=r"in a text of 2 code points: .* \(document web/a#1001\)$"):
+        LoadedTagger(DECLARED["behind_v1"]).attributes(batch)
+    with pytest.raises(
+        TaggerError, match=r"^span 0:1 of document 1 of the batch .* starts with document web/a#1000\.$"
+    ):
+        LoadedTagger(DECLARED["bytes_v1"]).attributes(batch)
+
+
 def test_an_empty_batch_has_the_schema_and_is_never_shown(shouting: LoadedTagger, length: LoadedTagger) -> None:
     for loaded in (shouting, length):
         column, failures = loaded.attributes(Batch.of([]))
