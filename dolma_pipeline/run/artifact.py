@@ -7,23 +7,14 @@ Digest, difference and message of changed settings all come from `reads`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import orjson
+from dolma_pipeline.io.manifest import canonical, digest
 
-
-def canonical(value: object) -> bytes:
-    """JSON with sorted keys and no blanks: equal values give equal bytes; lists keep their order."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-
-
-def digest(value: object) -> str:
-    """`sha256:` and the hex hash of a JSON value's canonical form."""
-    return "sha256:" + hashlib.sha256(canonical(value)).hexdigest()
+__all__ = ["Artifact", "canonical", "digest"]
 
 
 @dataclass(frozen=True)

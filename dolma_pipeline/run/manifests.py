@@ -7,28 +7,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import orjson
 
 from dolma_pipeline.errors import DataError, RunError
+from dolma_pipeline.io.manifest import add_counts, made_by, pretty, total_counts
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact, canonical
 from dolma_pipeline.storage.committed import Committed
 from dolma_pipeline.storage.folder import RunFolder
 
+__all__ = ["add_counts", "close", "is_finished", "output_record", "pretty", "read_lines", "read_manifest", "total_counts"]
+
 FORMAT = 2
 """Of manifests and of what they list."""
-
-SHAPING_LIBRARIES = ("duckdb", "numpy", "pyarrow", "tokenizers", "zstandard")
-"""Libraries whose version can change the bytes that are written."""
-
-
-def pretty(value: object) -> bytes:
-    """JSON for people: sorted keys, two blanks, a final newline."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
 
 def output_record(artifact: Artifact, name: str, file: Committed, *, rows: int) -> dict[str, Any]:
     """What a record says of one output file: path below the artifact's root, rows, bytes, sha256.
@@ -143,28 +136,3 @@ def close(
             "work in this folder. Run again when the other has ended."
         )
     return manifest
-
-
-def made_by() -> dict[str, str]:
-    """Versions of this library and of those that shape bytes."""
-    from dolma_pipeline import __version__
-
-    return {"dolma_pipeline": __version__, **{name: version(name) for name in SHAPING_LIBRARIES}}
-
-
-def total_counts(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts by source: the sums of the records' `counts`, rule by rule."""
-    totals: dict[str, Any] = {}
-    for record in records:
-        if "counts" in record:
-            source = str(record["shard"]).split("/", 1)[0]
-            totals[source] = add_counts(totals.get(source, {}), record["counts"])
-    return totals
-
-
-def add_counts(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-    """The sum of two nested mappings of numbers."""
-    out = dict(a)
-    for key, value in b.items():
-        out[key] = add_counts(out.get(key, {}), value) if isinstance(value, Mapping) else out.get(key, 0) + value
-    return out

@@ -12,7 +12,10 @@ from dolma_pipeline import assets
 from dolma_pipeline import stages2 as _stages  # noqa: F401 importing it registers the stages
 from dolma_pipeline.config import load_recipe, resolved_yaml
 from dolma_pipeline.config.recipe import Recipe
-from dolma_pipeline.engines import engine_for
+from dolma_pipeline.engines import Engine, Here, Say
+from dolma_pipeline.engines.choose import chosen
+from dolma_pipeline.engines.engine import to_stderr
+from dolma_pipeline.engines.watchdog import stopped_by_signals
 from dolma_pipeline.errors import UsageError, unknown_name
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.run import layout
@@ -69,25 +72,31 @@ def run(
     modules = user_modules(recipe)
     base = Run(recipe, folder, modules)
     inputs = plan_inputs(recipe, folder, redo=redo)
-    engine = engine_for(recipe, inputs.num_bytes, inputs.num_shards, beam_options=beam_options, quiet=quiet)
     with ExitStack() as stack:
-        if not dry_run:
-            stack.enter_context(engine)  # it may load while the rest is checked
+        engine: Engine | None = None
+        if not dry_run and not {*wanted} <= {"train", "eval"}:
+            opened = chosen(
+                recipe, num_bytes=inputs.num_bytes, num_shards=inputs.num_shards, beam_options=beam_options
+            )
+            engine = stack.enter_context(opened)  # it loads while the rest is checked
         made = _plan(base, inputs, wanted, redo=redo)
         if dry_run:
             planned = [d for d in made.decisions if d.artifact.name in made.wanted and d.state != "done"]
             return read_result(base, [*made.artifacts], planned=planned, shards=inputs.num_shards, warnings=made.warnings)
-        for text in made.warnings:
-            print(f"warning: {text}", file=sys.stderr)
         if not made.left and not _is_untidy(folder):
-            result = read_result(base, [*made.artifacts], nothing_to_do=True, wanted=wanted)
+            result = read_result(made.run, [*made.artifacts], nothing_to_do=True, wanted=wanted)
             check_failures(made.run, result)
             return result
+        for text in made.warnings:
+            print(f"warning: {text}", file=sys.stderr)
+        stack.enter_context(stopped_by_signals())
         stack.enter_context(RunLock(folder))
         again = plan_inputs(recipe, folder, redo=redo)  # another run may have ended since
         made = _plan(base, again, wanted, redo=redo)
-        _work(made, again, engine)
+        _work(made, again, engine, say=None if quiet else to_stderr)
     result = read_result(made.run, [*made.artifacts], nothing_to_do=not made.left, wanted=wanted)
+    for text in result.warnings():
+        print(f"warning: {text}", file=sys.stderr)
     check_failures(made.run, result)
     return result
 
@@ -133,7 +142,7 @@ def _healing(one: Decision) -> str:
     )
 
 
-def _work(made: _Plan, inputs: Inputs, engine: object) -> None:
+def _work(made: _Plan, inputs: Inputs, engine: Engine | None, *, say: Say | None) -> None:
     """Make what is left."""
     run, folder = made.run, made.run.folder
     folder.write(layout.SHARDS, inputs.content)
@@ -147,8 +156,9 @@ def _work(made: _Plan, inputs: Inputs, engine: object) -> None:
             assets.copy_to(needed_assets(Process.of(run)), place / layout.ASSETS)
         phases = _phases(made)
         with assets.folder_restored():
-            engine.run(run, [phase for phase in phases if not phase.in_launcher])  # type: ignore[attr-defined]
-            engine.run_here(run, [phase for phase in phases if phase.in_launcher])  # type: ignore[attr-defined]
+            if engine is not None:
+                engine.run(run, [phase for phase in phases if not phase.in_launcher], say=say)
+            Here().run(run, [phase for phase in phases if phase.in_launcher])
     write_versions(run, inputs)
     keep_work = run.recipe.dedupe is not None and run.recipe.dedupe.keep_work
     tidy(run, artifacts, keep_work=keep_work)
