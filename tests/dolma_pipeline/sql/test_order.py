@@ -125,8 +125,8 @@ def test_what_else_reads_a_text_is_refused(table: pa.Table) -> None:
     with pytest.raises(ConfigError) as caught:
         Order("id, extra->>'$.x' DESC", schema, place="my.yaml:3: dedupe.prefer")
     assert str(caught.value) == (
-        "my.yaml:3: dedupe.prefer: `(extra ->> '$.x')` reads extra, and an order reads no text. Use chars (code points), "
-        "bytes (of UTF-8), metadata->>'$.key' or an attribute; a tagger of yours can make one of the text."
+        "my.yaml:3: dedupe.prefer: `(extra ->> '$.x')` reads extra, and an order reads no text. Use chars (code "
+        "points), bytes (of UTF-8), metadata->>'$.key' or an attribute; a tagger of yours can make one of the text."
     )
 
 
