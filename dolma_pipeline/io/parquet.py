@@ -29,7 +29,8 @@ from dolma_pipeline.io.written import TooDeepError, json_text
 _CLAIMS = ("text", "id", "source", "added", "created", "metadata")
 """Columns in the order in which they claim a column of the file, as in `kernels.json_lines`."""
 _PART_BYTES = 4 * MAX_BATCH_BYTES  # what is converted at once
-_LIMITS = ("Exceeded size limit", "MaxMessageSize", "ecrypt")
+_LIMITS = ("Exceeded size limit", "MaxMessageSize", "ecrypt", "not supported", "nsupported", "not yet implemented")
+"""What Arrow says of a file that it does not read though it may be sound, where the kind of its error does not tell."""
 _T = TypeVar("_T")
 
 
@@ -69,8 +70,8 @@ def damage_named(path: str, what: str = "damaged Parquet") -> Iterator[None]:
         limits = (pa.ArrowNotImplementedError, pa.ArrowCapacityError, pa.ArrowMemoryError)
         if isinstance(error, limits) or any(words in str(error) for words in _LIMITS):
             raise DataError(
-                f"{path}: this Parquet file is not damaged, but it cannot be read here: {error}. Write it again in "
-                "another way: smaller row groups, another codec, no encryption."
+                f"{path}: this Parquet file need not be damaged, but it cannot be read here: {error}. Write it again "
+                "in another way: smaller row groups, another codec, no encryption."
             ) from error
         raise DataError(f"{path}: {what}: {error}") from error
 
