@@ -54,7 +54,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One row, for people; `metadata` is the decoded object. Batches are for machines."""
+    """One row, for people; `metadata` is decoded JSON, mostly an object. Batches are for machines."""
 
     text: str
     id: str = ""

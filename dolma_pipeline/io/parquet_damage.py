@@ -12,7 +12,7 @@ from dolma_pipeline.io.jsonl import Failure, Report
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-_LIMITS = ("Exceeded size limit", "MaxMessageSize", "ecrypt")
+_LIMITS = ("Exceeded size limit", "MaxMessageSize", "ecrypt", "not supported", "nsupported", "not yet implemented")
 _LIMIT_ERRORS = (pa.ArrowNotImplementedError, pa.ArrowCapacityError, pa.ArrowMemoryError)
 """What Arrow says where a file is beyond what it reads, and not damaged."""
 
@@ -61,6 +61,6 @@ def _lost(error: pa.ArrowException | OSError | UnicodeDecodeError, path: str, *,
         return Failure(path, "damaged Parquet: the name of a column is not valid UTF-8", lost=True)
     what, advice = "damaged Parquet", ""
     if isinstance(error, _LIMIT_ERRORS) or any(words in str(error) for words in _LIMITS):
-        what = "this Parquet is not damaged, but it cannot be read here"
+        what = "this Parquet need not be damaged, but it cannot be read here"
         advice = ". Write it again in another way: smaller row groups, another codec, no encryption"
     return Failure(path, f"{what}: {' '.join(str(error).split())}{advice}", line=line, lost=True)

@@ -69,7 +69,7 @@ HOSTILE: dict[str, list[tuple[int | None, str]]] = {
     "nul_and_control.jsonl": [(2, "no JSON: "), (4, "no JSON: ")],
     "lone_surrogates.jsonl": [*((line, "no JSON: ") for line in (1, 2, 3)), (5, "encoding: ")],
     "deep_nesting.jsonl": [(line, "objects or lists more than 253 levels deep") for line in (2, 3)],
-    "numbers.jsonl": [(1, "no JSON: "), (2, "no JSON: ")],
+    "numbers.jsonl": [(1, "no JSON: "), (2, "a number beyond the range of 64-bit floats")],
 }
 """Expected failures of each hostile file: (line, beginning of the reason); the others have none."""
 
@@ -335,6 +335,66 @@ def test_ids_that_are_no_text_are_carried_as_their_json_and_a_repeated_key_count
         "1.5",
         '{"a":1}',
     )
+
+
+METADATA_TEXTS = {
+    '{"a": 1}': {"a": 1},
+    ' {"a": {"b": [1, "x"]}} ': {"a": {"b": [1, "x"]}},
+    "{}": {},
+    "plain": "plain",
+    "": "",
+    "[1, 2]": "[1, 2]",
+    "7": "7",
+    "null": "null",
+    "{not JSON}": "{not JSON}",
+    '{"a": NaN}': '{"a": NaN}',
+    "line\n{}": "line\n{}",
+    '\n{"a": "\\u00e9"}': {"a": "é"},
+    "é\t": "é\t",
+}
+
+
+def test_metadata_that_is_a_text_is_the_object_that_it_spells_or_itself() -> None:
+    for ascii_only in (True, False):
+        raw = [json.dumps({"text": "t", "metadata": text}, ensure_ascii=ascii_only) for text in METADATA_TEXTS]
+        read = Read("\n".join(raw).encode())
+        assert read.failures == []
+        assert [orjson.loads(about) for about in read.column("metadata")] == [*METADATA_TEXTS.values()]
+    escaped = b'{"text": "t", "metadata": "\\u007b\\u0022a\\u0022:1\\u007d"}'
+    assert Read(escaped).column("metadata") == ['{"a":1}']
+    assert Read(b'{"text": "t", "metadata": null}\n{"text": "t"}').column("metadata") == ["{}", "{}"]
+    deep = json.dumps({"text": "t", "metadata": '{"a":' * 254 + "1" + "}" * 254}).encode()
+    assert Read(deep).places == [(1, "objects or lists more than 253 levels deep")]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=8),
+        st.text(st.sampled_from(' \t\n{}[]":,a1\\'), max_size=8),
+        JSON.map(json.dumps),
+        st.dictionaries(st.text(max_size=3), JSON, max_size=2).map(lambda value: f" {json.dumps(value)}"),
+    ),
+    st.booleans(),
+)
+def test_the_kernel_and_the_parser_take_a_metadata_text_alike(text: str, ascii_only: bool) -> None:
+    try:
+        value = orjson.loads(text.encode())
+    except ValueError:  # surrogates are no text, the rest is no JSON
+        value = None
+    line = json.dumps({"text": "t", "metadata": text}, ensure_ascii=ascii_only).encode()
+    slow = line.replace(b'"text"', b'"\\u0074ext"')  # an escaped key is left to the parser
+    assert slow != line
+    expected = value if isinstance(value, dict) else text
+    for raw in (line, slow):
+        (about,) = Read(raw).column("metadata")
+        assert orjson.loads(about) == expected
+
+
+def test_what_goes_beyond_a_limit_is_not_called_invalid() -> None:
+    read = Read(b'{"text": "t", "n": 1e999}\n{"text": "t", "n": [-1E+400]}\n{"text": "t", "n": 1e308}')
+    assert read.places == [(line, "a number beyond the range of 64-bit floats") for line in (1, 2)]
+    assert [orjson.loads(extra) for extra in read.column("extra")] == [{"n": 1e308}]
 
 
 @pytest.mark.parametrize("depth", [1, 200, 252, 253, 254, 255, 300, 1000, 1023, 1024, 1100])

@@ -93,6 +93,138 @@ def test_a_list_of_files(here: Path) -> None:
         paths.find(["@list.txt"])
 
 
+def touch(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"")
+
+
+def test_a_path_that_exists_is_that_file_whatever_wildcards_are_in_its_name(here: Path) -> None:
+    touch("odd/a[1].jsonl", "odd/a1.jsonl", "odd/*.jsonl", "odd/b?.jsonl", "odd/b1.jsonl", "odd/[!x].jsonl")
+    for name in ("a[1].jsonl", "a1.jsonl", "*.jsonl", "b?.jsonl", "[!x].jsonl"):
+        assert paths.find([f"odd/{name}"]) == [(f"odd/{name}", "odd")]
+        assert paths.find([f"{here}/odd/{name}"]) == [(f"{here}/odd/{name}", f"{here}/odd")]
+        Path("list.txt").write_text(f"odd/{name}\n")
+        assert paths.find(["@list.txt"]) == [(f"odd/{name}", "odd")]
+    assert [path for path, _ in paths.find(["odd/a[0-9].jsonl"])] == ["odd/a1.jsonl"]
+    touch("a[2].jsonl")
+    assert paths.find(["a[2].jsonl"]) == [("a[2].jsonl", "")]
+
+
+def test_a_folder_with_brackets_before_the_wildcard_is_that_folder(here: Path) -> None:
+    touch("odd/[x]/1.jsonl", "odd/[x]/sub[2]/2.jsonl", "odd/x/3.jsonl", "odd/[y]z/4.jsonl")
+    assert paths.find(["odd/[x]/*.jsonl"]) == [("odd/[x]/1.jsonl", "odd/[x]")]
+    assert paths.find(["odd/[x]/**/*.jsonl"]) == [
+        ("odd/[x]/1.jsonl", "odd/[x]"),
+        ("odd/[x]/sub[2]/2.jsonl", "odd/[x]"),
+    ]
+    assert paths.find(["odd/[x]/sub[2]/?.jsonl"]) == [("odd/[x]/sub[2]/2.jsonl", "odd/[x]/sub[2]")]
+    assert paths.find(["odd/[xy]/*.jsonl"]) == [("odd/x/3.jsonl", "odd")]
+    assert [path for path, _ in paths.find(["odd/*/*.jsonl"])] == [
+        "odd/[x]/1.jsonl",
+        "odd/[y]z/4.jsonl",
+        "odd/x/3.jsonl",
+    ]
+    assert paths.find([f"{here}/odd/[x]/*"]) == [(f"{here}/odd/[x]/1.jsonl", f"{here}/odd/[x]")]
+
+
+def test_a_folder_called_like_a_wildcard_hides_no_other(here: Path) -> None:
+    touch("odd/*/1.jsonl", "odd/b/2.jsonl")
+    assert paths.find(["odd/*/*.jsonl"]) == [("odd/*/1.jsonl", "odd"), ("odd/b/2.jsonl", "odd")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("odd/[x]/*.parquet", "odd/[x]/*.parquet: no such file. In odd/[x]/ there is: 1.jsonl."),
+        ("odd/[x]", "odd/[x]: no such file. odd/[x] is a folder; give a pattern such as odd/[x]/**/*.jsonl.gz."),
+        ("odd/[x]/1.json", "odd/[x]/1.json: no such file. In odd/[x]/ there is: 1.jsonl."),
+        ("odd/[y]/*", "odd/[y]/*: no such file. In odd/ there is: [x]."),
+    ],
+)
+def test_folders_with_brackets_are_looked_into_for_what_there_is(here: Path, pattern: str, words: str) -> None:
+    touch("odd/[x]/1.jsonl")
+    with pytest.raises(UsageError) as error:
+        paths.find([pattern])
+    assert str(error.value) == words
+
+
+@pytest.fixture
+def home(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder with a file in it."""
+    folder = here / "home" / "ann"
+    touch(f"{folder}/docs/1.jsonl")
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("DATA", str(here / "data"))
+    return folder
+
+
+def test_a_tilde_is_a_home_folder_everywhere(here: Path, home: Path) -> None:
+    one = (f"{home}/docs/1.jsonl", f"{home}/docs")
+    assert paths.find(["~/docs/1.jsonl"]) == paths.find(["~/docs/*.jsonl"]) == [one]
+    (home / "list.txt").write_text("~/docs/1.jsonl\n")
+    assert paths.find(["@~/list.txt"]) == [one]
+    assert paths.expanded("~") == str(home)
+    assert paths.expanded("~/new/run") == f"{home}/new/run"
+    assert paths.expanded("a/~/b") == "a/~/b"
+    assert paths.expanded("s3://~/$x") == "s3://~/$x"
+    touch("~/docs/1.jsonl")  # what an unexpanded path once made; ./~ names it
+    assert paths.find(["~/docs/1.jsonl"]) == [one]
+    assert paths.find(["./~/docs/1.jsonl"]) == [("./~/docs/1.jsonl", "./~/docs")]
+    assert paths.expanded("~root").startswith("/")
+
+
+def test_an_unknown_home_is_refused(here: Path, home: Path) -> None:
+    words = (
+        r"^~nobody-of-that-name/x\.jsonl: ~nobody-of-that-name is no home folder, there is no user nobody-of-that-name"
+    )
+    for call in (paths.expanded, lambda path: paths.find([path])):
+        with pytest.raises(UsageError, match=words):
+            call("~nobody-of-that-name/x.jsonl")
+    (here / "list.txt").write_text("\n~nobody-of-that-name/x.jsonl\n")
+    with pytest.raises(UsageError, match=r"^@list\.txt:2: ~nobody-of-that-name/x\.jsonl: "):
+        paths.find(["@list.txt"])
+    touch("~backup.jsonl")
+    assert paths.find(["~backup.jsonl"]) == [("~backup.jsonl", "")]
+
+
+@pytest.mark.parametrize("path", ["$DATA/a/1.jsonl", "${DATA}/a/*.jsonl", "data/$NOT_SET/1.jsonl", "~/${DATA}.jsonl"])
+def test_a_variable_is_refused_and_not_taken_for_a_name(home: Path, path: str) -> None:
+    variable = next(name for name in ("${DATA}", "$DATA", "$NOT_SET") if name in path)
+    words = (
+        f"{path}: {variable} is not replaced in a recipe, and no file is called so. Write the path itself, or give "
+        "this key on the command line, where the shell replaces it."
+    )
+    for call in (paths.expanded, lambda path: paths.find([path])):
+        with pytest.raises(UsageError) as error:
+            call(path)
+        assert str(error.value) == words
+    Path("list.txt").write_text(f"data/a/1.jsonl\n{path}\n")
+    with pytest.raises(UsageError) as error:
+        paths.find(["@list.txt"])
+    assert str(error.value) == f"@list.txt:2: {words}"
+
+
+def test_a_file_that_is_called_like_a_variable_is_that_file(home: Path) -> None:
+    touch("data/$DATA/1.jsonl", "data/${x}.jsonl", "$DATA")
+    assert paths.find(["data/$DATA/1.jsonl"]) == [("data/$DATA/1.jsonl", "data/$DATA")]
+    assert paths.find(["data/$DATA/*.jsonl"]) == [("data/$DATA/1.jsonl", "data/$DATA")]
+    assert paths.find(["data/${x}.jsonl"]) == [("data/${x}.jsonl", "data")]
+    assert paths.expanded("$DATA") == "$DATA"
+    with pytest.raises(UsageError, match=r"^data/price\$5\.jsonl: no such file\. In data/"):
+        paths.find(["data/price$5.jsonl"])
+
+
+def test_the_query_of_an_address_is_no_wildcard() -> None:
+    assert paths.find(["https://host/b.jsonl?download=true"]) == [
+        ("https://host/b.jsonl?download=true", "https://host")
+    ]
+    with pytest.raises(UsageError, match="no globs in URLs"):
+        paths.find(["https://host/*.jsonl?download=true"])
+    with pytest.raises(UsageError, match="no globs in URLs"):
+        paths.find(["s3://bucket/a?.jsonl"])
+
+
 def test_urls_are_taken_as_they_are_and_cannot_be_patterns() -> None:
     assert paths.find(["s3://bucket/a.jsonl", "https://host/b.parquet"]) == [
         ("s3://bucket/a.jsonl", "s3://bucket"),
