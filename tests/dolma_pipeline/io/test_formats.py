@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dolma_pipeline.documents import Batch
+from dolma_pipeline.documents import SCHEMA, Batch
 from dolma_pipeline.errors import UnknownNameError, UsageError
 from dolma_pipeline.io import formats, paths
 from dolma_pipeline.io.check_formats import check_formats
@@ -30,7 +31,7 @@ from dolma_pipeline.io.formats import (
     recognized,
     register,
 )
-from dolma_pipeline.io.jsonl import Failure, Report, Rows
+from dolma_pipeline.io.jsonl import Failure, Report
 from dolma_pipeline.io.shards import Shard, plan_shards
 from dolma_pipeline.io.streams import Damaged
 
@@ -42,7 +43,9 @@ class TableReading(Reading):
 
     def __iter__(self) -> Iterator[Batch]:
         """Its batches."""
-        rows = Rows(self.shard.name)
+        rows: list[dict[str, str]] = []
+        locs: list[int] = []
+        broken = False
         with self.open() as file:
             lines = io.TextIOWrapper(file, newline="")
             start, end = self.shard.start or 0, self.shard.end
@@ -50,16 +53,18 @@ class TableReading(Reading):
                 if number == 1 or not start <= number - 2 < (end or 1 << 60):
                     continue
                 if row == ["broken"]:
-                    yield rows.take()
-                    raise Damaged("broken off")
+                    broken = True
+                    break
                 if len(row) != 2:
                     self.report(Failure(self.shard.path, f"{len(row)} cells; expected 2", line=number))
                     continue
-                for name in rows.columns:
-                    rows.columns[name].append({"id": row[0], "text": row[1]}.get(name))
-                rows.locs.append(number)
-        if rows.locs:
-            yield rows.take()
+                rows.append({"id": row[0], "text": row[1], "metadata": "{}", "extra": "{}"})
+                locs.append(number)
+        if rows:
+            table = pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
+            yield Batch(table, shard=self.shard.name, first_row=0, locs=np.array(locs, np.int64))
+        if broken:
+            raise Damaged("broken off")
 
 
 class Table(DocumentFormat):
