@@ -13,13 +13,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +27,7 @@ from isal.igzip import IGzipFile
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError
+from dolma_pipeline.io import paths
 
 _ROW_GROUP = 65_536
 _NOT_KEPT = ("key", "tokens", "id", "loc")  # of a run's columns: id and loc stand in the csv
@@ -67,7 +67,7 @@ def write_part(
 ) -> PartInfo:
     """Write documents, in the order given, to `stem` + .npy, .csv.gz and .parquet.
 
-    Each file is written under a temporary name, synced and renamed; the .npy last.
+    Each file appears under its name when it is whole; the .npy last.
 
     Args:
         stem: a local path without an ending, such as `train/part-00000`; its folder is made.
@@ -82,12 +82,11 @@ def write_part(
         pyarrow.ArrowInvalid: the tables have different columns.
     """
     stem = Path(stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
     kind = np.dtype(dtype).newbyteorder("<")
     forbidden = sorted({eos, *special_ids})
     state = _Counts()
-    paths = [stem.with_name(stem.name + ending) for ending in (".parquet", ".csv.gz", ".npy")]
-    with _written(paths) as (rows_file, csv_file, ids_file):
+    targets = [stem.with_name(stem.name + ending) for ending in (".parquet", ".csv.gz", ".npy")]
+    with _written(targets) as (rows_file, csv_file, ids_file):
         with (
             _Rows(rows_file) as rows,
             IGzipFile(filename="", fileobj=csv_file, mode="wb", compresslevel=1, mtime=0) as packed,  # type: ignore[no-untyped-call]
@@ -107,7 +106,7 @@ def write_part(
                 rows.write(documents, starts, ends)
                 lines.writerows(_csv_rows(documents, starts, ends))
                 state.add(documents.column("source").to_pylist(), starts, ends)
-    files = tuple(map(PartFile.of, sorted(paths)))
+    files = tuple(map(PartFile.of, sorted(targets)))
     return PartInfo(
         name=stem.name,
         num_tokens=state.num_tokens,
@@ -185,21 +184,10 @@ class _Rows:
 
 
 @contextmanager
-def _written(paths: Sequence[Path]) -> Iterator[list[IO[bytes]]]:
-    """Open files under temporary names; sync and rename them, in order, if nothing was raised."""
-    temporary = [path.with_name(path.name + ".tmp") for path in paths]
-    files: list[IO[bytes]] = []
-    try:
-        files += [path.open("wb") for path in temporary]
-        yield files
-        for file in files:
-            file.flush()
-            os.fsync(file.fileno())
-    finally:
-        for file in files:
-            file.close()
-    for source, target in zip(temporary, paths, strict=True):
-        os.replace(source, target)
+def _written(targets: Sequence[Path]) -> Iterator[list[BinaryIO]]:
+    """Files to write that appear under their names, in order, if nothing was raised."""
+    with ExitStack() as stack:  # what is entered last is committed first
+        yield [stack.enter_context(paths.committing(target)) for target in reversed(targets)][::-1]
 
 
 def _ids(batch: pa.Table, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
