@@ -237,8 +237,8 @@ class Records:
 
     def _another(self, other: Sequence[str]) -> str:
         return (
-            f"{self.manifest_path}: another manifest is there already ({'; '.join(other[:3])}). Two runs have worked in "
-            "this folder at once. Wait until the other one has ended, then give the same command again."
+            f"{self.manifest_path}: another manifest is there already ({'; '.join(other[:3])}). Two runs have worked "
+            "in this folder at once. Wait until the other one has ended, then give the same command again."
         )
 
 

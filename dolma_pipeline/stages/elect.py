@@ -39,7 +39,6 @@ from dolma_pipeline.stages.own_files import read_table
 from dolma_pipeline.stages.rules import preferred, source_rules
 from dolma_pipeline.stages.step import Step, Task
 
-
 WORK = "dedupe/.elect"
 
 

@@ -1,4 +1,4 @@
-"""Files that one step of a run leaves for another. One that is not there is an error that names it, never fewer rows."""
+"""Files that one step of a run leaves for another. One that is gone is an error that names it, never fewer rows."""
 
 from __future__ import annotations
 

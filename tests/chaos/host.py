@@ -3,9 +3,9 @@
     host.py               in the corpus' folder; reads a line of JSON for each scenario, answers with one
 
 A line: `scenario` (undisturbed, twice, killed, stragglers), `tree` (the recipe), `output`, `seed`, `thorough`, and
-`commits` (a file that an undisturbed run writes and the others read). An answer: `notes` of what was done to which phase
-and how often the run was `begun`, or the `error`. Each scenario is a copy of this process, and its workers are copies
-of that, made before it has started anything: whoever copies itself has no threads.
+`commits` (a file that an undisturbed run writes and the others read). An answer: `notes` of what was done to which
+phase and how often the run was `begun`, or the `error`. Each scenario is a copy of this process, and its workers are
+copies of that, made before it has started anything: whoever copies itself has no threads.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def test_after_the_end_every_step_plans_nothing(lost: Lost) -> None:
         shutil.rmtree(lost.folder / work, ignore_errors=True)
     for path in [*lost.folder.rglob(".done"), *lost.folder.rglob("edges"), *lost.folder.glob("dedupe/*/.work")]:
         shutil.rmtree(path)
-    assert {name: step.tasks() for name, step in lost.steps.items()} == dict.fromkeys(lost.steps, [])
+    assert [name for name, step in lost.steps.items() if step.tasks()] == []
 
 
 def test_a_finish_after_the_end_changes_nothing(lost: Lost) -> None:
