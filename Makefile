@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 SETUP := pyproject.toml setup.cfg constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test lint unit test-slow interop bench clean
+.PHONY: help demo setup test lint unit chaos test-slow interop bench clean
 .DELETE_ON_ERROR:
 
 help: ## what can be made
@@ -32,6 +32,9 @@ lint: $(VENV)/installed-dev ## style, types and import rules
 unit: $(VENV)/installed-dev ## the tests, the blocks of the documentation among them; without slow ones
 	$(BIN)/python -m dolma_pipeline.kernels
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow and not interop"
+
+chaos: $(VENV)/installed-dev ## tasks repeated, late, at once, and with workers that are killed; some minutes
+	$(BIN)/python -m pytest -m chaos
 
 test-slow: $(VENV)/installed-dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -4,7 +4,7 @@ Inputs are local paths (globs allowed), `@files.txt`, and explicit URLs of any s
 (https, s3, gs, with the extra of that name). A run's own folder is local. Another store is one more `Storage`.
 Every local path of a recipe goes through `expanded` (or `find`) before it is opened: `~` is a home folder, and what
 looks like a variable is refused unless a file is called so.
-A file that is written appears under its name only when it is whole: temporary name, fsync, rename.
+A file that is written appears under its name only when it is whole: a random temporary name, fsync, rename.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import glob
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
@@ -268,19 +269,57 @@ def _what_exists(pattern: str) -> str:
     return f"{folder} is a folder; give a pattern such as {folder}/**/*.jsonl.gz." if folder.is_dir() else ""
 
 
+_UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.tmp")
+
+
 @contextlib.contextmanager
-def committing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears under `path` only when the block ends well, synced to disk."""
+def _private(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A file beside `path`, under a name that no other attempt has, on whatever machine; gone after the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with open(temporary, "xb") as file:
+            yield file, temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def committing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that appears under `path` only when the block ends well, synced to disk.
+
+    Copies of a task may commit the same path at once: each writes a file of its own, and the last one stays.
+    """
+    with _private(path) as (file, temporary):
+        yield file
+        _sync(file)
+        os.replace(temporary, path)
+
+
+def create(path: Path, content: bytes) -> bool:
+    """Commit `content` under `path` unless there is a file already; returns whether it did.
+
+    Of many who create a file at once exactly one does, and nobody sees half of it.
+    """
+    with _private(path) as (file, temporary):
+        file.write(content)
+        _sync(file)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+    return True
+
+
+def unfinished(folder: Path) -> Iterator[Path]:
+    """What attempts that were killed left below a folder: files that never got their name."""
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent, name) for name in names if _UNFINISHED.fullmatch(name))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

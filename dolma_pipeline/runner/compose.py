@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 from dolma_pipeline.stages.context import RunContext
 from dolma_pipeline.stages.dedupe import ClusterStep, EdgeStep, SignStep
@@ -21,42 +21,42 @@ def steps_for(context: RunContext, units: Sequence[Unit]) -> list[Step]:
     tag = [unit for unit in units if unit.stage == "tag"]
     steps: list[Step] = []
     if tag:
-        steps.append(TagStep(context, tuple(unit.name.split("/")[1] for unit in tag), tuple(tag)))
+        steps.append(TagStep(context, units=tuple(tag)))
     steps += _dedupe_steps(context, by_name)
     if "tokenizer" in by_name:
-        config = context.recipe.tokenizer
+        config, own = context.recipe.tokenizer, (by_name["tokenizer"],)
         if config is not None and not config.load:
-            steps.append(SampleStep(context))
-        steps.append(TrainTokenizerStep(context, by_name["tokenizer"]))
+            steps.append(SampleStep(context, units=own))
+        steps.append(TrainTokenizerStep(context, units=own))
     if "mix" in by_name:
-        steps += [FilterStep(context), PlanStep(context), WriteStep(context, by_name["mix"])]
+        own = (by_name["mix"],)
+        steps += [FilterStep(context, units=own), PlanStep(context, units=own), WriteStep(context, units=own)]
     if "tokens" in by_name:
-        steps += [CutStep(context), EncodeStep(context), PartStep(context, by_name["tokens"])]
+        own = (by_name["tokens"],)
+        steps += [CutStep(context, units=own), EncodeStep(context, units=own), PartStep(context, units=own)]
     return steps
 
 
-def _dedupe_steps(context: RunContext, units: dict[str, Unit]) -> list[Step]:
+def _dedupe_steps(context: RunContext, units: Mapping[str, Unit]) -> list[Step]:
     config = context.recipe.dedupe
     if config is None:
         return []
     steps: list[Step] = []
     names = [step.name for step in config.steps]
-    signed = _present(names, "dedupe", units)
-    if signed:
+    if signed := _present(names, "dedupe", units):
         steps += [
-            SignStep(context, signed),
-            EdgeStep(context, signed),
-            ClusterStep(context, tuple(units[f"dedupe/{name}"] for name in signed), config.keep_work),
+            SignStep(context, units=signed),
+            EdgeStep(context, units=signed),
+            ClusterStep(context, units=signed),
         ]
-    elected = _present(names, "attributes", units)
-    if elected:
+    if elected := _present(names, "attributes", units):
         steps += [
-            CandidateStep(context),
-            ElectStep(context),
-            KeepStep(context, tuple(units[f"attributes/{name}"] for name in elected), config.keep_work),
+            CandidateStep(context, units=elected),
+            ElectStep(context, units=elected),
+            KeepStep(context, units=elected),
         ]
     return steps
 
 
-def _present(names: Sequence[str], folder: str, units: Collection[str]) -> tuple[str, ...]:
-    return tuple(name for name in names if f"{folder}/{name}" in units)
+def _present(names: Sequence[str], folder: str, units: Mapping[str, Unit]) -> tuple[Unit, ...]:
+    return tuple(units[f"{folder}/{name}"] for name in names if f"{folder}/{name}" in units)

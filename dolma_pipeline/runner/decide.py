@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from dolma_pipeline.errors import SettingsChangedError
@@ -104,7 +103,7 @@ def make_ready(context: RunContext, decisions: Sequence[Decision], shards: str) 
             if unit.stage == "dedupe":
                 shutil.rmtree(work_folder(context), ignore_errors=True)
         elif unit.growing and one.before is not None and one.before["needs"]["shards.jsonl"] != shards:
-            for derived in ("edges", "clusters"):  # of the shards before; signatures stay
+            for derived in (".work", "edges", "clusters"):  # of the shards before; signatures stay
                 shutil.rmtree(folder / derived, ignore_errors=True)
         records.start(unit.manifest_fields(context))
         if one.state == "grow":
@@ -122,19 +121,3 @@ def _forget_others(context: RunContext, records: Records) -> None:
             records.forget(record["shard"])
             for output in record["outputs"]:
                 (records.folder / output["path"]).unlink(missing_ok=True)
-
-
-def leftovers(context: RunContext, decisions: Sequence[Decision]) -> list[Path]:
-    """Folders that finished units no longer need; a run that was killed in its last moment leaves them."""
-    dedupe = context.recipe.dedupe
-    found = []
-    for one in decisions:
-        if one.state == "done":
-            folder = context.path / one.unit.name
-            found += [folder / name for name in (".done", ".work", ".sample")]
-            if dedupe is not None and not dedupe.keep_work and one.unit.name.startswith("dedupe/"):
-                found.append(folder / "edges")
-    electing = [one for one in decisions if one.unit.stage == "dedupe"]
-    if dedupe is not None and not dedupe.keep_work and all(one.state == "done" for one in electing):
-        found.append(work_folder(context))
-    return [folder for folder in found if folder.is_dir()]

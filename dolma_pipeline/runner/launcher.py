@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-import sys
+import secrets
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -24,8 +23,9 @@ from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.io.shards import Shard, write_shards
 from dolma_pipeline.runner.beam_options import runner_in
 from dolma_pipeline.runner.check import check_beam, check_names, check_output, needed_assets, plan_inputs, user_modules
+from dolma_pipeline.runner.clear import clear, leftovers
 from dolma_pipeline.runner.compose import steps_for
-from dolma_pipeline.runner.decide import Decision, decide, leftovers, make_ready, refuse_changes
+from dolma_pipeline.runner.decide import Decision, decide, make_ready, refuse_changes
 from dolma_pipeline.runner.forks import ForkServer, can_fork, shared_taggers
 from dolma_pipeline.runner.local import num_workers, run_on_beam
 from dolma_pipeline.runner.lock import RunLock
@@ -91,9 +91,9 @@ def run(
         again = plan_inputs(recipe, folder, redo=redo)  # another run may have ended since
         plan = plan if again == shards else _plan(context, again, wanted)
         work = _look(context, plan, wanted, redo=redo)
-        for rest in leftovers(context, work.decisions):
-            shutil.rmtree(rest, ignore_errors=True)
+        clear(context, work.decisions)
         write_shards(folder / "shards.jsonl", plan.shards)
+        context = replace(context, attempt=secrets.token_hex(8))
         paths.write_bytes(folder / "recipe.yaml", resolved_yaml(recipe).encode())
         begin = time.monotonic()
         if work.left:
@@ -102,11 +102,14 @@ def run(
             steps = steps_for(context, [d.unit for d in work.left])
             with assets.folder_restored():
                 run_on_beam(context, steps, workers=workers, beam_options=beam_options, quiet=quiet, forks=forks)
+            clear(context, _decisions(context, plan))
         if forks:
             forks.close()
         make_ready(context, work.left_model, plan.listed)
         for one in work.left_model:
             (run_train if one.unit.stage == "train" else run_eval)(context, one.unit)
+        if work.left_model:
+            clear(context, _decisions(context, plan))
         paths.write_bytes(folder / "log" / "timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
     result = read_result(context, work.names, nothing_to_do=not work.left and not work.left_model, wanted=wanted)
     for text in result.warnings():
@@ -130,7 +133,7 @@ def _plan(context: RunContext, shards: Sequence[Shard], wanted: Sequence[str]) -
     with tempfile.TemporaryDirectory() as scratch:
         # Checks see the list of shards before the run's own list is touched.
         write_shards(Path(scratch) / "shards.jsonl", shards)
-        trial = RunContext(context.recipe, scratch, context.modules)
+        trial = RunContext(context.recipe, scratch, context.modules, attempt=secrets.token_hex(8))
         check_names(trial, wanted)
         units = units_of(trial)
         listed = shards_digest(trial)
@@ -139,7 +142,7 @@ def _plan(context: RunContext, shards: Sequence[Shard], wanted: Sequence[str]) -
 
 @dataclass(frozen=True)
 class _Work:
-    """What there is to do. decisions: on all units but those of the model. names: of all units."""
+    """What there is to do. decisions: on all units. names: of all units."""
 
     decisions: Sequence[Decision]
     left: Sequence[Decision]
@@ -147,16 +150,21 @@ class _Work:
     names: Sequence[str]
 
 
+def _decisions(context: RunContext, plan: _Plan) -> list[Decision]:
+    """The state of every unit in the run's folder."""
+    return [decide(context, unit, plan.listed) for unit in [*plan.units, *plan.model_units]]
+
+
 def _look(context: RunContext, plan: _Plan, wanted: Sequence[str], *, redo: bool) -> _Work:
     """Compare what the recipe makes with what is in the folder; writes nothing."""
-    decisions = [decide(context, unit, plan.listed) for unit in plan.units]
-    model = [decide(context, unit, plan.listed) for unit in plan.model_units]
-    _check_order([*decisions, *model], wanted)
+    every = _decisions(context, plan)
+    _check_order(every, wanted)
+    decisions, model = every[: len(plan.units)], every[len(plan.units) :]
     mine, my_model = ([d for d in some if d.unit.stage in wanted] for some in (decisions, model))
     if not redo:
         refuse_changes([*mine, *my_model])
     left, left_model = ([d for d in some if d.state != "done"] for some in (mine, my_model))
-    return _Work(decisions, left, left_model, [d.unit.name for d in [*decisions, *model]])
+    return _Work(every, left, left_model, [d.unit.name for d in every])
 
 
 def _wanted(recipe: Recipe, stages: Sequence[str]) -> list[str]:

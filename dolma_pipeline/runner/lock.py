@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from dolma_pipeline.errors import UsageError
+from dolma_pipeline.io import paths
 
 
 class RunLock:
@@ -23,19 +24,11 @@ class RunLock:
         self.path = folder / "lock.json"
 
     def __enter__(self) -> RunLock:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         me = {"host": socket.gethostname(), "process": os.getpid(), "start": time.strftime("%Y-%m-%dT%H:%M:%S")}
-        mine = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        mine.write_text(json.dumps(me), encoding="utf-8")
-        try:
-            for _ in range(2):
-                try:
-                    os.link(mine, self.path)  # whole or not at all: nobody sees a lock that says nothing
-                    return self
-                except FileExistsError:
-                    self._take_over()
-        finally:
-            mine.unlink()
+        for _ in range(2):
+            if paths.create(self.path, json.dumps(me).encode()):  # nobody sees a lock that says nothing
+                return self
+            self._take_over()
         raise UsageError(f"{self.path}: another run has just begun here.")
 
     def _take_over(self) -> None:

@@ -20,6 +20,7 @@ from dolma_pipeline.io.attributes import AttributeReader, attribute_schema, find
 from dolma_pipeline.io.manifest import Records
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.stages.context import Failures, RunContext
+from dolma_pipeline.stages.own_files import present
 
 DEDUPE_TYPE = pa.struct(
     [
@@ -250,24 +251,37 @@ def check_unchanged(
 
 def made_from(context: RunContext, label: str, shard: Shard) -> list[dict[str, Any]]:
     """The inputs from which this run made an attribute of a shard; none if it was brought along."""
-    steps = [step.name for step in context.recipe.dedupe.steps] if context.recipe.dedupe else []
-    folder = context.path / ("dedupe" if label in steps else "attributes") / label
-    manifest = folder / "manifest.json"
-    if not manifest.is_file():
+    if label not in made_columns(context):
         return []
-    return _inputs(str(folder), manifest.stat().st_mtime_ns).get(shard.name, [])
+    folder = context.path / ("dedupe" if label in _dedupe_steps(context) else "attributes") / label
+    manifest = present(context, folder / "manifest.json")
+    made = _inputs(folder, context.version(manifest))
+    if shard.name not in made:
+        raise DataError(f"{manifest}: it lists no shard {shard.name}. Delete {folder} and give the same command again.")
+    return made[shard.name]
 
 
 @lru_cache(maxsize=64)
-def _inputs(folder: str, changed: int) -> dict[str, list[dict[str, Any]]]:
-    return {record["shard"]: record["inputs"] for record in Records(Path(folder)).read()}
+def _inputs(folder: Path, version: str) -> dict[str, list[dict[str, Any]]]:
+    return {record["shard"]: record["inputs"] for record in Records(folder).read()}
+
+
+def _dedupe_steps(context: RunContext) -> list[str]:
+    return [step.name for step in context.recipe.dedupe.steps] if context.recipe.dedupe else []
 
 
 def attribute_file(context: RunContext, shard: Shard, label: str) -> Path | None:
-    """The file that holds an attribute of a shard, made by this run or brought along; None if there is none (yet)."""
-    if label in made_columns(context):
-        return find_attributes(context.attribute_folder(label), shard.name)
-    return _given_holder(context, shard, label)
+    """The file that holds an attribute of a shard, made by this run or brought along; None if there is none (yet).
+
+    Raises:
+        DataError: this run has made it, and it is gone.
+    """
+    if label not in made_columns(context):
+        return _given_holder(context, shard, label)
+    if context.records(f"attributes/{label}").manifest() is None:
+        return None
+    made_as = context.recipe.tag.format if context.recipe.tag and label not in _dedupe_steps(context) else "parquet"
+    return present(context, context.attribute_path(label, shard.name, format=made_as))
 
 
 def _given_holder(context: RunContext, shard: Shard, label: str) -> Path | None:

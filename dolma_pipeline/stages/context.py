@@ -29,11 +29,16 @@ class RunContext:
     """A run, as its steps see it.
 
     recipe: what to do. folder: the run's own folder, absolute. modules: the user's tagger files, as text.
+    attempt: a name that the launcher draws for each start of a run, when the list of shards is written; "": none.
     """
 
     recipe: Recipe
     folder: str
     modules: tuple[UserModule, ...] = ()
+    attempt: str = ""
+
+    def __hash__(self) -> int:
+        return hash((self.folder, self.attempt))
 
     @property
     def path(self) -> Path:
@@ -43,8 +48,20 @@ class RunContext:
     @property
     def fingerprint(self) -> tuple[object, ...]:
         """Equal for equal recipes, modules and shards in the same folder: the key of what is kept in a process."""
-        changed = (self.path / "shards.jsonl").stat().st_mtime_ns
-        return self.folder, repr(self.recipe), tuple(m.sha256 for m in self.modules), changed
+        return self.folder, repr(self.recipe), tuple(m.sha256 for m in self.modules), self.version(self.shards_path)
+
+    @property
+    def shards_path(self) -> Path:
+        """The run's list of shards."""
+        return self.path / "shards.jsonl"
+
+    def version(self, path: Path) -> str:
+        """Which content of a finished file of the run is meant: the key under which a process keeps what is in it.
+
+        Within one attempt it does not change once it is there, so the attempt tells; else its hash does. A time of
+        change does not: two contents may share one.
+        """
+        return self.attempt or paths.sha256_file(path)
 
     @property
     def sql_bytes(self) -> int:
@@ -58,11 +75,11 @@ class RunContext:
 
     def shards(self) -> list[Shard]:
         """The run's shards, sorted by name."""
-        return list(_shards(self.folder, (self.path / "shards.jsonl").stat().st_mtime_ns))
+        return list(_shards(self.shards_path, self.version(self.shards_path)))
 
     def shard(self, name: str) -> Shard:
         """The shard of a name."""
-        by_name = _shards_by_name(self.folder, (self.path / "shards.jsonl").stat().st_mtime_ns)
+        by_name = _shards_by_name(self.shards_path, self.version(self.shards_path))
         if name not in by_name:
             raise UnknownNameError("shard", name, by_name)
         return by_name[name]
@@ -84,6 +101,10 @@ class RunContext:
         """The done records of a unit, such as `attributes/gopher_v1`."""
         return Records(self.path / unit)
 
+    def work_records(self, unit: str, step: str) -> Records:
+        """The done records of a step whose files only later steps of the unit need; they go with its work."""
+        return Records(self.path / unit / ".work" / step, files=self.path / unit)
+
     def tagger(self, use: TaggerConfig) -> LoadedTagger:
         """A tagger as the recipe uses it; one object a process, so that it sets itself up once."""
         key = (use.tagger, use.name, repr(sorted(use.parameters.items())), self.modules)
@@ -96,13 +117,13 @@ _TAGGERS: dict[tuple[object, ...], LoadedTagger] = {}
 
 
 @lru_cache(maxsize=2)
-def _shards(folder: str, changed: int) -> tuple[Shard, ...]:
-    return tuple(read_shards(Path(folder) / "shards.jsonl"))
+def _shards(path: Path, version: str) -> tuple[Shard, ...]:
+    return tuple(read_shards(path))
 
 
 @lru_cache(maxsize=2)
-def _shards_by_name(folder: str, changed: int) -> Mapping[str, Shard]:
-    return {shard.name: shard for shard in _shards(folder, changed)}
+def _shards_by_name(path: Path, version: str) -> Mapping[str, Shard]:
+    return {shard.name: shard for shard in _shards(path, version)}
 
 
 class Failures:
@@ -120,7 +141,8 @@ class Failures:
         return len(self.found)
 
     def commit(self, *, others: Sequence[str] = ()) -> None:
-        """Write them in the order of the input (or take away the file of an earlier try, if there are none).
+        """Write them in the order of the input. No file is written if there are none: the done record's count says so,
+        and the launcher takes away what an earlier try left.
 
         others: taggers that have done the shard before; what they left in the file stays.
         """
@@ -128,8 +150,6 @@ class Failures:
         if found:
             found.sort(key=lambda one: (one.line or 0, one.row or 0, one.byte or 0, one.reason))
             paths.write_bytes(self.path, b"".join(_without_nulls(failure) for failure in found))
-        else:
-            self.path.unlink(missing_ok=True)
 
     def _of(self, taggers: Sequence[str]) -> list[Failure]:
         if not taggers or not self.path.is_file():

@@ -8,8 +8,6 @@ Cost: 1.2 CPU seconds and 92 MB for the bands of 10^6 documents; a signature tak
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,16 +17,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import DedupeStepConfig
 from dolma_pipeline.dedup.components import components
 from dolma_pipeline.dedup.edges import edges_in_range, key_ranges, sorted_column
 from dolma_pipeline.documents import Batch
-from dolma_pipeline.io.manifest import Records, output_record
+from dolma_pipeline.io.manifest import Records, output_record, work_record
 from dolma_pipeline.io.tables import write_table
 from dolma_pipeline.stages.context import Failures, RunContext
+from dolma_pipeline.stages.own_files import read_table
 from dolma_pipeline.stages.step import Step, Task
 from dolma_pipeline.stages.units import Unit
 
@@ -58,15 +56,22 @@ def num_rows_of(context: RunContext, step: str) -> dict[str, int]:
 
 
 def counts_of(context: RunContext, step: str) -> dict[str, dict[str, int]]:
-    """Counts of each shard when it was signed, in order of the shards; kept are its documents."""
-    manifest = context.path / "dedupe" / step / "manifest.json"
-    return _counts(context.folder, step, manifest.stat().st_mtime_ns if manifest.is_file() else time.time_ns())
+    """Counts of each shard when it was signed, in order of the shards; kept are its documents.
+
+    Raises:
+        RunError: a shard that is not signed.
+    """
+    return _counts(context, step) if context.attempt else _read_counts(context, step)
+
+
+def _read_counts(context: RunContext, step: str) -> dict[str, dict[str, int]]:
+    records = context.records(f"dedupe/{step}").all([shard.name for shard in context.shards()])
+    return {record["shard"]: record["counts"] for record in records}
 
 
 @lru_cache(maxsize=8)
-def _counts(folder: str, step: str, changed: int) -> dict[str, dict[str, int]]:
-    records = Records(Path(folder) / "dedupe" / step).read()
-    return {record["shard"]: record["counts"] for record in records}
+def _counts(context: RunContext, step: str) -> dict[str, dict[str, int]]:
+    return _read_counts(context, step)
 
 
 def dense_offsets(context: RunContext, step: str) -> dict[str, int]:
@@ -80,27 +85,27 @@ def dense_offsets(context: RunContext, step: str) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class SignStep(Step):
-    """Keys of all documents, for all dedupe steps of these names, in one reading of the text."""
-
-    steps: tuple[str, ...] = ()
+    """Keys of all documents, for all dedupe steps that are units, in one reading of the text."""
 
     @property
     def name(self) -> str:
         """`dedupe/sign`."""
         return "dedupe/sign"
 
-    def _missing(self, shard: str) -> list[str]:
-        return [s for s in self.steps if not self.context.records(f"dedupe/{s}").has(shard)]
+    def all_tasks(self) -> list[Task]:
+        """The shards; done is one when every step has signed it."""
+        return [Task(s.name, s.bytes) for s in self.context.shards()]
 
-    def tasks(self) -> list[Task]:
-        """Shards that some step has not signed."""
-        return [Task(s.name, s.bytes) for s in self.context.shards() if self._missing(s.name)]
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record in each unit."""
+        return [(self.context.records(unit.name), task.key) for unit in self.units]
 
     def work(self, task: Task) -> None:
         """Sign one shard."""
         context, shard = self.context, self.context.shard(task.key)
         failures = Failures(context, "dedupe", shard)
-        keys = {name: _Signatures(step_config(context, name)) for name in self._missing(shard.name)}
+        missing = [_step_of(u) for u in self.units if not context.records(u.name).has(shard.name)]
+        keys = {name: _Signatures(step_config(context, name)) for name in missing}
         documents = num_bytes = 0
         reader = context.read(shard, failures)
         for batch in reader:
@@ -173,31 +178,20 @@ class _Signatures:
 class EdgeStep(Step):
     """Pairs of documents with an equal key: a task takes some bands, or where they are long one key range of one."""
 
-    steps: tuple[str, ...] = ()
-
     @property
     def name(self) -> str:
         """`dedupe/edges`."""
         return "dedupe/edges"
 
-    def _path(self, key: str) -> Path:
-        step, part = key.split("/")
-        return self.context.path / "dedupe" / step / "edges" / f"{part}.parquet"
+    def all_tasks(self) -> list[Task]:
+        """Bands and ranges of all steps; the key is `<step>/<part>`."""
+        steps = [_step_of(unit) for unit in self.units]
+        return [Task(f"{step}/{part}") for step in steps for part in edge_parts(self.context, step)]
 
-    def tasks(self) -> list[Task]:
-        """Bands and ranges whose edges are not written; the key is `<step>/<first band>-<bands>-<range>-<ranges>`."""
-        keys = []
-        for step in self.steps:
-            num_rows = sum(num_rows_of(self.context, step).values())
-            config = step_config(self.context, step)
-            bands = 1 if config.kind == "exact" else config.bands
-            most = max(1, self.context.recipe.max_memory // BYTES_A_ROW)
-            together = max(1, min(bands, most // max(1, num_rows)))
-            ranges = 1 + num_rows // most
-            for band in range(0, bands, together):
-                count = min(together, bands - band)
-                keys += [f"{step}/{band:02d}-{count:02d}-{r:04d}-{ranges:04d}" for r in range(ranges)]
-        return [Task(key) for key in keys if not self._path(key).is_file()]
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record that lists the file of edges."""
+        step, part = task.key.split("/")
+        return [(self.context.work_records(f"dedupe/{step}", "edges"), part)]
 
     def work(self, task: Task) -> None:
         """Find the edges of one task."""
@@ -211,14 +205,33 @@ class EdgeStep(Step):
         offsets = dense_offsets(self.context, step)
         within = _within(f"key_{bands[0]}", lo, hi) if ranges > 1 else None  # then the task has one band
         paths = [signature_path(self.context, step, shard) for shard in offsets]
-        tables = [pq.read_table(path, columns=names, filters=within) for path in paths]
+        tables = [read_table(self.context, path, columns=names, filters=within) for path in paths]
         found = [np.zeros((0, 2), np.int64)]
         for band in bands:
             columns = [(t.column(f"key_{band}").to_numpy(), t.column(f"row_{band}").to_numpy()) for t in tables]
             second = [t.column(f"second_{band}").to_numpy() for t in tables] if exact else None
             found.append(edges_in_range(columns, list(offsets.values()), lo, hi, second=second))
         edges = np.unique(np.concatenate(found), axis=0)
-        write_table(self._path(task.key), pa.table({"a": edges[:, 0], "b": edges[:, 1]}))
+        folder = self.context.path / "dedupe" / step
+        path = folder / "edges" / f"{part}.parquet"
+        write_table(path, pa.table({"a": edges[:, 0], "b": edges[:, 1]}))
+        for records, key in self.leaves(task):
+            records.write(key, {"outputs": [work_record(folder, path)]})
+
+
+def edge_parts(context: RunContext, step: str) -> list[str]:
+    """Bands and key ranges in which the edges of a step are found: `<first band>-<bands>-<range>-<ranges>`."""
+    num_rows = sum(num_rows_of(context, step).values())
+    config = step_config(context, step)
+    bands = 1 if config.kind == "exact" else config.bands
+    most = max(1, context.recipe.max_memory // BYTES_A_ROW)
+    together = max(1, min(bands, most // max(1, num_rows)))
+    ranges = 1 + num_rows // most
+    return [
+        f"{band:02d}-{min(together, bands - band):02d}-{number:04d}-{ranges:04d}"
+        for band in range(0, bands, together)
+        for number in range(ranges)
+    ]
 
 
 def _within(column: str, lo: int, hi: int) -> pc.Expression:
@@ -231,9 +244,6 @@ def _within(column: str, lo: int, hi: int) -> pc.Expression:
 class ClusterStep(Step):
     """Connected components of the edges, one task a dedupe step; closes the units `dedupe/…`."""
 
-    units: tuple[Unit, ...] = ()
-    keep_work: bool = False
-
     @property
     def name(self) -> str:
         """`dedupe/cluster`."""
@@ -244,33 +254,40 @@ class ClusterStep(Step):
         """No: one task."""
         return False
 
-    def tasks(self) -> list[Task]:
-        """Dedupe steps whose clusters are not written."""
-        return [Task(u.name) for u in self.units if not members_path(self.context, _step_of(u)).is_file()]
+    def all_tasks(self) -> list[Task]:
+        """The dedupe steps."""
+        return [Task(unit.name) for unit in self.units]
+
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record that lists the file of members."""
+        return [(self.context.work_records(task.key, "clusters"), "members")]
 
     def work(self, task: Task) -> None:
         """Cluster one dedupe step."""
-        step = task.key.split("/")[1]
-        files = sorted((self.context.path / "dedupe" / step / "edges").glob("*.parquet"))
-        parts = [pq.read_table(file) for file in files]
+        context, step = self.context, task.key.split("/")[1]
+        records = context.work_records(task.key, "edges")
+        files = [file for part in edge_parts(context, step) for file in records.outputs(part)]
+        parts = [read_table(context, file) for file in files]
         edges = np.concatenate(
             [np.zeros((0, 2), np.int64), *(np.stack([t.column(0), t.column(1)], axis=1) for t in parts)]
         )
         nodes, labels = components(edges)
-        write_table(members_path(self.context, step), pa.table({"node": nodes, "label": labels}), compression="zstd")
+        path = members_path(context, step)
+        write_table(path, pa.table({"node": nodes, "label": labels}), compression="zstd")
+        for records, key in self.leaves(task):
+            records.write(key, {"outputs": [work_record(records.files, path)]})
 
-    def finish(self) -> None:
-        """Write the manifests and drop the edges."""
-        for unit in self.units:
+    def close(self) -> None:
+        """Write the manifests."""
+        shards = [shard.name for shard in self.context.shards()]
+        for unit in self.open_units:
             records = self.context.records(unit.name)
-            members = pq.read_table(members_path(self.context, _step_of(unit)))
+            members = read_table(self.context, members_path(self.context, _step_of(unit)))
             found: Mapping[str, int] = {
                 "clusters": len(np.unique(members.column("label").to_numpy())),
                 "documents": members.num_rows,
             }
-            records.finish(unit.manifest_fields(self.context), extra={"clusters": found})
-            if not self.keep_work:
-                shutil.rmtree(self.context.path / unit.name / "edges", ignore_errors=True)
+            records.finish(unit.manifest_fields(self.context), expected=shards, extra={"clusters": found})
 
 
 def _step_of(unit: Unit) -> str:

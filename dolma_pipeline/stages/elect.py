@@ -8,7 +8,6 @@ A cluster with a good copy always keeps one, because copies that the rules would
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,14 +16,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dolma_pipeline.dedup.components import components
 from dolma_pipeline.dedup.keep import elect
 from dolma_pipeline.dedup.minhash import estimate_jaccard
 from dolma_pipeline.io.attributes import AttributeWriter
-from dolma_pipeline.io.manifest import output_record
+from dolma_pipeline.io.manifest import Records, output_record, work_record
 from dolma_pipeline.io.tables import write_table
 from dolma_pipeline.sql.columns import RESERVED
 from dolma_pipeline.stages.columns import DEDUPE_TYPE, RowReader
@@ -37,18 +35,24 @@ from dolma_pipeline.stages.dedupe import (
     signature_path,
     step_config,
 )
+from dolma_pipeline.stages.own_files import read_table
 from dolma_pipeline.stages.rules import preferred, source_rules
 from dolma_pipeline.stages.step import Step, Task
-from dolma_pipeline.stages.units import Unit
+
+WORK = "dedupe/.elect"
 
 
 def work_folder(context: RunContext) -> Path:
     """What the election works with; goes when it is over. No dedupe step can be called like it."""
-    return context.path / "dedupe" / ".elect"
+    return context.path / WORK
 
 
 def _elected_path(context: RunContext, step: str) -> Path:
     return work_folder(context) / "elected" / f"{step}.parquet"
+
+
+def _candidates_path(context: RunContext, shard: str) -> Path:
+    return work_folder(context) / "candidates" / f"{shard}.parquet"
 
 
 def all_steps(context: RunContext) -> list[str]:
@@ -60,19 +64,19 @@ def _groups_path(context: RunContext, step: str) -> Path:
     return work_folder(context) / "groups" / f"{step}.parquet"
 
 
-def read_once(path: Path) -> pa.Table:
+def read_once(context: RunContext, path: Path) -> pa.Table:
     """A small table that many tasks of a process read."""
-    return _read_once(str(path), path.stat().st_mtime_ns)
+    return _read_once(context, path) if context.attempt else read_table(context, path)
 
 
 @lru_cache(maxsize=8)
-def _read_once(path: str, changed: int) -> pa.Table:
-    return pq.read_table(path)
+def _read_once(context: RunContext, path: Path) -> pa.Table:
+    return read_table(context, path)
 
 
 def shard_members(context: RunContext, step: str, shard: str) -> NDArray[np.int64]:
     """Rows of a shard that are in a cluster, ascending."""
-    nodes = read_once(members_path(context, step)).column("node").to_numpy()
+    nodes = read_once(context, members_path(context, step)).column("node").to_numpy()
     first = dense_offsets(context, step)[shard]
     last = first + num_rows_of(context, step)[shard]
     rows: NDArray[np.int64] = nodes[np.searchsorted(nodes, first) : np.searchsorted(nodes, last)] - first
@@ -88,12 +92,13 @@ class CandidateStep(Step):
         """`dedupe/candidates`."""
         return "dedupe/candidates"
 
-    def _path(self, shard: str) -> Path:
-        return work_folder(self.context) / "candidates" / f"{shard}.parquet"
+    def all_tasks(self) -> list[Task]:
+        """The shards."""
+        return [Task(s.name, s.bytes) for s in self.context.shards()]
 
-    def tasks(self) -> list[Task]:
-        """Shards whose candidates are not written."""
-        return [Task(s.name, s.bytes) for s in self.context.shards() if not self._path(s.name).is_file()]
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record that lists the file of candidates."""
+        return [(self.context.work_records(WORK, "candidates"), task.key)]
 
     def work(self, task: Task) -> None:
         """Look at the clustered documents of one shard."""
@@ -118,7 +123,10 @@ class CandidateStep(Step):
                 self.progress(len(batch), int(batch.text.offsets[-1] - batch.text.offsets[0]))
         ordered = pa.concat_tables([order.schema.empty_table(), *values])
         table = ordered.append_column("row", pa.array(rows, pa.int64()))
-        write_table(self._path(shard.name), table.append_column("passes", pa.array(np.concatenate(passes))))
+        path = _candidates_path(context, shard.name)
+        write_table(path, table.append_column("passes", pa.array(np.concatenate(passes))))
+        for records, key in self.leaves(task):
+            records.write(key, {"outputs": [work_record(records.files, path)]})
 
 
 @dataclass(frozen=True)
@@ -135,21 +143,25 @@ class ElectStep(Step):
         """No: the steps depend on each other."""
         return False
 
-    def tasks(self) -> list[Task]:
-        """Dedupe steps that are not decided, in order."""
-        return [Task(step) for step in all_steps(self.context) if not _elected_path(self.context, step).is_file()]
+    def all_tasks(self) -> list[Task]:
+        """The dedupe steps, in order."""
+        return [Task(step) for step in all_steps(self.context)]
+
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record that lists who is elected, and what is connected."""
+        return [(self.context.work_records(WORK, "elected"), task.key)]
 
     def work(self, task: Task) -> None:
         """Elect in one step, among those whom all earlier ones kept."""
         context, step = self.context, task.key
-        members = read_once(members_path(context, step))
+        members = read_once(context, members_path(context, step))
         nodes, labels = members.column("node").to_numpy(), members.column("label").to_numpy()
         self._group(step)
         looked_at = self._candidates()
         mine = looked_at.take(pa.array(np.searchsorted(looked_at.column("node").to_numpy(), nodes)))
         candidate = mine.column("passes").to_numpy().copy()
         for earlier in all_steps(context)[: all_steps(context).index(step)]:
-            decided = pq.read_table(_elected_path(context, earlier), columns=["node", "keep"])
+            decided = read_table(context, _elected_path(context, earlier), columns=["node", "keep"])
             dropped = decided.column("node").to_numpy()[~decided.column("keep").to_numpy()]
             candidate &= ~np.isin(nodes, dropped)
         order = preferred(context, context.shards()[0].source)
@@ -164,13 +176,16 @@ class ElectStep(Step):
         jaccard = pa.array(self._jaccard(step, nodes, keeper))
         table = table.append_column("keep", pa.array(keep)).append_column("jaccard", jaccard)
         write_table(_elected_path(context, step), table, compression="zstd")
+        made = [_elected_path(context, step), _groups_path(context, step)]
+        for records, key in self.leaves(task):
+            records.write(key, {"outputs": [work_record(records.files, path) for path in made]})
 
     def _group(self, step: str) -> None:
         """Write what this step and the earlier ones connect, taken together."""
         steps = all_steps(self.context)
         edges = [np.zeros((0, 2), np.int64)]
         for one in steps[: steps.index(step) + 1]:
-            members = read_once(members_path(self.context, one))
+            members = read_once(self.context, members_path(self.context, one))
             edges.append(np.stack([members.column("label").to_numpy(), members.column("node").to_numpy()], axis=1))
         nodes, labels = components(np.concatenate(edges))
         write_table(_groups_path(self.context, step), pa.table({"node": nodes, "label": labels}), compression="zstd")
@@ -180,7 +195,7 @@ class ElectStep(Step):
         context = self.context
         parts = []
         for shard, first in dense_offsets(context, all_steps(context)[0]).items():
-            part = pq.read_table(work_folder(context) / "candidates" / f"{shard}.parquet")
+            part = read_table(context, _candidates_path(context, shard))
             parts.append(part.append_column("node", pa.array(part.column("row").to_numpy() + first)))
         return pa.concat_tables(parts)
 
@@ -197,7 +212,7 @@ class ElectStep(Step):
             rows = shard_members(self.context, step, shard)
             if len(rows) == 0:
                 continue
-            table = pq.read_table(signature_path(self.context, step, shard), columns=["row", "low"])
+            table = read_table(self.context, signature_path(self.context, step, shard), columns=["row", "low"])
             low = table.column("low").combine_chunks()
             data = np.frombuffer(low.buffers()[1], np.uint8).reshape(-1, low.type.byte_width)
             yield data[np.searchsorted(table.column("row").to_numpy(), rows)]
@@ -207,9 +222,6 @@ class ElectStep(Step):
 class KeepStep(Step):
     """The columns of dedupe steps, a file a shard; closes the units `attributes/<step>`."""
 
-    units: tuple[Unit, ...] = ()
-    keep_work: bool = False
-
     @property
     def name(self) -> str:
         """`dedupe/write`."""
@@ -218,9 +230,13 @@ class KeepStep(Step):
     def _missing(self, shard: str) -> list[str]:
         return [u.name.split("/")[1] for u in self.units if not self.context.records(u.name).has(shard)]
 
-    def tasks(self) -> list[Task]:
-        """Shards of which a column is not written."""
-        return [Task(s.name, s.bytes) for s in self.context.shards() if self._missing(s.name)]
+    def all_tasks(self) -> list[Task]:
+        """The shards; done is one when the column of every step is written."""
+        return [Task(s.name, s.bytes) for s in self.context.shards()]
+
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record in each unit."""
+        return [(self.context.records(unit.name), task.key) for unit in self.units]
 
     def work(self, task: Task) -> None:
         """Write the columns of one shard."""
@@ -230,8 +246,8 @@ class KeepStep(Step):
     def _write(self, step: str, shard: str) -> None:
         context, offsets = self.context, dense_offsets(self.context, step)
         first, num_rows = offsets[shard], num_rows_of(context, step)[shard]
-        mine = _between(read_once(_elected_path(context, step)), first, first + num_rows)
-        together = _between(read_once(_groups_path(context, step)), first, first + num_rows)
+        mine = _between(read_once(context, _elected_path(context, step)), first, first + num_rows)
+        together = _between(read_once(context, _groups_path(context, step)), first, first + num_rows)
         rows = mine.column("node").to_numpy() - first
         own: Any = np.array([f"{shard}#{row}" for row in range(num_rows)], object)
         clusters, groups = own.copy(), own
@@ -272,16 +288,15 @@ class KeepStep(Step):
         """Documents from `first` to before `last` that this step or an earlier one does not keep."""
         dropped = [np.zeros(0, np.int64)]
         for one in all_steps(self.context)[: all_steps(self.context).index(step) + 1]:
-            mine = _between(read_once(_elected_path(self.context, one)), first, last)
+            mine = _between(read_once(self.context, _elected_path(self.context, one)), first, last)
             dropped.append(mine.column("node").to_numpy()[~mine.column("keep").to_numpy()])
         return len(np.unique(np.concatenate(dropped)))
 
-    def finish(self) -> None:
-        """Write the manifests and drop what the election needed."""
+    def close(self) -> None:
+        """Write the manifests."""
+        shards = [shard.name for shard in self.context.shards()]
         for unit in self.units:
-            self.context.records(unit.name).finish(unit.manifest_fields(self.context))
-        if not self.keep_work:
-            shutil.rmtree(work_folder(self.context), ignore_errors=True)
+            self.context.records(unit.name).finish(unit.manifest_fields(self.context), expected=shards)
 
 
 def _between(table: pa.Table, first: int, last: int) -> pa.Table:

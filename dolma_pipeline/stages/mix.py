@@ -7,7 +7,6 @@ keyed order. Write (a task a shard): the chosen documents, edited, with their or
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +24,16 @@ from dolma_pipeline.documents import Batch
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.jsonl import LinesWriter
-from dolma_pipeline.io.manifest import add_counts, output_record, pretty
+from dolma_pipeline.io.manifest import Records, add_counts, output_record, pretty, work_record
 from dolma_pipeline.io.tables import write_table
 from dolma_pipeline.registry import load_mixer
 from dolma_pipeline.stages.columns import RowReader, check_unchanged
 from dolma_pipeline.stages.context import Failures, RunContext, sources_of
+from dolma_pipeline.stages.own_files import present, read_json, read_table
 from dolma_pipeline.stages.plan import MixPlan, Selection, plan_mix
 from dolma_pipeline.stages.rules import SourceRules, Verdict, count_rules, no_counts, source_rules
 from dolma_pipeline.stages.step import Step, Task
 from dolma_pipeline.stages.tokenizer import run_encoder
-from dolma_pipeline.stages.units import Unit
 from dolma_pipeline.tokens.keys import document_key
 
 SELECTED = pa.schema(
@@ -68,6 +67,16 @@ def selected_path(context: RunContext, shard: str) -> Path:
     return context.path / "mix" / "selected" / f"{shard}.parquet"
 
 
+def dropped_path(context: RunContext, shard: str) -> Path:
+    """Columns (`DROPPED`) of a shard's documents that do not pass."""
+    return context.path / "mix" / "dropped" / f"{shard}.parquet"
+
+
+def filtered(context: RunContext) -> Records:
+    """What the filter left of each shard, while the mix is made."""
+    return context.work_records("mix", "filter")
+
+
 def cluster_of(context: RunContext, table: pa.Table, origins: Sequence[str]) -> list[str]:
     """The group that each document belongs to, for choices that must not part copies: all that the dedupe steps
     connect with it, whichever of them; without such steps its own origin."""
@@ -87,10 +96,13 @@ class FilterStep(Step):
         """`mix/filter`."""
         return "mix/filter"
 
-    def tasks(self) -> list[Task]:
-        """Shards that are not filtered."""
-        records = self.context.records("mix/.work")
-        return [Task(s.name, s.bytes) for s in self.context.shards() if not records.has(s.name)]
+    def all_tasks(self) -> list[Task]:
+        """The shards."""
+        return [Task(s.name, s.bytes) for s in self.context.shards()]
+
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record with the counts, that lists what passed and what was dropped."""
+        return [(filtered(self.context), task.key)]
 
     def work(self, task: Task) -> None:
         """Filter one shard."""
@@ -145,11 +157,14 @@ class FilterStep(Step):
         counts = add_counts(add_counts(zero, counts), {"in": len(failures), "failed": len(failures)})
         write_table(selected_path(context, shard.name), pa.concat_tables([SELECTED.empty_table(), *selected]))
         write_table(
-            context.path / "mix" / "dropped" / f"{shard.name}.parquet",
+            dropped_path(context, shard.name),
             pa.concat_tables([DROPPED.empty_table(), *dropped]),
             compression="zstd",
         )
-        context.records("mix/.work").write(shard.name, {"inputs": reader.inputs, "counts": counts})
+        made = [selected_path(context, shard.name), dropped_path(context, shard.name)]
+        for records, key in self.leaves(task):
+            outputs = [work_record(records.files, path) for path in made]
+            records.write(key, {"inputs": reader.inputs, "counts": counts, "outputs": outputs})
 
 
 def rules_and_clusters(rules: SourceRules, steps: Sequence[str]) -> dict[str, set[str]]:
@@ -199,7 +214,7 @@ def plan_path(context: RunContext) -> Path:
 
 def read_plan(context: RunContext) -> MixPlan:
     """The plan of the mix, once it is made."""
-    return MixPlan.from_json(orjson.loads(plan_path(context).read_bytes()))
+    return MixPlan.from_json(read_json(context, plan_path(context)))
 
 
 @dataclass(frozen=True)
@@ -216,9 +231,13 @@ class PlanStep(Step):
         """No: one task."""
         return False
 
-    def tasks(self) -> list[Task]:
-        """The one task, unless done."""
-        return [] if plan_path(self.context).is_file() else [Task("all")]
+    def all_tasks(self) -> list[Task]:
+        """The one task."""
+        return [Task("all")]
+
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record that lists the plan."""
+        return [(self.context.work_records("mix", "plan"), task.key)]
 
     def work(self, task: Task) -> None:
         """Plan."""
@@ -227,18 +246,20 @@ class PlanStep(Step):
         for source in sources_of(context.shards()):
             names = [s.name for s in context.shards() if s.source == source]
             table = pa.concat_tables(
-                [pq.read_table(selected_path(context, n), columns=["key", "held_key", "tokens"]) for n in names]
+                [read_table(context, selected_path(context, n), columns=["key", "held_key", "tokens"]) for n in names]
             )
             selections[source] = Selection(*(table.column(i).to_numpy() for i in range(3)))
         if not any(len(selection.keys) for selection in selections.values()):
             raise DataError(self._why_nothing_passes())
         plan = plan_mix(selections, mix, load_mixer(mix.mixer.name, **mix.mixer.parameters))
         paths.write_bytes(plan_path(context), pretty(plan.to_json()))
+        for records, key in self.leaves(task):
+            records.write(key, {"outputs": [work_record(records.files, plan_path(context))]})
 
     def _why_nothing_passes(self) -> str:
         total: dict[str, Any] = {}
-        for record in self.context.records("mix/.work").read():
-            total = add_counts(total, record["counts"])
+        for shard in self.context.shards():
+            total = add_counts(total, filtered(self.context).one(shard.name)["counts"])
         by_rule = sorted(((-counts["any"], name) for name, counts in total["rules"].items() if counts["any"]))
         said = ", ".join(f"{-count:,} fail {name}" for count, name in by_rule[:5])
         unread = f"{total['failed']:,} could not be read (see failed/)" if total["failed"] else ""
@@ -250,23 +271,24 @@ class PlanStep(Step):
 class WriteStep(Step):
     """The chosen documents, edited; closes the unit `mix`."""
 
-    unit: Unit | None = None
-
     @property
     def name(self) -> str:
         """`mix/write`."""
         return "mix/write"
 
-    def tasks(self) -> list[Task]:
-        """Shards that are not written."""
-        records = self.context.records("mix")
-        return [Task(s.name, s.bytes) for s in self.context.shards() if not records.has(s.name)]
+    def all_tasks(self) -> list[Task]:
+        """The shards."""
+        return [Task(s.name, s.bytes) for s in self.context.shards()]
+
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record of the unit."""
+        return [(self.context.records("mix"), task.key)]
 
     def work(self, task: Task) -> None:
         """Write the chosen documents of one shard."""
         context, shard = self.context, self.context.shard(task.key)
         plan, mix = read_plan(context), mix_config(context)
-        chosen = pq.read_table(selected_path(context, shard.name))
+        chosen = read_table(context, selected_path(context, shard.name))
         held = plan.is_held(shard.source, chosen.column("held_key").to_numpy())
         copies = np.where(held, 0, plan.copies(shard.source, chosen.column("key").to_numpy()))
         rules = source_rules(context, shard.source)
@@ -281,7 +303,7 @@ class WriteStep(Step):
         outputs = []
         rows = chosen.column("row").to_numpy()
         writing = _Writing(shard.path, shard.source, mix.keep_metadata, chosen, copies)
-        first = context.records("mix/.work").one(shard.name)
+        first = filtered(context).one(shard.name)
         reader = RowReader(context, shard, columns, Failures(context, "mix", shard), fields=rules.fields)
         with _committed([path for path, _ in files.values()]) as writers:
             for batch, table in reader:
@@ -297,7 +319,7 @@ class WriteStep(Step):
             check_unchanged(shard, first["inputs"], reader.inputs, "the selection of this mix")
         for path, mask in files.values():
             outputs.append(output_record(folder, path, rows=int(mask.sum())))
-        dropped = folder / "dropped" / f"{shard.name}.parquet"
+        dropped = present(context, dropped_path(context, shard.name))
         outputs.append(output_record(folder, dropped, rows=pq.read_metadata(dropped).num_rows))
         tokens = chosen.column("tokens").to_numpy()
         counts = {
@@ -309,16 +331,17 @@ class WriteStep(Step):
         }
         context.records("mix").write(shard.name, {"inputs": first["inputs"], "outputs": outputs, "counts": counts})
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Write the manifest."""
-        assert self.unit is not None
+        (unit,) = self.units
         plan = read_plan(self.context)
         summary = {
             name: {"weight": one.weight, "epochs": one.epochs, "tokens": one.tokens, "limited": one.limited}
             for name, one in plan.sources.items()
         }
-        self.context.records("mix").finish(self.unit.manifest_fields(self.context), extra={"plan": summary})
-        shutil.rmtree(self.context.path / "mix" / ".work", ignore_errors=True)
+        shards = [shard.name for shard in self.context.shards()]
+        fields = unit.manifest_fields(self.context)
+        self.context.records("mix").finish(fields, expected=shards, extra={"plan": summary})
 
 
 @dataclass(frozen=True)

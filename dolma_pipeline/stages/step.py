@@ -1,7 +1,11 @@
 """A step: work that can be cut into tasks, between two barriers.
 
-`tasks()` looks at the run's folder and says what is left to do; `work(task)` does one of them, anywhere, and leaves
-files; `finish()` runs once after all. A step travels to workers, so it holds names and settings, never data.
+`tasks()` says what is left to do; `work(task)` does one of them, anywhere, and leaves files, then its done record;
+`finish()` runs after all. A step travels to workers, so it holds names and settings, never data.
+
+Engines repeat: any of the three may be called again, late, and in two processes at once. So none of them deletes
+(the launcher does, when the pipeline has ended); what exists is read from records; what should be there and is not
+is an error; and a step whose units have their manifests plans nothing and closes nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +15,13 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from dolma_pipeline.errors import RunError
+from dolma_pipeline.io.manifest import Records
 from dolma_pipeline.stages.context import RunContext
+from dolma_pipeline.stages.units import Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +37,12 @@ class Step(ABC):
     """One kind of work over many tasks; subclasses are frozen dataclasses.
 
     Each `work` must give the same files whoever does it and however often it is repeated.
+
+    context: the run. units: what this step helps to make; the last step of a unit writes its manifest.
     """
 
     context: RunContext
+    units: tuple[Unit, ...] = field(default=(), kw_only=True)
 
     @property
     @abstractmethod
@@ -50,16 +60,47 @@ class Step(ABC):
         return self.name.split("/")[0]
 
     @abstractmethod
-    def tasks(self) -> list[Task]:
-        """What is left to do, in a fixed order."""
+    def all_tasks(self) -> list[Task]:
+        """Every task of the step, done or not, in a fixed order; asked while its units are not finished."""
+
+    @abstractmethod
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """The done records of a task, and its name in each: it is done when all of them are there."""
 
     @abstractmethod
     def work(self, task: Task) -> None:
-        """Do one task."""
+        """Do one task, and leave its records."""
+
+    def close(self) -> None:
+        """What `finish` does when all tasks are done, such as the manifests; the same bytes however often."""
+        return
+
+    @property
+    def open_units(self) -> list[Unit]:
+        """Units that have no manifest yet."""
+        records = self.context.records
+        return [unit for unit in self.units if not records(unit.name).closed(unit.manifest_fields(self.context))]
+
+    def tasks(self) -> list[Task]:
+        """What is left to do, in a fixed order; nothing where the units are finished."""
+        if self.units and not self.open_units:
+            return []
+        return [task for task in self.all_tasks() if not all(records.has(key) for records, key in self.leaves(task))]
 
     def finish(self) -> None:
-        """Once, after all tasks; must bear being repeated. A step that leaves only its tasks' files needs none."""
-        return
+        """After all tasks: compare what is there with what there should be, and close.
+
+        Raises:
+            RunError: a task is not done, or a unit has another manifest.
+        """
+        if self.units and not self.open_units:
+            return
+        if left := self.tasks():
+            names = ", ".join(task.key for task in left[:3])
+            raise RunError(
+                f"{self.name}: {len(left)} of its tasks not done: {names}. The same command goes on from there."
+            )
+        self.close()
 
     def run_here(self) -> None:
         """All of it in this process, without Beam."""

@@ -12,33 +12,31 @@ from typing import Any
 
 from dolma_pipeline.io.attributes import attribute_writer
 from dolma_pipeline.io.jsonl import Failure
-from dolma_pipeline.io.manifest import output_record
+from dolma_pipeline.io.manifest import Records, output_record
 from dolma_pipeline.stages.context import Failures
 from dolma_pipeline.stages.step import Step, Task
-from dolma_pipeline.stages.units import Unit
 
 
 @dataclass(frozen=True)
 class TagStep(Step):
-    """Tag all shards with the taggers of these labels.
-
-    labels: names of attributes to make, of those in the recipe. units: theirs, closed at the end.
-    """
-
-    labels: tuple[str, ...] = ()
-    units: tuple[Unit, ...] = ()
+    """Tag all shards with the taggers of the recipe whose attributes are the units; closes them."""
 
     @property
     def name(self) -> str:
         """`tag`."""
         return "tag"
 
-    def tasks(self) -> list[Task]:
-        """Shards that some tagger has not done."""
-        return [Task(s.name, s.bytes) for s in self.context.shards() if self._missing(s.name)]
+    def all_tasks(self) -> list[Task]:
+        """The shards; done is one when every tagger has done it."""
+        return [Task(s.name, s.bytes) for s in self.context.shards()]
+
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record in each unit."""
+        return [(self.context.records(unit.name), task.key) for unit in self.units]
 
     def _missing(self, shard: str) -> list[str]:
-        return [label for label in self.labels if not self.context.records(f"attributes/{label}").has(shard)]
+        labels = [unit.name.split("/")[1] for unit in self.units]
+        return [label for label in labels if not self.context.records(f"attributes/{label}").has(shard)]
 
     def work(self, task: Task) -> None:
         """Tag one shard with every tagger that has not done it."""
@@ -90,7 +88,8 @@ class TagStep(Step):
             }
             context.records(f"attributes/{label}").write(shard.name, record)
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Write the manifests."""
+        shards = [shard.name for shard in self.context.shards()]
         for unit in self.units:
-            self.context.records(unit.name).finish(unit.manifest_fields(self.context))
+            self.context.records(unit.name).finish(unit.manifest_fields(self.context), expected=shards)

@@ -6,9 +6,10 @@ cut by part. Part (a task a part): its slices of all runs, sorted by key, writte
 
 from __future__ import annotations
 
-import shutil
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import TokensConfig
@@ -26,14 +26,14 @@ from dolma_pipeline.io import paths
 from dolma_pipeline.io.attributes import read_attribute
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
-from dolma_pipeline.io.manifest import pretty
+from dolma_pipeline.io.manifest import Records, pretty, work_record
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.stages.columns import attribute_file, attribute_rows, row_schema
 from dolma_pipeline.stages.context import RunContext, sources_of
 from dolma_pipeline.stages.mix import read_plan, selected_path
+from dolma_pipeline.stages.own_files import present, read_json, read_table
 from dolma_pipeline.stages.step import Step, Task
 from dolma_pipeline.stages.tokenizer import run_encoder, run_tokenizer
-from dolma_pipeline.stages.units import Unit
 from dolma_pipeline.tokens.encode import Encoder
 from dolma_pipeline.tokens.keys import document_key
 from dolma_pipeline.tokens.runs import ORDER, MappedRuns, cut_points, run_table, sort_runs, write_run
@@ -58,12 +58,38 @@ def _cuts_path(context: RunContext) -> Path:
 
 
 def _cuts(context: RunContext) -> dict[str, NDArray[np.uint64]]:
-    found = orjson.loads(_cuts_path(context).read_bytes())
+    found = read_json(context, _cuts_path(context))
     return {split: np.array(cuts, np.uint64) for split, cuts in found.items()}
 
 
 def _run_path(context: RunContext, split: str, shard: str) -> Path:
     return context.path / "tokens" / ".work" / "runs" / split.split("/")[0] / f"{shard}.arrow"
+
+
+def _encoded(context: RunContext) -> Records:
+    return context.work_records("tokens", "encode")
+
+
+def runs_of(context: RunContext) -> Mapping[str, Sequence[Path]]:
+    """The run files of each split, in order of the shards, as the records of all shards list them.
+
+    Raises:
+        RunError: a shard that is not encoded.
+    """
+    return _runs_of(context) if context.attempt else _read_runs(context)
+
+
+@lru_cache(maxsize=2)
+def _runs_of(context: RunContext) -> Mapping[str, Sequence[Path]]:
+    return _read_runs(context)
+
+
+def _read_runs(context: RunContext) -> Mapping[str, Sequence[Path]]:
+    encoded, found = _encoded(context), defaultdict[str, list[Path]](list)
+    for record in encoded.all([shard.name for shard in context.shards()]):
+        for output in record["outputs"]:
+            found[output["split"]].append(encoded.files / output["path"])
+    return dict(found)
 
 
 @dataclass(frozen=True)
@@ -80,9 +106,13 @@ class CutStep(Step):
         """No: one task."""
         return False
 
-    def tasks(self) -> list[Task]:
-        """The one task, unless done."""
-        return [] if _cuts_path(self.context).is_file() else [Task("all")]
+    def all_tasks(self) -> list[Task]:
+        """The one task."""
+        return [Task("all")]
+
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record that lists the cuts."""
+        return [(self.context.work_records("tokens", "cut"), task.key)]
 
     def work(self, task: Task) -> None:
         """Cut."""
@@ -90,7 +120,8 @@ class CutStep(Step):
         plan, seed = read_plan(context), context.recipe.seed
         found: dict[str, list[tuple[NDArray[np.uint64], NDArray[np.int64]]]] = {split: [] for split in splits(context)}
         for shard in context.shards():
-            table = pq.read_table(selected_path(context, shard.name), columns=["row", "key", "held_key", "tokens"])
+            selected, names = selected_path(context, shard.name), ["row", "key", "held_key", "tokens"]
+            table = read_table(context, selected, columns=names)
             rows, keys, held_keys, tokens = (column.to_numpy() for column in table.columns)
             held = plan.is_held(shard.source, held_keys)
             copies = np.where(held, 0, plan.copies(shard.source, keys))
@@ -113,6 +144,8 @@ class CutStep(Step):
         if not sum(len(keys) for keys, _ in found["train"]):
             raise DataError("tokens: the mix chose no document for training. Look at mix/plan.json.")
         paths.write_bytes(_cuts_path(context), pretty(cuts))
+        for records, key in self.leaves(task):
+            records.write(key, {"outputs": [work_record(records.files, _cuts_path(context))]})
 
 
 @dataclass(frozen=True)
@@ -124,30 +157,32 @@ class EncodeStep(Step):
         """`tokens/encode`."""
         return "tokens/encode"
 
-    def tasks(self) -> list[Task]:
-        """Shards that are not encoded."""
-        records = self.context.records("tokens/.work")
-        return [Task(s.name, s.bytes) for s in self.context.shards() if not records.has(s.name)]
+    def all_tasks(self) -> list[Task]:
+        """The shards."""
+        return [Task(s.name, s.bytes) for s in self.context.shards()]
+
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record that lists the runs; a split of which the shard has no document has none."""
+        return [(_encoded(self.context), task.key)]
 
     def work(self, task: Task) -> None:
         """Encode one shard."""
         context, shard = self.context, self.context.shard(task.key)
         encoder, cuts = run_encoder(context), _cuts(context)
+        runs = {}
         for folder, split in (("documents", "train"), ("held_out", f"held_out/{shard.source}")):
             if split not in cuts:
                 continue
             tables = list(self._tables(shard, folder, encoder))
-            path = _run_path(context, split, shard.name)
-            path.parent.mkdir(parents=True, exist_ok=True)
             if tables:
-                write_run(path, pa.concat_tables(tables).combine_chunks(), cuts=cuts[split])
-            else:
-                path.unlink(missing_ok=True)
-        context.records("tokens/.work").write(shard.name, {})
+                runs[split] = _run_path(context, split, shard.name)
+                write_run(runs[split], pa.concat_tables(tables).combine_chunks(), cuts=cuts[split])
+        for records, key in self.leaves(task):
+            records.write(key, {"outputs": [work_record(records.files, p) | {"split": s} for s, p in runs.items()]})
 
     def _tables(self, shard: Shard, folder: str, encoder: Encoder) -> Iterator[pa.Table]:
         context = self.context
-        path = context.path / "mix" / folder / f"{shard.name}.jsonl.zst"
+        path = present(context, context.path / "mix" / folder / f"{shard.name}.jsonl.zst")
         mixed = Shard(shard.name, shard.source, str(path), "jsonl")
         kept = _kept_attributes(context, shard)
 
@@ -203,18 +238,19 @@ def _kept_attributes(context: RunContext, shard: Shard) -> dict[str, pa.Array]:
 class PartStep(Step):
     """The parts; closes the unit `tokens`."""
 
-    unit: Unit | None = None
-
     @property
     def name(self) -> str:
         """`tokens/parts`."""
         return "tokens/parts"
 
-    def tasks(self) -> list[Task]:
-        """Parts that are not written."""
-        records = self.context.records("tokens")
-        keys = [f"{split}/part-{i:05d}" for split, cuts in _cuts(self.context).items() for i in range(len(cuts) + 1)]
-        return [Task(key) for key in keys if not records.has(key)]
+    def all_tasks(self) -> list[Task]:
+        """The parts of each split, as the cuts say."""
+        cuts = _cuts(self.context)
+        return [Task(f"{split}/part-{i:05d}") for split, bounds in cuts.items() for i in range(len(bounds) + 1)]
+
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record of the unit."""
+        return [(self.context.records("tokens"), task.key)]
 
     def work(self, task: Task) -> None:
         """Write one part."""
@@ -222,12 +258,7 @@ class PartStep(Step):
         split, _, name = task.key.rpartition("/")
         number = int(name.removeprefix("part-"))
         info = run_tokenizer(context)
-        runs = [
-            _run_path(context, split, shard.name)
-            for shard in context.shards()
-            if split == "train" or split == f"held_out/{shard.source}"
-        ]
-        mapped = MappedRuns([path for path in runs if path.is_file()], part=number)
+        mapped = MappedRuns([present(context, path) for path in runs_of(context).get(split, [])], part=number)
         folder = context.path / "tokens"
         eos = info.special_id(tokens_config(context).eos)
         special = sorted(info.special_ids.values())
@@ -248,11 +279,12 @@ class PartStep(Step):
         }
         context.records("tokens").write(task.key, record)
 
-    def finish(self) -> None:
-        """Write the manifest, with what a trainer must know, and drop the runs."""
-        assert self.unit is not None
+    def close(self) -> None:
+        """Write the manifest, with what a trainer must know."""
+        (unit,) = self.units
         context, info = self.context, run_tokenizer(self.context)
-        records = context.records("tokens").read()
+        parts = [task.key for task in self.all_tasks()]
+        records = context.records("tokens").all(parts)
         about: Mapping[str, Any] = {
             "tokenizer": "sha256:" + info.sha256,
             "vocab_size": info.num_ids,
@@ -260,8 +292,7 @@ class PartStep(Step):
             "eos": info.special_id(tokens_config(context).eos),
             "dataset": dataset_digest(_train_files(records)),
         }
-        context.records("tokens").finish(self.unit.manifest_fields(context), extra=about)
-        shutil.rmtree(context.path / "tokens" / ".work", ignore_errors=True)
+        context.records("tokens").finish(unit.manifest_fields(context), expected=parts, extra=about)
 
 
 def _released(runs: MappedRuns) -> Iterator[pa.Table]:

@@ -6,7 +6,7 @@ in the order of their keys, so the same documents give the same tokenizer on any
 
 from __future__ import annotations
 
-import shutil
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,17 +15,17 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from dolma_pipeline.config.recipe import TokenizerConfig
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
+from dolma_pipeline.io.manifest import Records, work_record
 from dolma_pipeline.io.tables import write_table
 from dolma_pipeline.stages.columns import RowReader
 from dolma_pipeline.stages.context import Failures, RunContext
+from dolma_pipeline.stages.own_files import present, read_table
 from dolma_pipeline.stages.rules import source_rules
 from dolma_pipeline.stages.step import Step, Task
-from dolma_pipeline.stages.units import Unit
 from dolma_pipeline.tokens.encode import Encoder, encoder
 from dolma_pipeline.tokens.keys import document_key
 from dolma_pipeline.tokens.tokenizer import TokenizerInfo, load_tokenizer
@@ -50,12 +50,12 @@ def tokenizer_path(context: RunContext) -> Path:
 
 def run_tokenizer(context: RunContext) -> TokenizerInfo:
     """The run's tokenizer, read once a process."""
-    path = tokenizer_path(context)
-    return _tokenizer(str(path), tokenizer_config(context).special_tokens, path.stat().st_mtime_ns)
+    path = present(context, tokenizer_path(context))
+    return _tokenizer(str(path), tokenizer_config(context).special_tokens, context.version(path))
 
 
 @lru_cache(maxsize=2)
-def _tokenizer(path: str, special_tokens: tuple[str, ...], changed: int) -> TokenizerInfo:
+def _tokenizer(path: str, special_tokens: tuple[str, ...], version: str) -> TokenizerInfo:
     return load_tokenizer(path, special_tokens=special_tokens)
 
 
@@ -73,14 +73,15 @@ class SampleStep(Step):
         """`tokenizer/sample`."""
         return "tokenizer/sample"
 
-    def _path(self, shard: str) -> Path:
-        return self.context.path / "tokenizer" / ".sample" / f"{shard}.parquet"
-
-    def tasks(self) -> list[Task]:
-        """Shards that gave no sample yet; none where the tokenizer is loaded."""
+    def all_tasks(self) -> list[Task]:
+        """The shards; none where the tokenizer is loaded."""
         if tokenizer_config(self.context).load:
             return []
-        return [Task(s.name, s.bytes) for s in self.context.shards() if not self._path(s.name).is_file()]
+        return [Task(s.name, s.bytes) for s in self.context.shards()]
+
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record that lists the file of the sample."""
+        return [(self.context.work_records("tokenizer", "sample"), task.key)]
 
     def work(self, task: Task) -> None:
         """Sample one shard."""
@@ -103,7 +104,10 @@ class SampleStep(Step):
             if held.nbytes > 2 * budget + 64_000_000:
                 held = smallest(held, budget)
             self.progress(len(batch), int(batch.text.offsets[-1] - batch.text.offsets[0]))
-        write_table(self._path(shard.name), smallest(held, budget), compression="zstd")
+        path = context.path / "tokenizer" / ".sample" / f"{shard.name}.parquet"
+        write_table(path, smallest(held, budget), compression="zstd")
+        for records, key in self.leaves(task):
+            records.write(key, {"outputs": [work_record(records.files, path)]})
 
 
 def smallest(sample: pa.Table, num_bytes: int) -> pa.Table:
@@ -117,8 +121,6 @@ def smallest(sample: pa.Table, num_bytes: int) -> pa.Table:
 class TrainTokenizerStep(Step):
     """The tokenizer itself: copied or trained; closes the unit `tokenizer`."""
 
-    unit: Unit | None = None
-
     @property
     def name(self) -> str:
         """`tokenizer/make`."""
@@ -129,9 +131,13 @@ class TrainTokenizerStep(Step):
         """No: one task."""
         return False
 
-    def tasks(self) -> list[Task]:
-        """The one task, unless done."""
-        return [] if tokenizer_path(self.context).is_file() else [Task("all")]
+    def all_tasks(self) -> list[Task]:
+        """The one task."""
+        return [Task("all")]
+
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        """A record that lists the tokenizer."""
+        return [(self.context.work_records("tokenizer", "make"), task.key)]
 
     @property
     def _warnings_path(self) -> Path:
@@ -143,10 +149,10 @@ class TrainTokenizerStep(Step):
         if config.load:
             text = Path(paths.expanded(config.load)).read_text(encoding="utf-8")
         else:
-            folder = self.context.path / "tokenizer" / ".sample"
+            sampled = self.context.work_records("tokenizer", "sample")
             sample = SAMPLE.empty_table()
-            for shard in self.context.shards():
-                sample = pa.concat_tables([sample, pq.read_table(folder / f"{shard.name}.parquet")])
+            for path in (path for shard in self.context.shards() for path in sampled.outputs(shard.name)):
+                sample = pa.concat_tables([sample, read_table(self.context, path)])
                 if sample.nbytes > 2 * config.sample_bytes + 64_000_000:
                     sample = smallest(sample, config.sample_bytes)
             if sample.num_rows == 0:
@@ -165,11 +171,12 @@ class TrainTokenizerStep(Step):
             )
             paths.write_bytes(self._warnings_path, orjson.dumps(warnings))
         paths.write_bytes(tokenizer_path(self.context), text.encode())
+        for records, key in self.leaves(task):
+            records.write(key, {"outputs": [work_record(records.files, tokenizer_path(self.context))]})
         self.progress(1, 0)
 
-    def finish(self) -> None:
-        """Write the manifest and drop the sample."""
-        assert self.unit is not None
+    def close(self) -> None:
+        """Write the manifest."""
         info = run_tokenizer(self.context)
         about = {
             "sha256": info.sha256,
@@ -178,7 +185,5 @@ class TrainTokenizerStep(Step):
             "special": dict(info.special_ids),
             "added": dict(info.added_ids),
         }
-        warnings = orjson.loads(self._warnings_path.read_bytes()) if self._warnings_path.is_file() else []
-        extra = {"tokenizer": about, "warnings": warnings}
-        self.context.records("tokenizer").finish(self.unit.manifest_fields(self.context), extra=extra)
-        shutil.rmtree(self.context.path / "tokenizer" / ".sample", ignore_errors=True)
+        (unit,) = self.units
+        self.context.records("tokenizer").finish(unit.manifest_fields(self.context), extra={"tokenizer": about})

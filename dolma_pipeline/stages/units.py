@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from dolma_pipeline import assets
@@ -52,7 +54,12 @@ class Unit:
 
 def shards_digest(context: RunContext) -> str:
     """Hash of the run's list of shards."""
-    return "sha256:" + sha256_file(context.path / "shards.jsonl")
+    return "sha256:" + _hash(context.shards_path, context.version(context.shards_path))
+
+
+@lru_cache(maxsize=2)
+def _hash(path: Path, version: str) -> str:
+    return sha256_file(path)
 
 
 def units_of(context: RunContext) -> list[Unit]:
@@ -189,8 +196,6 @@ def _add_tokenizer(context: RunContext, add: Any) -> None:
     assert recipe.tokenizer is not None
     config = _plain(asdict(recipe.tokenizer))
     if recipe.tokenizer.load:
-        from pathlib import Path
-
         add(
             "tokenizer",
             "tokenizer",

@@ -39,7 +39,8 @@ class TokenDataset(Sequence[Ids]):
 
     Raises:
         UsageError: a sequence length below 1, or a dtype that is not uint8, uint16 or uint32.
-        DataError: no parts, no manifest, or a file whose size does not fit the dtype.
+        DataError: no parts, no manifest, other parts than the run's list has, or a file whose size does not fit the
+            dtype.
     """
 
     def __init__(self, path: str | Path, *, sequence_length: int, dtype: DTypeLike | None = None) -> None:
@@ -51,6 +52,8 @@ class TokenDataset(Sequence[Ids]):
         if not self.parts:
             found = "there is no such folder" if not folder.is_dir() else "the folder has none"
             raise DataError(f"{folder}: no part-*.npy ({found}); the tokens stage writes them")
+        if dtype is None:
+            _check_listed(folder, self.parts)
         self.dtype = _checked_dtype(np.dtype(dtype).name if dtype is not None else _manifest_dtype(folder), folder)
         self._num_tokens = [_num_tokens(part, self.dtype) for part in self.parts]
         self._starts = np.concatenate([[0], np.cumsum([n // sequence_length for n in self._num_tokens])]).astype(
@@ -122,6 +125,22 @@ def _num_tokens(part: Path, dtype: np.dtype[Any]) -> int:
             "it was cut off, or written with another dtype"
         )
     return size // dtype.itemsize
+
+
+def _check_listed(folder: Path, parts: Sequence[Path]) -> None:
+    """DataError if the run's list of parts, where there is one, has others: a part that is lost is not left out."""
+    for above in (folder.parent, folder.parent.parent):
+        path = above / "shards.jsonl"
+        if not ((above / "manifest.json").exists() and path.exists()):
+            continue
+        outputs = [
+            above / one["path"] for line in path.read_bytes().splitlines() for one in json.loads(line)["outputs"]
+        ]
+        listed = {output for output in outputs if output.parent == folder and output.suffix == ".npy"}
+        for part in sorted(listed ^ {*parts}):
+            is_there = "is listed there, but is gone" if part in listed else "is there, but is not listed"
+            raise DataError(f"{path}: {part} {is_there}. Delete {above} and run the tokens stage again.")
+        return
 
 
 def _manifest_dtype(folder: Path) -> str:

@@ -10,7 +10,6 @@ Cost: 4 bytes a token written and read once; ~0.5 microseconds a document and a 
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError, UsageError
+from dolma_pipeline.io import paths
 from dolma_pipeline.tokens.keys import document_key
 
 NAME_COLUMNS = {
@@ -123,7 +123,7 @@ def write_run(path: str | Path, run: pa.Table, *, cuts: NDArray[np.uint64]) -> N
     """Write a shard's run: one Arrow file with a record batch for each part, empty ones included.
 
     Args:
-        path: a local file; written under a temporary name and renamed.
+        path: a local file, its folder is made; it appears when it is whole.
         run: see `run_table`.
         cuts: see `cut_points`.
     """
@@ -131,11 +131,9 @@ def write_run(path: str | Path, run: pa.Table, *, cuts: NDArray[np.uint64]) -> N
     order = np.argsort(parts, kind="stable")
     bounds = np.searchsorted(parts[order], np.arange(len(cuts) + 2)).tolist()
     documents = _Documents([run])
-    temporary = f"{path}.tmp"
-    with pa.OSFile(temporary, "wb") as sink, pa.ipc.new_file(sink, run.schema) as writer:
+    with paths.committing(Path(path)) as file, pa.ipc.new_file(file, run.schema) as writer:
         for start, end in pairwise(bounds):
             writer.write_batch(documents.batch(order[start:end]))
-    os.replace(temporary, path)
 
 
 class MappedRuns:

@@ -13,10 +13,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -28,6 +27,7 @@ from isal.igzip import IGzipFile
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError
+from dolma_pipeline.io import paths
 
 _ROW_GROUP = 65_536
 _NOT_KEPT = ("key", "tokens", "id", "loc")  # of a run's columns: id and loc stand in the csv
@@ -67,7 +67,7 @@ def write_part(
 ) -> PartInfo:
     """Write documents, in the order given, to `stem` + .npy, .csv.gz and .parquet.
 
-    Each file is written under a temporary name, synced and renamed; the .npy last.
+    Each file appears under its name when it is whole; the .npy last.
 
     Args:
         stem: a local path without an ending, such as `train/part-00000`; its folder is made.
@@ -82,11 +82,10 @@ def write_part(
         pyarrow.ArrowInvalid: the tables have different columns.
     """
     stem = Path(stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = [stem.with_name(stem.name + ending) for ending in (".parquet", ".csv.gz", ".npy")]
-    with _written(paths) as files:
+    targets = [stem.with_name(stem.name + ending) for ending in (".parquet", ".csv.gz", ".npy")]
+    with _written(targets) as files:
         part = write_part_files(files, batches, dtype=dtype, eos=eos, special_ids=special_ids)
-    return replace(part, name=stem.name, files=tuple(map(PartFile.of, sorted(paths))))
+    return replace(part, name=stem.name, files=tuple(map(PartFile.of, sorted(targets))))
 
 
 def write_part_files(
@@ -198,21 +197,10 @@ class _Rows:
 
 
 @contextmanager
-def _written(paths: Sequence[Path]) -> Iterator[list[IO[bytes]]]:
-    """Open files under temporary names; sync and rename them, in order, if nothing was raised."""
-    temporary = [path.with_name(path.name + ".tmp") for path in paths]
-    files: list[IO[bytes]] = []
-    try:
-        files += [path.open("wb") for path in temporary]
-        yield files
-        for file in files:
-            file.flush()
-            os.fsync(file.fileno())
-    finally:
-        for file in files:
-            file.close()
-    for source, target in zip(temporary, paths, strict=True):
-        os.replace(source, target)
+def _written(targets: Sequence[Path]) -> Iterator[list[BinaryIO]]:
+    """Files to write that appear under their names, in order, if nothing was raised."""
+    with ExitStack() as stack:  # what is entered last is committed first
+        yield [stack.enter_context(paths.committing(target)) for target in reversed(targets)][::-1]
 
 
 def _ids(batch: pa.Table, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:

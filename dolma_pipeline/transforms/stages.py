@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from dolma_pipeline.errors import RunError
 from dolma_pipeline.stages.step import Step, Task, append_line, heaviest_first, log_event, pack
 from dolma_pipeline.stages.step import take_turns as turns_of
 
@@ -63,7 +62,7 @@ class RunSteps(beam.PTransform):
             spread = tasks | f"{label}: spread" >> beam.GroupByKey()
             before = spread | f"{label}: work" >> beam.FlatMap(work, step=step, take_turns=self.take_turns)
             to_close = [step]
-        last = beam.FlatMap(close, beam.pvalue.AsList(before), closing=to_close, take_turns=self.take_turns)
+        last = beam.FlatMap(close, beam.pvalue.AsList(before), closing=to_close)
         return before.pipeline | "end" >> beam.Impulse() | "close" >> last
 
 
@@ -75,7 +74,7 @@ def plan(
     _: bytes, before: Iterable[Any], *, closing: Sequence[Step], step: Step, num_bins: int, take_turns: bool
 ) -> list[Bin]:
     """Close the steps before, then say what is left of this one, in bins; `before` is only waited for."""
-    close(_, before, closing=closing, take_turns=take_turns)
+    close(_, before, closing=closing)
     with reporting(step, "plan"):
         step.context.prepare()
         tasks = step.tasks()
@@ -92,19 +91,14 @@ def _turns(step: Step) -> Path:
     return step.context.path / "log" / "turns" / step.name.replace("/", "-")
 
 
-def close(_: bytes, before: Iterable[Any], *, closing: Sequence[Step], take_turns: bool) -> list[Any]:
-    """Finish a spread step whose tasks are done, and do whole those that are not spread.
-
-    A runner may repeat this, after a `finish` that has cleared away what `tasks` looks at. The local one does not.
-    """
+def close(_: bytes, before: Iterable[Any], *, closing: Sequence[Step]) -> list[Any]:
+    """Finish a spread step whose tasks are done, and do whole those that are not spread. A runner may repeat this."""
     done = sorted(one for one in before if isinstance(one, Done))
     for step in closing:
         with reporting(step, "finish"):
             step.context.prepare()
             if step.spread:
                 seconds = sum(one.cpu_seconds for one in done if one.step == step.name)
-                if take_turns:
-                    _check_done(step)
                 step.finish()
             else:
                 log_event(step.context, step.name, "begin", tasks=1)
@@ -113,13 +107,6 @@ def close(_: bytes, before: Iterable[Any], *, closing: Sequence[Step], take_turn
                 seconds = time.process_time() - begin
             log_event(step.context, step.name, "end", cpu_seconds=round(seconds, 3))
     return done
-
-
-def _check_done(step: Step) -> None:
-    """A task that was taken and lost must not make an unfinished step look finished."""
-    if left := step.tasks():
-        names = ", ".join(task.key for task in left[:3])
-        raise RunError(f"{step.name}: {len(left)} of its tasks not done: {names}. The same command goes on from there.")
 
 
 def work(found: tuple[int, Iterable[Sequence[Task]]], *, step: Step, take_turns: bool) -> Iterator[Done]:

@@ -42,6 +42,7 @@ def die_before(point: str) -> None:
         return call
 
     os.replace = watched(os.replace, 1)
+    os.link = watched(os.link, 1)
     shutil.rmtree = watched(shutil.rmtree, 0)
 
 

@@ -19,28 +19,31 @@ POINTS = [
     "attributes/length_v1/.done/shards/code/c.json",
     "attributes/marks_v1/.done/shards/web/a.json",  # the other tagger has done the shard with the bad line
     "attributes/length_v1/manifest.json",
-    "attributes/length_v1/.done",  # done, but not cleared up
     "dedupe/exact/.done/shards/forum/d.json",
+    "attributes/length_v1/.done",  # done; the next start clears it up, and dies
     "dedupe/minhash/edges/*.parquet",
+    "dedupe/minhash/.work/edges/.done/shards/*.json",
     "dedupe/minhash/clusters/members.parquet",
-    "dedupe/exact/edges",
-    "dedupe/minhash/edges",
     "dedupe/.elect/candidates/web/a.parquet",
+    "dedupe/exact/edges",
+    "dedupe/minhash/.work",
     "dedupe/.elect/elected/minhash.parquet",
     "attributes/minhash/forum/d.parquet",
-    "dedupe/.elect",
     "tokenizer/.sample/web/a.parquet",
+    "dedupe/.elect",
     "tokenizer/tokenizer.json",
     "tokenizer/manifest.json",
-    "tokenizer/.sample",
     "mix/dropped/web/a.parquet",
+    "tokenizer/.sample",
     "mix/plan.json",
     "mix/documents/forum/d.jsonl.zst",
-    "mix/.work",
     "tokens/.work/cuts.json",
+    "mix/.work",
     "tokens/.work/runs/held_out/forum/d.arrow",
     "tokens/held_out/web/part-00000.npy",
-    "tokens/.work",  # all is done, only the work folder is left
+    "tokens/manifest.json",
+    "tokens/.done",  # all is done, only the work is left
+    "tokens/.work",
 ]
 """In the order in which a run comes to them."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import hashlib
 import os
 from pathlib import Path
@@ -279,7 +281,49 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error
     assert paths.sha256_file(path) == hashlib.sha256(b"new").hexdigest()
 
 
-def test_what_an_earlier_try_left_half_written_does_not_matter(tmp_path: Path) -> None:
-    (tmp_path / ".f.bin.tmp").write_bytes(b"left behind by a kill")
-    paths.write_bytes(tmp_path / "f.bin", b"x")
-    assert [path.name for path in tmp_path.iterdir()] == ["f.bin"]
+def test_two_copies_of_a_task_do_not_write_into_each_other(tmp_path: Path) -> None:
+    """Both are open at once; the one that ends first, and the one that dies, leave the other's bytes alone."""
+    path = tmp_path / "f.bin"
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(paths.committing(path))
+        first.write(b"one")
+        with pytest.raises(ValueError, match="died"), paths.committing(path) as second:
+            second.write(b"second, which is longer")
+            second.flush()
+            raise ValueError("died")
+        with paths.committing(path) as third:
+            third.write(b"three")
+        assert path.read_bytes() == b"three"
+        first.write(b" more")
+        first.flush()
+        assert path.read_bytes() == b"three"
+    assert path.read_bytes() == b"one more"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 255)
+    paths.write_bytes(path, b"x")
+    assert path.read_bytes() == b"x"
+
+
+def test_of_many_who_create_a_file_one_wins_and_all_read_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "f.bin"
+    assert paths.create(path, b"first")
+    assert not paths.create(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_dead_attempts_left_is_found_and_nothing_else(tmp_path: Path) -> None:
+    paths.write_bytes(tmp_path / "a" / "b.tmp", b"the user's")
+    paths.write_bytes(tmp_path / ".hidden", b"the user's too")
+    killed = paths.committing(tmp_path / "a" / "deep" / "f.bin")
+    killed.__enter__().flush()
+    (left,) = paths.unfinished(tmp_path)
+    assert left.parent == tmp_path / "a" / "deep"
+    assert left.name.endswith(".tmp")
+    assert not fnmatch.fnmatch(left.name, "*.bin")
+    killed.__exit__(ValueError, ValueError(), None)
+    assert list(paths.unfinished(tmp_path)) == []
+    assert list(paths.unfinished(tmp_path / "nowhere")) == []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from dolma_pipeline.errors import SettingsChangedError
 from dolma_pipeline.io.shards import Shard, write_shards
-from dolma_pipeline.runner.decide import Decision, decide, leftovers, make_ready, refuse_changes
+from dolma_pipeline.runner.decide import decide, make_ready, refuse_changes
 from dolma_pipeline.stages.context import RunContext
 from dolma_pipeline.stages.units import Unit, shards_digest
 from tests.pipeline.tiny import recipe
@@ -33,7 +34,8 @@ def finish(context: RunContext, unit: Unit, *shards: Shard) -> None:
         path.write_text("made")
         inputs = [{"path": shard.path, "bytes": shard.bytes}]
         records.write(shard.name, {"inputs": inputs, "outputs": [{"path": f"{shard.name}.txt"}], "counts": {}})
-    records.finish(unit.manifest_fields(context))
+    records.finish(unit.manifest_fields(context), expected=[shard.name for shard in shards])
+    shutil.rmtree(records.done_folder)
 
 
 def state(context: RunContext, unit: Unit) -> str:
@@ -84,15 +86,11 @@ def test_shards_that_are_gone_or_other_files_are_forgotten(context: RunContext) 
 def test_what_other_shards_gave_is_cleared(context: RunContext) -> None:
     signed = Unit("dedupe/near", "dedupe", {}, {}, growing=True)
     finish(context, signed, A)
-    for name in ("edges", "clusters", "signatures"):
+    for name in (".work", "edges", "clusters", "signatures"):
         (context.path / signed.name / name).mkdir()
     write_shards(context.path / "shards.jsonl", [A, B])
     ready(context, signed)
-    assert [(context.path / signed.name / n).exists() for n in ("edges", "clusters", "signatures")] == [
-        False,
-        False,
-        True,
-    ]
+    assert sorted(path.name for path in (context.path / signed.name).iterdir()) == [".done", "signatures", "web"]
 
 
 def test_rubbish_of_nobody_knows_what_is_cleared(context: RunContext) -> None:
@@ -108,16 +106,6 @@ def test_done_units_are_left_alone(context: RunContext) -> None:
     before = {path: path.stat().st_mtime_ns for path in context.path.rglob("*")}
     ready(context, TAGGED)
     assert {path: path.stat().st_mtime_ns for path in context.path.rglob("*")} == before
-
-
-def test_leftovers(context: RunContext) -> None:
-    finish(context, MIXED, A)
-    folders = [context.path / name for name in ("mix/.done", "mix/.work", "dedupe/.elect", "tokens/.work")]
-    for folder in folders:
-        folder.mkdir(parents=True)
-    done, begun = Decision(MIXED, "done"), Decision(Unit("attributes/minhash", "dedupe", {}, {}), "resume")
-    assert leftovers(context, [done, begun]) == folders[:2]
-    assert leftovers(context, [done]) == folders[:3]
 
 
 def test_refusing_says_what_differs(context: RunContext) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,5 +69,28 @@ def test_an_earlier_try_is_forgotten_but_not_other_taggers(context: RunContext) 
     second.add(Failure("a.jsonl", "no JSON", line=1, byte=0))
     second.commit(others=["a_v1"])
     assert [line["reason"] for line in lines(context)] == ["no JSON", "a_v1: oh"]
+
+
+def test_a_worker_deletes_no_list_of_failures(context: RunContext) -> None:
+    """A late copy with another input would take away a new one; the launcher does it, by the records."""
+    failures = Failures(context, "tag", SHARDS[0])
     Failures(context, "tag", SHARDS[0]).commit()
-    assert not (context.path / "failed/tag/web/a.jsonl").exists()
+    assert not failures.path.exists()
+    failures.add(Failure("a.jsonl", "no JSON", line=1, byte=0))
+    failures.commit()
+    Failures(context, "tag", SHARDS[0]).commit()
+    assert [line["reason"] for line in lines(context)] == ["no JSON"]
+
+
+def test_within_an_attempt_the_list_of_shards_is_read_once(context: RunContext) -> None:
+    """And the next attempt sees another list, whatever its time of change."""
+    first, second = replace(context, attempt="1"), replace(context, attempt="2")
+    assert len(first.shards()) == 3
+    assert first.shard("web/c") == SHARDS[2]
+    changed = (context.path / "shards.jsonl").stat().st_mtime_ns
+    write_shards(context.path / "shards.jsonl", SHARDS[:1])
+    os.utime(context.path / "shards.jsonl", ns=(changed, changed))
+    assert (len(first.shards()), len(second.shards()), len(context.shards())) == (3, 1, 1)
+    with pytest.raises(UnknownNameError):
+        second.shard("web/c")
+    assert len({context.fingerprint, first.fingerprint, second.fingerprint}) == 3

@@ -191,3 +191,23 @@ def test_a_parquet_of_another_run(run: Path):
 def test_wrong_use(run: Path, settings: dict[str, object], words: str):
     with pytest.raises(UsageError, match=words):
         TokenDataset(run / "train", **settings)  # type: ignore[arg-type]
+
+
+def test_a_part_that_is_lost_is_not_left_out(run: Path):
+    """The list of the run decides which parts there are, not what lies in the folder."""
+    names = [path.relative_to(run).as_posix() for path in sorted(run.rglob("part-*.npy"))]
+    assert len(names) == 3
+    lines = [json.dumps({"shard": name[:-4], "outputs": [{"path": name}]}) for name in names]
+    (run / "shards.jsonl").write_text("\n".join(lines))
+    assert len(TokenDataset(run / "train", sequence_length=4)) == 4
+    lost = run / "train" / "part-00001.npy"
+    lost.rename(run / "train" / "part-00002.npy")
+    with pytest.raises(
+        DataError, match=r"shards\.jsonl: .*/train/part-00001\.npy is listed there, but is gone\. Delete "
+    ):
+        TokenDataset(run / "train", sequence_length=4)
+    (run / "train" / "part-00002.npy").rename(lost)
+    (run / "train" / "part-00003.npy").write_bytes(b"")
+    with pytest.raises(DataError, match=r"/train/part-00003\.npy is there, but is not listed\. Delete .* and run the"):
+        TokenDataset(run / "train", sequence_length=4)
+    assert len(TokenDataset(run / "train", sequence_length=4, dtype="uint16")) == 4

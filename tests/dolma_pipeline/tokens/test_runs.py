@@ -188,3 +188,21 @@ def test_a_run_file_with_an_empty_part(tmp_path: Path):
     assert not list(tmp_path.glob("*.tmp"))
     with pytest.raises(DataError, match=r"run\.arrow: holds 3 parts, but part 3 was asked for"):
         read_run(tmp_path / "run.arrow", part=3)
+
+
+def test_two_copies_of_a_run_do_not_write_into_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A copy begins and ends while another has just begun, which then dies."""
+    path, cuts, open_file = tmp_path / "run.arrow", np.zeros(0, np.uint64), pa.ipc.new_file
+
+    def slow(*args: Any, **options: Any) -> Any:
+        writer = open_file(*args, **options)
+        monkeypatch.setattr(pa.ipc, "new_file", open_file)
+        write_run(path, run([1, 2, 3, 4]), cuts=cuts)
+        writer.write_batch(run([5] * 500).to_batches()[0])
+        raise ValueError("died")
+
+    monkeypatch.setattr(pa.ipc, "new_file", slow)
+    with pytest.raises(ValueError, match="died"):
+        write_run(path, run([1, 2, 3, 4]), cuts=cuts)
+    assert read_run(path, part=0).equals(run([1, 2, 3, 4]))
+    assert list(tmp_path.iterdir()) == [path]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +183,20 @@ def test_dataset_digest_is_of_the_ids(tmp_path: Path):
     assert dataset_digest(file for info in renamed for file in info.files) == digest
     changed = write_part(tmp_path / "c" / "part-00001", [batch([[2]])], dtype=U2, eos=EOS)
     assert dataset_digest([*infos[0].files, *changed.files]) != digest
+
+
+def test_two_copies_of_a_part_do_not_write_into_each_other(tmp_path: Path):
+    """A copy begins and ends while another is in the middle, which then dies."""
+    whole = part(tmp_path / "one", [batch([[1, 2, 3], [4]]), batch([[5]], first=2)])
+
+    def slow() -> Iterator[pa.Table]:
+        yield batch([[7, 7, 7, 7, 7, 7]])
+        part(tmp_path / "two", [batch([[1, 2, 3], [4]]), batch([[5]], first=2)])
+        yield batch([[8]])
+        raise ValueError("died")
+
+    with pytest.raises(ValueError, match="died"):
+        write_part(tmp_path / "two" / "train" / "part-00000", slow(), dtype=U2, eos=EOS)
+    written = sorted((tmp_path / "two" / "train").iterdir())
+    assert [path.name for path in written] == ["part-00000.csv.gz", "part-00000.npy", "part-00000.parquet"]
+    assert tuple(map(PartFile.of, written)) == whole.files

@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from dolma_pipeline.config import Recipe
 from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.errors import DataError, RunError
+from dolma_pipeline.io.manifest import Records
 from dolma_pipeline.stages.context import RunContext
 from dolma_pipeline.stages.step import Step, Task, append_line
 from dolma_pipeline.transforms import DedupeShards, Done, MixShards, RunSteps, TagShards, TokenizeShards
@@ -42,24 +43,29 @@ class Note(Step):
     def note(self, what: str) -> None:
         append_line(self.context.path / "notes.jsonl", {"step": self.label, "what": what})
 
-    def tasks(self) -> list[Task]:
+    @property
+    def records(self) -> Records:
+        return Records(self.context.path / self.label)
+
+    def all_tasks(self) -> list[Task]:
         self.note("tasks")
-        return [Task(key, weight=len(key)) for key in self.keys if not (self.context.path / self.label / key).exists()]
+        return [Task(key, weight=len(key)) for key in self.keys]
+
+    def leaves(self, task: Task) -> list[tuple[Records, str]]:
+        return [(self.records, task.key)]
 
     def work(self, task: Task) -> None:
         self.note(task.key)
         if task.key == self.bad:
             raise DataError(f"{task.key} is bad")
-        path = self.context.path / self.label / task.key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
+        self.records.write(task.key, {})
 
-    def finish(self) -> None:
+    def close(self) -> None:
         self.note("finish")
 
     def expected(self) -> list[str]:
-        """What is asked of it in all."""
-        return ["tasks", *self.keys, "finish"]
+        """What is asked of it in all: it looks at its tasks to plan them, and to compare them with what was done."""
+        return ["tasks", *self.keys, "tasks", "finish"]
 
 
 @pytest.fixture
@@ -132,9 +138,13 @@ def test_what_is_done_is_not_done_again_but_every_step_is_finished(context: RunC
     steps = [Note(context, "one", recipe_keys(3)), Note(context, "two", recipe_keys(2))]
     run(*steps)
     (context.path / "notes.jsonl").unlink()
-    (context.path / "two" / "0").unlink()
+    steps[1].records.forget("0")
     run(*steps)
-    assert notes(context) == [("one", "tasks"), ("one", "finish"), ("two", "tasks"), ("two", "0"), ("two", "finish")]
+    assert [(step, what) for step, what in notes(context) if what != "tasks"] == [
+        ("one", "finish"),
+        ("two", "0"),
+        ("two", "finish"),
+    ]
 
 
 def test_events_say_when_each_step_began_and_ended(context: RunContext) -> None:
@@ -167,22 +177,22 @@ def test_what_a_task_raises_is_written_down_at_once_and_nothing_after_it_runs(co
     assert all(other["task"] == "b" for other in more)  # Beam may try again
     assert {step for step, _ in notes(context)} == {"one"}
     assert ("one", "finish") not in notes(context)
-    assert (context.path / "one" / "a").exists()
+    assert steps[0].records.has("a")
 
 
 def test_what_is_raised_while_planning_or_finishing_names_that(context: RunContext) -> None:
     class NoPlan(Note):
-        def tasks(self) -> list[Task]:
+        def all_tasks(self) -> list[Task]:
             raise ValueError("no list of shards")
 
     class NoEnd(Note):
-        def finish(self) -> None:
+        def close(self) -> None:
             raise OSError(28, "no space")
 
     with pytest.raises(ValueError, match="no list of shards"):
         plan(b"", [], closing=[], step=NoPlan(context, "one"), num_bins=1, take_turns=False)
     with pytest.raises(OSError, match="no space"):
-        close(b"", [], closing=[NoEnd(context, "one")], take_turns=False)
+        close(b"", [], closing=[NoEnd(context, "one")])
     found = [(row["task"], row["error"]) for row in lines(context, "log/raised.jsonl")]
     assert found == [("plan", "ValueError"), ("finish", "OSError")]
 
@@ -199,7 +209,7 @@ def test_the_parts_without_beam(context: RunContext) -> None:
     assert [(i, [task.key for task in one]) for i, one in bins] == [(0, ["aaaa"]), (1, ["b", "cc", "d"])]
     done = [one for number, tasks in bins for one in work((number, [tasks]), step=step, take_turns=False)]
     assert [(one.step, one.key) for one in done] == [("one", "aaaa"), ("one", "b"), ("one", "cc"), ("one", "d")]
-    closed = close(b"", [None, *done[::-1]], closing=[step], take_turns=False)
+    closed = close(b"", [None, *done[::-1]], closing=[step])
     assert closed == done
     assert plan(b"", [], closing=[], step=step, num_bins=2, take_turns=False) == []
     assert {row["step"] for row in lines(context, "log/events.jsonl")} == {"one"}
@@ -215,7 +225,7 @@ def test_workers_take_turns_heaviest_first_and_anew_after_a_stop(context: RunCon
     assert next(second).key == "b"
     assert [one.key for one in first] == ["d"]
     assert list(second) == []
-    assert close(b"", [], closing=[step], take_turns=True) == []
+    assert close(b"", [], closing=[step]) == []
 
 
 def test_a_step_of_which_a_task_was_lost_is_not_finished(context: RunContext) -> None:
@@ -223,7 +233,7 @@ def test_a_step_of_which_a_task_was_lost_is_not_finished(context: RunContext) ->
     ((_, tasks),) = plan(b"", [], closing=[], step=step, num_bins=1, take_turns=True)
     next(work((0, [tasks]), step=step, take_turns=True))
     with pytest.raises(RunError, match=r"^one: 4 of its tasks not done: b, c, d\. The same command goes on from there"):
-        close(b"", [], closing=[step], take_turns=True)
+        close(b"", [], closing=[step])
     assert ("one", "finish") not in notes(context)
     assert [row["task"] for row in lines(context, "log/raised.jsonl")] == ["finish"]
 
@@ -267,4 +277,4 @@ def test_stages_are_chained_by_what_they_give(context: RunContext) -> None:
     pipeline.run().wait_until_finish()
     order = [step for step, _ in notes(context)]
     assert order == sorted(order, key=["tag", "mix"].index)
-    assert order.count("mix") == 3
+    assert order.count("mix") == len(Note(context, "mix", ("a",)).expected())

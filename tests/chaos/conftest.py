@@ -1,0 +1,3 @@
+"""The tiny corpus."""
+
+from tests.pipeline.tiny import corpus as corpus
