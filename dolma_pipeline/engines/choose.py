@@ -13,9 +13,7 @@ from dolma_pipeline.engines.workers import num_workers
 
 
 @contextlib.contextmanager
-def chosen(
-    recipe: Recipe, *, num_bytes: int, num_shards: int, beam_options: Sequence[str] = ()
-) -> Iterator[Engine]:
+def chosen(recipe: Recipe, *, num_bytes: int, num_shards: int, beam_options: Sequence[str] = ()) -> Iterator[Engine]:
     """The engine for a run; what it starts ends with the block. It loads while the block checks the rest.
 
     Args:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import orjson
 import pyarrow as pa
@@ -31,6 +31,7 @@ from dolma_pipeline.io.attribute_part import BadRowError, Part
 from dolma_pipeline.io.attribute_values import lists_of
 from dolma_pipeline.io.jsonl import LinesWriter
 from dolma_pipeline.io.spans_given import ends_behind
+from dolma_pipeline.storage.committed import Output
 
 __all__ = [
     "ENDINGS",
@@ -59,14 +60,14 @@ class AttributeWriter:
     bytes and a seventh of the CPU less than plain values (on real text), and any reader of Parquet reads them.
     """
 
-    def __init__(self, file: BinaryIO, label: str, type_: pa.StructType) -> None:
+    def __init__(self, file: Output, label: str, type_: pa.StructType) -> None:
         self.label, self.type = label, type_
         self._held: list[pa.StructArray] = []
         self._held_rows = 0
         self.num_rows = 0
         self._open(file)
 
-    def _open(self, file: BinaryIO) -> None:
+    def _open(self, file: Output) -> None:
         schema = pa.schema([pa.field(self.label, self.type)])
         encodings = _encodings(self.label, self.type)
         self._writer = pq.ParquetWriter(file, schema, compression="zstd", compression_level=1, **encodings)
@@ -105,7 +106,7 @@ class DolmaWriter(AttributeWriter):
     letter, digit or _ of ASCII becomes _, as Dolma does it).
     """
 
-    def _open(self, file: BinaryIO) -> None:
+    def _open(self, file: Output) -> None:
         self._lines = LinesWriter(file, "gz")
 
     def close(self) -> None:
@@ -138,7 +139,7 @@ def _encodings(label: str, type_: pa.StructType) -> dict[str, Any]:
 
 
 def attribute_writer(
-    file: BinaryIO, label: str, type_: pa.StructType, *, format: Literal["parquet", "jsonl"] = "parquet"
+    file: Output, label: str, type_: pa.StructType, *, format: Literal["parquet", "jsonl"] = "parquet"
 ) -> AttributeWriter:
     """A writer of one of the two forms."""
     return (AttributeWriter if format == "parquet" else DolmaWriter)(file, label, type_)

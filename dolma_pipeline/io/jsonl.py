@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -27,6 +27,7 @@ from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.streams import MAX_LINE_BYTES, Damaged, Overlong, line_blocks
 from dolma_pipeline.io.written import TooDeepError, json_text, member_text, metadata_text, text_or_none
+from dolma_pipeline.storage.committed import Output
 
 if TYPE_CHECKING:
     from dolma_pipeline.kernels.json_lines import LineColumns
@@ -271,12 +272,12 @@ class LinesWriter:
         file: where to write. compression: "zst", "gz" or "" (as they come).
     """
 
-    def __init__(self, file: BinaryIO, compression: str) -> None:
+    def __init__(self, file: Output, compression: str) -> None:
         self._inner: Any = None
         if compression == "zst":
             import zstandard
 
-            self._inner = zstandard.ZstdCompressor(level=1).stream_writer(file, closefd=False)
+            self._inner = zstandard.ZstdCompressor(level=1).stream_writer(cast(BinaryIO, file), closefd=False)
         elif compression == "gz":
             from isal import igzip
 

@@ -121,7 +121,8 @@ def _check_unchanged(known: Sequence[Shard], files: Mapping[str, Sequence[paths.
         path = places.get((shard.source, shard.path))
         if path is None:
             raise UsageError(
-                f"this run reads {shard.path} as source '{shard.source}', and no pattern of this recipe finds it there. "
+                f"this run reads {shard.path} as source '{shard.source}', and no pattern of this recipe finds "
+                "it there. "
                 "Put it back, use another output, or give --redo."
             )
         size = paths.storage_of(path).size(path)

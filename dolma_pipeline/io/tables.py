@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dolma_pipeline.io import paths
-from dolma_pipeline.storage.committed import Committed
+from dolma_pipeline.storage.committed import Committed, Output
 from dolma_pipeline.storage.folder import RunFolder
 
 ROW_GROUP_ROWS = 65_536
@@ -38,9 +38,7 @@ def put_table(folder: RunFolder, name: str, table: pa.Table, *, compression: str
     return file
 
 
-def get_table(
-    folder: RunFolder, name: str, columns: Sequence[str] | None = None, *, filters: Any = None
-) -> pa.Table:
+def get_table(folder: RunFolder, name: str, columns: Sequence[str] | None = None, *, filters: Any = None) -> pa.Table:
     """A table of a run's folder, or some columns of it; filters: an expression that rows must meet."""
     with folder.random(name) as file:
         return pq.read_table(file, columns=None if columns is None else list(columns), filters=filters)
@@ -54,9 +52,7 @@ class TableWriter:
         dictionary: columns of few distinct values.
     """
 
-    def __init__(
-        self, file: BinaryIO | Committed, schema: pa.Schema, *, compression: str, dictionary: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, file: Output, schema: pa.Schema, *, compression: str, dictionary: Sequence[str] = ()) -> None:
         self.schema = schema
         self._writer = pq.ParquetWriter(
             file,

@@ -18,10 +18,20 @@ from dolma_pipeline.run.artifact import Artifact, canonical
 from dolma_pipeline.storage.committed import Committed
 from dolma_pipeline.storage.folder import RunFolder
 
-__all__ = ["add_counts", "close", "is_finished", "output_record", "pretty", "read_lines", "read_manifest", "total_counts"]
+__all__ = [
+    "add_counts",
+    "close",
+    "is_finished",
+    "output_record",
+    "pretty",
+    "read_lines",
+    "read_manifest",
+    "total_counts",
+]
 
 FORMAT = 2
 """Of manifests and of what they list."""
+
 
 def output_record(artifact: Artifact, name: str, file: Committed, *, rows: int) -> dict[str, Any]:
     """What a record says of one output file: path below the artifact's root, rows, bytes, sha256.
@@ -77,7 +87,9 @@ def read_lines(folder: RunFolder, artifact_folder: str) -> Iterator[dict[str, An
     try:
         content = folder.read(name)
     except FileNotFoundError:
-        raise DataError(f"{folder.url}/{name}: gone, but its manifest tells of it. Run again; it is made anew.") from None
+        raise DataError(
+            f"{folder.url}/{name}: gone, but its manifest tells of it. Run again; it is made anew."
+        ) from None
     for line in content.splitlines():
         yield orjson.loads(line)
 

@@ -57,9 +57,7 @@ class Reading(Phase):
     def tasks(self, run: Run) -> Iterator[Task]:
         """Shards that some consumer has not done; the payload says which consumers, by number."""
         makes_index = any(one.name == "index" for one in self.consumers)
-        done = [
-            set(gathered(run, one.artifact, but=self)) if one.records else frozenset() for one in self.consumers
-        ]
+        done = [set(gathered(run, one.artifact, but=self)) if one.records else frozenset() for one in self.consumers]
         for shard in shards.listed(run) if makes_index else shards.indexed(run):
             left = tuple(number for number, names in enumerate(done) if shard.name not in names)
             if left:
@@ -110,7 +108,9 @@ def _feed(process: Process, shard: ShardAt, consumers: Sequence[Consumer], feede
 
     failures: list[Failure] = []
     reader = open_shard(process.run, shard, failures.append)
-    made_here = {one.artifact.name.rpartition("/")[2] for one in consumers if one.artifact.name.startswith("attributes/")}
+    made_here = {
+        one.artifact.name.rpartition("/")[2] for one in consumers if one.artifact.name.startswith("attributes/")
+    }
     wanted = _united(one.columns for one in consumers)
     attributes = AttributeColumns(process, shard, {label: f for label, f in wanted.items() if label not in made_here})
     documents = num_bytes = 0

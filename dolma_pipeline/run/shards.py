@@ -1,4 +1,4 @@
-"""The run's list of shards, streamed: nobody holds it whole. Each shard in its place, with what the index knows of it."""
+"""The run's list of shards, streamed: nobody holds it whole. Each has its place, and what the index knows."""
 
 from __future__ import annotations
 

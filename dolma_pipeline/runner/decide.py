@@ -1,48 +1,84 @@
-"""What is done, what is left, and what was made with other settings."""
+"""What is done, what is left, and what was made with other settings; reads records and manifests, writes nothing."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dolma_pipeline.errors import SettingsChangedError
-from dolma_pipeline.io.manifest import Records
-from dolma_pipeline.runner.changes import Made, recipe_changes
-from dolma_pipeline.stages.context import RunContext
-from dolma_pipeline.stages.elect import work_folder
-from dolma_pipeline.stages.units import Unit
+import orjson
 
-State = Literal["done", "new", "resume", "grow", "again", "changed"]
+from dolma_pipeline.errors import SettingsChangedError, UsageError
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.manifests import read_lines, read_manifest
+from dolma_pipeline.run.records import COVERS
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.runner.changes import changes
+
+State = Literal["done", "new", "resume", "grow", "heal", "again", "changed"]
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A unit and its state.
+    """An artifact and its state.
 
     done: nothing to do. new: not begun. resume: begun, not finished. grow: finished, new shards are added.
-    again: finished for fewer shards, and cannot grow. changed: begun or finished with other settings.
+    heal: finished, but files are missing: what they belong to is made again. again: finished for other shards, and
+    cannot grow. changed: begun or finished with other settings.
+
+    before: the settings that it was made with. missing: names of files that are gone.
     """
 
-    unit: Unit
+    artifact: Artifact
     state: State
     before: Mapping[str, Any] | None = None
+    missing: Sequence[str] = field(default_factory=tuple)
 
 
-def decide(context: RunContext, unit: Unit, shards: str) -> Decision:
-    """The state of a unit in the run's folder; `shards`: digest of the list of shards as it will be."""
-    records = context.records(unit.name)
-    manifest, started = records.manifest(), records.started()
-    before = manifest or started
-    if before is None:
-        return Decision(unit, "new")
-    if before["digest"] != unit.digest:
-        return Decision(unit, "changed", before)
-    same = before["needs"]["shards.jsonl"] == shards
-    if manifest is not None:
-        return Decision(unit, "done" if same else "grow" if unit.growing else "again", before)
-    return Decision(unit, "resume" if same or unit.growing else "again", before)
+def decide(run: Run, artifact: Artifact, sizes: Mapping[str, int] | None = None) -> Decision:
+    """The state of an artifact in the run's folder.
+
+    Args:
+        sizes: name -> size of all files of the folder, to see what is missing; None: it is not looked at.
+    """
+    manifest = read_manifest(run.folder, artifact.folder)
+    if manifest is None:
+        return _unfinished(run, artifact)
+    if not artifact.is_like(manifest):
+        return Decision(artifact, "changed", manifest)
+    if manifest["needs"]["shards.jsonl"] != run.shards_digest:
+        return Decision(artifact, "grow" if artifact.growing else "again", manifest)
+    missing = _missing(run, artifact, manifest, sizes) if sizes is not None else []
+    return Decision(artifact, "heal" if missing else "done", manifest, missing)
+
+
+def _unfinished(run: Run, artifact: Artifact) -> Decision:
+    begun: list[Mapping[str, Any]] = []
+    for entry in run.folder.list(layout.DONE):
+        if entry.name.endswith(f"/{COVERS}"):
+            covers = orjson.loads(run.folder.read(entry.name))
+            if artifact.name in covers:
+                begun.append(covers[artifact.name])
+    if any(artifact.is_like(one) for one in begun):
+        return Decision(artifact, "resume", begun[0])
+    if run.folder.stat(layout.earlier(artifact.name, artifact.digest)) is not None:
+        return Decision(artifact, "resume")
+    if begun and not artifact.cache:
+        return Decision(artifact, "changed", begun[-1])
+    return Decision(artifact, "new")
+
+
+def _missing(run: Run, artifact: Artifact, manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
+    """Files that the manifest tells of and that are not there, or have another size."""
+    outputs = [*manifest.get("files", ()), *manifest.get("clusters_files", ())]
+    if "shards" in manifest:
+        name = layout.lines(artifact.folder)
+        if name not in sizes:
+            return [name]
+        outputs += [output for line in read_lines(run.folder, artifact.folder) for output in line.get("outputs", ())]
+    places = {f"{artifact.output_root}/{output['path']}": output["bytes"] for output in outputs}
+    return [name for name, size in places.items() if sizes.get(name) != size]
 
 
 def refuse_changes(decisions: Sequence[Decision]) -> None:
@@ -51,25 +87,19 @@ def refuse_changes(decisions: Sequence[Decision]) -> None:
     Raises:
         SettingsChangedError: says what differs, each once in the recipe's words, and what `--redo` would make again.
     """
-    changed = [d for d in decisions if d.state == "changed" or _is_trained_on_less(d)]
+    changed = [d for d in decisions if (d.state == "changed" and not d.artifact.cache) or is_trained_on_less(d)]
     if not changed:
         return
-    made = [
-        Made(d.unit.stage, d.unit.name, (d.before or {}).get("config", {}), d.unit.config)
-        for d in changed
-        if d.state == "changed"
-    ]
-    lines = recipe_changes(made)
+    lines = list(dict.fromkeys(line for d in changed if d.state == "changed" for line in changes(d.artifact, d.before)))
     for one in changed:
         if one.state == "again":
-            lines.append(f"{one.unit.name}: it was made of fewer input files; its checkpoints and scores would go")
+            lines.append(f"{one.artifact.name}: it was made of fewer input files; its checkpoints and scores would go")
         elif not lines:  # what it needs is not among the stages of this run
-            before = (one.before or {}).get("needs", {})
-            now = one.unit.needs
-            names = sorted(name for name in {*before, *now} - {"shards.jsonl"} if before.get(name) != now.get(name))
+            before, now = (one.before or {}).get("needs", {}), {need.name: need.digest for need in one.artifact.needs}
+            names = sorted(name for name in now if name in before and before[name] != now[name])
             why = f"it needs {', '.join(names)}, which changed" if names else "another version of this program made it"
-            lines.append(f"{one.unit.name}: {why}")
-    again = ", ".join(d.unit.name for d in decisions if d.state in ("changed", "again"))
+            lines.append(f"{one.artifact.name}: {why}")
+    again = ", ".join(d.artifact.name for d in decisions if d.state in ("changed", "again") and not d.artifact.cache)
     raise SettingsChangedError(
         "this folder holds work that was made with other settings:\n"
         + "".join(f"  {line}\n" for line in lines)
@@ -78,46 +108,42 @@ def refuse_changes(decisions: Sequence[Decision]) -> None:
     )
 
 
-def _is_trained_on_less(decision: Decision) -> bool:
+def is_trained_on_less(decision: Decision) -> bool:
     """Whether new input files would throw a model away; everything else that they make again is cheap to have."""
-    return decision.state == "again" and decision.unit.stage in ("train", "eval")
+    return decision.state == "again" and decision.artifact.stage in ("train", "eval")
 
 
-def make_ready(context: RunContext, decisions: Sequence[Decision], shards: str) -> None:
-    """Clear what is made again, open what grows, and note with which settings each unit is begun.
+HIDDEN = ("index", "judge", "verdicts")
+"""Stages without a command: they are run where another one needs them."""
 
-    Bears to be killed at any point: what a unit was made with stays there until it holds for what is in its folder.
+
+def wanted_artifacts(artifacts: Sequence[Artifact], stages: Collection[str]) -> list[Artifact]:
+    """The artifacts of these stages, and what they need of stages without a command, in order."""
+    names = {one.name for one in artifacts if one.stage in stages}
+    for one in reversed(artifacts):
+        if one.name in names:
+            names |= {need.name for need in one.needs if need.stage in HIDDEN or need.name == "mix/verdicts"}
+    return [one for one in artifacts if one.name in names]
+
+
+def check_order(decisions: Sequence[Decision], wanted: Collection[str]) -> None:
+    """A stage alone needs what comes before it to be done already.
+
+    Args:
+        wanted: names of the artifacts that this run makes.
+
+    Raises:
+        UsageError: something needed is neither done nor wanted.
     """
-    shard_names = {shard.name for shard in context.shards()}
-    for failed in (context.path / "failed").glob("*/**/*.jsonl"):
-        if "/".join(failed.relative_to(context.path / "failed").parts[1:]).removesuffix(".jsonl") not in shard_names:
-            failed.unlink()
+    states = {d.artifact.name: d for d in decisions}
     for one in decisions:
-        if one.state == "done":
+        if one.artifact.name not in wanted:
             continue
-        unit, folder, records = one.unit, context.path / one.unit.name, context.records(one.unit.name)
-        if one.state in ("new", "changed", "again"):  # new: what lies there is of a start that was cut off
-            records.manifest_path.unlink(missing_ok=True)
-            (records.done_folder / "unit.json").unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
-            if unit.stage == "dedupe":
-                shutil.rmtree(work_folder(context), ignore_errors=True)
-        elif unit.growing and one.before is not None and one.before["needs"]["shards.jsonl"] != shards:
-            for derived in (".work", "edges", "clusters"):  # of the shards before; signatures stay
-                shutil.rmtree(folder / derived, ignore_errors=True)
-        records.start(unit.manifest_fields(context))
-        if one.state == "grow":
-            records.reopen()
-        if unit.growing:
-            _forget_others(context, records)
-
-
-def _forget_others(context: RunContext, records: Records) -> None:
-    """Take away the records of shards that are no longer in the run, or were another file then, and their outputs."""
-    shards = {shard.name: shard for shard in context.shards()}
-    for record in records.read():
-        shard, made_from = shards.get(record["shard"]), record["inputs"][0]
-        if shard is None or (shard.path, shard.bytes) != (made_from["path"], made_from["bytes"]):
-            records.forget(record["shard"])
-            for output in record["outputs"]:
-                (records.folder / output["path"]).unlink(missing_ok=True)
+        for need in one.artifact.needs:
+            found = states[need.name]
+            if need.name not in wanted and found.state != "done":
+                command = {"tokenizer": "mix"}.get(need.stage, need.stage)
+                raise UsageError(
+                    f"{one.artifact.stage} needs {need.name}, which is not done ({found.state}). "
+                    f"First: dolma-pipeline {command} RECIPE; or do all with: dolma-pipeline run RECIPE."
+                )

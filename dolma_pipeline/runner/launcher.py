@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import itertools
-import secrets
-import tempfile
+import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-import orjson
 
 from dolma_pipeline import assets
+from dolma_pipeline import stages as _stages  # noqa: F401 importing it registers the stages
 from dolma_pipeline.config import load_recipe, resolved_yaml
-from dolma_pipeline.config.recipe import STAGES, Recipe
-from dolma_pipeline.errors import TooManyFailuresError, UsageError, unknown_name
-from dolma_pipeline.io import paths
+from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.engines import Engine, Here, Say
+from dolma_pipeline.engines.choose import chosen
+from dolma_pipeline.engines.engine import to_stderr
+from dolma_pipeline.engines.watchdog import stopped_by_signals
+from dolma_pipeline.errors import UsageError, unknown_name
 from dolma_pipeline.io.manifest import pretty
-from dolma_pipeline.io.shards import Shard, write_shards
-from dolma_pipeline.runner.beam_options import runner_in
-from dolma_pipeline.runner.check import check_beam, check_names, check_output, needed_assets, plan_inputs, user_modules
-from dolma_pipeline.runner.clear import clear, leftovers
-from dolma_pipeline.runner.compose import steps_for
-from dolma_pipeline.runner.decide import Decision, decide, make_ready, refuse_changes
-from dolma_pipeline.runner.forks import ForkServer, can_fork, shared_taggers
-from dolma_pipeline.runner.local import num_workers, run_on_beam
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.phase import Phase
+from dolma_pipeline.run.planner import Step, plan
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.run.stage import stages_in_order
+from dolma_pipeline.runner.check import check_beam, check_output, check_stages, needed_assets, sizes_of
+from dolma_pipeline.runner.decide import Decision, check_order, decide, refuse_changes, wanted_artifacts
+from dolma_pipeline.runner.failures import check_failures
+from dolma_pipeline.runner.inputs import Inputs, plan_inputs, user_modules
 from dolma_pipeline.runner.lock import RunLock
-from dolma_pipeline.runner.model import eval_unit, run_eval, run_train, train_unit
+from dolma_pipeline.runner.ready import make_ready, tidy
 from dolma_pipeline.runner.result import Result, read_result
-from dolma_pipeline.runner.watchdog import stopped_by_signals
-from dolma_pipeline.stages.context import RunContext
-from dolma_pipeline.stages.units import Unit, shards_digest, units_of
+from dolma_pipeline.runner.versions import check_versions, write_versions
+from dolma_pipeline.storage.folder import RunFolder
+from dolma_pipeline.storage.overlay import Overlay
 
 
 def run(
@@ -59,7 +60,7 @@ def run(
     Raises:
         UsageError: anything wrong with the request; nothing was started.
         RunError: a run that broke; the same call resumes.
-        TooManyFailuresError: all is written, but more documents failed than `max_failed_share`.
+        TooManyFailuresError: all is written, but more documents or files failed than the recipe allows.
     """
     if isinstance(recipe, str):
         recipe = load_recipe(recipe, *overrides)
@@ -68,159 +69,129 @@ def run(
     wanted = _wanted(recipe, stages)
     folder = check_output(recipe)
     check_beam(recipe, beam_options)
-    context = RunContext(recipe, str(folder), user_modules(recipe))
-    shards = plan_inputs(recipe, folder, redo=redo)
-    workers = num_workers(recipe, num_bytes=sum(s.bytes for s in shards), num_shards=len(shards))
+    modules = user_modules(recipe)
+    base = Run(recipe, folder, modules)
+    inputs = plan_inputs(recipe, folder, redo=redo)
     with ExitStack() as stack:
-        local = (runner_in(beam_options) or recipe.beam.runner) == "local" and not {*wanted} <= {"train", "eval"}
-        forks = None
-        if local and workers > 1 and not dry_run and can_fork():  # it loads while the rest is checked
-            shared = shared_taggers(recipe)
-            users = {use.tagger for use in recipe.tag.taggers} - {*shared} if recipe.tag else set()
-            forks = stack.enter_context(ForkServer(shared, tidy=bool(users)))
-        plan = _plan(context, shards, wanted)
-        work = _look(context, plan, wanted, redo=redo)
+        engine: Engine | None = None
+        if not dry_run and not {*wanted} <= {"train", "eval"}:
+            opened = chosen(recipe, num_bytes=inputs.num_bytes, num_shards=inputs.num_shards, beam_options=beam_options)
+            engine = stack.enter_context(opened)  # it loads while the rest is checked
+        made = _plan(base, inputs, wanted, redo=redo)
         if dry_run:
-            return read_result(context, work.names, planned=[*work.left, *work.left_model], shards=len(shards))
-        if not work.left and not work.left_model and not leftovers(context, work.decisions):
-            result = read_result(context, work.names, nothing_to_do=True, wanted=wanted)
-            _check_failures(recipe, result)
+            planned = [d for d in made.decisions if d.artifact.name in made.wanted and d.state != "done"]
+            return read_result(
+                base, [*made.artifacts], planned=planned, shards=inputs.num_shards, warnings=made.warnings
+            )
+        if not made.left and not _is_untidy(folder):
+            result = read_result(made.run, [*made.artifacts], nothing_to_do=True, wanted=wanted)
+            check_failures(made.run, result)
             return result
+        for text in made.warnings:
+            print(f"warning: {text}", file=sys.stderr)
         stack.enter_context(stopped_by_signals())
         stack.enter_context(RunLock(folder))
         again = plan_inputs(recipe, folder, redo=redo)  # another run may have ended since
-        plan = plan if again == shards else _plan(context, again, wanted)
-        work = _look(context, plan, wanted, redo=redo)
-        clear(context, work.decisions)
-        write_shards(folder / "shards.jsonl", plan.shards)
-        context = replace(context, attempt=secrets.token_hex(8))
-        paths.write_bytes(folder / "recipe.yaml", resolved_yaml(recipe).encode())
-        begin = time.monotonic()
-        if work.left:
-            assets.copy_to(needed_assets(context), folder / "assets")
-            make_ready(context, work.left, plan.listed)
-            steps = steps_for(context, [d.unit for d in work.left])
-            with assets.folder_restored():
-                run_on_beam(context, steps, workers=workers, beam_options=beam_options, quiet=quiet, forks=forks)
-            clear(context, _decisions(context, plan))
-        if forks:
-            forks.close()
-        make_ready(context, work.left_model, plan.listed)
-        for one in work.left_model:
-            (run_train if one.unit.stage == "train" else run_eval)(context, one.unit)
-        if work.left_model:
-            clear(context, _decisions(context, plan))
-        paths.write_bytes(folder / "log" / "timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
-    result = read_result(context, work.names, nothing_to_do=not work.left and not work.left_model, wanted=wanted)
+        made = _plan(base, again, wanted, redo=redo)
+        _work(made, again, engine, say=None if quiet else to_stderr)
+    result = read_result(made.run, [*made.artifacts], nothing_to_do=not made.left, wanted=wanted)
     for text in result.warnings():
         print(f"warning: {text}", file=sys.stderr)
-    _check_failures(recipe, result)
+    check_failures(made.run, result)
     return result
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the recipe makes of its inputs, whatever is in the folder. listed: digest of the list of shards."""
+    """What the recipe makes of its inputs, and what of it is there.
 
-    shards: Sequence[Shard]
-    listed: str
-    units: Sequence[Unit]
-    model_units: Sequence[Unit]
+    artifacts: all, by name. wanted: names of those that this run makes. left: those of them that are not done.
+    """
 
-
-def _plan(context: RunContext, shards: Sequence[Shard], wanted: Sequence[str]) -> _Plan:
-    """Check all that can be wrong; writes nothing."""
-    with tempfile.TemporaryDirectory() as scratch:
-        # Checks see the list of shards before the run's own list is touched.
-        write_shards(Path(scratch) / "shards.jsonl", shards)
-        trial = RunContext(context.recipe, scratch, context.modules, attempt=secrets.token_hex(8))
-        check_names(trial, wanted)
-        units = units_of(trial)
-        listed = shards_digest(trial)
-    return _Plan(shards, listed, units, _model_units(context, {u.name: u for u in units}))
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What there is to do. decisions: on all units. names: of all units."""
-
+    run: Run
+    artifacts: dict[str, Artifact]
     decisions: Sequence[Decision]
+    wanted: set[str]
     left: Sequence[Decision]
-    left_model: Sequence[Decision]
-    names: Sequence[str]
+    warnings: Sequence[str]
 
 
-def _decisions(context: RunContext, plan: _Plan) -> list[Decision]:
-    """The state of every unit in the run's folder."""
-    return [decide(context, unit, plan.listed) for unit in [*plan.units, *plan.model_units]]
-
-
-def _look(context: RunContext, plan: _Plan, wanted: Sequence[str], *, redo: bool) -> _Work:
-    """Compare what the recipe makes with what is in the folder; writes nothing."""
-    every = _decisions(context, plan)
-    _check_order(every, wanted)
-    decisions, model = every[: len(plan.units)], every[len(plan.units) :]
-    mine, my_model = ([d for d in some if d.unit.stage in wanted] for some in (decisions, model))
+def _plan(base: Run, inputs: Inputs, wanted: Sequence[str], *, redo: bool) -> _Plan:
+    """Check all that can be wrong, and compare what the recipe makes with what is in the folder; writes nothing."""
+    run = replace(base, shards_digest=inputs.digest)
+    # Checks see the list of shards before the run's own list is touched.
+    trial = replace(run, folder=Overlay(run.folder, {layout.SHARDS: inputs.content}))
+    artifacts, warnings = check_stages(Process.of(trial), wanted)
+    check_versions(run, inputs)
+    sizes = sizes_of(run.folder)
+    decisions = [decide(run, artifact, sizes) for artifact in artifacts.values()]
+    names = {one.name for one in wanted_artifacts([*artifacts.values()], wanted)}
+    check_order(decisions, names)
+    mine = [d for d in decisions if d.artifact.name in names]
     if not redo:
-        refuse_changes([*mine, *my_model])
-    left, left_model = ([d for d in some if d.state != "done"] for some in (mine, my_model))
-    return _Work(every, left, left_model, [d.unit.name for d in every])
+        refuse_changes(mine)
+    left = [d for d in mine if d.state != "done"]
+    told = [_healing(d) for d in left if d.state == "heal"]
+    return _Plan(run, artifacts, decisions, names, left, [*warnings, *told])
+
+
+def _healing(one: Decision) -> str:
+    count = len(one.missing)
+    return f"{one.artifact.name}: {count:,} of its files {'is' if count == 1 else 'are'} missing or cut short " + (
+        f"({one.missing[0]}{', …' if count > 1 else ''}); what they belong to is made again."
+    )
+
+
+def _work(made: _Plan, inputs: Inputs, engine: Engine | None, *, say: Say | None) -> None:
+    """Make what is left."""
+    run, folder = made.run, made.run.folder
+    folder.write(layout.SHARDS, inputs.content)
+    folder.write(layout.RECIPE, resolved_yaml(run.recipe).encode())
+    begin = time.monotonic()
+    artifacts = [*made.artifacts.values()]
+    make_ready(run, made.left, artifacts)
+    if made.left:
+        place = folder.local_path()
+        if place is not None:
+            assets.copy_to(needed_assets(Process.of(run)), place / layout.ASSETS)
+        phases = _phases(made)
+        with assets.folder_restored():
+            if engine is not None:
+                engine.run(run, [phase for phase in phases if not phase.in_launcher], say=say)
+            Here().run(run, [phase for phase in phases if phase.in_launcher])
+    write_versions(run, inputs)
+    keep_work = run.recipe.dedupe is not None and run.recipe.dedupe.keep_work
+    tidy(run, artifacts, keep_work=keep_work)
+    folder.write("log/timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
+
+
+def _phases(made: _Plan) -> list[Phase]:
+    """The phases that make what is left."""
+    process = Process.of(made.run)
+    left = {d.artifact.name: d.artifact for d in made.left}
+    steps: list[Step] = []
+    for stage in stages_in_order():
+        if stage.used(process):
+            mine = {one.name: one for one in stage.artifacts(process, made.artifacts)}
+            steps += stage.steps(process, made.artifacts, {n: a for n, a in mine.items() if n in left})
+    done = {d.artifact.name for d in made.decisions if d.state == "done"}
+    return plan(steps, done)
+
+
+def _is_untidy(folder: RunFolder) -> bool:
+    """Whether a run that was killed in its last moment left something."""
+    return next(folder.list(layout.DONE), None) is not None
 
 
 def _wanted(recipe: Recipe, stages: Sequence[str]) -> list[str]:
     for stage in [stages] if isinstance(stages, str) else stages:
-        if stage not in STAGES:
-            raise UsageError(unknown_name("stage", stage, STAGES))
         if stage not in recipe.stages():
-            raise UsageError(f"the recipe has no `{stage}`; its stages are {', '.join(recipe.stages())}")
+            raise UsageError(
+                f"the recipe has no `{stage}`; its stages are {', '.join(recipe.stages())}"
+                if stage in {one.name for one in stages_in_order()}
+                else unknown_name("stage", stage, [one.name for one in stages_in_order()])
+            )
     found = [stages] if isinstance(stages, str) else list(stages or recipe.stages())
-    if "mix" in found and "tokenizer" not in found:
+    if "mix" in found and "tokenizer" not in found and recipe.tokenizer:
         found.insert(found.index("mix"), "tokenizer")
     return found
-
-
-def _check_order(decisions: Sequence[Decision], wanted: Sequence[str]) -> None:
-    """A stage alone needs what comes before it to be done already."""
-    states = {d.unit.name: d for d in decisions}
-    for one in decisions:
-        if one.unit.stage not in wanted:
-            continue
-        for name in one.unit.needs:
-            need = states[name]
-            if need.unit.stage not in wanted and need.state != "done":
-                command = {"tokenizer": "mix"}.get(need.unit.stage, need.unit.stage)
-                raise UsageError(
-                    f"{one.unit.stage} needs {name}, which is not done ({need.state}). "
-                    f"First: dolma-pipeline {command} RECIPE; or do all with: dolma-pipeline run RECIPE."
-                )
-
-
-def _model_units(context: RunContext, units: dict[str, Unit]) -> list[Unit]:
-    """The units of `train` and `eval`, as far as the recipe has them."""
-    if not context.recipe.train:
-        return []
-    train = train_unit(context, units)
-    return [train, eval_unit(context, train)] if context.recipe.eval else [train]
-
-
-def _check_failures(recipe: Recipe, result: Result) -> None:
-    """Raises TooManyFailuresError above `max_failed_share` (of a unit's documents, and at least 10)."""
-    for name, manifest in sorted(result.manifests.items(), key=lambda item: item[1].stage != "mix"):
-        counts = [c for c in manifest.counts.values() if "failed" in c]
-        failed, seen = sum(c["failed"] for c in counts), sum(c.get("in", 0) for c in counts)
-        if failed > max(10, recipe.max_failed_share * seen):
-            common = common_failures(paths.expanded(recipe.output), manifest.stage)
-            error = TooManyFailuresError(
-                f"{failed:,} of {seen:,} documents failed in {name}, more than max_failed_share "
-                f"{recipe.max_failed_share} allows; everything else is written. {common}"
-            )
-            error.result = result
-            raise error
-
-
-def common_failures(output: str, stage: str) -> str:
-    """One sentence on where the failures of a stage are and what most of the first 10,000 have in common."""
-    lines = (line for path in sorted(Path(output, "failed", stage).rglob("*.jsonl")) for line in path.open("rb"))
-    reasons = Counter(orjson.loads(line)["reason"] for line in itertools.islice(lines, 10_000))
-    often = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3))
-    return f"{output}/failed/{stage}/ has file, line and reason of each; most often: {often}."

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import time
 from pathlib import Path
 from types import TracebackType
 
 from dolma_pipeline.errors import UsageError
-from dolma_pipeline.io import paths
+from dolma_pipeline.run import layout
+from dolma_pipeline.storage.folder import RunFolder
 
 
 class RunLock:
@@ -20,37 +22,45 @@ class RunLock:
         UsageError: another process is at work here.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "lock.json"
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self._token = secrets.token_hex(16)
 
     def __enter__(self) -> RunLock:
-        me = {"host": socket.gethostname(), "process": os.getpid(), "start": time.strftime("%Y-%m-%dT%H:%M:%S")}
+        me = {
+            "token": self._token,
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "start": time.strftime("%Y-%m-%dT%H:%M:%S"),
+        }
         for _ in range(2):
-            if paths.create(self.path, json.dumps(me).encode()):  # nobody sees a lock that says nothing
+            if self.folder.create(layout.LOCK, json.dumps(me).encode()):
                 return self
             self._take_over()
-        raise UsageError(f"{self.path}: another run has just begun here.")
+        raise UsageError(f"{self.folder.url}/{layout.LOCK}: another run has just begun here.")
 
     def _take_over(self) -> None:
-        try:
-            other = json.loads(self.path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            other = {}
-        if other.get("host") == socket.gethostname() and not _is_alive(other.get("process")):
-            self.path.unlink(missing_ok=True)
-            return
-        if not other:
-            self.path.unlink(missing_ok=True)
+        other = self._held_by()
+        if not other or (other.get("host") == socket.gethostname() and not _is_alive(other.get("process"))):
+            self.folder.delete([layout.LOCK])
             return
         raise UsageError(
-            f"{self.path}: process {other.get('process')} on {other.get('host')} has been at work here since "
-            f"{other.get('start')}. Wait for it; if it is gone, delete that file."
+            f"{self.folder.url}/{layout.LOCK}: process {other.get('process')} on {other.get('host')} has been at work "
+            f"here since {other.get('start')}. Wait for it; if it is gone, delete that file."
         )
+
+    def _held_by(self) -> dict[str, object]:
+        try:
+            found = json.loads(self.folder.read(layout.LOCK))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.path.unlink(missing_ok=True)
+        if self._held_by().get("token") == self._token:
+            self.folder.delete([layout.LOCK])
 
 
 def _is_alive(process: object) -> bool:

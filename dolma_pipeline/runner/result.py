@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from dolma_pipeline.io.manifest import Counts
-from dolma_pipeline.io.paths import expanded
+from dolma_pipeline.run.manifests import read_manifest
+from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.decide import Decision
-from dolma_pipeline.stages.context import RunContext
+
+if TYPE_CHECKING:
+    from dolma_pipeline.runner.failures import LostFile
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A unit's manifest. counts: source -> its counts. record: all of it, as on disk."""
+    """An artifact's manifest. counts: source -> its counts. record: all of it, as on disk."""
 
     name: str
     stage: str
@@ -29,8 +31,9 @@ class Manifest:
 class Result:
     """What a run left.
 
-    output: its folder. manifests: unit (`mix`, `attributes/gopher_v1`) -> manifest. scores: training step -> results.
-    metrics: an object a training step. planned: of a dry run, what would be done. nothing_to_do: all was done.
+    output: its folder. manifests: artifact (`mix`, `attributes/gopher_v1`) -> manifest. scores: training step ->
+    results. metrics: an object a training step. lost_files: files that could not be read to their end.
+    planned: of a dry run, what would be done. nothing_to_do: all was done. said: what is warned of before a run.
     """
 
     output: str
@@ -38,21 +41,25 @@ class Result:
     scores: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     metrics: Sequence[Mapping[str, Any]] = ()
     events: Sequence[Mapping[str, Any]] = ()
+    lost_files: Sequence[LostFile] = ()
     planned: Sequence[Decision] = ()
+    said: Sequence[str] = ()
     num_shards: int = 0
     dry_run: bool = False
     nothing_to_do: bool = False
 
     def warnings(self) -> list[str]:
-        """What the manifests warn of, `unit: text` each, in the order of the units."""
-        return [f"{name}: {text}" for name, one in self.manifests.items() for text in one.record.get("warnings", ())]
+        """What is warned of: before the run, and by manifests (`artifact: text`, in the order of the artifacts)."""
+        made = [f"{name}: {text}" for name, one in self.manifests.items() for text in one.record.get("warnings", ())]
+        return [*self.said, *made]
 
     def record(self) -> dict[str, Any]:
         """All of it as JSON."""
         return {
             "output": self.output,
             "nothing_to_do": self.nothing_to_do,
-            "planned": [{"unit": d.unit.name, "state": d.state} for d in self.planned],
+            "planned": [{"artifact": d.artifact.name, "state": d.state} for d in self.planned],
+            "lost_files": [one._asdict() for one in self.lost_files],
             "manifests": {name: dict(m.record) for name, m in self.manifests.items()},
             "scores": {str(step): dict(scores) for step, scores in self.scores.items()},
         }
@@ -65,41 +72,48 @@ class Result:
 
 
 def read_result(
-    context: RunContext,
-    units: Sequence[str],
+    run: Run,
+    artifacts: Sequence[str],
     *,
     planned: Sequence[Decision] | None = None,
     shards: int = 0,
     nothing_to_do: bool = False,
     wanted: Sequence[str] = (),
+    warnings: Sequence[str] = (),
 ) -> Result:
-    """The result of what is in a run's folder, of the units that the recipe makes."""
-    folder = context.path
+    """The result of what is in a run's folder, of the artifacts that the recipe makes."""
+    from dolma_pipeline.runner.failures import lost_files
+
     manifests: dict[str, Manifest] = {}
-    for name in units:
-        path = folder / name / "manifest.json"
-        if not path.is_file():
-            continue
-        record = orjson.loads(path.read_bytes())
-        if wanted and record["stage"] not in wanted:
+    for name in artifacts:
+        record = read_manifest(run.folder, name)
+        if record is None or (wanted and record["stage"] not in (*wanted, "index")):
             continue
         counts = {source: Counts(**found) for source, found in record["counts"].items()}
         manifests[name] = Manifest(name, record["stage"], counts, record)
-    scores = {
-        int(p.stem.split("-")[1]): orjson.loads(p.read_bytes()) for p in sorted((folder / "eval").glob("step-*.json"))
-    }
     return Result(
-        output=expanded(context.recipe.output),
+        output=run.recipe.output,
         manifests=manifests,
-        scores=scores,
-        metrics=_lines(folder / "train" / "metrics.jsonl"),
-        events=_lines(folder / "log" / "events.jsonl"),
+        scores=dict(_scores(run)),
+        metrics=_lines(run, "train/metrics.jsonl"),
+        events=_lines(run, "log/events.jsonl"),
+        lost_files=lost_files(run) if "index" in manifests else (),
         planned=planned or (),
+        said=warnings,
         num_shards=shards,
         dry_run=planned is not None,
         nothing_to_do=nothing_to_do,
     )
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.is_file() else []
+def _scores(run: Run) -> Iterator[tuple[int, dict[str, Any]]]:
+    for entry in run.folder.list("eval"):
+        name = entry.name.removeprefix("eval/")
+        if name.startswith("step-") and name.endswith(".json"):
+            yield int(name.removesuffix(".json").split("-")[1]), orjson.loads(run.folder.read(entry.name))
+
+
+def _lines(run: Run, name: str) -> list[dict[str, Any]]:
+    if run.folder.stat(name) is None:
+        return []
+    return [orjson.loads(line) for line in run.folder.read(name).splitlines()]

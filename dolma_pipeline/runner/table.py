@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dolma_pipeline.runner.result import Result
 
-_EVENTS_OF = {
-    "tag": ("tag",),
-    "dedupe": ("dedupe/",),
-    "tokenizer": ("tokenizer/",),
-    "mix": ("mix/",),
-    "tokens": ("tokens/",),
-    "train": ("train",),
-    "eval": ("eval",),
-}
+_STAGE_OF = {"scan": "tag", "sample": "tokenizer", "ask": "mix", "encode": "mix", "write": "mix"}
+"""Readings, and the stage whose row has their time."""
 
 
 def result_text(result: Result) -> str:
@@ -33,6 +26,7 @@ def result_text(result: Result) -> str:
         ("training", _training_rows(result), ""),
         ("bits per byte, held out", _score_rows(result), ""),
         ("tasks", _task_rows(result), ""),
+        ("files that could not be read to their end", _lost_rows(result), ""),
     ):
         if len(rows) > 1:
             parts.append(f"{title}\n{table(rows)}" + (f"\n{note}" if note else ""))
@@ -56,17 +50,19 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def _dry_run_text(result: Result) -> str:
     if not result.planned:
         return f"nothing to do: {result.output} holds all of this already\n"
-    rows = [["would make", "state"], *([d.unit.name, d.state] for d in result.planned)]
-    return f"{result.num_shards} shards; all names, files and rules are in order.\n\n{table(rows)}\n"
+    rows = [["would make", "state"], *([d.artifact.name, d.state] for d in result.planned)]
+    said = "\n".join(["", *(f"warning: {text}" for text in result.said), ""]) if result.said else ""
+    return f"{result.num_shards} shards; all names, files and rules are in order.\n\n{table(rows)}\n{said}"
 
 
 def _stage_rows(result: Result) -> list[list[str]]:
     rows = [["stage", "in", "kept", "dropped", "failed", "MB", "MB/s", "CPU MB/s", "seconds"]]
     timings = _timings(result.events)
-    for stage in _EVENTS_OF:
+    names = dict.fromkeys(m.stage for m in result.manifests.values() if m.stage != "index")
+    for stage in names if len(names) else dict.fromkeys(m.stage for m in result.manifests.values()):
         units = [m for m in result.manifests.values() if m.stage == stage]
-        if not units:
-            continue
+        if stage == "mix":
+            units = [m for m in units if m.name == "mix"] or units
         shown = next((m for m in units if m.name.startswith("dedupe/")), units[0])
         if stage == "dedupe":
             elected = [m for m in units if m.name.startswith("attributes/")]
@@ -119,7 +115,7 @@ def _timings(events: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, floa
         if event["event"] == "begin":
             begun[step] = event["time"]
         elif event["event"] == "end" and step in begun:
-            stage = step.split("/")[0]
+            stage = _STAGE_OF.get(step.split("/")[0], step.split("/")[0])
             spent.setdefault(stage, {})[step] = (event["time"] - begun[step], event.get("cpu_seconds", 0.0))
     for stage, steps in spent.items():
         found[stage] = (sum(s for s, _ in steps.values()), sum(c for _, c in steps.values()))
@@ -131,8 +127,10 @@ def _rule_rows(result: Result) -> list[list[str]]:
     if mix is None:
         return []
     sources = sorted(mix.counts)
+    verdicts = result.manifests.get("mix/verdicts")
+    orders = [own.get("mix.where: order", ()) for own in verdicts.record["source_config"].values()] if verdicts else []
     rules: dict[str, None] = {}
-    for names in sorted(mix.record["config"]["rule_order"].values(), key=len, reverse=True):
+    for names in sorted(orders, key=len, reverse=True):
         rules |= dict.fromkeys(names)
     rows = [["rule", *sources]]
     for rule in rules:
@@ -233,3 +231,11 @@ def _next(result: Result) -> str:
     elif "tokens" in result.manifests:
         lines.append("  add `train:` and `eval:` to the recipe to score these shards with a small model")
     return "\n".join(lines) if len(lines) > 1 else ""
+
+
+def _lost_rows(result: Result) -> list[list[str]]:
+    rows = [["shard", "file", "why"]]
+    rows += [[one.shard, one.path, one.reason] for one in result.lost_files[:20]]
+    if len(result.lost_files) > 20:
+        rows.append([f"and {len(result.lost_files) - 20:,} more", "", ""])
+    return rows

@@ -1,4 +1,25 @@
-"""The stages as plain functions of shards: read, process, write, leave a done record.
+"""What each stage does: phases and consumers over the types of `run`, without Beam. Importing this registers all."""
 
-No Beam here: `transforms` wires these steps, tests and small work call them as they are (`step.run_here`).
-"""
+from dolma_pipeline.run.stage import register
+from dolma_pipeline.stages.dedupe.stage import DedupeStage
+from dolma_pipeline.stages.index import IndexStage
+from dolma_pipeline.stages.judged import JudgeStage
+from dolma_pipeline.stages.mix.stage import MixStage, VerdictStage
+from dolma_pipeline.stages.model import EvalStage, TrainStage
+from dolma_pipeline.stages.tag import TagStage
+from dolma_pipeline.stages.tokenizer import TokenizerStage
+from dolma_pipeline.stages.tokens.stage import TokensStage
+
+for _stage in (
+    IndexStage(),
+    TagStage(),
+    JudgeStage(),
+    DedupeStage(),
+    VerdictStage(),
+    TokenizerStage(),
+    MixStage(),
+    TokensStage(),
+    TrainStage(),
+    EvalStage(),
+):
+    register(_stage)

@@ -1,12 +1,15 @@
-"""What the recipe's rules and edits mean for one source: which documents pass, and how their text is changed.
+"""What the recipe's rules, orders and edits mean for one source, bound to its columns once a process.
 
-A source's rules: `mix.where` without its `skip_rules`, its own `where`, and `min_chars` (of the edited text).
+A source's rules: `mix.where` without its `skip_rules`, its own `where`, and `min_chars` (of the edited text). They are
+of two kinds: early ones are asked before the election of duplicates and decide who may stay; late ones name a dedupe
+step. Either may read the text, which is then asked in a reading; all others are asked of columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,31 +17,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig
-from dolma_pipeline.documents import SCHEMA, is_spans
+from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig, Recipe
+from dolma_pipeline.documents import is_spans
 from dolma_pipeline.errors import ConfigError, unknown_name
+from dolma_pipeline.run.artifact import digest
+from dolma_pipeline.run.columns import Fields, attribute_types, given_columns, given_path
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.shards import listed
 from dolma_pipeline.sql import Order, Rules, split_where
-from dolma_pipeline.stages.columns import row_schema
-from dolma_pipeline.stages.context import RunContext
+from dolma_pipeline.sql.columns import RESERVED, rule_schema
 
 MIN_CHARS = "min_chars"
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the rules say of a batch.
-
-    passed: bool[n]. rules: names in order. failed, null: bool[rules, n]: not true, and of these NULL.
-    """
-
-    passed: NDArray[np.bool_]
-    rules: tuple[str, ...]
-    failed: NDArray[np.bool_]
-    null: NDArray[np.bool_]
+def mix_config(recipe: Recipe) -> MixConfig:
+    """The recipe's `mix`; without one, a mix that takes everything."""
+    return recipe.mix or MixConfig()
 
 
 def where_of(mix: MixConfig, source: str) -> dict[str, str]:
-    """Rule -> SQL for one source."""
+    """Rule -> SQL for one source, in the order in which they are asked."""
     own = mix.sources.get(source, MixSourceConfig())
     rules = {name: sql for name, sql in _named(mix.where).items() if name not in own.skip_rules}
     for name, sql in _named(own.where).items():
@@ -73,129 +71,279 @@ def _named(where: Mapping[str, str], *, place: str = "where") -> dict[str, str]:
     return split_where(where["where"] if set(where) == {"where"} else where, place=place)
 
 
+@dataclass(frozen=True)
+class Edit:
+    """Spans to change: attribute column, its field, and the UTF-8 text in their place (None: they are cut out)."""
+
+    column: str
+    field: str
+    replacement: bytes | None
+
+
 class SourceRules:
-    """The rules and edits of one source, bound to its columns."""
+    """The rules and edits of one source, bound to its columns.
 
-    def __init__(self, context: RunContext, source: str, *, without: Sequence[str] = ()) -> None:
-        """Bind the rules.
+    Attributes:
+        names: all rules in the order in which they are asked. early, late: those without and with dedupe steps.
+        min_chars: shortest edited text; 0: any. edits: in order.
 
-        Args:
-            context: the run. source: whose rules.
-            without: columns that must not be used: rules that name one are left out (dedupe, while it elects).
+    Raises:
+        ConfigError: a rule or an edit that names what does not exist; starts with its place in the recipe.
+    """
 
-        Raises:
-            ConfigError: a rule or an edit that names what does not exist; starts with its place in the recipe.
-        """
-        recipe, mix = context.recipe, context.recipe.mix or MixConfig()
+    def __init__(self, process: Process, source: str) -> None:
+        recipe = process.run.recipe
+        mix = mix_config(recipe)
         own = mix.sources.get(source, MixSourceConfig())
-        schema = row_schema(context, source)
         for key, one in (("mix.where", mix.where), (f"mix.sources.{source}.where", own.where)):
             _named(one, place=recipe.place(key))  # the first to split it: an error names its line
         where = where_of(mix, source)
-        places = {rule: recipe.place(key) for rule, key in rule_keys(mix, source).items()}
-        bound = Rules(where, schema, places=places, max_memory_bytes=context.sql_bytes)
-        if without:
-            reads = {name: {column for column, _ in bound.references(name)} for name in where}
-            kept = {name: sql for name, sql in where.items() if not reads[name] & {*without}}
-            bound = Rules(kept, schema, places=places, max_memory_bytes=context.sql_bytes)
-        self.source, self.rules = source, bound
+        self.source = source
+        self.schema = rule_schema(attribute_types(process, source))
+        self._places = {rule: recipe.place(key) for rule, key in rule_keys(mix, source).items()}
+        self._max_memory = process.run.sql_bytes
+        everything = self._bound(where)
+        dedupe = {step.name for step in recipe.dedupe.steps} if recipe.dedupe else set()
+        self._text = {name for name in where if everything.reads_text(name)}
+        late = {name for name in where if {column for column, _ in everything.references(name)} & dedupe}
+        self._where, self._everything = where, everything
         self.min_chars = own.min_chars
-        self.edits: list[tuple[str, str, bytes | None]] = [
-            (*_span_field(schema, replace.spans, recipe.place(f"mix.replace.{i}.spans")), replace.with_.encode())
-            for i, replace in enumerate(mix.replace)
+        self.names = tuple(rule_names(mix, source))
+        self.late = tuple(name for name in self.names if name in late)
+        self.early = tuple(name for name in self.names if name not in late)
+        self.edits = [
+            Edit(*_span_field(self.schema, one.spans, recipe.place(f"mix.replace.{i}.spans")), one.with_.encode())
+            for i, one in enumerate(mix.replace)
         ]
         self.edits += [
-            (*_span_field(schema, spans, recipe.place(f"mix.sources.{source}.remove.{i}")), None)
+            Edit(*_span_field(self.schema, spans, recipe.place(f"mix.sources.{source}.remove.{i}")), None)
             for i, spans in enumerate(own.remove)
         ]
 
-    @property
-    def rule_columns(self) -> list[str]:
-        """Attribute columns that the rules read, sorted."""
-        return sorted(set(self.rules.columns) - set(SCHEMA.names))
+    def _bound(self, where: Mapping[str, str]) -> Rules:
+        return Rules(where, self.schema, places=self._places, max_memory_bytes=self._max_memory)
+
+    def text_rules(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of these rules that read the text."""
+        return tuple(name for name in names if name in self._text)
+
+    @cached_property
+    def early_columns(self) -> Rules:
+        """The early rules that are asked of columns."""
+        return self._bound({n: self._where[n] for n in self.early if n != MIN_CHARS and n not in self._text})
+
+    @cached_property
+    def late_columns(self) -> Rules:
+        """The late rules that are asked of columns."""
+        return self._bound({n: self._where[n] for n in self.late if n not in self._text})
+
+    @cached_property
+    def all_columns(self) -> Rules:
+        """All rules that are asked of columns."""
+        return self._bound({n: sql for n, sql in self._where.items() if n not in self._text})
+
+    def asked(self, names: Sequence[str]) -> Rules:
+        """Some rules that read the text, bound."""
+        return self._bound({name: self._where[name] for name in names})
+
+    def wanted(self, rules: Rules) -> tuple[set[str], dict[str, Fields]]:
+        """What rules read: index columns, and attribute columns with their fields (None: all)."""
+        return split_references(rules.references())
 
     @property
-    def columns(self) -> list[str]:
-        """Attribute columns that the rules or the edits read, sorted."""
-        return sorted({*self.rule_columns, *(column for column, _, _ in self.edits)})
+    def edit_columns(self) -> dict[str, Fields]:
+        """Attribute columns that the edits read."""
+        found: dict[str, set[str]] = {}
+        for edit in self.edits:
+            found.setdefault(edit.column, set()).add(edit.field)
+        return {column: frozenset(fields) for column, fields in found.items()}
 
-    @property
-    def fields(self) -> dict[str, set[str]]:
-        """Of each attribute column that is not needed whole, the fields that the rules and edits read."""
-        read: dict[str, set[str | None]] = {}
-        for column, field in [*self.rules.references(), *((column, field) for column, field, _ in self.edits)]:
-            read.setdefault(column, set()).add(field)
-        return {column: {f for f in found if f} for column, found in read.items() if None not in found}
+    def columns_of(self, names: Sequence[str]) -> list[str]:
+        """Attribute columns that these rules read (of `min_chars`: those of the edits), sorted."""
+        found: set[str] = set()
+        for name in names:
+            if name == MIN_CHARS:
+                found |= set(self.edit_columns)
+            else:
+                found |= {c for c, _ in self._everything.references(name)} - {*RESERVED}
+        return sorted(found)
 
-    @property
-    def judge_columns(self) -> list[str]:
-        """Attribute columns that must be there to judge: those of edits only where the edited length counts."""
-        return self.columns if self.min_chars else self.rule_columns
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of all rules, in the order in which they are asked."""
-        return (*self.rules.names, *([MIN_CHARS] if self.min_chars else []))
-
-    def edit(self, table: pa.Table) -> tuple[pa.Array, NDArray[np.bool_]]:
-        """The texts with spans replaced and removed, and which of them changed."""
-        texts = table.column("text").combine_chunks()
-        parts = []
-        for column, field, replacement in self.edits:
-            parts.append((pc.struct_field(table.column(column).combine_chunks(), field), replacement))
+    def edit(self, texts: pa.StringArray, columns: Mapping[str, pa.StructArray]) -> pa.StringArray:
+        """The texts with spans replaced and removed; the same array where there is nothing to change."""
+        parts = [(pc.struct_field(columns[edit.column], edit.field), edit.replacement) for edit in self.edits]
         if not parts:
-            return texts, np.zeros(len(texts), np.bool_)
+            return texts
         from dolma_pipeline.kernels.edit import Edits, edit_texts
 
-        return edit_texts(texts, Edits.of(len(texts), parts))
+        edited, _ = edit_texts(texts, Edits.of(len(texts), parts))
+        return edited
 
-    def judge(self, table: pa.Table, edited: pa.Array) -> Verdict:
-        """Ask all rules of a batch; `edited`: its texts after the edits."""
-        verdict = self.rules.evaluate(table)
-        failed, null = ~verdict.passed, verdict.null
-        if self.min_chars:
-            short = pc.less(pc.utf8_length(edited), self.min_chars).to_numpy(zero_copy_only=False)
-            failed = np.concatenate([failed, short[None, :]])
-            null = np.concatenate([null, np.zeros((1, len(short)), np.bool_)])
-        passed: NDArray[np.bool_] = ~np.any(failed, axis=0)
-        return Verdict(passed, self.names, failed, null)
-
-    def values(self, table: pa.Table, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """The values that the rules saw in these rows."""
-        return self.rules.values(table, rows)
+    def edited_chars(self, table: pa.Table) -> NDArray[np.int64]:
+        """Code points of each text after the edits, from its `chars` and its spans, without the text: int64[n]."""
+        chars: NDArray[np.int64] = table.column("chars").to_numpy()
+        parts = []
+        for edit in self.edits:
+            column = table.column(edit.column).combine_chunks()
+            column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+            parts.append((pc.struct_field(column, edit.field), edit.replacement))
+        return edited_lengths(chars, parts) if parts else chars
 
 
-_BOUND: dict[tuple[object, ...], SourceRules] = {}
-_ORDERS: dict[tuple[object, ...], Order] = {}
+def edited_lengths(chars: NDArray[np.int64], parts: Sequence[tuple[pa.ListArray, bytes | None]]) -> NDArray[np.int64]:
+    """Code points of edited texts: what united spans cover goes, what stands in their place comes.
+
+    Args:
+        chars: of the texts. parts: as `kernels.edit.Edits.of` takes them; spans that overlap are united, and the one
+            that starts first gives the replacement, as there.
+    """
+    from dolma_pipeline.kernels.edit import Edits
+
+    edits = Edits.of(len(chars), parts)
+    if len(edits.starts) == 0:
+        return chars
+    row = np.repeat(np.arange(len(chars)), np.diff(edits.rows))
+    far = int(max(edits.ends.max(), 1)) + 1  # so that spans of two rows never overlap
+    starts, ends = edits.starts + row * far, edits.ends + row * far
+    reach = np.maximum.accumulate(ends)
+    opens = np.ones(len(starts), np.bool_)
+    opens[1:] = starts[1:] >= reach[:-1]
+    firsts = np.flatnonzero(opens)
+    lasts = np.append(firsts[1:], len(starts)) - 1
+    longer = np.array([len(text.decode()) for text in edits.texts] + [0], np.int64)  # -1, removed, is the last
+    change = longer[edits.replacements[firsts]] - (reach[lasts] - starts[firsts])
+    out = chars.copy()
+    np.add.at(out, row[firsts], change)
+    return out
 
 
-def source_rules(context: RunContext, source: str, *, without: tuple[str, ...] = ()) -> SourceRules:
+@dataclass(frozen=True)
+class BoundOrder:
+    """An order bound to the columns of a source."""
+
+    order: Order
+
+    def split(self, process: Process, source: str) -> tuple[set[str], dict[str, Fields]]:
+        """What it reads: index columns, and attribute columns (whole)."""
+        attributes = attribute_types(process, source)
+        names = set(self.order.columns)
+        return names - set(attributes), dict.fromkeys(sorted(names & set(attributes)))
+
+
+def source_rules(process: Process, source: str) -> SourceRules:
     """The rules of a source, bound once a process: binding costs some milliseconds a rule."""
-    key = (context.fingerprint, source, without)
-    if key not in _BOUND:
-        _BOUND[key] = SourceRules(context, source, without=without)
-    return _BOUND[key]
+    return process.kept(("rules", source), lambda: SourceRules(process, source))
 
 
-def preferred(context: RunContext, source: str) -> Order:
-    """`dedupe.prefer`, bound to a source's columns once a process."""
-    assert context.recipe.dedupe is not None
-    key = (context.fingerprint, source)
-    if key not in _ORDERS:
-        steps = [step.name for step in context.recipe.dedupe.steps]  # they are made by this very order
-        schema = row_schema(context, source)
-        _ORDERS[key] = Order(
-            context.recipe.dedupe.prefer,
-            pa.schema([field for field in schema if field.name not in steps]),
-            place=context.recipe.place("dedupe.prefer"),
-            max_memory_bytes=context.sql_bytes,
-        )
-    return _ORDERS[key]
+def preferred(process: Process, source: str) -> BoundOrder | None:
+    """`dedupe.prefer`, bound to a source's columns once a process; None where it is empty."""
+    recipe = process.run.recipe
+    assert recipe.dedupe is not None
+    if not recipe.dedupe.prefer:
+        return None
+    steps = {step.name for step in recipe.dedupe.steps}  # they are made by this very order
+    prefer = ", ".join(recipe.dedupe.prefer)
+
+    def bind() -> BoundOrder:
+        types = {name: t for name, t in attribute_types(process, source).items() if name not in steps}
+        place = recipe.place("dedupe.prefer")
+        return BoundOrder(Order(prefer, rule_schema(types), place=place, max_memory_bytes=process.run.sql_bytes))
+
+    return process.kept(("prefer", source), bind)
+
+
+def prefer_columns(process: Process) -> list[str]:
+    """Attribute columns that `dedupe.prefer` reads in any source, sorted.
+
+    Raises:
+        ConfigError: an order that cannot be bound in some source.
+    """
+    found: set[str] = set()
+    for source in used_sources(process):
+        order = preferred(process, source)
+        if order is not None:
+            found |= set(order.split(process, source)[1])
+    return sorted(found)
+
+
+def used_sources(process: Process) -> list[str]:
+    """The sources that have shards, sorted."""
+    return process.kept("sources", lambda: sorted({shard.source for shard in listed(process.run)}))
+
+
+def split_references(references: Collection[tuple[str, str | None]]) -> tuple[set[str], dict[str, Fields]]:
+    """What is read: index columns, and attribute columns with their fields (None: all)."""
+    index = {column for column, _ in references if column in RESERVED}
+    fields: dict[str, set[str | None]] = {}
+    for column, field in references:
+        if column not in RESERVED:
+            fields.setdefault(column, set()).add(field)
+    wanted: dict[str, Fields] = {
+        column: None if None in found else frozenset(f for f in found if f) for column, found in sorted(fields.items())
+    }
+    return index, wanted
+
+
+def rule_reads(
+    process: Process, names: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What these rules are in the words of the recipe: for all sources, and for one alone.
+
+    Args:
+        names: source -> rules of it.
+    """
+    mix = mix_config(process.run.recipe)
+    reads: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {}
+    for source, rules in names.items():
+        keys, where = rule_keys(mix, source), where_of(mix, source)
+        settings = mix.sources.get(source, MixSourceConfig())
+        for rule in rules:
+            if rule == MIN_CHARS:
+                own.setdefault(source, {})[f"mix.sources.{source}.min_chars"] = settings.min_chars
+            elif keys[rule].startswith("mix.where"):
+                reads[f"mix.where.{rule}" if keys[rule] != "mix.where" else f"mix.where: {rule}"] = where[rule]
+            else:
+                own.setdefault(source, {})[f"mix.sources.{source}.where.{rule}"] = where[rule]
+        if settings.skip_rules:
+            own.setdefault(source, {})[f"mix.sources.{source}.skip_rules"] = sorted(settings.skip_rules)
+    return reads, own
+
+
+def edit_reads(process: Process) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The edits in the words of the recipe: for all sources, and for one alone."""
+    mix = mix_config(process.run.recipe)
+    reads = {"mix.replace": [{"spans": r.spans, "with": r.with_} for r in mix.replace]} if mix.replace else {}
+    own = {name: {f"mix.sources.{name}.remove": list(one.remove)} for name, one in mix.sources.items() if one.remove}
+    return reads, own
+
+
+def given_reads(process: Process, columns: Collection[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The attribute files that sources bring along, where some of these columns are in them: by name and size."""
+    own: dict[str, dict[str, Any]] = {}
+    for source in used_sources(process):
+        if set(given_columns(process, source)) & set(columns):
+            folders = process.run.recipe.sources[source].attributes
+            files = [given_path(f, s) for f in folders for s in listed(process.run) if s.source == source]
+            own[source] = {f"sources.{source}.attributes": digest([[path.name, path.stat().st_size] for path in files])}
+    return {}, own
+
+
+def united(
+    *parts: tuple[dict[str, Any], dict[str, dict[str, Any]]],
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Several `(for all, for one source)` as one."""
+    reads: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {}
+    for for_all, for_one in parts:
+        reads |= for_all
+        for source, found in for_one.items():
+            own.setdefault(source, {}).update(found)
+    return reads, own
 
 
 def _span_field(schema: pa.Schema, name: str, place: str) -> tuple[str, str]:
     column, _, field = name.partition(".")
-    attributes = [f.name for f in schema if f.name not in SCHEMA.names]
+    attributes = [f.name for f in schema if f.name not in RESERVED]
     if column not in attributes:
         raise ConfigError(f"{place}: {unknown_name('attribute', column, attributes)}")
     type_ = schema.field(column).type
@@ -203,25 +351,3 @@ def _span_field(schema: pa.Schema, name: str, place: str) -> tuple[str, str]:
     if field not in spans:
         raise ConfigError(f"{place}: {unknown_name(f'span field of {column}', field, spans)}")
     return column, field
-
-
-def count_rules(verdict: Verdict) -> dict[str, dict[str, int]]:
-    """Per rule: documents of which it is the first, any, or the only reason, and where it was NULL."""
-    failed = verdict.failed
-    first = np.argmax(failed, axis=0) if len(verdict.rules) else np.zeros(0, np.int64)
-    dropped = failed.any(axis=0) if len(verdict.rules) else np.zeros(0, np.bool_)
-    alone = failed.sum(axis=0) == 1 if len(verdict.rules) else np.zeros(0, np.bool_)
-    return {
-        name: {
-            "first": int((dropped & (first == i)).sum()),
-            "any": int(failed[i].sum()),
-            "alone": int((failed[i] & alone).sum()),
-            "null": int(verdict.null[i].sum()),
-        }
-        for i, name in enumerate(verdict.rules)
-    }
-
-
-def no_counts(rules: Sequence[str]) -> Mapping[str, dict[str, int]]:
-    """The counts of rules that saw no document."""
-    return {name: {"first": 0, "any": 0, "alone": 0, "null": 0} for name in rules}

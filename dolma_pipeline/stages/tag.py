@@ -1,95 +1,137 @@
 """tag: numbers and spans for each document, beside it; nothing is dropped.
 
-One pass over a shard for all taggers that have not done it yet: they share the batch's tables.
-A document on which a tagger fails is a null row of that tagger and a line in failed/tag/.
+A tagger is a consumer of the first reading, so all of them share a batch's tables, and one that is added later reads
+alone. A document on which a tagger fails is a null row of that tagger and a line in `failed/attributes/<label>/`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from dolma_pipeline import assets
+from dolma_pipeline.config.recipe import TaggerConfig
+from dolma_pipeline.errors import ConfigError
 from dolma_pipeline.io.attributes import attribute_writer
 from dolma_pipeline.io.jsonl import Failure
-from dolma_pipeline.io.manifest import Records, output_record
-from dolma_pipeline.stages.context import Failures
-from dolma_pipeline.stages.step import Step, Task
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.consumer import Consumer, Feed, Feeder, ShardRead
+from dolma_pipeline.run.manifests import output_record
+from dolma_pipeline.run.planner import Step
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.shards import ShardAt
+from dolma_pipeline.run.stage import Stage
+from dolma_pipeline.stages.index import SCAN, counts_of, failure_lines
+
+
+class TagStage(Stage):
+    """Attributes by the recipe's taggers."""
+
+    name = "tag"
+    summary = "numbers and spans for each document; drops nothing"
+    after = ("index",)
+
+    def check(self, process: Process) -> Sequence[str]:
+        """Every tagger must exist, and be found by workers."""
+        config = process.run.recipe.tag
+        assert config is not None
+        for i, use in enumerate(config.taggers):
+            if process.tagger(use).spec.object.__module__ == "__main__":
+                raise ConfigError(
+                    f"{process.run.recipe.place(f'tag.taggers.{i}')}: tagger '{use.tagger}' is declared in the script "
+                    "that is run, where workers do not find it. Put it into a file of its own and name that in "
+                    "`modules`."
+                )
+        return ()
+
+    def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
+        """One a tagger."""
+        config = process.run.recipe.tag
+        assert config is not None
+        return [self._artifact(process, use, known["index"]) for use in config.taggers]
+
+    def _artifact(self, process: Process, use: TaggerConfig, index: Artifact) -> Artifact:
+        config, tagger = process.run.recipe.tag, process.tagger(use)
+        assert config is not None
+        files = {name: assets.ASSETS[name].sha256 for name in tagger.assets if name in assets.ASSETS}
+        modules = {module.name: module.sha256 for module in process.run.modules if module.kind == "file"}
+        place = tagger.spec.place  # `file:line`, or the file alone
+        if (file := place if place in modules else place.rpartition(":")[0]) in modules:
+            files[f"modules: the file of {use.name}"] = modules[file]
+        label = f"tag.taggers.{use.name}"
+        reads = {
+            f"{label}.tagger": use.tagger,
+            **{f"{label}.{name}": value for name, value in tagger.parameters.items()},
+            "tag.format": config.format,
+        }
+        return Artifact(f"attributes/{use.name}", "tag", reads, files=files, needs=(index,), growing=True)
+
+    def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
+        """A consumer a tagger."""
+        config = process.run.recipe.tag
+        assert config is not None
+        return [Tagging(left[name], use) for use in config.taggers if (name := f"attributes/{use.name}") in left]
 
 
 @dataclass(frozen=True)
-class TagStep(Step):
-    """Tag all shards with the taggers of the recipe whose attributes are the units; closes them."""
+class Tagging(Consumer):
+    """Writes the attributes of one tagger.
+
+    Args:
+        use: the tagger as the recipe uses it.
+    """
+
+    use: TaggerConfig | None = None
 
     @property
-    def name(self) -> str:
-        """`tag`."""
-        return "tag"
+    def reading(self) -> str:
+        """`scan`."""
+        return SCAN
 
-    def all_tasks(self) -> list[Task]:
-        """The shards; done is one when every tagger has done it."""
-        return [Task(s.name, s.bytes) for s in self.context.shards()]
+    def start(self, process: Process, shard: ShardAt, stack: ExitStack) -> Feeder:
+        """Begin a shard."""
+        assert self.use is not None
+        return _Tagging(process, self.artifact, self.use, shard, stack)
 
-    def leaves(self, task: Task) -> list[tuple[Records, str]]:
-        """A record in each unit."""
-        return [(self.context.records(unit.name), task.key) for unit in self.units]
 
-    def _missing(self, shard: str) -> list[str]:
-        labels = [unit.name.split("/")[1] for unit in self.units]
-        return [label for label in labels if not self.context.records(f"attributes/{label}").has(shard)]
-
-    def work(self, task: Task) -> None:
-        """Tag one shard with every tagger that has not done it."""
-        context, shard = self.context, self.context.shard(task.key)
-        config = context.recipe.tag
+class _Tagging(Feeder):
+    def __init__(
+        self, process: Process, artifact: Artifact, use: TaggerConfig, shard: ShardAt, stack: ExitStack
+    ) -> None:
+        config = process.run.recipe.tag
         assert config is not None
-        missing = self._missing(shard.name)
-        taggers = [context.tagger(use) for use in config.taggers if use.name in missing]
-        failures = Failures(context, "tag", shard)
-        failed_rows = dict.fromkeys(missing, 0)
-        documents = num_bytes = 0
-        outputs = {t.label: context.attribute_path(t.label, shard.name, format=config.format) for t in taggers}
-        reader = context.read(shard, failures)
-        with ExitStack() as stack:
-            writers = [stack.enter_context(attribute_writer(outputs[t.label], t.label, t.type)) for t in taggers]
-            for batch in reader:
-                for tagger, writer in zip(taggers, writers, strict=True):
-                    column, row_failures = tagger.attributes(batch)
-                    writer.write(column, batch)
-                    failed_rows[tagger.label] += len(row_failures)
-                    ids = batch.table.column("id")
-                    for failure in row_failures:
-                        failures.add(
-                            Failure(
-                                shard.path,
-                                f"{tagger.label}: {failure.reason}",
-                                line=int(batch.locs[failure.row]),
-                                row=batch.first_row + failure.row,
-                                id=ids[failure.row].as_py(),
-                            )
-                        )
-                size = int(batch.text.offsets[-1] - batch.text.offsets[0])
-                documents, num_bytes = documents + len(batch), num_bytes + size
-                self.progress(len(batch), size)
-        failures.commit(others=[use.name for use in config.taggers if use.name not in missing])
-        unread = len(failures) - sum(failed_rows.values())
-        for label in missing:
-            folder = context.attribute_folder(label)
-            record: dict[str, Any] = {
-                "inputs": [{"path": shard.path, "bytes": shard.bytes, "sha256": reader.sha256}],
-                "outputs": [output_record(folder, outputs[label], rows=documents)],
-                "counts": {
-                    "in": documents + unread,
-                    "kept": documents - failed_rows[label],
-                    "dropped": 0,
-                    "failed": unread + failed_rows[label],
-                    "bytes_in": num_bytes,
-                },
-            }
-            context.records(f"attributes/{label}").write(shard.name, record)
+        self._artifact, self._shard, self._folder = artifact, shard, process.run.folder
+        self._tagger = process.tagger(use)
+        self._name = layout.attributes(use.name, shard.name, config.format)
+        self._file = stack.enter_context(self._folder.committing(self._name))
+        self._writer = attribute_writer(self._file, use.name, self._tagger.type, format=config.format)
+        self._failures: list[Failure] = []
 
-    def close(self) -> None:
-        """Write the manifests."""
-        shards = [shard.name for shard in self.context.shards()]
-        for unit in self.units:
-            self.context.records(unit.name).finish(unit.manifest_fields(self.context), expected=shards)
+    def add(self, feed: Feed) -> None:
+        batch = feed.batch
+        column, failures = self._tagger.attributes(batch)
+        self._writer.write(column, batch)
+        feed.columns[self._tagger.label] = column
+        ids = batch.table.column("id")
+        for failure in failures:
+            self._failures.append(
+                Failure(
+                    self._shard.shard.path,
+                    failure.reason,
+                    line=int(batch.locs[failure.row]),
+                    row=batch.first_row + failure.row,
+                    id=ids[failure.row].as_py(),
+                )
+            )
+
+    def close(self, read: ShardRead) -> Mapping[str, Any]:
+        self._writer.close()
+        if self._failures:
+            self._folder.write(layout.failed(self._artifact.name, self._shard.name), failure_lines(self._failures))
+        return {
+            "outputs": [output_record(self._artifact, self._name, self._file, rows=read.documents)],
+            "counts": {**counts_of(read, failed=len(self._failures)), "bytes_in": read.num_bytes},
+        }

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dolma_pipeline.errors import UsageError
-from dolma_pipeline.io.attributes import attribute_writer
+from dolma_pipeline.io.attributes import attribute_file
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.manifest import Counts
@@ -45,7 +45,7 @@ def tag_file(path: str, *, taggers: Sequence[str] | str, output: str) -> Counts:
     name = shard.name.split("/", 1)[1]
     with ExitStack() as stack:
         writers = [
-            stack.enter_context(attribute_writer(folder / t.label / f"{name}.parquet", t.label, t.type)) for t in loaded
+            stack.enter_context(attribute_file(folder / t.label / f"{name}.parquet", t.label, t.type)) for t in loaded
         ]
         for batch in ShardReader(shard, report=failed.append):
             for tagger, writer in zip(loaded, writers, strict=True):

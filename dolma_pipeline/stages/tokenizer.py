@@ -1,35 +1,46 @@
 """tokenizer: loaded, or trained on a keyed sample of the edited text of documents that pass the rules.
 
-Sample (a task a shard): the documents with the smallest keys. Train (one task): the smallest keys of all shards,
-in the order of their keys, so the same documents give the same tokenizer on any number of workers.
+Sample (a reading of its own): of each shard the documents with the smallest keys. Make (one task): the smallest keys
+of all shards, in the order of their keys, so the same documents give the same tokenizer on any number of workers.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dolma_pipeline.config.recipe import TokenizerConfig
 from dolma_pipeline.errors import DataError
-from dolma_pipeline.io import paths
-from dolma_pipeline.io.manifest import Records, work_record
-from dolma_pipeline.io.tables import write_table
-from dolma_pipeline.stages.columns import RowReader
-from dolma_pipeline.stages.context import Failures, RunContext
-from dolma_pipeline.stages.own_files import present, read_table
-from dolma_pipeline.stages.rules import source_rules
-from dolma_pipeline.stages.step import Step, Task
+from dolma_pipeline.io.tables import get_table, put_table
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.consumer import Consumer, Feed, Feeder, ShardRead
+from dolma_pipeline.run.manifests import close, output_record
+from dolma_pipeline.run.phase import Phase, Record, Task, Work
+from dolma_pipeline.run.planner import Step
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.run.shards import ShardAt, indexed
+from dolma_pipeline.run.stage import Stage
+from dolma_pipeline.stages.mix.decide import VERDICTS, read_verdicts
+from dolma_pipeline.stages.rules import (
+    SourceRules,
+    edit_reads,
+    given_reads,
+    source_rules,
+    united,
+    used_sources,
+)
 from dolma_pipeline.tokens.encode import Encoder, encoder
 from dolma_pipeline.tokens.keys import document_key
-from dolma_pipeline.tokens.tokenizer import TokenizerInfo, load_tokenizer
-from dolma_pipeline.tokens.train_bpe import train_bpe
+from dolma_pipeline.tokens.tokenizer import TokenizerInfo, load_tokenizer, parse_tokenizer
 
 MAX_SAMPLE_CHARS = 100_000
 """Code points that one document gives to the sample."""
@@ -37,77 +48,167 @@ MAX_SAMPLE_CHARS = 100_000
 SAMPLE = pa.schema([pa.field("key", pa.uint64()), pa.field("text", pa.string())])
 
 
-def tokenizer_config(context: RunContext) -> TokenizerConfig:
+def tokenizer_config(run: Run) -> TokenizerConfig:
     """The recipe's `tokenizer`."""
-    assert context.recipe.tokenizer is not None
-    return context.recipe.tokenizer
+    assert run.recipe.tokenizer is not None
+    return run.recipe.tokenizer
 
 
-def tokenizer_path(context: RunContext) -> Path:
-    """The run's tokenizer, once it is there."""
-    return context.path / "tokenizer" / "tokenizer.json"
+def run_tokenizer(process: Process) -> TokenizerInfo:
+    """The run's tokenizer, once it is made; read once a process."""
+
+    def read() -> TokenizerInfo:
+        text = process.run.folder.read(layout.TOKENIZER).decode()
+        name = f"{process.run.folder.url}/{layout.TOKENIZER}"
+        return parse_tokenizer(text, special_tokens=tokenizer_config(process.run).special_tokens, name=name)
+
+    return process.kept("tokenizer", read)
 
 
-def run_tokenizer(context: RunContext) -> TokenizerInfo:
-    """The run's tokenizer, read once a process."""
-    path = present(context, tokenizer_path(context))
-    return _tokenizer(str(path), tokenizer_config(context).special_tokens, context.version(path))
-
-
-@lru_cache(maxsize=2)
-def _tokenizer(path: str, special_tokens: tuple[str, ...], version: str) -> TokenizerInfo:
-    return load_tokenizer(path, special_tokens=special_tokens)
-
-
-def run_encoder(context: RunContext) -> Encoder:
+def run_encoder(process: Process) -> Encoder:
     """The run's tokenizer as a warm encoder, one object a process."""
-    return encoder(run_tokenizer(context))
+    return encoder(run_tokenizer(process))
+
+
+class TokenizerStage(Stage):
+    """From text to ids."""
+
+    name = "tokenizer"
+    summary = "loaded, or trained on text that passes the rules"
+    after = ("index", "tag", "judge", "dedupe", "verdicts")
+
+    def check(self, process: Process) -> Sequence[str]:
+        """A tokenizer that is loaded must be one, with the special tokens that the recipe names."""
+        recipe = process.run.recipe
+        config = tokenizer_config(process.run)
+        if config.load:
+            info = load_tokenizer(config.load, special_tokens=config.special_tokens)
+            if recipe.tokens:
+                info.special_id(recipe.tokens.eos)
+        return ()
+
+    def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
+        """`tokenizer`."""
+        config = tokenizer_config(process.run)
+        plain = {f"tokenizer.{key}": value for key, value in asdict(config).items()}
+        if config.load:
+            from dolma_pipeline.io.paths import expanded, sha256_file
+
+            reads = {"tokenizer.special_tokens": list(config.special_tokens)}
+            files = {"tokenizer.load": sha256_file(Path(expanded(config.load)))}
+            return [Artifact("tokenizer", "tokenizer", reads, files=files)]
+        del plain["tokenizer.load"]
+        columns = edit_columns(process)
+        reads, own = united((plain, {}), edit_reads(process), given_reads(process, columns))
+        names = ["index", VERDICTS, *(f"attributes/{column}" for column in columns)]
+        needs = tuple(known[name] for name in names if name in known)
+        return [Artifact("tokenizer", "tokenizer", {**reads, "seed": process.run.recipe.seed}, own, needs=needs)]
+
+    def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
+        """A reading for the sample where one is trained, and one phase."""
+        if "tokenizer" not in left:
+            return []
+        artifact = left["tokenizer"]
+        if tokenizer_config(process.run).load:
+            return [MakeTokenizer((artifact,))]
+        wanted = dict.fromkeys(edit_columns(process))
+        return [Sampling(artifact, tuple(sorted(wanted)), VERDICTS in known), MakeTokenizer((artifact,))]
+
+
+def edit_columns(process: Process) -> list[str]:
+    """Attribute columns that the edits of any source read, sorted."""
+    found: set[str] = set()
+    for source in used_sources(process):
+        found |= set(source_rules(process, source).edit_columns)
+    return sorted(found)
+
+
+def edit_fields(process: Process, source: str) -> dict[str, Any]:
+    """Attribute columns that the edits of a source read, with their fields."""
+    return source_rules(process, source).edit_columns
 
 
 @dataclass(frozen=True)
-class SampleStep(Step):
-    """Text to train on, from each shard: at most the whole budget, by key."""
+class Sampling(Consumer):
+    """Text to train on, from each shard: at most the whole budget, by key; kept in the cache.
+
+    Args:
+        labels: attribute columns that edits read. verdicts: whether there are rules to pass.
+    """
+
+    labels: tuple[str, ...] = ()
+    verdicts: bool = False
 
     @property
     def name(self) -> str:
         """`tokenizer/sample`."""
         return "tokenizer/sample"
 
-    def all_tasks(self) -> list[Task]:
-        """The shards; none where the tokenizer is loaded."""
-        if tokenizer_config(self.context).load:
-            return []
-        return [Task(s.name, s.bytes) for s in self.context.shards()]
+    @property
+    def reading(self) -> str:
+        """`sample`."""
+        return "sample"
 
-    def leaves(self, task: Task) -> list[tuple[Records, str]]:
-        """A record that lists the file of the sample."""
-        return [(self.context.work_records("tokenizer", "sample"), task.key)]
+    @property
+    def needs(self) -> frozenset[str]:
+        """Verdicts, and the columns that edits read."""
+        return frozenset(need.name for need in self.artifact.needs)
 
-    def work(self, task: Task) -> None:
-        """Sample one shard."""
-        context, shard = self.context, self.context.shard(task.key)
-        rules = source_rules(context, shard.source)
-        budget = tokenizer_config(context).sample_bytes
-        held = SAMPLE.empty_table()
-        for batch, table in RowReader(
-            context, shard, rules.columns, Failures(context, "tokenizer", shard), fields=rules.fields
-        ):
-            texts, _ = rules.edit(table)
-            rows = np.flatnonzero(rules.judge(table, texts).passed)
-            origins = batch.origins()
-            keys = document_key([origins[i] for i in rows.tolist()], seed=context.recipe.seed, purpose="tokenizer")
-            found = pa.Table.from_arrays(
-                [pa.array(keys), pc.utf8_slice_codeunits(texts.take(pa.array(rows)), 0, MAX_SAMPLE_CHARS)],
-                schema=SAMPLE,
-            )
-            held = pa.concat_tables([held, found])
-            if held.nbytes > 2 * budget + 64_000_000:
-                held = smallest(held, budget)
-            self.progress(len(batch), int(batch.text.offsets[-1] - batch.text.offsets[0]))
-        path = context.path / "tokenizer" / ".sample" / f"{shard.name}.parquet"
-        write_table(path, smallest(held, budget), compression="zstd")
-        for records, key in self.leaves(task):
-            records.write(key, {"outputs": [work_record(records.files, path)]})
+    @property
+    def columns(self) -> Mapping[str, frozenset[str] | None]:
+        """What edits read."""
+        return dict.fromkeys(self.labels)
+
+    @property
+    def records(self) -> bool:
+        """No: a sample is no artifact."""
+        return False
+
+    def start(self, process: Process, shard: ShardAt, stack: ExitStack) -> Feeder:
+        """Begin a shard."""
+        rows = read_verdicts(process.run, shard) if self.verdicts else np.arange(shard.rows)
+        return _Sampling(process, sample_name(self.artifact, shard.name), shard, rows)
+
+
+def sample_name(artifact: Artifact, shard: str) -> str:
+    """A shard's part of the sample."""
+    return layout.cache("sample", artifact.whole_digest, f"{shard}.parquet")
+
+
+class _Sampling(Feeder):
+    def __init__(self, process: Process, name: str, shard: ShardAt, rows: np.ndarray) -> None:
+        self._process, self._name, self._shard, self._rows = process, name, shard, rows
+        self._rules: SourceRules = source_rules(process, shard.source)
+        self._budget = tokenizer_config(process.run).sample_bytes
+        self._held = SAMPLE.empty_table()
+        self.wants_text = len(rows) > 0
+
+    def add(self, feed: Feed) -> None:
+        batch = feed.batch
+        lo, hi = np.searchsorted(self._rows, [batch.first_row, batch.first_row + len(batch)])
+        rows = self._rows[lo:hi] - batch.first_row
+        if len(rows) == 0:
+            return
+        texts = edited_texts(self._rules, feed, rows)
+        origins = [f"{self._shard.name}#{row}" for row in self._rows[lo:hi].tolist()]
+        keys = document_key(origins, seed=self._process.run.recipe.seed, purpose="tokenizer")
+        columns = [pa.array(keys), pc.utf8_slice_codeunits(texts, 0, MAX_SAMPLE_CHARS)]
+        self._held = pa.concat_tables([self._held, pa.Table.from_arrays(columns, schema=SAMPLE)])
+        if self._held.nbytes > 2 * self._budget + 64_000_000:
+            self._held = smallest(self._held, self._budget)
+
+    def close(self, read: ShardRead) -> Mapping[str, Any]:
+        put_table(self._process.run.folder, self._name, smallest(self._held, self._budget), compression="zstd")
+        return {"file": self._name}
+
+
+def edited_texts(rules: SourceRules, feed: Feed, rows: np.ndarray) -> pa.StringArray:
+    """The edited texts of some rows of a batch."""
+    at = pa.array(rows)
+    texts = feed.batch.table.column("text").take(at)
+    if not rules.edits:
+        return texts
+    return rules.edit(texts, {column: feed.columns[column].take(at) for column in rules.edit_columns})
 
 
 def smallest(sample: pa.Table, num_bytes: int) -> pa.Table:
@@ -118,8 +219,8 @@ def smallest(sample: pa.Table, num_bytes: int) -> pa.Table:
 
 
 @dataclass(frozen=True)
-class TrainTokenizerStep(Step):
-    """The tokenizer itself: copied or trained; closes the unit `tokenizer`."""
+class MakeTokenizer(Phase):
+    """The tokenizer itself, one task: copied or trained; closes the artifact `tokenizer`."""
 
     @property
     def name(self) -> str:
@@ -127,57 +228,37 @@ class TrainTokenizerStep(Step):
         return "tokenizer/make"
 
     @property
+    def needs(self) -> frozenset[str]:
+        """The sample, where one is trained; it is asked by `sampled`."""
+        return frozenset({"tokenizer/sample"}) if self.artifacts[0].reads.get("tokenizer.train") else frozenset()
+
+    @property
+    def makes(self) -> frozenset[str]:
+        """`tokenizer`."""
+        return frozenset({"tokenizer"})
+
+    @property
     def spread(self) -> bool:
         """No: one task."""
         return False
 
-    def all_tasks(self) -> list[Task]:
+    def tasks(self, run: Run) -> Iterator[Task]:
         """The one task."""
-        return [Task("all")]
+        yield Task("all")
 
-    def leaves(self, task: Task) -> list[tuple[Records, str]]:
-        """A record that lists the tokenizer."""
-        return [(self.context.work_records("tokenizer", "make"), task.key)]
-
-    @property
-    def _warnings_path(self) -> Path:
-        return self.context.path / "tokenizer" / ".sample" / "warnings.json"
-
-    def work(self, task: Task) -> None:
-        """Load or train."""
-        config = tokenizer_config(self.context)
+    def work(self, process: Process, task: Task) -> Work:
+        """Load or train; `more` has what the manifest says."""
+        run, config, artifact = process.run, tokenizer_config(process.run), self.artifacts[0]
+        warnings: list[str] = []
         if config.load:
-            text = Path(paths.expanded(config.load)).read_text(encoding="utf-8")
-        else:
-            sampled = self.context.work_records("tokenizer", "sample")
-            sample = SAMPLE.empty_table()
-            for path in (path for shard in self.context.shards() for path in sampled.outputs(shard.name)):
-                sample = pa.concat_tables([sample, read_table(self.context, path)])
-                if sample.nbytes > 2 * config.sample_bytes + 64_000_000:
-                    sample = smallest(sample, config.sample_bytes)
-            if sample.num_rows == 0:
-                raise DataError(
-                    "tokenizer: no document passes mix.where, so there is no text to train on. "
-                    "Documents that could not be read, if there are any, are in failed/ with their reason."
-                )
-            sample = smallest(sample, config.sample_bytes)
-            warnings: list[str] = []
-            text = train_bpe(
-                sample.column("text").to_pylist(),
-                vocab_size=config.vocab_size,
-                special_tokens=config.special_tokens,
-                added_tokens=config.added_tokens,
-                report=warnings.append,
-            )
-            paths.write_bytes(self._warnings_path, orjson.dumps(warnings))
-        paths.write_bytes(tokenizer_path(self.context), text.encode())
-        for records, key in self.leaves(task):
-            records.write(key, {"outputs": [work_record(records.files, tokenizer_path(self.context))]})
-        self.progress(1, 0)
+            from dolma_pipeline.io.paths import expanded
 
-    def close(self) -> None:
-        """Write the manifest."""
-        info = run_tokenizer(self.context)
+            text = Path(expanded(config.load)).read_text(encoding="utf-8")
+        else:
+            text = self._trained(process, warnings.append)
+        with run.folder.committing(layout.TOKENIZER) as file:
+            file.write(text.encode())
+        info = parse_tokenizer(text, special_tokens=config.special_tokens, name=layout.TOKENIZER)
         about = {
             "sha256": info.sha256,
             "vocab_size": info.vocab_size,
@@ -185,5 +266,33 @@ class TrainTokenizerStep(Step):
             "special": dict(info.special_ids),
             "added": dict(info.added_ids),
         }
-        (unit,) = self.units
-        self.context.records("tokenizer").finish(unit.manifest_fields(self.context), extra={"tokenizer": about})
+        files = [output_record(artifact, layout.TOKENIZER, file, rows=0)]
+        return Work(more={"tokenizer": about, "files": files, "warnings": warnings}, documents=1)
+
+    def _trained(self, process: Process, report: Callable[[str], None]) -> str:
+        from dolma_pipeline.tokens.train_bpe import train_bpe
+
+        run, config = process.run, tokenizer_config(process.run)
+        sample = SAMPLE.empty_table()
+        for shard in indexed(run):
+            part = get_table(run.folder, sample_name(self.artifacts[0], shard.name))
+            sample = pa.concat_tables([sample, part])
+            if sample.nbytes > 2 * config.sample_bytes + 64_000_000:
+                sample = smallest(sample, config.sample_bytes)
+        if sample.num_rows == 0:
+            raise DataError(
+                "tokenizer: no document passes mix.where, so there is no text to train on. "
+                "Documents that could not be read, if there are any, are in failed/ with their reason."
+            )
+        return train_bpe(
+            smallest(sample, config.sample_bytes).column("text").to_pylist(),
+            vocab_size=config.vocab_size,
+            special_tokens=config.special_tokens,
+            added_tokens=config.added_tokens,
+            report=report,
+        )
+
+    def finish(self, run: Run, records: Iterator[Record]) -> None:
+        """Write the manifest."""
+        (record,) = records
+        close(run.folder, self.artifacts[0], [], shards_digest=run.shards_digest, extra=record["more"])

@@ -70,3 +70,7 @@ class Committed(io.RawIOBase):
     def sha256(self) -> str:
         """Hex sha256 of what was written so far."""
         return self._hash.hexdigest()
+
+
+Output = BinaryIO | Committed
+"""What writers of formats write to."""

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
+from dolma_pipeline.storage.committed import Output
 
 _ROW_GROUP = 65_536
 _NOT_KEPT = ("key", "tokens", "id", "loc")  # of a run's columns: id and loc stand in the csv
@@ -89,7 +90,7 @@ def write_part(
 
 
 def write_part_files(
-    files: Sequence[BinaryIO],
+    files: Sequence[Output],
     batches: Iterable[pa.Table],
     *,
     dtype: np.dtype[Any],
@@ -159,7 +160,7 @@ class _Counts:
 class _Rows:
     """The .parquet, in row groups of one size, so that its bytes do not depend on the batches."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: Output) -> None:
         self._file = file
         self._writer: pq.ParquetWriter | None = None  # opened late: its schema is the first batch's
         self._waiting: list[pa.Table] = []

@@ -1,0 +1,92 @@
+"""How dedupe is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.planner import Step
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.stage import Stage
+from dolma_pipeline.stages.dedupe.cluster import Cluster
+from dolma_pipeline.stages.dedupe.edges import Edges
+from dolma_pipeline.stages.dedupe.elect import Candidates, Elect, all_steps
+from dolma_pipeline.stages.dedupe.kinds import kind_of
+from dolma_pipeline.stages.dedupe.sign import Sign
+from dolma_pipeline.stages.dedupe.write import WriteMarks
+from dolma_pipeline.stages.judged import JUDGED
+from dolma_pipeline.stages.rules import given_reads, prefer_columns
+
+
+class DedupeStage(Stage):
+    """Marks duplicates, removes nothing."""
+
+    name = "dedupe"
+    summary = "exact and near duplicates; marks, drops nothing"
+    after = ("index", "tag", "judge")
+
+    def check(self, process: Process) -> Sequence[str]:
+        """Kinds must exist, and `prefer` must be an order over columns of every source."""
+        for step in all_steps(process.run.recipe):
+            kind_of(step)
+        prefer_columns(process)
+        return ()
+
+    def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
+        """`dedupe/<step>` and `attributes/<step>` of every step."""
+        recipe = process.run.recipe
+        assert recipe.dedupe is not None
+        found: list[Artifact] = []
+        steps = all_steps(recipe)
+        for step in steps:
+            kind = kind_of(step)
+            settings = {"kind": step.kind, **kind.settings(step)}
+            reads = {f"dedupe.steps.{step.name}.{key}": value for key, value in settings.items()}
+            files = {"signatures": f"format {kind.format}"} if kind.format > 1 else {}
+            found.append(
+                Artifact(f"dedupe/{step.name}", "dedupe", reads, files=files, needs=(known["index"],), growing=True)
+            )
+        columns = prefer_columns(process)
+        judged = [known[JUDGED]] if JUDGED in known else []
+        marks: list[Artifact] = []
+        for place, step in enumerate(steps):
+            electing: dict[str, Any] = {}
+            if recipe.dedupe.prefer:
+                electing["dedupe.prefer"] = list(recipe.dedupe.prefer)
+            if place:
+                electing[f"dedupe.steps: before {step.name}"] = [one.name for one in steps[:place]]
+            reads, own = given_reads(process, columns)
+            sources = list(recipe.sources)
+            for at, source in enumerate(sources):  # the order decides ties; a source behind them changes nothing
+                own.setdefault(source, {})[f"sources: before {source}"] = sources[:at]
+            needs = [
+                found[place],
+                *marks,
+                *judged,
+                *(known[f"attributes/{c}"] for c in columns if f"attributes/{c}" in known),
+                known["index"],
+            ]
+            unique = {one.name: one for one in needs}
+            marks.append(
+                Artifact(f"attributes/{step.name}", "dedupe", {**electing, **reads}, own, needs=tuple(unique.values()))
+            )
+        return [*found, *marks]
+
+    def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
+        """Consumers of signatures; pairs and clusters; the election, for all steps whose columns are not there."""
+        found: list[Step] = []
+        for config in all_steps(process.run.recipe):
+            artifact = left.get(f"dedupe/{config.name}")
+            if artifact is None:
+                continue
+            if kind_of(config).signer(config) is not None:
+                found.append(Sign(artifact, config))
+            edges = Edges((artifact,), config)
+            found += [edges, Cluster((artifact,), config, edges)]
+        marks = tuple(a for a in left.values() if a.name.startswith("attributes/"))
+        if marks:
+            candidates = Candidates(marks, known.get(JUDGED))
+            elect = Elect(marks, candidates)
+            found += [candidates, elect, WriteMarks(marks, elect)]
+        return found

@@ -1,0 +1,224 @@
+"""All rules of all documents, once duplicates are marked: verdicts, and every dropped document with its reasons.
+
+A task a block of shards; columns alone. The verdicts of a shard keep a bit a rule, in the order of the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from dolma_pipeline.io.tables import get_table, put_table
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.columns import Fields, read_block
+from dolma_pipeline.run.manifests import close, output_record
+from dolma_pipeline.run.phase import Phase, Record, Task, Work
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed, names
+from dolma_pipeline.sql.bits import count_bits, pack
+from dolma_pipeline.stages.asked import read_asked
+from dolma_pipeline.stages.judged import answers, judged_table, merged, read_bits, read_judged
+from dolma_pipeline.stages.rules import SourceRules, source_rules
+
+VERDICTS = "mix/verdicts"
+
+DROPPED = pa.schema(
+    [
+        pa.field("row", pa.int64()),
+        pa.field("id", pa.string()),
+        pa.field("origin", pa.string()),
+        pa.field("rules", pa.list_(pa.string())),
+        pa.field("values", pa.string()),
+        pa.field("copy_of", pa.string()),
+    ]
+)
+"""A dropped document: its row, id and origin, all rules that dropped it, (JSON) the values that the rules saw, and of a
+duplicate the origin of the copy that stays (null otherwise)."""
+
+
+@dataclass(frozen=True)
+class Decide(Phase):
+    """Writes verdicts and dropped documents; closes `mix/verdicts`.
+
+    Args:
+        judged: the verdicts of the early rules. asked: the answers of late rules that read the text, if there are.
+    """
+
+    judged: Artifact | None = None
+    asked: Artifact | None = None
+
+    @property
+    def name(self) -> str:
+        """`mix/decide`."""
+        return "mix/decide"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What its artifact is made from."""
+        return frozenset(need.name for need in self.artifacts[0].needs)
+
+    @property
+    def makes(self) -> frozenset[str]:
+        """`mix/verdicts`."""
+        return frozenset({VERDICTS})
+
+    def tasks(self, run: Run) -> Iterator[Task]:
+        """Blocks of shards."""
+        for block in blocks(indexed(run)):
+            yield Task(block.key, block.rows, block)
+
+    def work(self, process: Process, task: Task) -> Work:
+        """Decide one block."""
+        assert self.judged is not None
+        block: Block = task.payload
+        rules = source_rules(process, block.shards[0].source)
+        early = [read_judged(process.run, self.judged, shard) for shard in block.shards]
+        failed, null = self._all_rules(process, rules, block, pa.concat_tables(early))
+        table = _values_table(process, rules, block)
+        records = []
+        at = 0
+        for shard, judged in zip(block.shards, early, strict=True):
+            rows = slice(at, at + shard.rows)
+            edited = judged.column("edited_chars").to_numpy() if "edited_chars" in judged.column_names else None
+            records.append(
+                self._shard(process, shard, rules, failed[:, rows], null[:, rows], edited, table.slice(at, shard.rows))
+            )
+            at += shard.rows
+        return Work({VERDICTS: records}, documents=block.rows)
+
+    def _all_rules(
+        self, process: Process, rules: SourceRules, block: Block, early: pa.Table
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Failed and NULL of all rules in their order, bool[rules, n]."""
+        found = {name: pair for name, *pair in zip(rules.early, *read_bits(early, len(rules.early)), strict=True)}
+        some = rules.late_columns
+        if some.names:
+            index, wanted = rules.wanted(some)
+            table = read_block(process, block, index=index, wanted=wanted)
+            found |= {name: pair for name, *pair in zip(some.names, *answers(some, table), strict=True)}
+        text = rules.text_rules(rules.late)
+        if text and self.asked is not None:
+            said = read_asked(process, self.asked, block, len(text))
+            found |= {name: pair for name, *pair in zip(text, *said, strict=True)}
+        shape = (len(rules.names), block.rows)
+        failed, null = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+        for i, name in enumerate(rules.names):
+            failed[i], null[i] = found[name]
+        return failed, null
+
+    def _shard(
+        self,
+        process: Process,
+        shard: ShardAt,
+        rules: SourceRules,
+        failed: NDArray[np.bool_],
+        null: NDArray[np.bool_],
+        edited: NDArray[np.int64] | None,
+        table: pa.Table,
+    ) -> dict[str, Any]:
+        artifact, folder = self.artifacts[0], process.run.folder
+        verdicts = judged_table(failed, null, edited)
+        passed = verdicts.column("passes").to_numpy(zero_copy_only=False)
+        rows = np.flatnonzero(~passed)
+        outputs = []
+        dropped = _dropped(process, shard, rules, failed, rows, table)
+        for name, one, size in (
+            (layout.verdicts(shard.name), verdicts, shard.rows),
+            (layout.dropped(shard.name), dropped, len(rows)),
+        ):
+            file = put_table(folder, name, one, compression="zstd")
+            outputs.append(output_record(artifact, name, file, rows=size))
+        sizes = table.column("bytes").to_numpy()
+        fail_bits, null_bits = pack(list(failed), shard.rows), pack(list(null), shard.rows)
+        counts = {
+            "in": shard.rows + shard.failed,
+            "kept": int(passed.sum()),
+            "dropped": len(rows),
+            "failed": shard.failed,
+            "bytes_in": shard.num_bytes,
+            "bytes_kept": int(sizes[passed].sum()),
+            "rules": count_bits(fail_bits, null_bits, rules.names),
+        }
+        inputs = [{"path": shard.shard.path, "bytes": shard.shard.bytes, "sha256": shard.sha256}]
+        return {"shard": shard.name, "inputs": inputs, "outputs": outputs, "counts": counts}
+
+    def finish(self, run: Run, records: Iterator[Record]) -> None:
+        """Write the manifest."""
+        made = [one for record in records for one in record["records"][VERDICTS]]
+        close(run.folder, self.artifacts[0], made, shards_digest=run.shards_digest, expected=names(run))
+
+
+def _values_table(process: Process, rules: SourceRules, block: Block) -> pa.Table:
+    """What is told of dropped documents: ids, the columns that rules look at, and which copy stays."""
+    index, wanted = rules.wanted(rules.all_columns)
+    recipe = process.run.recipe
+    if rules.late and recipe.dedupe:
+        marks: dict[str, Fields] = {step.name: frozenset({"keep", "cluster"}) for step in recipe.dedupe.steps}
+        wanted = merged(wanted, marks)
+    return read_block(process, block, index={*index, "id", "bytes"}, wanted=wanted)
+
+
+def _dropped(
+    process: Process,
+    shard: ShardAt,
+    rules: SourceRules,
+    failed: NDArray[np.bool_],
+    rows: NDArray[np.int64],
+    table: pa.Table,
+) -> pa.Table:
+    names = np.array(rules.names, object)
+    why = [names[failed[:, row]].tolist() for row in rows.tolist()]
+    values = [
+        orjson.dumps(found, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+        for found in rules.all_columns.values(table, rows)
+    ]
+    late = [i for i, name in enumerate(rules.names) if name in rules.late]
+    by_late: NDArray[np.bool_] = np.zeros(len(rows), np.bool_)
+    if late:
+        by_late = np.asarray(failed[late].any(axis=0))[rows]
+    columns = [
+        pa.array(rows),
+        table.column("id").take(pa.array(rows)).combine_chunks(),
+        pa.array([f"{shard.name}#{row}" for row in rows.tolist()], pa.string()),
+        pa.array(why, pa.list_(pa.string())),
+        pa.array(values, pa.string()),
+        _copies(process, table.take(pa.array(rows)), by_late),
+    ]
+    return pa.Table.from_arrays(
+        [c.cast(f.type) if isinstance(c, pa.Array) else c for c, f in zip(columns, DROPPED, strict=True)],
+        schema=DROPPED,
+    )
+
+
+def _copies(process: Process, table: pa.Table, wanted: NDArray[np.bool_]) -> pa.Array:
+    """The origin of the copy that stays, of the first step that does not keep a document; null for all others."""
+    found = pa.nulls(table.num_rows, pa.string())
+    recipe = process.run.recipe
+    if not wanted.any() or recipe.dedupe is None:
+        return found
+    for step in reversed(recipe.dedupe.steps):
+        column = table.column(step.name).combine_chunks()
+        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        away = pc.and_(pc.invert(pc.struct_field(column, "keep")), pa.array(wanted))
+        found = pc.if_else(away.fill_null(False), pc.struct_field(column, "cluster"), found)
+    return found
+
+
+def read_verdicts(run: Run, shard: ShardAt) -> NDArray[np.int64]:
+    """The rows of a shard that pass all rules, ascending."""
+    passes = get_table(run.folder, layout.verdicts(shard.name), ["passes"]).column("passes")
+    return np.flatnonzero(passes.to_numpy(zero_copy_only=False))
+
+
+def read_verdict_bits(run: Run, shard: ShardAt, rules: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """What each rule says of each document of a shard: failed and NULL, bool[rules, n]."""
+    return read_bits(get_table(run.folder, layout.verdicts(shard.name)), len(rules))

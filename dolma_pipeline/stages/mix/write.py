@@ -1,0 +1,192 @@
+"""What was chosen, a file a shard: columns, edited documents, held-out documents; closes the artifact `mix`.
+
+Text is read only for documents whose edited text is not at hand: lines that were written while they were encoded, and
+texts that were kept because they might be held out.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dolma_pipeline.io.jsonl import LinesWriter
+from dolma_pipeline.io.tables import get_table, put_table
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.consumer import Consumer, Feed, Feeder, ShardRead
+from dolma_pipeline.run.manifests import output_record
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.shards import ShardAt
+from dolma_pipeline.stages import kept
+from dolma_pipeline.stages.encode import kept_texts
+from dolma_pipeline.stages.mix.lines import document_lines, index_columns, kept_lines, lines_name
+from dolma_pipeline.stages.mix.measured import measured_name
+from dolma_pipeline.stages.mix.plan import read_plan
+from dolma_pipeline.stages.rules import source_rules
+from dolma_pipeline.stages.tokenizer import edited_texts
+from dolma_pipeline.storage.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Writing(Consumer):
+    """Writes `mix/selected`, `mix/documents` and `mix/held_out`.
+
+    Args:
+        ids: digest of the kept ids, "" without a tokenizer. labels: attribute columns that edits read.
+        documents: whether edited documents are written.
+    """
+
+    ids: str = ""
+    labels: tuple[str, ...] = ()
+    documents: bool = False
+
+    @property
+    def name(self) -> str:
+        """`mix`."""
+        return "mix"
+
+    @property
+    def reading(self) -> str:
+        """`write`."""
+        return "write"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The plan."""
+        return frozenset({"mix/plan"})
+
+    @property
+    def closes(self) -> bool:
+        """No: a phase adds the plan to its manifest."""
+        return False
+
+    @property
+    def makes(self) -> frozenset[str]:
+        """The mark `mix/written`."""
+        return frozenset({"mix/written"})
+
+    @property
+    def columns(self) -> Mapping[str, frozenset[str] | None]:
+        """What edits read."""
+        return dict.fromkeys(self.labels)
+
+    def start(self, process: Process, shard: ShardAt, stack: ExitStack) -> Feeder:
+        """Begin a shard."""
+        return _Writing(process, self, shard, stack)
+
+
+class _Writing(Feeder):
+    def __init__(self, process: Process, consumer: Writing, shard: ShardAt, stack: ExitStack) -> None:
+        run = process.run
+        self._process, self._consumer, self._shard = process, consumer, shard
+        self._folder, plan = run.folder, read_plan(process)
+        assert run.recipe.mix is not None
+        self._chosen = get_table(run.folder, measured_name(consumer.artifact, shard.name))
+        self._rows: NDArray[np.int64] = self._chosen.column("row").to_numpy()
+        self._held = plan.is_held(shard.source, self._chosen.column("held_key").to_numpy())
+        keys = self._chosen.column("key").to_numpy()
+        self._copies = np.where(self._held, 0, plan.copies(shard.source, keys))
+        self._lines = self._lines_at_hand() if consumer.documents else None
+        self._files: list[_File] = []
+        if consumer.documents and self._lines is None:
+            self._files.append(_File(self._folder, layout.documents(shard.name), self._copies > 0, stack))
+        if run.recipe.mix.held_out is not None:
+            self._files.append(_File(self._folder, layout.held_out(shard.name), self._held, stack))
+        wanted = np.zeros(len(self._rows), np.bool_)
+        for one in self._files:
+            wanted |= one.wanted
+        self._texts: dict[int, str] = {}
+        if consumer.ids and wanted.any():
+            self._texts = kept_texts(run.folder, kept.ids_base(consumer.ids), shard.name, run.recipe.seed)
+        self._unread = np.array([row for row in self._rows[wanted].tolist() if row not in self._texts], np.int64)
+        self._rules = source_rules(process, shard.source)
+        self._columns: pa.Table | None = None
+        self.wants_text = len(self._unread) > 0
+
+    def _lines_at_hand(self) -> dict[str, Any] | None:
+        """The lines that were written while documents were encoded, if they are those that the plan wants."""
+        found = kept_lines(self._process.run, lines_name(self._consumer.artifact, self._shard.name))
+        documents = self._rows[self._copies > 0]
+        return found if found and (self._copies <= 1).all() and found["rows"] == documents.tolist() else None
+
+    def add(self, feed: Feed) -> None:
+        batch = feed.batch
+        last = batch.first_row + len(batch)
+        lo, hi = np.searchsorted(self._unread, [batch.first_row, last])
+        rows = self._unread[lo:hi]
+        if len(rows):
+            texts = edited_texts(self._rules, feed, rows - batch.first_row)
+            self._texts.update(zip(rows.tolist(), texts.to_pylist(), strict=True))
+        self._write(*np.searchsorted(self._rows, [batch.first_row, last]).tolist())
+
+    def _write(self, lo: int, hi: int) -> None:
+        """Append the lines of the chosen documents from number `lo` to before `hi`; their texts are let go."""
+        for one in self._files:
+            at = np.flatnonzero(one.wanted[lo:hi]) + lo
+            if len(at) == 0:
+                continue
+            rows = self._rows[at]
+            if self._columns is None:
+                self._columns = index_columns(self._process.run, self._shard)
+            own = self._columns.take(pa.array(rows))
+            lines = document_lines(
+                self._process.run,
+                self._shard,
+                rows,
+                [self._texts.pop(row) for row in rows.tolist()],
+                {name: own.column(name).to_pylist() for name in own.column_names},
+                clusters=self._chosen.column("cluster").take(pa.array(at)).to_pylist(),
+                copies=np.maximum(self._copies[at], 1).tolist(),
+            )
+            one.writer.write(lines)
+
+    def close(self, read: ShardRead) -> Mapping[str, Any]:
+        if not self.wants_text:
+            for lo in range(0, len(self._rows), 1000):
+                self._write(lo, min(lo + 1000, len(self._rows)))
+        shard, artifact = self._shard, self._consumer.artifact
+        table = self._chosen.append_column("copies", pa.array(self._copies, pa.int64()))
+        table = table.append_column("held", pa.array(self._held))
+        selected = put_table(self._folder, layout.selected(shard.name), table)
+        outputs = [output_record(artifact, layout.selected(shard.name), selected, rows=len(self._rows))]
+        if self._lines is not None:
+            outputs.append(self._copied_lines())
+        for one in self._files:
+            one.writer.close()
+            outputs.append(output_record(artifact, one.name, one.file, rows=int(one.wanted.sum())))
+        tokens, sizes = (self._chosen.column(name).to_numpy() for name in ("tokens", "bytes"))
+        edited = self._chosen.column("edited").to_numpy(zero_copy_only=False)
+        return {
+            "outputs": outputs,
+            "counts": {
+                "edited": int(edited.sum()),
+                "tokens_kept": int(tokens.sum()),
+                "held_out": int(self._held.sum()),
+                "held_out_tokens": int(tokens[self._held].sum()),
+                "chosen": int((self._copies > 0).sum()),
+                "chosen_tokens": int((tokens * self._copies).sum()),
+                "chosen_bytes": int((sizes * self._copies).sum()),
+            },
+        }
+
+    def _copied_lines(self) -> dict[str, Any]:
+        name, artifact = layout.documents(self._shard.name), self._consumer.artifact
+        source = self._folder.stream(lines_name(artifact, self._shard.name))
+        with source, self._folder.committing(name) as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+        return output_record(artifact, name, file, rows=int((self._copies > 0).sum()))
+
+
+class _File:
+    """A file of lines that is committed with the shard. wanted: which of the documents that pass go into it."""
+
+    def __init__(self, folder: RunFolder, name: str, wanted: NDArray[np.bool_], stack: ExitStack) -> None:
+        self.name, self.wanted = name, wanted
+        self.file = stack.enter_context(folder.committing(name))
+        self.writer = LinesWriter(self.file, "zst")
