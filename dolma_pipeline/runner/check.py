@@ -20,6 +20,7 @@ from dolma_pipeline.stages.context import RunContext, sources_of
 from dolma_pipeline.stages.rules import source_rules
 from dolma_pipeline.stages.units import prefer_columns
 from dolma_pipeline.tokens.tokenizer import load_tokenizer
+from dolma_pipeline.tokens.unknown import forewarnings
 
 
 @contextlib.contextmanager
@@ -171,7 +172,14 @@ def check_names(context: RunContext, wanted: Sequence[str]) -> None:
             info = load_tokenizer(recipe.tokenizer.load, special_tokens=recipe.tokenizer.special_tokens)
         if recipe.tokens:
             with at(recipe, "tokens.eos"):
-                info.special_id(recipe.tokens.eos)
+                if info.special_id(recipe.tokens.eos) == info.unknown.id:
+                    raise ConfigError(
+                        f"the tokenizer writes '{recipe.tokens.eos}' for text that it does not know, so it cannot end "
+                        f"documents. Name another special token; there are {', '.join(info.special_ids)}."
+                    )
+        if {"tokenizer", "mix", "tokens"} & {*wanted}:
+            for text in forewarnings(info):
+                print(f"warning: {recipe.tokenizer.load}: {text}", file=sys.stderr)
     _check_model(recipe, wanted)
 
 

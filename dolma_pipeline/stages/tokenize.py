@@ -26,7 +26,7 @@ from dolma_pipeline.io import paths
 from dolma_pipeline.io.attributes import read_attribute
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
-from dolma_pipeline.io.manifest import pretty
+from dolma_pipeline.io.manifest import pretty, total_counts
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.stages.columns import attribute_file, row_schema
 from dolma_pipeline.stages.context import RunContext, sources_of
@@ -38,6 +38,7 @@ from dolma_pipeline.tokens.encode import Encoder
 from dolma_pipeline.tokens.keys import document_key
 from dolma_pipeline.tokens.runs import ORDER, MappedRuns, cut_points, run_table, sort_runs, write_run
 from dolma_pipeline.tokens.shards import PartFile, dataset_digest, write_part
+from dolma_pipeline.tokens.unknown import unknown_counts, unknown_found
 
 
 def tokens_config(context: RunContext) -> TokensConfig:
@@ -230,7 +231,14 @@ class PartStep(Step):
         folder = context.path / "tokens"
         eos = info.special_id(tokens_config(context).eos)
         special = sorted(info.special_ids.values())
-        part = write_part(folder / task.key, _released(mapped), dtype=info.dtype, eos=eos, special_ids=special)
+        part = write_part(
+            folder / task.key,
+            _released(mapped),
+            dtype=info.dtype,
+            eos=eos,
+            special_ids=special,
+            unk_id=info.unknown.id,
+        )
         record: dict[str, Any] = {
             "inputs": [],
             "outputs": [
@@ -243,6 +251,7 @@ class PartStep(Step):
                 "empty": part.num_empty,
                 "tokens_by_source": dict(part.tokens_by_source),
                 "documents_by_source": dict(part.documents_by_source),
+                **unknown_counts(info, part.unk_by_source),
             },
         }
         context.records("tokens").write(task.key, record)
@@ -258,6 +267,7 @@ class PartStep(Step):
             "dtype": info.dtype.name,
             "eos": info.special_id(tokens_config(context).eos),
             "dataset": dataset_digest(_train_files(records)),
+            "warnings": unknown_found(info, total_counts(records)),
         }
         context.records("tokens").finish(self.unit.manifest_fields(context), extra=about)
         shutil.rmtree(context.path / "tokens" / ".work", ignore_errors=True)

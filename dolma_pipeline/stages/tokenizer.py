@@ -30,6 +30,7 @@ from dolma_pipeline.tokens.encode import Encoder, encoder
 from dolma_pipeline.tokens.keys import document_key
 from dolma_pipeline.tokens.tokenizer import TokenizerInfo, load_tokenizer
 from dolma_pipeline.tokens.train_bpe import train_bpe
+from dolma_pipeline.tokens.unknown import uncounted
 
 MAX_SAMPLE_CHARS = 100_000
 """Code points that one document gives to the sample."""
@@ -179,6 +180,6 @@ class TrainTokenizerStep(Step):
             "added": dict(info.added_ids),
         }
         warnings = orjson.loads(self._warnings_path.read_bytes()) if self._warnings_path.is_file() else []
-        extra = {"tokenizer": about, "warnings": warnings}
+        extra = {"tokenizer": about, "warnings": [*warnings, *uncounted(info)]}
         self.context.records("tokenizer").finish(self.unit.manifest_fields(self.context), extra=extra)
         shutil.rmtree(self.context.path / "tokenizer" / ".sample", ignore_errors=True)
