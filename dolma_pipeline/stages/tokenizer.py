@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dolma_pipeline.config.recipe import TokenizerConfig
-from dolma_pipeline.errors import DataError
+from dolma_pipeline.errors import ConfigError, DataError
+from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
@@ -28,7 +29,7 @@ from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, indexed
-from dolma_pipeline.run.stage import Stage
+from dolma_pipeline.run.stage import Stage, at
 from dolma_pipeline.stages.mix.decide import VERDICTS, read_verdicts
 from dolma_pipeline.stages.rules import (
     SourceRules,
@@ -41,6 +42,7 @@ from dolma_pipeline.stages.rules import (
 from dolma_pipeline.tokens.encode import Encoder, encoder
 from dolma_pipeline.tokens.keys import document_key
 from dolma_pipeline.tokens.tokenizer import TokenizerInfo, load_tokenizer, parse_tokenizer
+from dolma_pipeline.tokens.unknown import forewarnings
 
 MAX_SAMPLE_CHARS = 100_000
 """Code points that one document gives to the sample."""
@@ -82,9 +84,18 @@ class TokenizerStage(Stage):
         recipe = process.run.recipe
         config = tokenizer_config(process.run)
         if config.load:
-            info = load_tokenizer(config.load, special_tokens=config.special_tokens)
+            with at(recipe, "tokenizer.load"):
+                if not Path(expanded(config.load)).is_file():
+                    raise ConfigError(f"{config.load}: no such file; give the path of a tokenizer.json.")
+                info = load_tokenizer(expanded(config.load), special_tokens=config.special_tokens)
             if recipe.tokens:
-                info.special_id(recipe.tokens.eos)
+                with at(recipe, "tokens.eos"):
+                    if info.special_id(recipe.tokens.eos) == info.unknown.id:
+                        raise ConfigError(
+                            f"the tokenizer writes '{recipe.tokens.eos}' for text that it does not know, so it cannot "
+                            f"end documents. Name another special token; there are {', '.join(info.special_ids)}."
+                        )
+            return [f"{config.load}: {text}" for text in forewarnings(info)]
         return ()
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
@@ -92,7 +103,7 @@ class TokenizerStage(Stage):
         config = tokenizer_config(process.run)
         plain = {f"tokenizer.{key}": value for key, value in asdict(config).items()}
         if config.load:
-            from dolma_pipeline.io.paths import expanded, sha256_file
+            from dolma_pipeline.io.paths import sha256_file
 
             reads = {"tokenizer.special_tokens": list(config.special_tokens)}
             files = {"tokenizer.load": sha256_file(Path(expanded(config.load)))}
@@ -251,8 +262,6 @@ class MakeTokenizer(Phase):
         run, config, artifact = process.run, tokenizer_config(process.run), self.artifacts[0]
         warnings: list[str] = []
         if config.load:
-            from dolma_pipeline.io.paths import expanded
-
             text = Path(expanded(config.load)).read_text(encoding="utf-8")
         else:
             text = self._trained(process, warnings.append)

@@ -3,14 +3,14 @@
 `gigatoken` reads Arrow's text buffers without a copy and gives numpy buffers back: 40 to 80 MB of unseen text
 per CPU-second, 100 to 180 of text whose words it has met, for it caches words; so there is one object a
 process. `tokenizers` makes 1 to 2 MB; it is the reference, and what is left for tokenizers that gigatoken
-does not know. Neither adds special tokens, neither reads them out of a text (see `tokens.tokenizer`).
+does not know. Neither adds special tokens, neither reads them out of a text (see `tokens.special_free`).
 """
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.documents import text_buffers
 from dolma_pipeline.errors import DataError, RunError
+from dolma_pipeline.tokens.special_free import hides_pieces, plain_json, reference_json, special_free_json
 from dolma_pipeline.tokens.tokenizer import TokenizerInfo
 
 CACHE_TEXT_BYTES = 256_000_000
@@ -70,14 +71,18 @@ def encoder(info: TokenizerInfo) -> Encoder:
 
 
 class TokenizersEncoder:
-    """The reference: Hugging Face `tokenizers` with `encode_special_tokens=True`."""
+    """The reference: Hugging Face `tokenizers` with `encode_special_tokens=True`.
+
+    DataError where a special token comes out of its own text all the same.
+    """
 
     def __init__(self, info: TokenizerInfo) -> None:
         from tokenizers import Tokenizer
 
         self.info = info
-        self._tokenizer = Tokenizer.from_str(_reference_json(info))
+        self._tokenizer = Tokenizer.from_str(reference_json(info))
         self._tokenizer.encode_special_tokens = True
+        self._refuse_special_text()
 
     def encode(self, texts: pa.StringArray) -> pa.ListArray:
         """See `Encoder.encode`."""
@@ -92,7 +97,25 @@ class TokenizersEncoder:
 
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:
         """See `Encoder.decode`."""
-        return str(self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=False))
+        return str(self._decoder.decode([int(i) for i in ids], skip_special_tokens=False))
+
+    @cached_property
+    def _decoder(self) -> Any:
+        """The tokenizer in which special tokens have their names."""
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_str(plain_json(self.info)) if hides_pieces(self.info) else self._tokenizer
+
+    def _refuse_special_text(self) -> None:
+        forbidden = {id_: token for token, id_ in self.info.special_ids.items() if id_ != self.info.unknown.id}
+        texts = [text for token in forbidden.values() for text in (token, f"a{token}b", f" {token} ")]
+        for text, ids in zip(texts, self.encode(pa.array(texts, pa.string())).to_pylist(), strict=True):
+            if given := sorted(forbidden.keys() & set(ids)):
+                raise DataError(
+                    f"the text {text!r} gives the id {given[0]} of the special token {forbidden[given[0]]!r}. A "
+                    "special token must not come out of a text: name one that is no ordinary word, or leave it out of "
+                    "tokenizer.special_tokens"
+                )
 
     def check(self, texts: pa.StringArray, *, names: Sequence[str] = ()) -> None:
         """Nothing to compare: this engine is the reference."""
@@ -112,7 +135,7 @@ class GigatokenEncoder:
         self._reference = TokenizersEncoder(info)
         self._cached = 0  # bytes of text that the word cache has seen
         try:
-            self._tokenizer = gigatoken.Tokenizer.from_json(_special_free_json(info))
+            self._tokenizer = gigatoken.Tokenizer.from_json(special_free_json(info))
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             reason = str(error).strip().split("\n")[0]
             raise RunError(f"gigatoken cannot load this tokenizer: {reason}") from error
@@ -132,7 +155,7 @@ class GigatokenEncoder:
         )
         with self._lock:
             if self._cached > CACHE_TEXT_BYTES:
-                self._tokenizer, self._cached = gigatoken.Tokenizer.from_json(_special_free_json(self.info)), 0
+                self._tokenizer, self._cached = gigatoken.Tokenizer.from_json(special_free_json(self.info)), 0
             found = self._tokenizer.encode_batch(ak.Array(column), parallel=False)
             self._cached += len(data)
         lists = found.layout.to_ListOffsetArray64(True)
@@ -205,29 +228,3 @@ def _list_array(offsets: NDArray[np.int64], ids: NDArray[np.uint32]) -> pa.ListA
     if int(offsets[-1]) > np.iinfo(np.int32).max:
         raise DataError(f"{int(offsets[-1])} tokens in one batch; batches of at most 2^31 are encoded")
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(ids))
-
-
-def _plain(info: TokenizerInfo) -> dict[str, Any]:
-    """The JSON without what would cut or fill texts."""
-    found: dict[str, Any] = json.loads(info.json)
-    found["truncation"] = found["padding"] = None
-    return found
-
-
-def _reference_json(info: TokenizerInfo) -> str:
-    """The tokenizer with every special token marked as such, so that `encode_special_tokens` covers it."""
-    found = _plain(info)
-    for entry in found.get("added_tokens") or ():
-        entry["special"] = entry["content"] in info.special_ids
-    return json.dumps(found, ensure_ascii=False)
-
-
-def _special_free_json(info: TokenizerInfo) -> str:
-    """The tokenizer without its special entries: what cannot be matched cannot be read out of a text.
-
-    Only for gigatoken, which takes the other entries' ids from the file; `tokenizers` would number those that
-    are not in the model's vocabulary anew, and give a mask the id of the special token taken out before it.
-    """
-    found = _plain(info)
-    found["added_tokens"] = [e for e in found.get("added_tokens") or () if e["content"] not in info.special_ids]
-    return json.dumps(found, ensure_ascii=False)

@@ -52,7 +52,10 @@ class PartFile:
 
 @dataclass(frozen=True, slots=True)
 class PartInfo:
-    """What a part holds. num_tokens and tokens_by_source count EOS; num_empty documents were left out."""
+    """What a part holds. num_tokens and tokens_by_source count EOS; num_empty documents were left out.
+
+    unk_by_source: tokens that stand for unknown text; empty where the tokenizer has none.
+    """
 
     name: str
     num_tokens: int
@@ -60,11 +63,18 @@ class PartInfo:
     num_empty: int
     tokens_by_source: Mapping[str, int]
     documents_by_source: Mapping[str, int]
+    unk_by_source: Mapping[str, int]
     files: tuple[PartFile, ...]
 
 
 def write_part(
-    stem: str | Path, batches: Iterable[pa.Table], *, dtype: np.dtype[Any], eos: int, special_ids: Sequence[int] = ()
+    stem: str | Path,
+    batches: Iterable[pa.Table],
+    *,
+    dtype: np.dtype[Any],
+    eos: int,
+    special_ids: Sequence[int] = (),
+    unk_id: int | None = None,
 ) -> PartInfo:
     """Write documents, in the order given, to `stem` + .npy, .csv.gz and .parquet.
 
@@ -77,6 +87,7 @@ def write_part(
         dtype: uint8, uint16 or uint32.
         eos: id that ends each document.
         special_ids: other ids that no text may hold.
+        unk_id: stands for text that the tokenizer does not know; counted, and no error though it be in `special_ids`.
 
     Raises:
         DataError: a text holds EOS or a special id (names its origin), or tokens are of another type.
@@ -85,7 +96,7 @@ def write_part(
     stem = Path(stem)
     targets = [stem.with_name(stem.name + ending) for ending in (".parquet", ".csv.gz", ".npy")]
     with _written(targets) as files:
-        part = write_part_files(files, batches, dtype=dtype, eos=eos, special_ids=special_ids)
+        part = write_part_files(files, batches, dtype=dtype, eos=eos, special_ids=special_ids, unk_id=unk_id)
     return replace(part, name=stem.name, files=tuple(map(PartFile.of, sorted(targets))))
 
 
@@ -96,11 +107,12 @@ def write_part_files(
     dtype: np.dtype[Any],
     eos: int,
     special_ids: Sequence[int] = (),
+    unk_id: int | None = None,
 ) -> PartInfo:
     """The same into open files: of rows (Parquet), of the csv (gzip), of the ids; whoever opened them commits them."""
     rows_file, csv_file, ids_file = files
     kind = np.dtype(dtype).newbyteorder("<")
-    forbidden = sorted({eos, *special_ids})
+    forbidden = sorted({eos, *(id_ for id_ in special_ids if id_ != unk_id)})
     state = _Counts()
     with (
         _Rows(rows_file) as rows,
@@ -121,6 +133,8 @@ def write_part_files(
             rows.write(documents, starts, ends)
             lines.writerows(_csv_rows(documents, starts, ends))
             state.add(documents.column("source").to_pylist(), starts, ends)
+            if unk_id is not None:
+                state.add_unknown(batch.column("source").to_pylist(), offsets, np.flatnonzero(ids == unk_id))
     return PartInfo(
         name="",
         num_tokens=state.num_tokens,
@@ -128,6 +142,7 @@ def write_part_files(
         num_empty=state.num_empty,
         tokens_by_source=dict(sorted(state.tokens.items())),
         documents_by_source=dict(sorted(state.documents.items())),
+        unk_by_source=dict(sorted(state.unknown.items())),
         files=(),
     )
 
@@ -147,6 +162,7 @@ class _Counts:
         self.num_empty = 0
         self.tokens: Counter[str] = Counter()
         self.documents: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()
 
     def add(self, sources: Sequence[str], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
         """Count these documents."""
@@ -155,6 +171,12 @@ class _Counts:
             self.tokens[source] += length
         if len(ends):
             self.num_tokens = int(ends[-1])
+
+    def add_unknown(self, sources: Sequence[str], offsets: NDArray[np.int64], places: NDArray[np.intp]) -> None:
+        """Count the ids at these places of the documents' ids; a source without any has a zero."""
+        rows = np.searchsorted(offsets, places, side="right") - 1
+        for source, count in zip(sources, np.bincount(rows, minlength=len(sources)).tolist(), strict=True):
+            self.unknown[source] += count
 
 
 class _Rows:

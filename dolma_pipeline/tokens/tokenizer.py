@@ -2,6 +2,7 @@
 
 Special tokens (EOS, BOS, PAD) are never read out of a text: a web page that shows `<|endoftext|>` does not
 end a document. They are all entries of `added_tokens` with `special: true` and those that the recipe names.
+The token for unknown text, such as `<unk>`, is the exception, for it is the model's answer to text.
 Ordinary added tokens (`special: false`, such as masks for personal data) are matched in texts and keep their
 ids. The meaning is that of `encode_special_tokens=True` in Hugging Face `tokenizers`.
 Cost: 0.6 CPU-seconds for a vocabulary of 50,000: two engines are loaded, and one checked against the other.
@@ -20,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dolma_pipeline.errors import DataError, RunError, UnknownNameError
+from dolma_pipeline.tokens.unknown import Unknown, unknown_text
 
 Engine = Literal["gigatoken", "tokenizers"]
 
@@ -31,7 +33,8 @@ class TokenizerInfo:
     json: text of the tokenizer.json as found. sha256: of its UTF-8 bytes, hex.
     vocab_size: number of tokens, added ones included. num_ids: largest id + 1, what a model's embedding and
     the shards' dtype must hold. special_ids: special token -> id. added_ids: ordinary added token -> id.
-    engine: which library encodes with it, as found by `load_tokenizer`.
+    engine: which library encodes with it, as found by `load_tokenizer`. unknown: what becomes of text that it does
+    not know; its token may come out of a text even if it is a special one.
     """
 
     json: str = field(repr=False)
@@ -41,6 +44,7 @@ class TokenizerInfo:
     special_ids: Mapping[str, int]
     added_ids: Mapping[str, int] = field(repr=False)
     engine: Engine = "tokenizers"
+    unknown: Unknown = field(default_factory=Unknown)
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
@@ -105,7 +109,8 @@ def parse_tokenizer(
         name: what errors call it.
 
     Raises:
-        DataError: not a tokenizer, or one that `tokenizers` cannot load.
+        DataError: not a tokenizer, one that `tokenizers` cannot load, one that cannot encode all texts, or one that
+            gives a special token for its own text.
         RunError: the engine asked for cannot load it or gives other ids.
     """
     from dolma_pipeline.tokens import encode
@@ -125,6 +130,8 @@ def parse_tokenizer(
             stacklevel=2,
         )
         return described
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
     return fast
 
 
@@ -142,6 +149,10 @@ def _described(text: str, special_tokens: Sequence[str], name: str) -> Tokenizer
         vocabulary = Tokenizer.from_str(text).get_vocab(with_added_tokens=True)
     except Exception as error:  # tokenizers raises the bare class
         raise DataError(f"{name}: not a tokenizer that `tokenizers` can load: {error}") from error
+    try:
+        unknown = unknown_text(found)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
     added = {entry["content"]: bool(entry["special"]) for entry in found.get("added_tokens") or ()}
     for token in special_tokens:
         if token not in vocabulary:
@@ -154,4 +165,5 @@ def _described(text: str, special_tokens: Sequence[str], name: str) -> Tokenizer
         num_ids=max(vocabulary.values()) + 1,
         special_ids={token: vocabulary[token] for token in sorted(special, key=vocabulary.__getitem__)},
         added_ids={token: vocabulary[token] for token in added if token not in special},
+        unknown=unknown,
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.io.tables import get_table
 from dolma_pipeline.run.columns import read_block
-from dolma_pipeline.run.manifests import close, output_record
+from dolma_pipeline.run.manifests import close, output_record, total_counts
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import read_records
@@ -28,6 +28,7 @@ from dolma_pipeline.stages.kept import KeptIds, Lists
 from dolma_pipeline.stages.tokenizer import run_tokenizer
 from dolma_pipeline.stages.tokens.cut import Cut
 from dolma_pipeline.tokens.shards import PartFile, dataset_digest, write_part_files
+from dolma_pipeline.tokens.unknown import unknown_counts, unknown_found
 
 BATCH_TOKENS = 2_000_000
 
@@ -85,6 +86,7 @@ class Parts(Phase):
                 dtype=info.dtype,
                 eos=info.special_id(run.recipe.tokens.eos),
                 special_ids=sorted(info.special_ids.values()),
+                unk_id=info.unknown.id,
             )
         outputs = [
             output_record(self.artifacts[0], f"{stem}{ending}", file, rows=part.num_documents)
@@ -100,6 +102,7 @@ class Parts(Phase):
                 "empty": part.num_empty,
                 "tokens_by_source": dict(part.tokens_by_source),
                 "documents_by_source": dict(part.documents_by_source),
+                **unknown_counts(info, part.unk_by_source),
             },
         }
         return Work({"tokens": [record]}, documents=part.num_documents)
@@ -116,6 +119,7 @@ class Parts(Phase):
             "dtype": info.dtype.name,
             "eos": info.special_id(run.recipe.tokens.eos),
             "dataset": dataset_digest(train_files(made)),
+            "warnings": unknown_found(info, total_counts(made)),
         }
         close(run.folder, self.artifacts[0], made, shards_digest=run.shards_digest, extra=about)
 

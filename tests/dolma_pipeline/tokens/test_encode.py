@@ -169,7 +169,7 @@ def test_check_passes_and_names_the_text_that_differs(olmo: TokenizerInfo):
 
 def test_a_tokenizer_that_gigatoken_reads_otherwise_is_not_used(olmo: TokenizerInfo, monkeypatch: pytest.MonkeyPatch):
     """The check at loading is what stands between a wrong engine and the shards."""
-    monkeypatch.setattr("dolma_pipeline.tokens.encode._special_free_json", lambda info: info.json)
+    monkeypatch.setattr("dolma_pipeline.tokens.encode.special_free_json", lambda info: info.json)
     with pytest.raises(RunError, match=r"different ids for the test string .*<\|(padding|endoftext)\|>"):
         GigatokenEncoder(olmo)
 

@@ -155,6 +155,23 @@ def test_a_special_id_in_a_text_names_its_origin(tmp_path: Path, token: int, spe
     assert not list((tmp_path / "train").glob("*.npy"))
 
 
+def test_unknown_text_is_counted_by_source_and_no_error(tmp_path: Path):
+    """An id that the model writes for unknown text may stand in a text though it is a special one."""
+    batches = [batch([[7, 5, 7], []]), batch([[7], [6], [7, 7, 7, 7]], first=2)]
+    info = part(tmp_path, batches, special_ids=[998, 7], unk_id=7)
+    assert info.unk_by_source == {"books": 7, "web": 0}
+    assert np.fromfile(tmp_path / "train" / "part-00000.npy", "<u2").tolist().count(7) == 7
+    assert part(tmp_path / "none", batches, special_ids=[998], unk_id=None).unk_by_source == {}
+    assert part(tmp_path / "other", batches, special_ids=[998], unk_id=3).unk_by_source == {"books": 0, "web": 0}
+
+
+def test_unknown_text_does_not_excuse_other_special_ids(tmp_path: Path):
+    with pytest.raises(DataError, match="token 1 of its text is the special id 998"):
+        part(tmp_path, [batch([[7, 998]])], special_ids=[7, 998], unk_id=7)
+    with pytest.raises(DataError, match="token 0 of its text is the special id 999"):
+        part(tmp_path / "eos", [batch([[EOS]])], special_ids=[], unk_id=EOS)
+
+
 def test_ids_of_another_type(tmp_path: Path):
     with pytest.raises(DataError, match="tokens of type uint16, but the part is to hold uint32"):
         part(tmp_path, [batch([[1]])], dtype=np.dtype("<u4"))
