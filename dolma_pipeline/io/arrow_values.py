@@ -33,7 +33,7 @@ from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import written
 
 _TO_MICROSECONDS = {"s": (1_000_000, 1), "ms": (1000, 1), "us": (1, 1), "ns": (1, 1000)}
-_PLAIN_SCALE = 6  # with more digits behind the point Arrow writes small decimals with an exponent
+_MOST_PLAIN_SCALE = 6
 
 
 def id_text(value: object) -> str | None:
@@ -42,7 +42,7 @@ def id_text(value: object) -> str | None:
     Raises:
         TooDeepError: objects or lists of more than 253 levels.
     """
-    return written.text_form(value)
+    return written.text_or_none(value)
 
 
 def id_column(ids: pa.Array) -> pa.StringArray:
@@ -69,16 +69,31 @@ def is_text(type_: pa.DataType) -> bool:
     return _is_string(type_) or _is_binary(type_)
 
 
-def text_column(array: pa.Array) -> pa.StringArray:
+def can_be_taken(type_: pa.DataType) -> bool:
+    """Whether these are strings or bytes of which Arrow can pick some; it cannot where they are views."""
+    return bool(types.is_string(type_) or types.is_large_string(type_) or types.is_binary(type_))
+
+
+def text_column(array: pa.Array, *, bytes_are_text: bool = False) -> pa.StringArray:
     """A column as text, string[n].
 
+    Args:
+        bytes_are_text: whether bytes that are not UTF-8 are an error, and not hex.
+
     Raises:
-        UnicodeDecodeError: a string that is not valid UTF-8 (bytes are hex then).
+        UnicodeDecodeError: a string that is not valid UTF-8.
         TooDeepError: more than 253 levels.
     """
     type_ = array.type
     if types.is_dictionary(type_):
-        return text_column(array.dictionary).take(array.indices)
+        values, indices = array.dictionary, array.indices
+        if len(values) > len(indices) and can_be_taken(values.type):
+            return text_column(values.take(indices), bytes_are_text=bytes_are_text)
+        return text_column(values, bytes_are_text=bytes_are_text).take(indices)
+    if types.is_run_end_encoded(type_):
+        return text_column(array.values, bytes_are_text=bytes_are_text).take(_run_indices(array))
+    if is_text(type_) and isinstance(type_, pa.BaseExtensionType) and not isinstance(type_, pa.JsonType):
+        return text_column(array.storage, bytes_are_text=bytes_are_text)
     if _is_string(type_):
         try:
             array.validate(full=True)
@@ -89,13 +104,13 @@ def text_column(array: pa.Array) -> pa.StringArray:
     if _is_binary(type_):
         try:
             return array.cast(pa.binary()).cast(pa.string())
-        except pa.ArrowInvalid:
-            pass  # some of it is not UTF-8
-    if types.is_integer(type_) or types.is_boolean(type_):
+        except pa.ArrowInvalid:  # some of it is not UTF-8
+            if bytes_are_text:
+                for value in array.to_pylist():
+                    (value or b"").decode()
+    elif _is_written_by_arrow(type_):
         return array.cast(pa.string())
-    if types.is_decimal(type_) and 0 <= type_.scale <= _PLAIN_SCALE:
-        return array.cast(pa.string())
-    return pa.array([written.text_form(value) for value in json_values(array)], pa.string())
+    return pa.array([written.text_or_none(value) for value in json_values(array)], pa.string())
 
 
 def metadata_column(array: pa.Array) -> list[str]:
@@ -106,13 +121,10 @@ def metadata_column(array: pa.Array) -> list[str]:
         TooDeepError: more than 253 levels.
     """
     type_ = array.type
-    if types.is_dictionary(type_):
-        forms = metadata_column(array.dictionary)
-        return ["{}" if i is None else forms[i] for i in array.indices.to_pylist()]
     if is_text(type_):
         texts = text_column(array.storage if isinstance(type_, pa.BaseExtensionType) else array)
         return ["{}" if text is None else written.metadata_text(text) for text in texts.to_pylist()]
-    forms = [written.json_text(value) for value in json_values(array)]
+    forms = [written.member_text(value) for value in json_values(array)]
     return ["{}" if form == "null" else form for form in forms]
 
 
@@ -129,6 +141,12 @@ def json_values(array: pa.Array) -> list[Any]:
         if is_kind(array.type):
             return values(array)
     raise DataError(f"values of Arrow's type {array.type} cannot be read.")
+
+
+def _is_written_by_arrow(type_: pa.DataType) -> bool:
+    """Whether Arrow's cast gives the written form: a decimal has an exponent where its first digit comes too late."""
+    plain = types.is_decimal(type_) and 0 <= type_.scale <= _MOST_PLAIN_SCALE
+    return bool(plain or types.is_integer(type_) or types.is_boolean(type_))
 
 
 def _is_string(type_: pa.DataType) -> bool:
@@ -233,7 +251,7 @@ def _lists(array: pa.Array) -> list[Any]:
 
 def _maps(array: pa.Array) -> list[Any]:
     (keys, items), extents = _children(array, array.keys, array.items)
-    names = [written.text_form(key) or ("" if key == "" else "null") for key in keys]
+    names = [written.text_or_none(key) or ("" if key == "" else "null") for key in keys]
     return [None if e is None else dict(zip(names[e], items[e], strict=True)) for e in extents]
 
 
@@ -262,21 +280,31 @@ def _structs(array: pa.Array) -> list[Any]:
 
 
 def _dictionaries(array: pa.Array) -> list[Any]:
+    if can_be_taken(array.dictionary.type):
+        return json_values(text_column(array))
     values = json_values(array.dictionary)
     return [None if i is None else values[i] for i in array.indices.to_pylist()]
 
 
+def _run_indices(array: pa.Array) -> pa.Array:
+    """Which value each row of a run-end encoded column has."""
+    rows = np.arange(array.offset, array.offset + len(array))
+    return pa.array(np.searchsorted(array.run_ends.to_numpy(), rows, side="right"))
+
+
 def _runs(array: pa.Array) -> list[Any]:
     values = json_values(array.values)
-    rows = np.arange(array.offset, array.offset + len(array))
-    return [values[i] for i in np.searchsorted(array.run_ends.to_numpy(), rows, side="right").tolist()]
+    return [values[i] for i in _run_indices(array).to_pylist()]
 
 
 def _unions(array: pa.Array) -> list[Any]:
     type_ = array.type
     children = {code: json_values(array.field(i)) for i, code in enumerate(type_.type_codes)}
-    codes = array.type_codes.to_pylist()
-    places = array.offsets.to_pylist() if type_.mode == "dense" else range(len(array))
+    buffers, num_rows = array.buffers(), len(array)  # `type_codes` and `offsets` know nothing of slices
+    codes = pa.Array.from_buffers(pa.int8(), num_rows, [None, buffers[1]], offset=array.offset).to_pylist()
+    places: Sequence[int] = range(num_rows)
+    if type_.mode == "dense":
+        places = pa.Array.from_buffers(pa.int32(), num_rows, [None, buffers[2]], offset=array.offset).to_pylist()
     return [children[code][place] for code, place in zip(codes, places, strict=True)]
 
 

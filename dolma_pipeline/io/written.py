@@ -46,18 +46,26 @@ def json_text(value: object) -> str:
     """A value as JSON text.
 
     Raises:
-        TooDeepError: more than 253 levels (orjson reads 1,024 levels and writes 254).
+        TooDeepError: orjson reads 1,024 levels and writes 254.
     """
     try:
-        # In a list, so that a value by itself may be as deep as one that stands in `extra`.
-        return orjson.dumps([value], default=_plain, option=_OPTIONS)[1:-1].decode()
+        return orjson.dumps(value, default=_plain, option=_OPTIONS).decode()
     except orjson.JSONEncodeError as error:
         if "Recursion limit" in str(error):
             raise TooDeepError from error
         raise
 
 
-def text_form(value: object) -> str | None:
+def member_text(value: object) -> str:
+    """A value as JSON text that can be written again as the member of an object, where it is one level deeper.
+
+    Raises:
+        TooDeepError: more than 253 levels.
+    """
+    return json_text([value])[1:-1]
+
+
+def text_or_none(value: object) -> str | None:
     """A value as text: strings as they are, null and what JSON does not have (NaN) as null, else its JSON text.
 
     Raises:
@@ -65,6 +73,8 @@ def text_form(value: object) -> str | None:
     """
     if value is None or isinstance(value, str):
         return value
+    if type(value) is int:
+        return str(value)  # JSON is written with 64 bits only
     text = json_text(value)
     if text.startswith('"'):
         unquoted: str = orjson.loads(text)
@@ -80,21 +90,16 @@ def metadata_text(text: str) -> str:
     """
     spelled = text.strip(" \t\n\r")  # JSON's blanks
     if not (spelled.startswith("{") and spelled.endswith("}")):
-        return json_text(text)
+        return member_text(text)
     try:
         value = orjson.loads(spelled)
     except orjson.JSONDecodeError as error:
-        if is_too_deep(error):
+        if "depth limit" in error.msg:  # valid, but deeper than orjson reads
             raise TooDeepError from error
-        return json_text(text)
+        return member_text(text)
     if spelled.count("{") + spelled.count("[") > _MOST_LEVELS:
-        json_text(value)
+        member_text(value)
     return spelled
-
-
-def is_too_deep(error: orjson.JSONDecodeError) -> bool:
-    """Whether a text was refused for its depth and not because it is invalid."""
-    return "depth limit" in error.msg
 
 
 def _plain(value: object) -> str:
