@@ -87,6 +87,8 @@ def parquet_parts(path: Path, schema: pa.Schema, rows: range | None) -> Iterator
                 part = Part(schema.empty_table(), id_column(some.column("id")) if ids else None, first, None)
                 yield from parts_until_fault(part, len(some), _Conversion(some, schema, wanted).first)
             row += piece.num_rows
+            if row >= rows.stop:
+                return
 
 
 def _groups(metadata: pq.FileMetaData, rows: range) -> tuple[list[int], int]:
