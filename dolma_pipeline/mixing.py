@@ -1,34 +1,62 @@
-"""What a mixer is: from what each source has, and a budget, to the tokens of each.
+"""What a mixer is: from what each source has, and a budget, to what each source gets.
 
 A mixer is pure arithmetic over totals: it reads no documents, so it is tried in milliseconds. Which documents are
-taken is decided later, by one cut of each source's keyed order.
+taken is decided later, by one cut of each source's keyed order. A budget counts tokens, bytes or documents; a mixer
+that looks at `size` only works for each of them.
 """
 
 from __future__ import annotations
 
 import inspect
+import linecache
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from dolma_pipeline.errors import UsageError
 
+Unit = Literal["tokens", "bytes", "documents"]
+"""What a budget counts."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Available:
-    """What a source has after filters and edits, and the weight that the recipe gives it (None: by size)."""
+    """What a source has after filters and edits, and the weight that the recipe gives it.
 
+    Args:
+        unit: what the budget counts.
+        documents: how many.
+        bytes: of their text; None where the budget is in something else and nobody counted.
+        tokens: of their text; None without a tokenizer.
+        weight: None: by size.
+
+    Raises:
+        ValueError: the budget counts what is not known.
+    """
+
+    unit: Unit
     documents: int
-    tokens: int
+    bytes: int | None = None
+    tokens: int | None = None
     weight: float | None = None
+
+    def __post_init__(self) -> None:
+        if getattr(self, self.unit) is None:
+            raise ValueError(f"a budget in {self.unit} needs the number of {self.unit} of each source")
+
+    @property
+    def size(self) -> int:
+        """What there is, in what the budget counts."""
+        return int(getattr(self, self.unit))
 
 
 Mixer = Callable[[Mapping[str, Available], int], Mapping[str, int]]
-"""(sources, target) -> tokens of each source: whole numbers from 0, at most `target` together.
+"""(sources, target) -> size of each source in what the budget counts: whole numbers from 0, at most `target` together.
 
-A source may get more tokens than it has (it is then repeated); the caller bounds epochs and says what it cut.
+A source may get more than it has (it is then repeated); the caller bounds epochs and says what it cut.
 """
 
 
@@ -62,14 +90,34 @@ def mixer(name: str) -> Callable[[M], M]:
         if len(arguments) < 2 or any(one.kind is not one.KEYWORD_ONLY or one.default is one.empty for one in others):
             raise UsageError(f"mixer '{name}': write def {function.__name__}(sources, target, *, t: float = 0.5)")
         before = MIXERS.get(name)
-        if before is not None and before.module != function.__module__:
-            raise UsageError(f"mixer '{name}' is declared twice: in {before.module} and in {function.__module__}")
+        if before is not None and not _same_declaration(before.function, function):
+            places = f"in {_place(before.function)} and in {_place(function)}"
+            raise UsageError(f"mixer '{name}' is declared twice: {places}; give one of the two another name")
         parameters = {one.name: one.default for one in others}
         summary = (inspect.getdoc(function) or "").partition("\n")[0]
         MIXERS[name] = MixerSpec(name, function, parameters, summary, function.__module__)
         return function
 
     return declare
+
+
+def _place(function: Callable[..., object]) -> str:
+    """Where a function stands: the file of a recipe's `modules`, by its short path; else its module."""
+    code = inspect.unwrap(function).__code__
+    return function.__module__ if os.path.isabs(code.co_filename) else f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def _same_declaration(before: Callable[..., object], after: Callable[..., object]) -> bool:
+    """Loading a file again (imported, then named by a recipe), or running a notebook cell again, is no second one."""
+    if before.__module__ == after.__module__:
+        return True
+    one, other = (inspect.unwrap(function).__code__ for function in (before, after))
+    if one.co_name != other.co_name:
+        return False
+    if os.path.realpath(one.co_filename) == os.path.realpath(other.co_filename):
+        return True
+    text = linecache.getlines(one.co_filename)
+    return bool(text) and text == linecache.getlines(other.co_filename)
 
 
 def exact_weights(weights: Mapping[str, Fraction | float]) -> dict[str, Fraction]:
@@ -97,7 +145,7 @@ def divide(total: int, weights: Mapping[str, Fraction | float]) -> dict[str, int
         UsageError: a negative total, a weight that is no finite number from 0, or no weight above 0.
     """
     if total < 0:
-        raise UsageError(f"the token budget is {total}; it is 0 or more")
+        raise UsageError(f"the budget is {total}; it is 0 or more")
     exact = exact_weights(weights)
     whole = sum(exact.values())
     if whole == 0:

@@ -1,6 +1,6 @@
 """From a name to a tagger or mixer. Only names, parameters and file text travel to workers, never objects.
 
-There are three doors: the modules of the packages `taggers` and `mixers`; modules that a recipe names (importable,
+There are three ways in: the modules of the packages `taggers` and `mixers`; modules that a recipe names (importable,
 or `./file.py`, whose text travels: `read_modules` on the launcher, `install_modules` in each process); and the
 entry-point groups `dolma_pipeline.taggers` and `dolma_pipeline.mixers` of installed distributions.
 Cost: the first look-up imports all of them, some milliseconds; none of the built-in ones loads a model or numba.
@@ -25,9 +25,15 @@ from types import ModuleType
 from typing import Literal
 
 from dolma_pipeline.errors import TaggerError, UnknownNameError, UsageError
-from dolma_pipeline.mixing import MIXERS, Mixer
+from dolma_pipeline.mixing import MIXERS, Mixer, MixerSpec
 from dolma_pipeline.tagging import DECLARED, LoadedTagger, TaggerSpec
 from dolma_pipeline.tagging.parameters import checked_parameters
+
+Package = Literal["taggers", "mixers"]
+PACKAGES: tuple[Package, ...] = ("taggers", "mixers")
+
+YOUR_OWN = "`modules: [./my_file.py]` at the top of the recipe"
+"""What an error says of names that a user may bring along."""
 
 HOME = Path(__file__).resolve().parents[1]
 """The folder that holds `dolma_pipeline`, and so `taggers` and `mixers`."""
@@ -60,9 +66,9 @@ def load_tagger(name: str, /, **parameters: object) -> LoadedTagger:
         UnknownNameError: no such tagger or parameter; says what is near.
         TaggerError: a parameter of the wrong type, or a tagger that breaks its contract.
     """
-    _open_doors("taggers")
+    _load_all("taggers")
     if name not in DECLARED:
-        raise UnknownNameError("tagger", name, DECLARED, hint="Your own: `tag.modules: [./my_taggers.py]`.")
+        raise UnknownNameError("tagger", name, DECLARED, hint=f"Your own: {YOUR_OWN}.")
     return LoadedTagger(DECLARED[name], parameters)
 
 
@@ -72,7 +78,7 @@ def built_in_tagger(name: str) -> LoadedTagger:
     Raises:
         UnknownNameError: no such tagger in the library.
     """
-    _open_built_in("taggers")
+    _load_built_in("taggers")
     if name not in DECLARED:
         raise UnknownNameError("built-in tagger", name, DECLARED)
     return LoadedTagger(DECLARED[name], {})
@@ -80,7 +86,7 @@ def built_in_tagger(name: str) -> LoadedTagger:
 
 def tagger_specs() -> list[TaggerSpec]:
     """What is known of each tagger, by name."""
-    _open_doors("taggers")
+    _load_all("taggers")
     return [DECLARED[name] for name in sorted(DECLARED)]
 
 
@@ -91,22 +97,31 @@ def load_mixer(name: str, /, **parameters: object) -> Mixer:
         UnknownNameError: no such mixer or parameter; says what is near.
         TaggerError: a parameter of the wrong type.
     """
-    _open_doors("mixers")
-    if name not in MIXERS:
-        raise UnknownNameError("mixer", name, MIXERS)
-    spec = MIXERS[name]
+    spec = mixer_spec(name)
     checked = checked_parameters(f"mixer '{name}'", spec.function, spec.parameters, parameters)
     return functools.partial(spec.function, **checked)
 
 
+def mixer_spec(name: str) -> MixerSpec:
+    """What is known of the mixer of this name.
+
+    Raises:
+        UnknownNameError: no such mixer; says what is near.
+    """
+    _load_all("mixers")
+    if name not in MIXERS:
+        raise UnknownNameError("mixer", name, MIXERS, hint=f"Your own: {YOUR_OWN}.")
+    return MIXERS[name]
+
+
 def mixer_names() -> list[str]:
     """All mixers that are known in this process, sorted."""
-    _open_doors("mixers")
+    _load_all("mixers")
     return sorted(MIXERS)
 
 
 def read_modules(modules: Sequence[str], *, base: Path | None = None) -> tuple[UserModule, ...]:
-    """What `tag.modules` names, read and ready to travel. Nothing is run.
+    """What a recipe's `modules` name, read and ready to travel. Nothing is run.
 
     Args:
         modules: importable names (`my_package.taggers`), or paths that end in `.py`.
@@ -119,21 +134,37 @@ def read_modules(modules: Sequence[str], *, base: Path | None = None) -> tuple[U
 
 
 def install_modules(modules: Sequence[UserModule]) -> None:
-    """Run these modules in this process, so that their taggers are known; those that already run are left alone.
+    """Run these modules in this process, so that what they declare is known; those that already run are left alone.
 
     A file becomes a module of its own under a name that no other has, with `__file__` and with its lines in
-    tracebacks. A file whose text has changed since is run anew, and its former taggers are forgotten.
+    tracebacks. A file whose text has changed since is run anew, and what it declared before is forgotten.
 
     Raises:
         TaggerError: a file that does not parse, or a module that cannot be imported; names file and line.
         Exception: whatever the module raises, with a note that names it.
     """
-    _open_doors("taggers")  # first the built-in ones: a clash of names is then the user's file's, in every process
+    for package in PACKAGES:  # first the built-in ones: a clash of names is then the user's file's, in every process
+        _load_all(package)
     for module in modules:
         if module.kind == "file":
             _run_file(module)
         else:
-            _import(module.name, f"module '{module.name}' (tag.modules)")
+            _import(module.name, f"module '{module.name}' (modules)")
+
+
+def declared_by(module: str, modules: Sequence[UserModule]) -> UserModule | None:
+    """Which of a recipe's modules declares what is in the Python module `module`; None: built in, or installed.
+
+    Args:
+        module: `module` of a `TaggerSpec` or `MixerSpec`.
+        modules: installed in this process.
+    """
+    for one in modules:
+        if one.kind == "file" and _installed.get(one.name) == module:
+            return one
+        if one.kind == "import" and f"{module}.".startswith(f"{one.name}."):
+            return one
+    return None
 
 
 def _is_file(module: str) -> bool:
@@ -143,24 +174,24 @@ def _is_file(module: str) -> bool:
 def _read_file(module: str, base: Path | None) -> UserModule:
     path = (base or Path()) / module
     if not path.is_file():
-        raise UsageError(f"no file {module} (tag.modules), looked for at {path.absolute()}")
+        raise UsageError(f"no file {module} (modules), looked for at {path.absolute()}")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{module} (tag.modules) is not UTF-8: {error}") from error
+        raise UsageError(f"{module} (modules) is not UTF-8: {error}") from error
     return UserModule("file", posixpath.normpath(module), text, hashlib.sha256(text.encode()).hexdigest())
 
 
 def _read_import(module: str) -> UserModule:
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", module):
-        raise UsageError(f"'{module}' (tag.modules) is neither a module's name nor a path that ends in .py")
+        raise UsageError(f"'{module}' (modules) is neither a module's name nor a path that ends in .py")
     try:
         found = importlib.util.find_spec(module)
     except ModuleNotFoundError:
         found = None
     if found is None:
         hint = f" There is a file {module}.py: write ./{module}.py." if Path(f"{module}.py").is_file() else ""
-        raise UsageError(f"no module named '{module}' (tag.modules) can be imported.{hint}")
+        raise UsageError(f"no module named '{module}' (modules) can be imported.{hint}")
     origin = Path(found.origin) if found.origin else None
     source = origin.read_bytes() if origin is not None and origin.suffix == ".py" and origin.is_file() else None
     return UserModule("import", module, "", "" if source is None else hashlib.sha256(source).hexdigest())
@@ -189,12 +220,12 @@ def _run_file(module: UserModule) -> None:
     except ModuleNotFoundError as error:
         _forget(module.name)
         raise TaggerError(
-            f"{module.name} needs the module '{error.name}', which is not installed. A file of tag.modules travels "
+            f"{module.name} needs the module '{error.name}', which is not installed. A file of `modules` travels "
             "to the workers alone: what it imports must be installed there."
         ) from error
     except Exception as error:
         _forget(module.name)
-        error.add_note(f"while running {module.name} (tag.modules)")
+        error.add_note(f"while running {module.name} (modules)")
         raise
 
 
@@ -220,16 +251,16 @@ def _import(module: str, what: str) -> None:
 
 
 @functools.cache
-def _open_built_in(package: Literal["taggers", "mixers"]) -> None:
+def _load_built_in(package: Package) -> None:
     _refuse_foreign(package)
     for found in sorted(pkgutil.iter_modules([str(HOME / package)]), key=lambda found: found.name):
         importlib.import_module(f"{package}.{found.name}")
 
 
 @functools.cache
-def _open_doors(package: Literal["taggers", "mixers"]) -> None:
+def _load_all(package: Package) -> None:
     """Import the built-in modules, then what installed distributions offer. In order of name: the same everywhere."""
-    _open_built_in(package)
+    _load_built_in(package)
     points = importlib.metadata.entry_points(group=f"dolma_pipeline.{package}")
     for point in sorted(points, key=lambda point: (point.name, point.value)):
         distribution = point.dist.name if point.dist is not None else "an unknown distribution"

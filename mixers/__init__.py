@@ -1,1 +1,1 @@
-"""Built-in mixers: arithmetic from what each source has, and a budget, to the tokens of each. Found by name."""
+"""Built-in mixers: arithmetic from what each source has, and a budget, to what each gets. Found by name."""

@@ -9,11 +9,14 @@ import re
 from collections.abc import Iterable, Mapping
 
 from dolma_pipeline.config.keys import fields_of
-from dolma_pipeline.config.recipe import STAGES, DedupeStepConfig, Recipe, TokenizerConfig
+from dolma_pipeline.config.recipe import STAGES, TARGETS, DedupeStepConfig, MixConfig, Recipe, TokenizerConfig
 from dolma_pipeline.errors import ConfigError, unknown_name
 
 DOCUMENT_COLUMNS = ("id", "text", "source", "added", "created", "metadata", "extra")
-"""Names that SQL finds in the documents themselves, so nothing else may carry them."""
+"""What a document has; `fields` may say under which other names the input has it."""
+
+SQL_COLUMNS = (*DOCUMENT_COLUMNS, "document_source", "chars", "bytes")
+"""Names that SQL finds in the documents themselves, so no attribute may carry them."""
 
 STEP_KEYS: Mapping[str, tuple[str, ...]] = {"exact": ("key",), "minhash": ("shingle", "bands", "rows")}
 """The keys of a dedupe step that only its kind has."""
@@ -21,7 +24,12 @@ STEP_KEYS: Mapping[str, tuple[str, ...]] = {"exact": ("key",), "minhash": ("shin
 TRAIN_ONLY = ("vocab_size", "sample_bytes", "added_tokens")
 """Keys of a tokenizer that mean nothing for one that is loaded."""
 
-NEEDS: tuple[tuple[str, str], ...] = (("mix", "tokenizer"), ("tokens", "mix"), ("train", "tokens"), ("eval", "train"))
+NEEDS: tuple[tuple[str, str], ...] = (
+    ("tokens", "mix"),
+    ("tokens", "tokenizer"),
+    ("train", "tokens"),
+    ("eval", "train"),
+)
 """Stage, and the stage without which it cannot be."""
 
 OWN_RULES = ("min_chars",)
@@ -80,6 +88,9 @@ def _check_sources(recipe: Recipe) -> None:
             if column not in DOCUMENT_COLUMNS:
                 raise fail(recipe, f"{key}.fields.{column}", unknown_name("column", column, DOCUMENT_COLUMNS))
     _check_unique(recipe, "normalize", recipe.normalize)
+    _check_unique(recipe, "modules", recipe.modules)
+    if "" in recipe.modules:
+        raise fail(recipe, "modules", "found an empty name; name an importable module or a ./file.py")
 
 
 def _check_labels(recipe: Recipe) -> None:
@@ -89,7 +100,7 @@ def _check_labels(recipe: Recipe) -> None:
     for name, key in uses:
         if not _LABEL.fullmatch(name):
             raise fail(recipe, key, f"found the name '{name}', expected small letters, digits and _, a letter first")
-        if name in DOCUMENT_COLUMNS:
+        if name in SQL_COLUMNS:
             raise fail(recipe, key, f"'{name}' is a column of every document; give it another `name`")
         if name in seen:
             raise fail(recipe, key, f"the name '{name}' is taken by {seen[name]}; give one of the two another `name`")
@@ -99,6 +110,10 @@ def _check_labels(recipe: Recipe) -> None:
 def _check_dedupe(recipe: Recipe) -> None:
     if recipe.dedupe is None:
         return
+    for i, order in enumerate(recipe.dedupe.prefer):
+        if not order.strip():
+            raise fail(recipe, f"dedupe.prefer.{i}", "found nothing, expected an SQL order such as `chars DESC`")
+    _check_unique(recipe, "dedupe.prefer", recipe.dedupe.prefer)
     defaults = {field.name: field.default for field in fields_of(DedupeStepConfig)}
     for i, step in enumerate(recipe.dedupe.steps):
         for kind, keys in STEP_KEYS.items():
@@ -167,7 +182,28 @@ def _check_mix(recipe: Recipe) -> None:
             _check_field(recipe, f"{key}.remove.{i}", field)
     if len(mix.sources) == len(recipe.sources) and all(source.weight == 0 for source in mix.sources.values()):
         raise fail(recipe, "mix.sources", "every weight is 0, so nothing would be drawn; give one source a weight")
+    _check_budget(recipe, mix)
     _check_unique(recipe, "mix.keep_metadata", mix.keep_metadata)
+
+
+def _check_budget(recipe: Recipe, mix: MixConfig) -> None:
+    targets = [name for name in TARGETS if getattr(mix, name) is not None]
+    if len(targets) > 1:
+        raise fail(recipe, f"mix.{targets[-1]}", f"found {' and '.join(targets)}; a mix has one budget: keep one")
+    weighted = [name for name, source in mix.sources.items() if source.weight is not None]
+    if weighted and not targets:
+        raise fail(
+            recipe, f"mix.sources.{weighted[0]}.weight", f"needs a budget: set one of mix.{', mix.'.join(TARGETS)}"
+        )
+    if recipe.tokenizer is None:
+        in_tokens = {
+            "mix.target_tokens": mix.target_tokens,
+            "mix.held_out.max_tokens": mix.held_out and mix.held_out.max_tokens,
+        }
+        for key, value in in_tokens.items():
+            if value is not None:
+                other = key.replace("tokens", "bytes")
+                raise fail(recipe, key, f"counts tokens, which needs `tokenizer`; add it, or use `{other}`")
 
 
 def _check_rules(recipe: Recipe, key: str, rules: Mapping[str, str]) -> None:

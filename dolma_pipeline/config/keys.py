@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-Unit = Literal["", "bytes", "tokens", "documents", "characters", "words", "steps", "processes"]
+Unit = Literal["", "bytes", "tokens", "documents", "files", "characters", "words", "steps", "processes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Key:
         above, below: bounds that are not allowed themselves.
         shorthand: name of the key that a plain string at this place stands for (`mixer: proportional`).
         one_or_more: a single value may stand for a list of one.
-        derived: in words, where the value comes from if the key is left out (then no default is in the class).
+        derived: in words, where the value comes from if the key is left out: from other keys, not from the class.
     """
 
     purpose: str

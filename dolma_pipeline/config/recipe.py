@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from dolma_pipeline.config.keys import Key
@@ -16,6 +17,14 @@ from dolma_pipeline.config.keys import Key
 Auto = Literal["auto"]
 STAGES = ("tag", "dedupe", "tokenizer", "mix", "tokens", "train", "eval")
 """The stages in the order in which they run; each is a section of the recipe of the same name."""
+
+TARGETS = ("target_tokens", "target_bytes", "target_documents")
+"""Keys of `mix` that set a budget; at most one of them is given."""
+
+MOVED: Mapping[str, str] = {
+    "tag.modules": "has moved: write `modules:` at the top of the recipe, where it serves taggers and mixers",
+}
+"""Keys of earlier versions, and what to write instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +56,6 @@ class TaggerConfig:
 class TagConfig:
     """Taggers to run over all documents; nothing is dropped."""
 
-    modules: Annotated[tuple[str, ...], Key(purpose="importable modules, or ./file.py, with taggers of yours")] = ()
     taggers: Annotated[tuple[TaggerConfig, ...], Key(purpose="what to run, in order", at_least=1, shorthand="tagger")]
     format: Annotated[Literal["parquet", "jsonl"], Key(purpose="of the attribute files; jsonl is Dolma's")] = "parquet"
 
@@ -69,8 +77,9 @@ class DedupeConfig:
     """Marks duplicates; removes nothing. Each step sees what the earlier ones kept."""
 
     prefer: Annotated[
-        str, Key(purpose="SQL order; the first of a cluster stays, ties by smallest origin", at_least=1)
-    ] = "length(text) DESC"
+        tuple[str, ...],
+        Key(purpose="SQL orders of who stays; then order of `sources`, then smallest origin", one_or_more=True),
+    ] = ()
     steps: Annotated[tuple[DedupeStepConfig, ...], Key(purpose="ways to find duplicates, in order", at_least=1)]
     keep_work: Annotated[bool, Key(purpose="keep edges and what the election worked with")] = False
 
@@ -114,7 +123,7 @@ class MixSourceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixerConfig:
-    """How weights become tokens. All other keys are the mixer's parameters; a plain string is its name."""
+    """How weights share out the budget. All other keys are the mixer's parameters; a plain string is its name."""
 
     name: Annotated[str, Key(purpose="a registered mixer", at_least=1)] = "proportional"
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -125,12 +134,17 @@ class HeldOutConfig:
     """Documents kept from training to measure on, whole clusters only."""
 
     share: Annotated[float, Key(purpose="of each source's clusters", above=0, below=1)] = 0.01
-    max_tokens: Annotated[int, Key(purpose="most of one source", unit="tokens", at_least=1)] = 1_000_000
+    max_tokens: Annotated[
+        int | None, Key(purpose="most of one source", unit="tokens", at_least=1, derived="1M with a tokenizer")
+    ] = None
+    max_bytes: Annotated[
+        int | None, Key(purpose="most of one source", unit="bytes", at_least=1, derived="4MB without a tokenizer")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixConfig:
-    """What goes into training, and how much."""
+    """What goes into training, and how much. Without a tokenizer it counts in bytes or documents."""
 
     where: Annotated[Mapping[str, str], Key(purpose="rule: SQL; all must be true", shorthand="where")] = field(
         default_factory=dict
@@ -139,11 +153,19 @@ class MixConfig:
     sources: Annotated[Mapping[str, MixSourceConfig], Key(purpose="what is particular to one source")] = field(
         default_factory=dict
     )
-    mixer: Annotated[MixerConfig, Key(purpose="how weights become tokens", shorthand="name")] = field(
+    mixer: Annotated[MixerConfig, Key(purpose="how weights share out the budget", shorthand="name")] = field(
         default_factory=MixerConfig
     )
     target_tokens: Annotated[
         int | None, Key(purpose="budget; none: everything that passes", unit="tokens", at_least=1)
+    ] = None
+    target_bytes: Annotated[
+        int | None, Key(purpose="the budget in bytes of text as read", unit="bytes", at_least=1)
+    ] = None
+    target_documents: Annotated[int | None, Key(purpose="the budget in documents", unit="documents", at_least=1)] = None
+    documents: Annotated[
+        bool | None,
+        Key(purpose="write the edited documents", derived="true without `tokens`, else false"),
     ] = None
     max_epochs: Annotated[float, Key(purpose="how often a document may be repeated to reach the budget", above=0)] = 1.0
     held_out: Annotated[HeldOutConfig | None, Key(purpose="documents to measure on; none: no such part")] = None
@@ -206,7 +228,8 @@ class BeamConfig:
 class Recipe:
     """A whole run. Relative paths start at the working directory.
 
-    `origin` is not a key: it maps dotted keys to `file:line` (or to an override), see `place`.
+    Not keys: `sections` are top-level sections that stages from outside declare (name -> their own dataclass);
+    `origin` maps dotted keys to `file:line` (or to an override), see `place`.
     """
 
     name: Annotated[str, Key(purpose="in reports", at_least=1, derived="last part of output")]
@@ -217,8 +240,11 @@ class Recipe:
     ] = "auto"
     max_memory: Annotated[int, Key(purpose="of one process", unit="bytes", at_least=1_000_000)] = 4_000_000_000
     max_failed_share: Annotated[
-        float, Key(purpose="of documents, at least 10 of them; above it: exit 3", at_least=0, at_most=1)
-    ] = 0.001
+        float, Key(purpose="of documents, exactly; above it: exit 3; 0 allows none", at_least=0, at_most=1)
+    ] = 0.01
+    max_failed_files: Annotated[
+        int, Key(purpose="files that could not be read to their end; above it: exit 3", unit="files", at_least=0)
+    ] = 0
     sources: Annotated[Mapping[str, SourceConfig], Key(purpose="what to read, by name", at_least=1)]
     normalize: Annotated[
         tuple[Literal["nfc", "whitespace"], ...], Key(purpose="done to texts as they are read, in order")
@@ -226,6 +252,9 @@ class Recipe:
     split_bytes: Annotated[
         int, Key(purpose="larger plain files and Parquet are worked on in ranges", unit="bytes", at_least=10_000)
     ] = 256_000_000
+    modules: Annotated[
+        tuple[str, ...], Key(purpose="importable modules, or ./file.py, with taggers, mixers or stages of yours")
+    ] = ()
     tag: Annotated[TagConfig | None, Key(purpose="numbers and spans for each document")] = None
     dedupe: Annotated[DedupeConfig | None, Key(purpose="exact and near duplicates")] = None
     tokenizer: Annotated[TokenizerConfig | None, Key(purpose="text to ids; mix counts with it")] = None
@@ -236,11 +265,16 @@ class Recipe:
     beam: Annotated[BeamConfig, Key(purpose="where the pipelines run", shorthand="runner")] = field(
         default_factory=BeamConfig
     )
+    sections: Mapping[str, object] = field(default_factory=dict)
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def stages(self) -> tuple[str, ...]:
-        """The stages that this recipe has, in the order in which they run."""
-        return tuple(name for name in STAGES if getattr(self, name) is not None)
+        """The stages that this recipe has, in the order in which they run; those of `modules` come last."""
+        return (*(name for name in STAGES if getattr(self, name) is not None), *self.sections)
+
+    def allows_failures(self, failed: int, seen: int) -> bool:
+        """Whether so many failed of the documents seen is within `max_failed_share`; exact, as the share is written."""
+        return failed <= Fraction(repr(self.max_failed_share)) * seen
 
     def place(self, key: str) -> str:
         """Where a dotted key (`tag.taggers.0`) was written, as an error shows it: `quickstart.yaml:12: tag.taggers.0`.

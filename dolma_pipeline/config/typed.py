@@ -7,36 +7,53 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from dolma_pipeline.config.keys import Field, Key, fields_of, options_of, rest_of, rows_of, section_of, words_for
-from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.config.recipe import MOVED, Recipe
 from dolma_pipeline.config.sizes import parse_size
 from dolma_pipeline.config.yaml import Located, describe
 from dolma_pipeline.errors import ConfigError, nearest, unknown_name
 
 
-def build_recipe(tree: Located) -> Recipe:
+def build_recipe(tree: Located, sections: Mapping[str, type] | None = None) -> Recipe:
     """The typed recipe of an expanded tree, with the places of its keys in `origin`.
 
+    Args:
+        tree: a recipe's mapping.
+        sections: further top-level keys, and the dataclass of each; those that are there come in this order.
+
     Raises:
-        ConfigError: an unknown or missing key, a wrong type, a value out of bounds.
+        ConfigError: an unknown or missing key, a wrong type, a value out of bounds, or a ValueError of a section.
     """
-    builder = _Builder()
+    builder = _Builder(sections or {})
     recipe: Recipe = builder.section(Recipe, tree, "")
-    return dataclasses.replace(recipe, origin=builder.origin)
+    found = {name: builder.sections[name] for name in sections or {} if name in builder.sections}
+    return dataclasses.replace(recipe, sections=found, origin=builder.origin)
+
+
+def build_value(section: type, name: str, located: Located) -> Any:
+    """The value of one key of a section alone, at the top of a recipe.
+
+    Raises:
+        ConfigError: as `build_recipe`.
+    """
+    (field,) = [one for one in fields_of(section) if one.yaml_name == name]
+    return _Builder({}).value(field.type, field.key, located, name)
 
 
 Number = TypeVar("Number", int, float)
 
 
 class _Builder:
-    """One walk over the tree; `origin` collects the place of every key on the way."""
+    """One walk over the tree; `origin` collects the place of every key on the way, `sections` those from outside."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[str, type]) -> None:
+        self.known = known
         self.origin: dict[str, str] = {}
+        self.sections: dict[str, Any] = {}
 
     def section(self, section: Any, located: Located, path: str) -> Any:
         if not isinstance(located.value, dict):
@@ -51,16 +68,27 @@ class _Builder:
                 made[fields[name].name] = self.value(fields[name].type, fields[name].key, value, at)
             elif rest is not None:
                 others[name] = self.anything(value, at)
+            elif not path and name in self.known:
+                if value.value is not None or not value.text:  # `null` takes a stage out
+                    self.sections[name] = self.foreign(self.known[name], value, at)
+            elif at in MOVED:
+                raise ConfigError(f"{value.at}: {at}: {MOVED[at]}")
             else:
-                raise ConfigError(
-                    f"{value.at}: {at}: {unknown_name('key', name, fields, hint=_elsewhere(name, fields))}"
-                )
+                known = [*fields, *([] if path else self.known)]
+                raise ConfigError(f"{value.at}: {at}: {unknown_name('key', name, known, hint=_elsewhere(name, known))}")
         for field in sorted(fields.values(), key=lambda field: field.key.derived is not None):
             if field.required and field.name not in made:
                 raise _missing(field, located, path)
         if rest is not None:
             made[rest] = others
         return section(**made)
+
+    def foreign(self, section: type, located: Located, path: str) -> Any:
+        self.origin[path] = located.at
+        try:
+            return self.section(section, located, path)
+        except ValueError as error:  # what its `__post_init__` says of keys that do not fit each other
+            raise ConfigError(f"{located.at}: {path}: {error}") from error
 
     def value(self, hint: Any, key: Key, located: Located, path: str) -> Any:
         self.origin[path] = located.at
@@ -222,7 +250,7 @@ def _names(section: Any) -> str:
     return ", ".join(field.yaml_name for field in fields_of(section))
 
 
-def _elsewhere(name: str, here: Mapping[str, Field]) -> str:
+def _elsewhere(name: str, here: Iterable[str]) -> str:
     """Where else a key of that name exists, for one that was put into the wrong section."""
     if nearest(name, here):
         return ""

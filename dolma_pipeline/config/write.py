@@ -1,7 +1,8 @@
 """A recipe as YAML with every default written out: `recipe.yaml` in the run's folder.
 
 The order is that of the dataclasses, so equal recipes give equal bytes, and loading the text gives an equal
-recipe. Absent stages, and keys that mean nothing beside others (bands of an exact step), stay absent.
+recipe; what follows from other keys is written out (`config.resolve`). Sections of stages from outside come last.
+Absent stages, and keys that mean nothing beside others (bands of an exact step), stay absent.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from dolma_pipeline.config.checks import STEP_KEYS, TRAIN_ONLY
 from dolma_pipeline.config.keys import fields_of, rest_of
 from dolma_pipeline.config.recipe import STAGES, DedupeStepConfig, Recipe, TokenizerConfig
+from dolma_pipeline.config.resolve import resolved
 from dolma_pipeline.config.yaml import scalar_of
 
 _PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./*-]*")
@@ -25,7 +27,8 @@ _MAX_FLOW = 100
 
 def resolved_yaml(recipe: Recipe) -> str:
     """The whole recipe as YAML text, without comments, ending in a newline."""
-    return "\n".join(_lines(_tree(recipe), "")) + "\n"
+    tree = _tree(resolved(recipe)) | {name: _tree(section) for name, section in recipe.sections.items()}
+    return "\n".join(_lines(tree, "")) + "\n"
 
 
 def _tree(section: Any) -> dict[str, Any]:

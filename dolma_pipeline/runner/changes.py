@@ -71,6 +71,8 @@ def _lines(unit: Made, change: Change, own: Sequence[Mapping[str, Mapping[str, A
         yield "sources: attributes: other files" if not rest else f"sources.{rest[0]}.attributes: other files"
     elif top in ("where", "rules") and unit.stage in ("mix", "tokenizer", "dedupe"):
         yield from _rule_lines(change, own)
+    elif top == "mixer_file":
+        yield "modules: the file of the mixer was changed"
     elif top == "rule_order":
         if old and new and sorted(old) == sorted(new):
             yield _line("mix.where: order", old, new)
@@ -131,7 +133,7 @@ def _tag_line(label: str, change: Change) -> str:
     if top == "format":
         return _line("tag.format", old, new)
     if top == "file":
-        return f"tag.modules: the file of {label} was changed"
+        return f"modules: the file of {label} was changed"
     if top == "assets":
         return f"tag.taggers.{label}: another model{' ' + rest[0] if rest else ''}"
     return _line(".".join(["tag.taggers", label, *(rest if top == "parameters" else [top, *rest])]), old, new)

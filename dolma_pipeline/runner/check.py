@@ -36,11 +36,11 @@ def at(recipe: Recipe, key: str) -> Iterator[None]:
 
 def user_modules(recipe: Recipe) -> tuple[UserModule, ...]:
     """The recipe's modules, read and loaded; said before it is done, because loading runs their code."""
-    if not recipe.tag or not recipe.tag.modules:
+    if not recipe.modules:
         return ()
-    print(f"loading tagger modules: {', '.join(recipe.tag.modules)}", file=sys.stderr)
-    with at(recipe, "tag.modules"):
-        modules = read_modules(recipe.tag.modules)
+    print(f"loading modules: {', '.join(recipe.modules)}", file=sys.stderr)
+    with at(recipe, "modules"):
+        modules = read_modules(recipe.modules)
         install_modules(modules)
     return modules
 
@@ -133,7 +133,7 @@ def check_names(context: RunContext, wanted: Sequence[str]) -> None:
                 if context.tagger(use).spec.object.__module__ == "__main__":
                     raise ConfigError(
                         f"tagger '{use.tagger}' is declared in the script that is run, where workers do not find it. "
-                        "Put it into a file of its own and name that in tag.modules."
+                        "Put it into a file of its own and name that in `modules`."
                     )
     for source in sources_of(context.shards()):
         with at(recipe, f"sources.{source}.attributes"):
@@ -156,12 +156,9 @@ def check_names(context: RunContext, wanted: Sequence[str]) -> None:
                     if field not in fields:
                         raise ConfigError(unknown_name(f"field of {label}", field, fields))
     if recipe.mix:
+        _check_counts_tokens(recipe)
         with at(recipe, "mix.mixer"):
             load_mixer(recipe.mix.mixer.name, **recipe.mix.mixer.parameters)
-        weighted = [name for name, own in recipe.mix.sources.items() if own.weight is not None]
-        if weighted and recipe.mix.target_tokens is None:
-            place = recipe.place(f"mix.sources.{weighted[0]}.weight")
-            raise ConfigError(f"{place}: a weight needs a budget: set mix.target_tokens.")
     if recipe.dedupe:
         prefer_columns(context)
     if recipe.tokenizer and recipe.tokenizer.load:
@@ -173,6 +170,21 @@ def check_names(context: RunContext, wanted: Sequence[str]) -> None:
             with at(recipe, "tokens.eos"):
                 info.special_id(recipe.tokens.eos)
     _check_model(recipe, wanted)
+
+
+def _check_counts_tokens(recipe: Recipe) -> None:
+    mix = recipe.mix
+    assert mix is not None
+    in_others = {
+        "mix.target_bytes": mix.target_bytes,
+        "mix.target_documents": mix.target_documents,
+        "mix.held_out.max_bytes": mix.held_out and mix.held_out.max_bytes,
+    }
+    for key, value in in_others.items():
+        if value is not None and (recipe.tokenizer or key in recipe.origin):
+            raise ConfigError(f"{recipe.place(key)}: these stages count tokens only; give the bound in tokens.")
+    if recipe.tokenizer is None:
+        raise ConfigError(f"{recipe.place('mix')}: these stages count in tokens; add `tokenizer`.")
 
 
 def _check_model(recipe: Recipe, wanted: Sequence[str]) -> None:

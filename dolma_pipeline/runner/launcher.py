@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 
 from dolma_pipeline import assets
-from dolma_pipeline.config import load_recipe, resolved_yaml
+from dolma_pipeline.config import load_recipe, resolved, resolved_yaml
 from dolma_pipeline.config.recipe import STAGES, Recipe
 from dolma_pipeline.errors import TooManyFailuresError, UsageError, unknown_name
 from dolma_pipeline.io import paths
@@ -64,6 +64,7 @@ def run(
         recipe = load_recipe(recipe, *overrides)
     elif overrides:
         raise UsageError("overrides go with a recipe's path; a Recipe object is changed with dataclasses.replace.")
+    recipe = resolved(recipe)
     wanted = _wanted(recipe, stages)
     folder = check_output(recipe)
     check_beam(recipe, beam_options)
@@ -193,11 +194,11 @@ def _model_units(context: RunContext, units: dict[str, Unit]) -> list[Unit]:
 
 
 def _check_failures(recipe: Recipe, result: Result) -> None:
-    """Raises TooManyFailuresError above `max_failed_share` (of a unit's documents, and at least 10)."""
+    """Raises TooManyFailuresError above `max_failed_share` of a unit's documents."""
     for name, manifest in sorted(result.manifests.items(), key=lambda item: item[1].stage != "mix"):
         counts = [c for c in manifest.counts.values() if "failed" in c]
         failed, seen = sum(c["failed"] for c in counts), sum(c.get("in", 0) for c in counts)
-        if failed > max(10, recipe.max_failed_share * seen):
+        if not recipe.allows_failures(failed, seen):
             common = common_failures(recipe.output, manifest.stage)
             error = TooManyFailuresError(
                 f"{failed:,} of {seen:,} documents failed in {name}, more than max_failed_share "

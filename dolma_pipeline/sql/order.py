@@ -35,7 +35,8 @@ class Order:
         texts: what would stand behind ORDER BY; or several of it, of which a later one decides where the earlier
             ones do not. None at all: `ties` alone decide.
         schema: the columns that there are (`sql.columns.rule_schema`).
-        place: what messages start with; of several texts each one with its number, as in `dedupe.prefer.0`.
+        place: what messages start with; of several texts each with its number, as in `prefer.0`.
+        places: of several texts, what messages on each start with instead: `my.yaml:9: dedupe.prefer.0`.
         counts, scores: columns that are kept instead of lists, as in `Rules`.
         max_memory_bytes: of DuckDB in this process.
 
@@ -53,6 +54,7 @@ class Order:
         schema: pa.Schema,
         *,
         place: str = "prefer",
+        places: Sequence[str] = (),
         counts: Mapping[Field, str] | None = None,
         scores: Mapping[Field, str] | None = None,
         max_memory_bytes: int = MAX_MEMORY_BYTES,
@@ -64,7 +66,7 @@ class Order:
         fields: list[pa.Field] = []
         self._expressions: list[Expression] = []
         for i, text in enumerate([texts] if isinstance(texts, str) else texts):
-            own_place = place if isinstance(texts, str) else f"{place}.{i}"
+            own_place = place if isinstance(texts, str) else places[i] if places else f"{place}.{i}"
             terms, expressions = _terms(own_place, text, schema, stored)
             self._expressions += expressions
             for term, type_ in zip(terms, self._types(own_place, text, terms, schema, stored), strict=True):
@@ -120,8 +122,9 @@ class Order:
         """
         keys = [f"o{i} {term.direction}" for i, term in enumerate(self._terms)]
         keys += [f"{quoted(name)} ASC NULLS LAST" for name in ties]
+        keys.append("_row")
         rows = values.append_column("_row", pa.array(np.arange(values.num_rows, dtype=np.int64)))
-        found: Any = engine(self._max_memory_bytes).select("_row", rows, then=f"ORDER BY {', '.join(keys)}, _row")
+        found: Any = engine(self._max_memory_bytes).select("_row", rows, then=f"ORDER BY {', '.join(keys)}")
         return np.asarray(found.column("_row").to_numpy(), np.int64)
 
 

@@ -117,8 +117,9 @@ class CandidateStep(Step):
                     values.append(order.values(table))
                 self.progress(len(batch), int(batch.text.offsets[-1] - batch.text.offsets[0]))
         ordered = pa.concat_tables([order.schema.empty_table(), *values])
-        table = ordered.append_column("row", pa.array(rows, pa.int64()))
-        write_table(self._path(shard.name), table.append_column("passes", pa.array(np.concatenate(passes))))
+        columns = {name: ordered.column(name) for name in order.schema.names}  # none, if ties alone decide
+        columns |= {"row": pa.array(rows, pa.int64()), "passes": pa.array(np.concatenate(passes))}
+        write_table(self._path(shard.name), pa.table(columns))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import HeldOutConfig, MixConfig, MixSourceConfig
-from dolma_pipeline.errors import DataError, UsageError
+from dolma_pipeline.errors import DataError
 from dolma_pipeline.mixing import Available, Mixer
 
 KEY_END = 1 << 64
@@ -99,13 +99,8 @@ def plan_mix(
         selections: source -> the documents that pass. mix: the recipe's section. mixer: weights to tokens.
 
     Raises:
-        UsageError: weights without `target_tokens`. DataError: nothing passes in any source.
+        DataError: nothing passes in any source.
     """
-    weighted = sorted(name for name, own in mix.sources.items() if own.weight is not None)
-    if weighted and mix.target_tokens is None:
-        raise UsageError(
-            f"mix.sources.{weighted[0]}.weight needs a budget: set mix.target_tokens (or leave the weights out)."
-        )
     if not any(len(selection.keys) for selection in selections.values()):
         raise DataError("mix: no document passes the rules. Loosen mix.where.")
     held_cut, spared = _hold_out(selections, mix.held_out)
@@ -117,9 +112,12 @@ def plan_mix(
         held[name] = {"documents": int(out.sum()), "tokens": int(one.tokens[out].sum())}
         train[name] = Selection(one.keys[~out], one.held_keys[~out], one.tokens[~out])
     weights = {name: mix.sources.get(name, MixSourceConfig()).weight for name in selections}
-    have = {name: Available(len(one.keys), int(one.tokens.sum()), weights[name]) for name, one in train.items()}
+    have = {
+        name: Available(unit="tokens", documents=len(one.keys), tokens=int(one.tokens.sum()), weight=weights[name])
+        for name, one in train.items()
+    }
     if mix.target_tokens is None:
-        wanted: Mapping[str, int] = {name: one.tokens for name, one in have.items()}
+        wanted: Mapping[str, int] = {name: one.size for name, one in have.items()}
     else:
         wanted = mixer(have, mix.target_tokens)
     sources = {
@@ -132,17 +130,17 @@ def plan_mix(
 def _plan_source(
     one: Selection, have: Available, wanted: int, max_epochs: float, held: Mapping[str, int]
 ) -> SourcePlan:
-    allowed = min(wanted, math.floor(max_epochs * have.tokens))
-    full = allowed // have.tokens if have.tokens else 0
-    rest = allowed - full * have.tokens
+    allowed = min(wanted, math.floor(max_epochs * have.size))
+    full = allowed // have.size if have.size else 0
+    rest = allowed - full * have.size
     order = np.argsort(one.keys, kind="stable")
     sums = np.cumsum(one.tokens[order])
     taken = int(np.searchsorted(sums, rest, side="right")) if rest else 0
     cut = int(one.keys[order[taken - 1]]) if taken else None
     more = int(sums[taken - 1]) if taken else 0
-    tokens = full * have.tokens + more
+    tokens = full * have.size + more
     return SourcePlan(
-        available={"documents": have.documents, "tokens": have.tokens},
+        available={"documents": have.documents, "tokens": have.size},
         held_out=dict(held),
         weight=have.weight,
         wanted=wanted,
@@ -150,9 +148,13 @@ def _plan_source(
         cut=cut,
         documents=full * have.documents + taken,
         tokens=tokens,
-        epochs=round(tokens / have.tokens, 6) if have.tokens else 0.0,
+        epochs=round(tokens / have.size, 6) if have.size else 0.0,
         limited=allowed < wanted,
     )
+
+
+def _fitting(tokens: NDArray[np.int64], most: int) -> int:
+    return int(np.searchsorted(np.cumsum(tokens), most, side="right"))
 
 
 def _hold_out(
@@ -172,7 +174,7 @@ def _hold_out(
         below = int(np.searchsorted(keys, np.uint64(min(int(config.share * KEY_END), KEY_END - 1))))
         if below == 0 and len(keys) > 1:
             below = 1  # a source that is measured needs something to be measured on
-        fits = int(np.searchsorted(np.cumsum(tokens[:below]), config.max_tokens, side="right"))
+        fits = below if config.max_tokens is None else _fitting(tokens[:below], config.max_tokens)
         cuts[name] = int(keys[fits]) if fits < len(keys) else KEY_END - 1
     spared: set[int] = set()
     for name, one in selections.items():

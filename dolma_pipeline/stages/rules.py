@@ -189,6 +189,7 @@ def preferred(context: RunContext, source: str) -> Order:
             context.recipe.dedupe.prefer,
             pa.schema([field for field in schema if field.name not in steps]),
             place=context.recipe.place("dedupe.prefer"),
+            places=[context.recipe.place(f"dedupe.prefer.{i}") for i in range(len(context.recipe.dedupe.prefer))],
             max_memory_bytes=context.sql_bytes,
         )
     return _ORDERS[key]

@@ -14,6 +14,7 @@ from dolma_pipeline import assets
 from dolma_pipeline.config.recipe import MixConfig, Recipe
 from dolma_pipeline.io.manifest import digest
 from dolma_pipeline.io.paths import sha256_file
+from dolma_pipeline.registry import declared_by, mixer_spec
 from dolma_pipeline.sql.columns import RESERVED
 from dolma_pipeline.stages.columns import given_columns, given_files
 from dolma_pipeline.stages.context import RunContext, sources_of
@@ -94,6 +95,8 @@ def units_of(context: RunContext) -> list[Unit]:
         }
         config["where"] = {source: where_of(recipe.mix, source) for source in sorted(recipe.sources)}
         config["rule_order"] = {source: rule_names(recipe.mix, source) for source in sorted(recipe.sources)}
+        if own := declared_by(mixer_spec(recipe.mix.mixer.name).module, context.modules):
+            config["mixer_file"] = own.sha256
         config |= _given(context, _mix_columns(context))
         needs = [f"attributes/{column}" for column in _mix_columns(context)]
         needs += [f"attributes/{step.name}" for step in (recipe.dedupe.steps if recipe.dedupe else ())]
@@ -159,7 +162,7 @@ def _add_dedupe(context: RunContext, reading: Mapping[str, Any], add: Any) -> No
         columns |= set(prefer_columns(context))
         needs = [f"dedupe/{step.name}", *(f"attributes/{c}" for c in sorted(columns))]
         needs += [f"attributes/{name}" for name in names[:i]]
-        electing = {"prefer": config.prefer, "rules": rules, "lengths": lengths, "earlier": names[:i]}
+        electing = {"prefer": list(config.prefer), "rules": rules, "lengths": lengths, "earlier": names[:i]}
         add(f"attributes/{step.name}", "dedupe", {**electing, **_given(context, columns)}, needs)
 
 

@@ -23,7 +23,7 @@ def own_mixers() -> Iterator[None]:
 
 def declared(source: str, module: str) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": module, "mixer": mixer}
-    exec(source, names)
+    exec(compile(source, f"{module}.py", "exec"), names)
     return names
 
 
@@ -59,8 +59,17 @@ def test_the_same_name_in_two_modules_is_an_error(own_mixers: None) -> None:
     declared(source, "one")
     again = declared(source, "one")
     assert MIXERS["even"].function is again["even"]
-    with pytest.raises(UsageError, match=r"^mixer 'even' is declared twice: in one and in two$"):
+    with pytest.raises(UsageError, match=r"^mixer 'even' is declared twice: in one\.py:1 and in two\.py:1; give"):
         declared(source, "two")
+
+
+def test_size_is_in_what_the_budget_counts() -> None:
+    counts = {"documents": 3, "bytes": 100, "tokens": 25}
+    assert {unit: Available(unit=unit, **counts).size for unit in counts} == counts  # type: ignore[arg-type]
+    assert Available(unit="documents", documents=0).size == 0
+    for unit in ("tokens", "bytes"):
+        with pytest.raises(ValueError, match=rf"^a budget in {unit} needs the number of {unit} of each source$"):
+            Available(unit=unit, documents=3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +111,7 @@ def test_divide_is_whole_near_and_the_same_in_any_order(total: int, weights: dic
 @pytest.mark.parametrize(
     ("total", "weights", "words"),
     [
-        (-1, {"a": 1}, "the token budget is -1; it is 0 or more"),
+        (-1, {"a": 1}, "the budget is -1; it is 0 or more"),
         (1, {"a": -0.5}, "the weight of source 'a' is -0.5; a weight is a finite number from 0"),
         (1, {"a": math.nan}, "the weight of source 'a' is nan"),
         (1, {"a": math.inf}, "the weight of source 'a' is inf"),

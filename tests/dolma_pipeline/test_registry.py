@@ -39,6 +39,9 @@ class Size:
 '''
 
 
+WEB = Available(unit="tokens", documents=1, tokens=10)
+
+
 @pytest.fixture(autouse=True)
 def own_tables() -> Iterator[None]:
     """Taggers, mixers and modules that a test brings in are gone after it."""
@@ -50,7 +53,7 @@ def own_tables() -> Iterator[None]:
     for table, old in zip((DECLARED, MIXERS, registry._installed), before, strict=True):
         table.clear()
         table.update(old)  # type: ignore[arg-type]
-    registry._open_doors.cache_clear()
+    registry._load_all.cache_clear()
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ def python(code: str, *, cwd: Path | None = None) -> subprocess.CompletedProcess
 def test_an_unknown_tagger_names_the_near_one(folder: Path) -> None:
     install_modules(read_modules(["./my_taggers.py"]))
     with pytest.raises(
-        UnknownNameError, match=r"^no tagger named 'cires_v1'\. Did you mean 'cries_v1'.*\? Your own: `tag"
+        UnknownNameError, match=r"^no tagger named 'cires_v1'\. Did you mean 'cries_v1'.*\? Your own: `modules: "
     ):
         load_tagger("cires_v1")
     with pytest.raises(
@@ -161,7 +164,7 @@ def test_base_is_where_relative_paths_start(folder: Path, tmp_path_factory: pyte
     (other / "mine.py").write_text("x = 1\n")
     (module,) = read_modules(["./mine.py"], base=other)
     assert (module.name, module.text) == ("mine.py", "x = 1\n")
-    with pytest.raises(UsageError, match=r"^no file \./mine\.py \(tag\.modules\), looked for at .*mine\.py$"):
+    with pytest.raises(UsageError, match=r"^no file \./mine\.py \(modules\), looked for at .*mine\.py$"):
         read_modules(["./mine.py"])
 
 
@@ -201,7 +204,7 @@ def test_a_file_that_does_not_run_leaves_nothing(folder: Path, text: str, error:
         install_modules(read_modules(["bad.py"]))
     assert words in str(caught.value)
     if error is ZeroDivisionError:
-        assert caught.value.__notes__ == ["while running bad.py (tag.modules)"]
+        assert caught.value.__notes__ == ["while running bad.py (modules)"]
     assert "half_v1" not in DECLARED
     assert "bad.py" not in registry._installed
     assert not any(name.startswith("dolma_pipeline_file_bad_") for name in sys.modules)
@@ -209,7 +212,7 @@ def test_a_file_that_does_not_run_leaves_nothing(folder: Path, text: str, error:
 
 def test_a_file_that_is_not_utf8_is_refused(folder: Path) -> None:
     (folder / "latin.py").write_bytes("x = 'é'".encode("latin-1"))
-    with pytest.raises(UsageError, match=r"^latin\.py \(tag\.modules\) is not UTF-8: "):
+    with pytest.raises(UsageError, match=r"^latin\.py \(modules\) is not UTF-8: "):
         read_modules(["latin.py"])
 
 
@@ -228,7 +231,7 @@ def test_an_importable_module_travels_by_name(folder: Path, monkeypatch: pytest.
 
 
 def test_modules_that_cannot_be_imported_are_refused(folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"no module named 'nowhere\.at\.all' \(tag\.modules\) can be imported\.$"):
+    with pytest.raises(UsageError, match=r"no module named 'nowhere\.at\.all' \(modules\) can be imported\.$"):
         read_modules(["nowhere.at.all"])
     with pytest.raises(
         UsageError, match=r"can be imported\. There is a file my_taggers\.py: write \./my_taggers\.py\.$"
@@ -236,7 +239,7 @@ def test_modules_that_cannot_be_imported_are_refused(folder: Path) -> None:
         read_modules(["my_taggers"])
     with pytest.raises(UsageError, match=r"'my-taggers' .* is neither a module's name nor a path that ends in \.py"):
         read_modules(["my-taggers"])
-    with pytest.raises(TaggerError, match=r"module 'nowhere\.at' \(tag\.modules\) cannot be imported: No module named"):
+    with pytest.raises(TaggerError, match=r"module 'nowhere\.at' \(modules\) cannot be imported: No module named"):
         install_modules([UserModule("import", "nowhere.at", "", "")])
 
 
@@ -256,7 +259,7 @@ def entry_point(folder: Path, monkeypatch: pytest.MonkeyPatch, group: str, name:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-dist\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}\n")
     monkeypatch.syspath_prepend(folder)
-    registry._open_doors.cache_clear()
+    registry._load_all.cache_clear()
     assert importlib.metadata.version("their-dist") == "1.0"
 
 
@@ -284,14 +287,63 @@ def test_installed_distributions_offer_mixers(folder: Path, monkeypatch: pytest.
         "    return {name: tokens for name in sources}\n"
     )
     entry_point(folder, monkeypatch, "dolma_pipeline.mixers", "theirs", "their_mixers")
-    assert load_mixer("least", tokens=3)({"web": Available(1, 10)}, 5) == {"web": 3}
+    assert load_mixer("least", tokens=3)({"web": WEB}, 5) == {"web": 3}
     monkeypatch.delitem(sys.modules, "their_mixers")
+
+
+MIXER = """from dolma_pipeline.mixing import mixer
+
+@mixer("all_of_it")
+def all_of_it(sources, target):
+    return {name: one.size for name, one in sources.items()}
+"""
+
+
+def test_a_file_brings_mixers_too(folder: Path) -> None:
+    (folder / "my_mixers.py").write_text(MIXER)
+    modules = read_modules(["./my_mixers.py"])
+    install_modules(modules)
+    assert load_mixer("all_of_it")({"web": WEB}, 5) == {"web": 10}
+    assert registry.declared_by(registry.mixer_spec("all_of_it").module, modules) == modules[0]
+    assert registry.declared_by(registry.mixer_spec("proportional").module, modules) is None
+    (folder / "my_mixers.py").write_text(MIXER.replace("all_of_it", "everything"))
+    install_modules(read_modules(["./my_mixers.py"]))  # what it declared before is forgotten
+    with pytest.raises(UnknownNameError, match=r"^no mixer named 'all_of_it'\."):
+        load_mixer("all_of_it")
+
+
+def test_a_mixers_file_may_be_imported_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "my_mixers.py").write_text(MIXER)
+    monkeypatch.syspath_prepend(folder)
+    importlib.import_module("my_mixers")
+    install_modules(read_modules(["./my_mixers.py"]))
+    assert load_mixer("all_of_it")({"web": WEB}, 5) == {"web": 10}
+    monkeypatch.delitem(sys.modules, "my_mixers")
+
+
+def test_a_file_cannot_take_the_name_of_a_built_in_mixer(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MIXER.replace("all_of_it", "proportional"))
+    done = python(  # a process that has not looked for mixers yet
+        "from pathlib import Path\nfrom dolma_pipeline.registry import install_modules, read_modules\n"
+        f"install_modules(read_modules(['mine.py'], base=Path({str(tmp_path)!r})))"
+    )
+    assert (
+        "UsageError: mixer 'proportional' is declared twice: in mixers.proportional and in mine.py:3; give one of the "
+        "two another name" in done.stderr.replace(f"{tmp_path}/", "")
+    )
+
+
+def test_an_importable_module_declares_what_is_in_it() -> None:
+    mine = UserModule("import", "my_package.quality", "", "")
+    assert registry.declared_by("my_package.quality", [mine]) == mine
+    assert registry.declared_by("my_package.quality.inner", [mine]) == mine
+    assert registry.declared_by("my_package.quality2", [mine]) is None
 
 
 def test_mixers_are_found_by_name() -> None:
     assert "proportional" in registry.mixer_names()
-    assert load_mixer("proportional")({"web": Available(1, 10)}, 5) == {"web": 5}
-    with pytest.raises(UnknownNameError, match=r"^no mixer named 'proportinal'\. Did you mean 'proportional'\?$"):
+    assert load_mixer("proportional")({"web": WEB}, 5) == {"web": 5}
+    with pytest.raises(UnknownNameError, match=r"^no mixer named 'proportinal'\. Did you mean 'proportional'\? Your"):
         load_mixer("proportinal")
     with pytest.raises(UnknownNameError, match=r"no parameter of mixer 'proportional' named 't'\. There are none\."):
         load_mixer("proportional", t=0.5)

@@ -7,12 +7,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma_pipeline.errors import UsageError
-from dolma_pipeline.mixing import Available
+from dolma_pipeline.mixing import Available, Unit
 from mixers.proportional import proportional
 
 
-def sources(**found: tuple[int, float | None]) -> dict[str, Available]:
-    return {name: Available(1, tokens, weight) for name, (tokens, weight) in found.items()}
+def sources(unit: Unit = "tokens", **found: tuple[int, float | None]) -> dict[str, Available]:
+    """Sources of these sizes; in the other units they have something else."""
+    return {
+        name: Available(**({"documents": 7, "bytes": 7, "tokens": 7} | {unit: size}), unit=unit, weight=weight)  # type: ignore[arg-type]
+        for name, (size, weight) in found.items()
+    }
+
+
+@pytest.mark.parametrize("unit", ["tokens", "bytes", "documents"])
+def test_any_unit(unit: Unit) -> None:
+    assert proportional(sources(unit, web=(900, None), code=(100, None)), 100) == {"web": 90, "code": 10}
+    assert proportional(sources(unit, web=(600, 1), code=(200, 3), none=(0, 5)), 800) == {
+        "web": 200, "code": 600, "none": 0
+    }  # fmt: skip
 
 
 def test_weights_as_given_whatever_their_sum() -> None:
@@ -51,7 +63,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         proportional(sources(web=(10, math.nan)), 100)
     with pytest.raises(UsageError, match=r"no source has a weight above 0 \(sources: code, web\)"):
         proportional(sources(web=(10, 0), code=(10, 0)), 100)
-    with pytest.raises(UsageError, match="the token budget is -5; it is 0 or more"):
+    with pytest.raises(UsageError, match="the budget is -5; it is 0 or more"):
         proportional(sources(web=(10, 1)), -5)
 
 

@@ -205,7 +205,7 @@ def test_a_worker_that_fails_ends_the_run_at_once(
     assert time.time() - (mine / "raised").stat().st_mtime < 20  # the other worker sleeps 40
     assert caught.value.exit_code == 1
     assert workers() == []
-    assert capfd.readouterr().err.splitlines() == ["loading tagger modules: ./marks.py"]
+    assert capfd.readouterr().err.splitlines() == ["loading modules: ./marks.py"]
     assert not (mine / "run" / "lock.json").exists()
     if kind is WorkerDiedError:
         assert "What is done stays done: the same command resumes." in str(caught.value)

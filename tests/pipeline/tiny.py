@@ -119,7 +119,8 @@ RECIPE: dict[str, Any] = {
     "seed": 3,
     "workers": 1,
     "sources": {name: {"documents": f"in/{name}/*"} for name in ("web", "code", "forum")},
-    "tag": {"modules": ["./marks.py"], "taggers": ["length_v1", "marks_v1"]},
+    "modules": ["./marks.py"],
+    "tag": {"taggers": ["length_v1", "marks_v1"]},
     "dedupe": {"steps": [{"name": "exact", "kind": "exact"}, {"name": "minhash", "kind": "minhash"}]},
     "tokenizer": {"train": "bpe", "vocab_size": 400, "added_tokens": ["|||NAME|||"]},
     "mix": {
@@ -134,8 +135,10 @@ RECIPE: dict[str, Any] = {
 
 
 def tree(**changes: Any) -> dict[str, Any]:
-    """The recipe as a tree. A change is `mix__where={…}`; None takes the key away."""
+    """The recipe as a tree. A change is `mix__where={…}`; None takes the key away. Another `tag` needs no modules."""
     found = copy.deepcopy(RECIPE)
+    if "tag" in changes and "modules" not in changes:
+        del found["modules"]
     for key, value in changes.items():
         *path, last = key.split("__")
         inner = found

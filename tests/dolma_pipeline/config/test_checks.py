@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from dolma_pipeline.config import check_recipe, recipe_from_text
-from dolma_pipeline.config.checks import DOCUMENT_COLUMNS
+from dolma_pipeline.config.checks import DOCUMENT_COLUMNS, SQL_COLUMNS
 from dolma_pipeline.documents import COLUMNS
 from dolma_pipeline.errors import ConfigError
+from dolma_pipeline.sql.columns import RESERVED
 
 FULL = (Path(__file__).parent / "full.yaml").read_text(encoding="utf-8")
 BASE = "sources.web.attributes=null"  # then the recipe alone knows all attributes
@@ -29,6 +30,7 @@ def test_the_full_recipe_passes() -> None:
 
 def test_the_columns_are_those_of_documents() -> None:
     assert DOCUMENT_COLUMNS == COLUMNS
+    assert {*SQL_COLUMNS} == {*RESERVED}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,7 @@ def test_the_columns_are_those_of_documents() -> None:
     [
         # stages
         ("mix=null", "tokens: needs `mix`, which the recipe does not have; add it, or leave out `tokens`"),
-        ("tokenizer=null", "mix: needs `tokenizer`, which the recipe does not have"),
+        ("tokenizer=null", "tokens: needs `tokenizer`, which the recipe does not have"),
         ("tokens=null", "train: needs `tokens`, which the recipe does not have"),
         ("train=null", "eval: needs `train`, which the recipe does not have"),
         # sources
@@ -52,6 +54,8 @@ def test_the_columns_are_those_of_documents() -> None:
             "sources.web.documents: found an empty path; name a file, a glob, a URL or @fil",
         ),
         ("sources.web.fields={txt: content}", "sources.web.fields.txt: no column named 'txt'. Did you mean 'text'?"),
+        ("modules=[a, ./b.py, a]", "modules.2: 'a' is there twice"),
+        ("modules=['']", "modules: found an empty name; name an importable module or a ./file.py"),
         ("normalize=[nfc, nfc]", "normalize.1: 'nfc' is there twice"),
         # names of attributes
         ("tag.taggers.0.name=exact", "dedupe.steps.0: the name 'exact' is taken by tag.taggers.0; give one of the two"),
@@ -62,6 +66,8 @@ def test_the_columns_are_those_of_documents() -> None:
             "tag.taggers.0.name=Lang",
             "tag.taggers.0: found the name 'Lang', expected small letters, digits and _, a let",
         ),
+        ("tag.taggers.0.name=bytes", "tag.taggers.0: 'bytes' is a column of every document; give it another `name`"),
+        ("dedupe.steps.0.name=document_source", "dedupe.steps.0: 'document_source' is a column of every document"),
         ("dedupe.steps.0.name=1st", "dedupe.steps.0: found the name '1st', expected small letters"),
         # dedupe
         (
@@ -69,6 +75,8 @@ def test_the_columns_are_those_of_documents() -> None:
             "dedupe.steps.0.bands: is of kind minhash, and this step is of kind exact; leave it",
         ),
         ("dedupe.steps.1.key=text", "dedupe.steps.1.key: is of kind exact, and this step is of kind minhash"),
+        ("dedupe.prefer=' '", "dedupe.prefer.0: found nothing, expected an SQL order such as `chars DESC`"),
+        ("dedupe.prefer=[id, chars, id]", "dedupe.prefer.2: 'id' is there twice"),
         # tokenizer
         ("tokenizer.load=t.json", "tokenizer: found both, expected one of `train: bpe` and `load: PATH`"),
         ("tokenizer.train=null", "tokenizer: found neither, expected one of `train: bpe` and `load: PATH`"),
@@ -81,6 +89,15 @@ def test_the_columns_are_those_of_documents() -> None:
             "tokenizer.added_tokens.0: '<|endoftext|>' is a special token too",
         ),
         # mix
+        (
+            "mix.target_bytes=1GB",
+            "mix.target_bytes: found target_tokens and target_bytes; a mix has one budget: keep one",
+        ),
+        ("mix.target_documents=10", "mix.target_documents: found target_tokens and target_documents; a mix has one"),
+        (
+            "mix.target_tokens=null",
+            "mix.sources.web.weight: needs a budget: set one of mix.target_tokens, mix.target_bytes, mix.target_docum",
+        ),
         ("mix.sources.wbe.weight=1", "mix.sources.wbe: no source named 'wbe'. Did you mean 'web'?"),
         ("mix.sources.code.skip_rules=[enlish]", "mix.sources.code.skip_rules.0: no rule named 'enlish'. Did you mean"),
         (
@@ -119,6 +136,17 @@ def test_places() -> None:
         "override 'mix.sources={web: {weight: 0}, code: {weight: 0}}': mix.sources: every weight is 0, so nothing would"
     )
     assert error("train=null").startswith("my.yaml:39: eval: needs")
+
+
+@pytest.mark.parametrize("key", ["target_tokens", "held_out.max_tokens"])
+def test_what_counts_tokens_needs_a_tokenizer_where_it_was_set(key: str) -> None:
+    without = ("tokenizer=null", "tokens=null", "train=null", "eval=null", "mix.target_tokens=null", "mix.sources={}")
+    assert recipe_from_text(FULL, BASE, *without).mix is not None  # `held_out` as it is counts bytes
+    assert error(*without, f"mix.{key}=5") == (
+        f"override 'mix.{key}=5': mix.{key}: counts tokens, which needs `tokenizer`; add it, or use "
+        f"`mix.{key.replace('tokens', 'bytes')}`"
+    )
+    assert recipe_from_text(FULL, BASE, *without, "mix.target_documents=9").stages() == ("tag", "dedupe", "mix")
 
 
 def test_a_recipe_without_stages() -> None:

@@ -12,7 +12,7 @@ from dolma_pipeline.config.keys import Row, fields_of, rest_of, rows_of, section
 from dolma_pipeline.config.recipe import MixConfig, Recipe, TagConfig, TrainConfig
 
 ROWS = list(rows_of(Recipe))
-ALLOWED_WITHOUT_KEY = {"origin", "parameters", "options"}
+ALLOWED_WITHOUT_KEY = {"origin", "sections", "parameters", "options"}
 
 
 def test_every_section_is_a_frozen_keyword_dataclass_whose_fields_have_keys() -> None:
@@ -43,6 +43,16 @@ def test_every_purpose_is_one_line() -> None:
         Row("max_memory", "size", "4GB", "bytes", "of one process"),
         Row("name", "text", "last part of output", "", "in reports"),
         Row("mix.target_tokens", "whole number", "none", "tokens", "budget; none: everything that passes"),
+        Row("mix.target_bytes", "size", "none", "bytes", "the budget in bytes of text as read"),
+        Row("mix.documents", "true or false", "true without `tokens`, else false", "", "write the edited documents"),
+        Row("mix.held_out.max_tokens", "whole number", "1M with a tokenizer", "tokens", "most of one source"),
+        Row(
+            "max_failed_files",
+            "whole number",
+            "0",
+            "files",
+            "files that could not be read to their end; above it: exit 3",
+        ),
         Row("tag.taggers[].KEY", "anything", "its own", "", "all other keys are parameters"),
         Row("mix.sources.NAME.weight", "number", "none", "", "relative share of the budget; none: by its size"),
     ],
@@ -62,7 +72,6 @@ def test_the_docs_have_every_key_as_it_is() -> None:
 
 def test_types_in_words() -> None:
     assert [words_for(field.type, field.key.unit) for field in fields_of(TagConfig)] == [
-        "list of text",
         "list of mappings",
         "parquet or jsonl",
     ]

@@ -46,7 +46,7 @@ def test_a_file_with_overrides(tmp_path: Path) -> None:
     assert recipe.mix.target_tokens == 20_000_000
     assert recipe.stages()[-1] == "tokens"
     assert recipe.place("mix.target_tokens") == "override 'mix.target_tokens=20M': mix.target_tokens"
-    with pytest.raises(ConfigError, match=r"my\.yaml:10: tag\.tagers: no key named 'tagers'\. Did you mean 'taggers'"):
+    with pytest.raises(ConfigError, match=r"my\.yaml:11: tag\.tagers: no key named 'tagers'\. Did you mean 'taggers'"):
         path.write_text(FULL.replace("tag:\n", "tag: {tagers: []}\nx:\n"), encoding="utf-8")
         load_recipe(str(path))
 
@@ -79,9 +79,9 @@ def test_places_do_not_make_recipes_differ() -> None:
 
 
 def test_what_the_docs_say_of_errors() -> None:
-    said = re.search(r"`(my\.yaml:12: .*?'target_tokens'\?)`", DOCS)
+    said = re.search(r"`(my\.yaml:12: .*?'max_epochs'\?)`", DOCS)
     assert said is not None
-    text = "output: a\nsources: {w: {documents: x}}\ntokenizer: {train: bpe}\n" + "\n" * 7 + "mix:\n  targettokens: 1\n"
+    text = "output: a\nsources: {w: {documents: x}}\ntokenizer: {train: bpe}\n" + "\n" * 7 + "mix:\n  maxepochs: 1\n"
     with pytest.raises(ConfigError) as caught:
         recipe_from_text(text, name="my.yaml")
     assert str(caught.value) == said[1]

@@ -69,7 +69,11 @@ def error(text: str) -> str:
         ("train: {beta1: 1.0}", "train.beta1: found the number 1.0, expected below 1; of AdamW"),
         ("mix: {held_out: {share: 1}}", "mix.held_out.share: found the number 1, expected below 1; of each source's"),
         ("dedupe: {steps: []}", "dedupe.steps: is empty, expected at least one: ways to find duplicates, in order"),
-        ("dedupe: {prefer: '', steps: [{name: a, kind: exact}]}", "dedupe.prefer: is empty, expected text: SQL order"),
+        ("dedupe: {prefer: 3, steps: [{name: a, kind: exact}]}", "dedupe.prefer: found the number 3, expected a list"),
+        ("modules: a.py", "modules: found text 'a.py', expected a list; write [a.py]"),
+        ("max_failed_files: -1", "max_failed_files: found the number -1, expected at least 0; files that could not"),
+        ("mix: {target_bytes: 1.5}", "mix.target_bytes: found the number 1.5, expected a size such as 64k, 20M or 1."),
+        ("mix: {documents: 1}", "mix.documents: found the number 1, expected true or false"),
         (
             "dedupe: {steps: [{name: a, kind: minhash, bands: 0}]}",
             "dedupe.steps.0.bands: found the number 0, expected at least 1; minhash: bands",
@@ -87,6 +91,26 @@ def error(text: str) -> str:
 )
 def test_errors(line: str, message: str) -> None:
     assert error(line + "\n").startswith(f"my.yaml:{FIRST}: {message}")
+
+
+def test_a_key_that_has_moved_says_where() -> None:
+    with pytest.raises(ConfigError) as caught:
+        recipe_from_text(BASE, "tag.modules=[./my_taggers.py]")
+    assert str(caught.value) == (
+        "override 'tag.modules=[./my_taggers.py]': tag.modules: has moved: write `modules:` at the top of the recipe, "
+        "where it serves taggers and mixers"
+    )
+
+
+def test_one_order_stands_for_a_list_of_one() -> None:
+    text = "dedupe: {prefer: %s, steps: [{name: a, kind: exact}]}\n"
+    for written, expected in {"chars DESC, id": ("chars DESC, id",), "[chars DESC, id]": ("chars DESC", "id")}.items():
+        found = recipe(text % (written if written[0] == "[" else f'"{written}"'))
+        assert found.dedupe is not None
+        assert found.dedupe.prefer == expected
+    found = recipe("dedupe: {steps: [{name: a, kind: exact}]}\n")
+    assert found.dedupe is not None
+    assert found.dedupe.prefer == ()
 
 
 def test_a_key_of_another_section_is_pointed_to() -> None:

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dolma_pipeline.config import load_recipe, recipe_from_text, resolved_yaml
+from dolma_pipeline.config import load_recipe, recipe_from_text, resolved, resolved_yaml
 from dolma_pipeline.config.recipe import (
     BeamConfig,
     DedupeConfig,
@@ -45,6 +45,10 @@ PARAMETER = st.recursive(
     lambda inner: st.lists(inner, max_size=3).map(tuple) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=5,
 )
+LIMIT = st.none() | SIZE
+UNIT = st.sampled_from(["tokens", "bytes", "documents"])
+TARGETS = st.builds(lambda unit, size: {f"target_{unit}": size}, UNIT, SIZE)
+PREFER = st.lists(TEXT.map("x{}".format), max_size=3, unique=True).map(tuple)
 REPLACE = st.builds(ReplaceConfig, spans=st.just("a_x.b"), with_=TEXT | st.just(""))
 PARAMETERS = st.dictionaries(TEXT.filter(lambda key: key not in ("name", "tagger", "runner")), PARAMETER, max_size=3)
 
@@ -81,6 +85,7 @@ def recipes(draw: Any) -> Recipe:
     )
     length = draw(st.integers(2, 4096))
     skipped = st.lists(st.sampled_from(sorted(where)), unique=True).map(tuple) if where else st.just(())
+    weight = NUMBER if draw(st.booleans()) else st.none()
     mix = MixConfig(
         where=where,
         replace=draw(st.lists(REPLACE, max_size=2).map(tuple)),
@@ -88,7 +93,7 @@ def recipes(draw: Any) -> Recipe:
             name: draw(
                 st.builds(
                     MixSourceConfig,
-                    weight=st.none() | NUMBER,
+                    weight=weight,
                     remove=FIELDS,
                     min_chars=st.integers(0, 10**9),
                     skip_rules=skipped,
@@ -98,9 +103,10 @@ def recipes(draw: Any) -> Recipe:
             for name in draw(st.sets(st.sampled_from(sorted(sources))))
         },
         mixer=draw(st.builds(MixerConfig, name=TEXT, parameters=PARAMETERS)),
-        target_tokens=draw(st.none() | SIZE),
+        **draw(TARGETS),
+        documents=draw(st.none() | st.booleans()),
         max_epochs=draw(NUMBER),
-        held_out=draw(st.builds(HeldOutConfig, share=st.floats(1e-9, 0.999), max_tokens=SIZE)),
+        held_out=draw(st.builds(HeldOutConfig, share=st.floats(1e-9, 0.999), max_tokens=LIMIT, max_bytes=LIMIT)),
         keep_metadata=draw(st.lists(TEXT, max_size=3, unique=True).map(tuple)),
     )  # fmt: skip
     steps = (
@@ -117,8 +123,10 @@ def recipes(draw: Any) -> Recipe:
         workers=draw(st.just("auto") | st.integers(1, 999)),
         max_failed_share=draw(st.floats(0, 1)),
         normalize=draw(st.sampled_from([(), ("nfc",), ("whitespace", "nfc")])),
-        tag=TagConfig(taggers=taggers, modules=draw(st.lists(TEXT, max_size=2).map(tuple)), format="jsonl"),
-        dedupe=draw(st.none() | st.builds(DedupeConfig, steps=st.just(steps), prefer=TEXT, keep_work=st.booleans())),
+        max_failed_files=draw(st.integers(0, 99)),
+        modules=draw(st.lists(TEXT, max_size=2, unique=True).map(tuple)),
+        tag=TagConfig(taggers=taggers, format="jsonl"),
+        dedupe=draw(st.none() | st.builds(DedupeConfig, steps=st.just(steps), prefer=PREFER, keep_work=st.booleans())),
         tokenizer=tokenizer,
         mix=mix,
         tokens=TokensConfig(eos=special[0], keep_attributes=draw(FIELDS)) if last > 0 else None,
@@ -133,7 +141,8 @@ def recipes(draw: Any) -> Recipe:
 def test_written_and_read_again(recipe: Recipe) -> None:
     text = resolved_yaml(recipe)
     again = recipe_from_text(text)
-    assert again == recipe
+    assert again == resolved(recipe)
+    assert resolved(again) == again
     assert resolved_yaml(again) == text
     assert isinstance(yaml.safe_load(text), dict)  # other programs read it too
 
@@ -149,14 +158,19 @@ def test_the_full_recipe_in_order_with_its_defaults() -> None:
     text = resolved_yaml(recipe_from_text(FULL))
     keys = " ".join(line.split(":")[0] for line in text.splitlines() if line[0] != " ")
     assert keys == (
-        "name output seed workers max_memory max_failed_share sources normalize split_bytes "
-        "tag dedupe tokenizer mix tokens train eval beam"
+        "name output seed workers max_memory max_failed_share max_failed_files sources normalize split_bytes "
+        "modules tag dedupe tokenizer mix tokens train eval beam"
     )
     for line in (
         "max_memory: 4000000000",
         "    documents: [data/web/*.jsonl.gz]",
         "    - {tagger: pii_v1, name: pii_v1, phone_regions: [US, DE]}",
-        '  prefer: "length(text) DESC"',
+        "  prefer: []",
+        "modules: [./my_taggers.py]",
+        "max_failed_share: 0.01",
+        "  documents: false",
+        "    max_tokens: 1000000",
+        "    max_bytes: null",
         "    - {name: exact, kind: exact, key: text}",
         "    - {name: minhash, kind: minhash, shingle: 5, bands: 20, rows: 8}",
         '    english: "language_v1.en >= 0.5"',
@@ -197,4 +211,4 @@ def test_the_quickstart_runs_from_its_own_output(tmp_path: Path) -> None:
     recipe = load_recipe(str(Path(__file__).parents[3] / "pipelines" / "quickstart.yaml"))
     path = tmp_path / "recipe.yaml"
     path.write_text(resolved_yaml(recipe), encoding="utf-8")
-    assert load_recipe(str(path)) == recipe
+    assert load_recipe(str(path)) == resolved(recipe)

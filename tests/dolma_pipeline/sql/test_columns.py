@@ -21,7 +21,8 @@ def documents(*texts: str) -> pa.Table:
 def test_columns_and_their_types() -> None:
     schema = rule_schema({"length_v1": LENGTH})
     assert schema.names == [
-        "id", "source", "document_source", "added", "created", "metadata", "chars", "bytes", "text", "extra", "length_v1"
+        "id", "source", "document_source", "added", "created", "metadata", "chars", "bytes",
+        "text", "extra", "length_v1",
     ]  # fmt: skip
     assert {str(index_fields.field(name).type) for name in ("chars", "bytes")} == {"int64"}
     assert {str(one.type) for one in index_fields if one.name not in ("chars", "bytes")} == {"string"}

@@ -1,0 +1,33 @@
+"""What a key that was left out means where that follows from other keys: `None` in a recipe becomes the value.
+
+A run begins with `resolved(recipe)`, and so does `resolved_yaml`; a `Recipe` as it is loaded keeps `None`, so that one
+changed in Python (`dataclasses.replace`) means the same as its YAML would.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from dolma_pipeline.config.recipe import HeldOutConfig, Recipe
+
+HELD_OUT_TOKENS = 1_000_000
+HELD_OUT_BYTES = 4_000_000
+"""Most of one source that is held out, where the recipe sets no bound; a token is about four bytes."""
+
+
+def resolved(recipe: Recipe) -> Recipe:
+    """The same recipe with `mix.documents` and the bound of `mix.held_out` written out; again, it changes nothing."""
+    mix = recipe.mix
+    if mix is None:
+        return recipe
+    documents = recipe.tokens is None if mix.documents is None else mix.documents
+    held_out = None if mix.held_out is None else _bounded(mix.held_out, tokens=recipe.tokenizer is not None)
+    return dataclasses.replace(recipe, mix=dataclasses.replace(mix, documents=documents, held_out=held_out))
+
+
+def _bounded(held_out: HeldOutConfig, *, tokens: bool) -> HeldOutConfig:
+    if held_out.max_tokens is not None or held_out.max_bytes is not None:
+        return held_out
+    if tokens:
+        return dataclasses.replace(held_out, max_tokens=HELD_OUT_TOKENS)
+    return dataclasses.replace(held_out, max_bytes=HELD_OUT_BYTES)
