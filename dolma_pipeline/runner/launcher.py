@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from dolma_pipeline import assets
 from dolma_pipeline import stages as _stages  # noqa: F401 importing it registers the stages
-from dolma_pipeline.config import load_recipe, resolved_yaml
+from dolma_pipeline.config import resolved, resolved_yaml
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.engines import Engine, Here, Say
 from dolma_pipeline.engines.choose import chosen
@@ -28,8 +28,9 @@ from dolma_pipeline.run.stage import stages_in_order
 from dolma_pipeline.runner.check import check_beam, check_output, check_stages, needed_assets, sizes_of
 from dolma_pipeline.runner.decide import Decision, check_order, decide, refuse_changes, wanted_artifacts
 from dolma_pipeline.runner.failures import check_failures
-from dolma_pipeline.runner.inputs import Inputs, plan_inputs, user_modules
+from dolma_pipeline.runner.inputs import Inputs, plan_inputs
 from dolma_pipeline.runner.lock import RunLock
+from dolma_pipeline.runner.modules import open_recipe, user_modules
 from dolma_pipeline.runner.ready import make_ready, tidy
 from dolma_pipeline.runner.result import Result, read_result
 from dolma_pipeline.runner.versions import check_versions, write_versions
@@ -63,13 +64,14 @@ def run(
         TooManyFailuresError: all is written, but more documents or files failed than the recipe allows.
     """
     if isinstance(recipe, str):
-        recipe = load_recipe(recipe, *overrides)
+        recipe = open_recipe(recipe, *overrides)
     elif overrides:
         raise UsageError("overrides go with a recipe's path; a Recipe object is changed with dataclasses.replace.")
+    recipe = resolved(recipe)
+    modules = user_modules(recipe)
     wanted = _wanted(recipe, stages)
     folder = check_output(recipe)
     check_beam(recipe, beam_options)
-    modules = user_modules(recipe)
     base = Run(recipe, folder, modules)
     inputs = plan_inputs(recipe, folder, redo=redo)
     with ExitStack() as stack:

@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 import zstandard
+from dolma_pipeline.stages.step import run_steps
 
 from dolma_pipeline.config import Recipe
 from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.runner import launcher, run
-from dolma_pipeline.stages.step import run_steps
 
 WORDS = """\
 river stone winter letter garden market silver window morning harbour engine paper velvet thunder copper
@@ -119,7 +119,8 @@ RECIPE: dict[str, Any] = {
     "seed": 3,
     "workers": 1,
     "sources": {name: {"documents": f"in/{name}/*"} for name in ("web", "code", "forum")},
-    "tag": {"modules": ["./marks.py"], "taggers": ["length_v1", "marks_v1"]},
+    "modules": ["./marks.py"],
+    "tag": {"taggers": ["length_v1", "marks_v1"]},
     "dedupe": {"steps": [{"name": "exact", "kind": "exact"}, {"name": "minhash", "kind": "minhash"}]},
     "tokenizer": {"train": "bpe", "vocab_size": 400, "added_tokens": ["|||NAME|||"]},
     "mix": {
@@ -134,8 +135,10 @@ RECIPE: dict[str, Any] = {
 
 
 def tree(**changes: Any) -> dict[str, Any]:
-    """The recipe as a tree. A change is `mix__where={…}`; None takes the key away."""
+    """The recipe as a tree. A change is `mix__where={…}`; None takes the key away. Another `tag` needs no modules."""
     found = copy.deepcopy(RECIPE)
+    if "tag" in changes and "modules" not in changes:
+        del found["modules"]
     for key, value in changes.items():
         *path, last = key.split("__")
         inner = found

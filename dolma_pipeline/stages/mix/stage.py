@@ -139,9 +139,9 @@ class MixStage(Stage):
 
 
 def writes_documents(recipe: Recipe) -> bool:
-    """Whether edited documents are written: as the recipe says, else where it makes no tokens."""
+    """Whether edited documents are written."""
     assert recipe.mix is not None
-    return recipe.tokens is None if recipe.mix.documents is None else recipe.mix.documents
+    return bool(recipe.mix.documents)
 
 
 def mix_reads(recipe: Recipe) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
