@@ -13,7 +13,7 @@ from typing import Any
 from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.manifest import pretty
+from dolma_pipeline.io.manifest import Records, pretty
 from dolma_pipeline.train.files import read_settings
 
 FORMAT = 1
@@ -93,7 +93,10 @@ def held_out_sources(run_dir: Path) -> list[str]:
         UsageError: there are none at all.
     """
     folder = run_dir / "tokens" / "held_out"
-    sources = sorted(part.parent.relative_to(folder).as_posix() for part in folder.glob("*/part-*.npy"))
+    listed = [record["shard"].split("/") for record in Records(run_dir / "tokens").read()]
+    sources = [source for split, source, *_ in listed if split == "held_out"]
+    if not listed:  # parts that were made elsewhere
+        sources = [part.parent.relative_to(folder).as_posix() for part in folder.glob("*/part-*.npy")]
     if not sources:
         raise UsageError(
             f"eval.held_out is true, but {folder} has no documents. Hold some out with mix.held_out "
