@@ -75,6 +75,7 @@ def run(
     base = Run(recipe, folder, modules)
     inputs = plan_inputs(recipe, folder, redo=redo)
     with ExitStack() as stack:
+        stack.callback(Process.leave)  # the next run of this process may find other files behind the same names
         engine: Engine | None = None
         if not dry_run and not {*wanted} <= {"train", "eval"}:
             opened = chosen(recipe, num_bytes=inputs.num_bytes, num_shards=inputs.num_shards, beam_options=beam_options)
@@ -93,6 +94,8 @@ def run(
             print(f"warning: {text}", file=sys.stderr)
         stack.enter_context(stopped_by_signals())
         stack.enter_context(RunLock(folder))
+        stack.callback(Process.leave)  # what is left of its logs is written while nobody else works here
+        folder.remove_attempts()
         again = plan_inputs(recipe, folder, redo=redo)  # another run may have ended since
         made = _plan(base, again, wanted, redo=redo)
         _work(made, again, engine, say=None if quiet else to_stderr)
@@ -163,8 +166,8 @@ def _work(made: _Plan, inputs: Inputs, engine: Engine | None, *, say: Say | None
             Here().run(run, [phase for phase in phases if phase.in_launcher])
     write_versions(run, inputs)
     keep_work = run.recipe.dedupe is not None and run.recipe.dedupe.keep_work
-    tidy(run, artifacts, keep_work=keep_work)
     folder.write("log/timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
+    tidy(run, artifacts, keep_work=keep_work)
 
 
 def _phases(made: _Plan) -> list[Phase]:

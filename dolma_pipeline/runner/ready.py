@@ -86,7 +86,7 @@ def _endings(name: str) -> set[str]:
 
 
 def tidy(run: Run, artifacts: Iterable[Artifact], *, keep_work: bool) -> None:
-    """Remove what finished work no longer needs: done records, work files, caches of other settings."""
+    """Remove what finished work no longer needs: done records, work files, caches of other settings, attempts."""
     finished = {one.name for one in artifacts if is_finished(run.folder, one, run.shards_digest)}
     current = {one.folder for one in artifacts if one.cache}
     everything = {one.name for one in artifacts}
@@ -97,6 +97,9 @@ def tidy(run: Run, artifacts: Iterable[Artifact], *, keep_work: bool) -> None:
     for one in artifacts:
         if one.name in finished:
             run.folder.delete([layout.earlier(one.name, one.digest)])
+    if next(run.folder.list(layout.DONE), None) is None:
+        run.folder.delete_tree(layout.DONE)  # the empty folder, where folders exist by themselves
+    run.folder.remove_attempts()
     if everything <= finished:
         for kind in () if keep_work else WORK:
             run.folder.delete_tree(f"{layout.CACHE}/{kind}")
