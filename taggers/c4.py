@@ -103,11 +103,12 @@ def _line_spans(lines: Tokens, flags: NDArray[np.uint8], bits: Mapping[str, int]
     lengths[lines.rows[1:] - 1] -= 1  # a document's last line has no newline
     ends = np.cumsum(lengths)
     starts = ends - lengths
-    before = starts[lines.rows[:-1]][rows]
+    before = starts[lines.rows[:-1]]
+    covered = np.where(lengths > 0, flags, 0)
     spans = {}
     for name, bit in bits.items():
-        at = np.flatnonzero((flags & bit != 0) & (lengths > 0))
-        spans[name] = point_lists(
-            rows[at], (starts - before)[at], (ends - before)[at], np.ones(len(at)), num_rows=num_rows
-        )
+        at = np.flatnonzero(covered & bit)
+        row = rows[at]
+        first = starts[at] - before[row]
+        spans[name] = point_lists(row, first, first + lengths[at], np.ones(len(at), np.float32), num_rows=num_rows)
     return spans

@@ -32,12 +32,9 @@ class Length:
     def tag(self, batch: Batch) -> Mapping[str, Any]:
         """The columns of `fields`, int64[n]."""
         num_bytes = np.diff(batch.text.offsets.astype(np.int64))
-        num_lines = np.diff(batch.lines.rows)
-        newlines = num_lines - 1
-        before = np.concatenate([[0], np.cumsum(batch.lines.chars, dtype=np.int64)])
-        in_lines = np.diff(before[batch.lines.rows])
+        num_lines = np.diff(batch.lines.rows)  # before `chars`, which then takes it from the lines
         return {
-            "chars": in_lines + newlines,
+            "chars": batch.chars,
             "bytes": num_bytes,
             "words": np.diff(batch.words.rows),
             "lines": num_lines,
