@@ -61,12 +61,13 @@ class C4:
         "sentence_count": int,
     }
 
+    kernels: ClassVar[tuple[str, ...]] = ("words", "lines", "c4")
+
     def setup(self) -> None:
         """Loads the kernels, so that the first batch is not the slow one."""
-        from dolma_pipeline.kernels import c4, lines, words
+        from dolma_pipeline.kernels.warm import warm
 
-        for module in (words, lines, c4):
-            module.warm()
+        warm(self.kernels)
 
     def tag(self, batch: Batch) -> Mapping[str, Any]:
         """The columns of `fields`: span lists, numpy bool[n] and int64[n].

@@ -22,12 +22,13 @@ class Length:
 
     fields: ClassVar[Fields] = {"chars": int, "bytes": int, "words": int, "lines": int}
 
+    kernels: ClassVar[tuple[str, ...]] = ("words", "lines")
+
     def setup(self) -> None:
         """Loads the kernels, so that the first batch is not the slow one."""
-        from dolma_pipeline.kernels import lines, words
+        from dolma_pipeline.kernels.warm import warm
 
-        for module in (words, lines):
-            module.warm()
+        warm(self.kernels)
 
     def tag(self, batch: Batch) -> Mapping[str, Any]:
         """The columns of `fields`, int64[n]."""

@@ -75,6 +75,7 @@ class Pii:
     phone_regions: tuple[str, ...] = ("US",)
 
     fields: ClassVar[Mapping[str, Any]] = {"email": list[Span], "phone": list[Span], "ip": list[Span]}
+    kernels: ClassVar[tuple[str, ...]] = ("scan", "spans")
 
     def __post_init__(self) -> None:
         given: Any = self.phone_regions  # from a recipe, so of any type

@@ -41,12 +41,13 @@ PRELOADED = (
 """What workers import sooner or later; Beam's harness first."""
 
 
-def main(taggers: Sequence[str]) -> None:
+def main(names: Sequence[str]) -> None:
     """Load, then make workers until standard input ends.
 
     Args:
-        taggers: names of built-in taggers that workers will use.
+        names: of built-in taggers that workers will use; then, after a `--`, of compiled kernels.
     """
+    cut = names.index("--") if "--" in names else len(names)
     requests, answers = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # what a library prints is no answer
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -55,19 +56,19 @@ def main(taggers: Sequence[str]) -> None:
     del os.environ[LIFELINE]
     lifeline, only_writer = os.pipe()
     gc.disable()  # looking through what imports make costs a fifth of the time, and finds nothing
-    load(taggers)
+    load(names[:cut], names[cut + 1 :])
     gc.freeze()  # else the collector writes into the memory that is shared
     gc.enable()
     _serve(requests, answers, lifeline=lifeline, alone=(requests, answers, only_writer))
 
 
-def load(taggers: Sequence[str]) -> None:
+def load(taggers: Sequence[str], kernels: Sequence[str] = ()) -> None:
     """Import what workers import, and load the compiled kernels.
 
     Args:
         taggers: those without models are used on one word, which loads their libraries; models come with a run.
+        kernels: names of `kernels.warm.KERNELS`.
     """
-    from dolma_pipeline.dedup.minhash import permutations
     from dolma_pipeline.documents import Batch
     from dolma_pipeline.kernels.warm import warm
     from dolma_pipeline.registry import built_in_tagger
@@ -76,8 +77,7 @@ def load(taggers: Sequence[str]) -> None:
     import_beam()
     for module in PRELOADED:
         importlib.import_module(module)
-    warm()
-    permutations(1, seed=1)  # imports datasketch
+    warm(kernels)
     for tagger in map(built_in_tagger, taggers):
         if not tagger.assets:
             tagger.attributes(Batch.of(["word"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ from dolma_pipeline.errors import TooManyFailuresError, UsageError, unknown_name
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.io.shards import Shard, write_shards
+from dolma_pipeline.kernels.warm import ensure, is_ready
 from dolma_pipeline.runner.beam_options import runner_in
 from dolma_pipeline.runner.check import check_beam, check_names, check_output, needed_assets, plan_inputs, user_modules
 from dolma_pipeline.runner.compose import steps_for
@@ -33,6 +35,7 @@ from dolma_pipeline.runner.result import Result, read_result
 from dolma_pipeline.runner.watchdog import stopped_by_signals
 from dolma_pipeline.stages.context import RunContext
 from dolma_pipeline.stages.units import Unit, shards_digest, units_of
+from dolma_pipeline.stages.warming import kernels_of
 
 
 def run(
@@ -72,11 +75,11 @@ def run(
     workers = num_workers(recipe, num_bytes=sum(s.bytes for s in shards), num_shards=len(shards))
     with ExitStack() as stack:
         local = (runner_in(beam_options) or recipe.beam.runner) == "local" and not {*wanted} <= {"train", "eval"}
+        kernels = kernels_of(recipe, wanted, formats={shard.format for shard in shards})
         forks = None
-        if local and workers > 1 and not dry_run and can_fork():  # it loads while the rest is checked
-            shared = shared_taggers(recipe)
-            users = {use.tagger for use in recipe.tag.taggers} - {*shared} if recipe.tag else set()
-            forks = stack.enter_context(ForkServer(shared, tidy=bool(users)))
+        copies = local and workers > 1 and not dry_run and can_fork()
+        if copies and is_ready(kernels):  # it loads while the rest is checked
+            forks = stack.enter_context(_fork_server(recipe, kernels))
         plan = _plan(context, shards, wanted)
         work = _look(context, plan, wanted, redo=redo)
         if dry_run:
@@ -99,6 +102,11 @@ def run(
             assets.copy_to(needed_assets(context), folder / "assets")
             make_ready(context, work.left, plan.listed)
             steps = steps_for(context, [d.unit for d in work.left])
+            if local:
+                kernels = kernels_of(recipe, [d.unit.stage for d in work.left], formats={s.format for s in shards})
+                ensure(kernels, say=None if quiet else _say)
+            if copies and forks is None:
+                forks = stack.enter_context(_fork_server(recipe, kernels))
             with assets.folder_restored():
                 run_on_beam(context, steps, workers=workers, beam_options=beam_options, quiet=quiet, forks=forks)
         if forks:
@@ -110,6 +118,16 @@ def run(
     result = read_result(context, work.names, nothing_to_do=not work.left and not work.left_model, wanted=wanted)
     _check_failures(recipe, result)
     return result
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _fork_server(recipe: Recipe, kernels: Sequence[str]) -> ForkServer:
+    shared = shared_taggers(recipe)
+    users = {use.tagger for use in recipe.tag.taggers} - {*shared} if recipe.tag else set()
+    return ForkServer(shared, kernels=kernels, tidy=bool(users))
 
 
 @dataclass(frozen=True)

@@ -70,10 +70,6 @@ def run_on_beam(
         return
     log = context.path / "log"
     log.mkdir(exist_ok=True)
-    if workers > 1 and forks is None:
-        from dolma_pipeline.kernels.warm import warm_once
-
-        warm_once()  # so that no two workers compile
     pipeline = _local_pipeline(given, steps, workers=workers)
     with _environment(worker_variables()), progress:
         run_guarded(
