@@ -12,8 +12,8 @@ from dolma_pipeline import assets
 from dolma_pipeline import stages as _stages  # noqa: F401 importing it registers the stages
 from dolma_pipeline.config import resolved, resolved_yaml
 from dolma_pipeline.config.recipe import Recipe
-from dolma_pipeline.engines import Engine, Here, Say
-from dolma_pipeline.engines.choose import chosen
+from dolma_pipeline.engines import Here, Say
+from dolma_pipeline.engines.choose import EngineChoice
 from dolma_pipeline.engines.engine import to_stderr
 from dolma_pipeline.engines.watchdog import stopped_by_signals
 from dolma_pipeline.errors import UsageError, unknown_name
@@ -34,6 +34,7 @@ from dolma_pipeline.runner.modules import open_recipe, user_modules
 from dolma_pipeline.runner.ready import make_ready, tidy
 from dolma_pipeline.runner.result import Result, read_result
 from dolma_pipeline.runner.versions import check_versions, write_versions
+from dolma_pipeline.stages.warming import kernels_of
 from dolma_pipeline.storage.folder import RunFolder
 from dolma_pipeline.storage.overlay import Overlay
 
@@ -76,10 +77,15 @@ def run(
     inputs = plan_inputs(recipe, folder, redo=redo)
     with ExitStack() as stack:
         stack.callback(Process.leave)  # the next run of this process may find other files behind the same names
-        engine: Engine | None = None
+        engines = EngineChoice(
+            recipe,
+            kernels=kernels_of(recipe, wanted, formats={shard.format for shard in inputs.shards}),
+            num_bytes=inputs.num_bytes,
+            num_shards=inputs.num_shards,
+            beam_options=beam_options,
+        )
         if not dry_run and not {*wanted} <= {"train", "eval"}:
-            opened = chosen(recipe, num_bytes=inputs.num_bytes, num_shards=inputs.num_shards, beam_options=beam_options)
-            engine = stack.enter_context(opened)  # it loads while the rest is checked
+            stack.enter_context(engines)  # it loads while the rest is checked
         made = _plan(base, inputs, wanted, redo=redo)
         if dry_run:
             planned = [d for d in made.decisions if d.artifact.name in made.wanted and d.state != "done"]
@@ -98,7 +104,7 @@ def run(
         folder.remove_attempts()
         again = plan_inputs(recipe, folder, redo=redo)  # another run may have ended since
         made = _plan(base, again, wanted, redo=redo)
-        _work(made, again, engine, say=None if quiet else to_stderr)
+        _work(made, again, engines, say=None if quiet else to_stderr)
     result = read_result(made.run, [*made.artifacts], nothing_to_do=not made.left, wanted=wanted)
     for text in result.warnings():
         print(f"warning: {text}", file=sys.stderr)
@@ -147,7 +153,7 @@ def _healing(one: Decision) -> str:
     )
 
 
-def _work(made: _Plan, inputs: Inputs, engine: Engine | None, *, say: Say | None) -> None:
+def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, *, say: Say | None) -> None:
     """Make what is left."""
     run, folder = made.run, made.run.folder
     folder.write(layout.SHARDS, inputs.content)
@@ -161,8 +167,9 @@ def _work(made: _Plan, inputs: Inputs, engine: Engine | None, *, say: Say | None
             assets.copy_to(needed_assets(Process.of(run)), place / layout.ASSETS)
         phases = _phases(made)
         with assets.folder_restored():
-            if engine is not None:
-                engine.run(run, [phase for phase in phases if not phase.in_launcher], say=say)
+            spread = [phase for phase in phases if not phase.in_launcher]
+            if spread:
+                engines.engine(say).run(run, spread, say=say)
             Here().run(run, [phase for phase in phases if phase.in_launcher])
     write_versions(run, inputs)
     keep_work = run.recipe.dedupe is not None and run.recipe.dedupe.keep_work

@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 import zstandard
-from dolma_pipeline.stages.step import run_steps
 
 from dolma_pipeline.config import Recipe
 from dolma_pipeline.config.loader import recipe_from_text
