@@ -130,7 +130,7 @@ def _hooks(state: _State, forks: ForkServer | None) -> Iterator[None]:
                 state.dead = found
 
     def _run_alone(worker: Any) -> str:
-        worker._worker_command_line += f" 2>> {shlex.quote(str(state.said))}"
+        worker._worker_command_line += f" >> {shlex.quote(str(state.said))} 2>&1"
         try:
             old_run(worker)
         except RuntimeError as error:
