@@ -13,18 +13,16 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, cast
 
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.storage.committed import Committed
 from dolma_pipeline.storage.faults import told
 from dolma_pipeline.storage.folder import SCHEMES, Entry, RunFolder
 from dolma_pipeline.storage.names import TEMPORARY, checked, prefix_of
-
-T = TypeVar("T")
 
 BUFFER_BYTES = 1 << 20
 
@@ -100,7 +98,8 @@ class LocalFolder(RunFolder):
             committed.end()
             self._seal(attempt.file, target)
             with told("written", target):
-                _with_folder(target, lambda: os.replace(attempt.path, target))
+                _make_folder(target)
+                os.replace(attempt.path, target)
                 attempt.is_left = False
 
     def create(self, name: str, content: bytes) -> bool:
@@ -109,8 +108,9 @@ class LocalFolder(RunFolder):
         with self._attempt(target) as attempt:
             self._fill(attempt.file, content, target)
             with told("written", target):
+                _make_folder(target)
                 try:
-                    _with_folder(target, lambda: os.link(attempt.path, target))  # whole or not at all, for one alone
+                    os.link(attempt.path, target)  # whole or not at all, and for one alone
                 except FileExistsError:
                     return False
         return True
@@ -168,7 +168,8 @@ class LocalFolder(RunFolder):
         """
         path, process = self.root / TEMPORARY / secrets.token_hex(16), os.getpid()
         with told("written", target):
-            file = _with_folder(path, lambda: open(path, "xb", buffering=BUFFER_BYTES))  # noqa: SIM115 closed below
+            _make_folder(path)
+            file = open(path, "xb", buffering=BUFFER_BYTES)  # noqa: SIM115 closed below, whatever its buffer holds
         attempt = _Attempt(path, cast(io.BufferedWriter, file))
         try:
             yield attempt
@@ -203,13 +204,11 @@ class _Attempt:
     is_left: bool = True
 
 
-def _with_folder(path: Path, make: Callable[[], T]) -> T:
-    """What `make` gives, which needs the folder of a path; mostly it is there."""
-    try:
-        return make()
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return make()
+def _make_folder(path: Path) -> None:
+    """The folder of a path; mostly it is there."""
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        os.makedirs(folder, exist_ok=True)
 
 
 @contextlib.contextmanager

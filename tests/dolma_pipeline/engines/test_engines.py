@@ -24,6 +24,7 @@ from tests.dolma_pipeline.engines.toys import (
     CHAIN,
     Bad,
     CountWords,
+    Initials,
     Many,
     Total,
     events,
@@ -67,10 +68,10 @@ def test_a_run_in_memory_gives_the_same_bytes(engine: Engine, plain: Run) -> Non
 def test_a_phase_begins_when_the_one_before_it_has_ended_and_every_task_is_done_once(
     engine: Engine, run: Run, is_spread: bool
 ) -> None:
-    tasks = {"toy/none": 0, "toy/words": 12, "toy/total": 1, "toy/b": 1, "toy/c": 4}
+    tasks = {"toy/none": 0, "toy/words": 12, "toy/initials": 2, "toy/total": 1, "toy/b": 1, "toy/c": 4}
     total = Total(is_spread=is_spread)
     none, few, last = (Many(label=label, num_tasks=tasks[label]) for label in ("toy/none", "toy/b", "toy/c"))
-    engine.run(run, [none, CountWords(), total, few, last])
+    engine.run(run, [none, CountWords(), Initials(), total, few, last])
     found = events(run.folder)
     order = [name for name, _ in found]
     assert list(dict.fromkeys(order)) == list(tasks)
@@ -138,7 +139,7 @@ def test_what_is_raised_between_tasks_names_no_task(engine: Engine, run: Run, wh
 
 def test_after_an_error_the_same_phases_go_on(engine: Engine, run: Run, plain: Run) -> None:
     with pytest.raises(DataError):
-        engine.run(run, [CountWords(), Bad(), Total()])
+        engine.run(run, [CountWords(), Bad(), Initials(), Total()])
     engine.run(run, CHAIN)
     run.folder.delete_tree(".done/toy.bad-" + Bad().digest[7:19])
     assert promised(run.folder) == promised(plain.folder)

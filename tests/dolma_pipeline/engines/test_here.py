@@ -119,7 +119,7 @@ def test_what_cannot_travel_is_found() -> None:
 def test_it_says_where_it_is() -> None:
     said: list[str] = []
     Here().run(memory_run(), CHAIN, say=said.append)
-    assert said == ["[1/2] toy/words", "[2/2] toy/total"]
+    assert said == ["[1/3] toy/words", "[2/3] toy/initials", "[3/3] toy/total"]
 
 
 def test_neither_it_nor_an_engine_with_nothing_to_do_loads_beam() -> None:

@@ -188,7 +188,7 @@ def test_a_device_that_is_full(folder: LocalFolder) -> None:
         (lambda folder: folder.stat("a/b"), "os.stat", "a/b cannot be read"),
         (lambda folder: list(folder.list("a")), "os.scandir", "a cannot be read"),
         (lambda folder: folder.write("a/c", b""), "os.replace", "a/c cannot be written"),
-        (lambda folder: folder.write("b/c", b""), "pathlib.Path.mkdir", "b/c cannot be written"),
+        (lambda folder: folder.write("b/c", b""), "os.makedirs", "b/c cannot be written"),
         (lambda folder: folder.create("a/c", b""), "os.link", "a/c cannot be written"),
         (lambda folder: folder.replace("a/c", b"", "1"), "fcntl.flock", "a/c cannot be written"),
         (lambda folder: folder.delete(["a/b"]), "pathlib.Path.unlink", "a/b cannot be deleted"),

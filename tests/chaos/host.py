@@ -1,0 +1,81 @@
+"""Carries out scenarios, one after the other, for as long as it is told to; one process, so that all is loaded once.
+
+    host.py               in the corpus' folder; reads a line of JSON for each scenario, answers with one
+
+A line: `scenario` (undisturbed, twice, killed, stragglers), `tree` (the recipe), `output`, `seed`, `thorough`, and
+`commits` (a file that an undisturbed run writes and the others read). An answer: `notes` of what was done to which
+phase and how often the run was `begun`, or the `error`. Each scenario is a copy of this process, and its workers are
+copies of that, made before it has started anything: whoever copies itself has no threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import adapter
+from tests.chaos.engines import Chaos, Commits, Killed, Stopped, Stragglers, Twice, Undisturbed
+from tests.chaos.phases import Phase
+from tests.chaos.workers import Worker
+
+SCENARIOS: dict[str, type[Chaos]] = {
+    "undisturbed": Undisturbed,
+    "twice": Twice,
+    "killed": Killed,
+    "stragglers": Stragglers,
+}
+
+
+def carry_out(asked: dict[str, Any]) -> dict[str, Any]:
+    """One scenario."""
+    kind, output, commits_file = SCENARIOS[asked["scenario"]], asked["output"], Path(asked["commits"])
+    commits: Commits = {} if kind is Undisturbed else json.loads(commits_file.read_text(encoding="utf-8"))
+    settings: dict[str, Any] = {"seed": asked["seed"], "thorough": asked["thorough"], "commits": commits}
+    pool = [Worker(output) for _ in range(kind(pool=[], **settings).num_workers)]
+    engine = kind(pool=pool, **settings)
+    begun = 0
+    while True:
+        begun += 1
+        try:
+            adapter.run(asked["tree"], output, engine)
+        except Stopped:
+            continue
+        break
+    if isinstance(engine, Stragglers):
+        engine.after_the_end()
+        adapter.run(asked["tree"], output, _nothing_left)
+    if kind is Undisturbed:
+        commits_file.write_text(json.dumps(commits), encoding="utf-8")
+    engine.dismiss()
+    return {"notes": engine.notes, "begun": begun}
+
+
+def _nothing_left(phases: Sequence[Phase]) -> None:
+    raise AssertionError(f"after the end there are phases to do: {[phase.name for phase in phases]}")
+
+
+def main() -> None:
+    adapter.prepare()
+    for line in sys.stdin:
+        ours, theirs = Pipe()
+        process = os.fork()
+        if process == 0:
+            try:
+                answer = carry_out(json.loads(line))
+            except BaseException:  # noqa: BLE001 it is the test that fails
+                answer = {"error": traceback.format_exc()}
+            theirs.send(answer)
+            os._exit(0)
+        theirs.close()
+        print(json.dumps(ours.recv()), flush=True)
+        os.waitpid(process, 0)
+
+
+if __name__ == "__main__":
+    main()
