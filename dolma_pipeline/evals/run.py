@@ -13,7 +13,7 @@ from typing import Any
 from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.manifest import Records, pretty
+from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.train.files import read_settings
 
 FORMAT = 1
@@ -93,7 +93,9 @@ def held_out_sources(run_dir: Path) -> list[str]:
         UsageError: there are none at all.
     """
     folder = run_dir / "tokens" / "held_out"
-    listed = [record["shard"].split("/") for record in Records(run_dir / "tokens").read()]
+    lines = run_dir / "tokens" / "shards.jsonl"
+    records = map(orjson.loads, lines.read_bytes().splitlines()) if lines.is_file() else ()
+    listed = [record["shard"].split("/") for record in records]
     sources = [source for split, source, *_ in listed if split == "held_out"]
     if not listed:  # parts that were made elsewhere
         sources = [part.parent.relative_to(folder).as_posix() for part in folder.glob("*/part-*.npy")]
