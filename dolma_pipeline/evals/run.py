@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.io import paths
