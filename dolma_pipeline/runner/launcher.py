@@ -20,11 +20,18 @@ from dolma_pipeline.errors import UsageError, unknown_name
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.manifests import read_lines
 from dolma_pipeline.run.phase import Phase
 from dolma_pipeline.run.planner import Step, plan
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.stage import stages_in_order
+from dolma_pipeline.runner.before import (
+    budget_warnings,
+    disk_warnings,
+    refuse_unknown_formats,
+    training_warnings,
+)
 from dolma_pipeline.runner.check import check_beam, check_output, check_stages, needed_assets, sizes_of
 from dolma_pipeline.runner.decide import Decision, check_order, decide, refuse_changes, wanted_artifacts
 from dolma_pipeline.runner.failures import check_failures
@@ -86,7 +93,8 @@ def run(
         )
         if not dry_run and not {*wanted} <= {"train", "eval"}:
             stack.enter_context(engines)  # it loads while the rest is checked
-        made = _plan(base, inputs, wanted, redo=redo)
+        checked = _check(base, inputs, wanted)
+        made = _look(checked, wanted, redo=redo)
         if dry_run:
             planned = [d for d in made.decisions if d.artifact.name in made.wanted and d.state != "done"]
             return read_result(
@@ -103,13 +111,24 @@ def run(
         stack.callback(Process.leave)  # what is left of its logs is written while nobody else works here
         folder.remove_attempts()
         again = plan_inputs(recipe, folder, redo=redo)  # another run may have ended since
-        made = _plan(base, again, wanted, redo=redo)
+        checked = checked if again.content == inputs.content else _check(base, again, wanted)
+        made = _look(checked, wanted, redo=redo)
         _work(made, again, engines, say=None if quiet else to_stderr)
     result = read_result(made.run, [*made.artifacts], nothing_to_do=not made.left, wanted=wanted)
     for text in result.warnings():
         print(f"warning: {text}", file=sys.stderr)
     check_failures(made.run, result)
     return result
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A recipe and its inputs, in which nothing is wrong. artifacts: what it makes, by name. warnings: what to say."""
+
+    run: Run
+    inputs: Inputs
+    artifacts: dict[str, Artifact]
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -127,13 +146,20 @@ class _Plan:
     warnings: Sequence[str]
 
 
-def _plan(base: Run, inputs: Inputs, wanted: Sequence[str], *, redo: bool) -> _Plan:
-    """Check all that can be wrong, and compare what the recipe makes with what is in the folder; writes nothing."""
+def _check(base: Run, inputs: Inputs, wanted: Sequence[str]) -> _Checked:
+    """Check all that can be wrong, and say what the recipe makes; writes nothing."""
     run = replace(base, shards_digest=inputs.digest)
     # Checks see the list of shards before the run's own list is touched.
     trial = replace(run, folder=Overlay(run.folder, {layout.SHARDS: inputs.content}))
     artifacts, warnings = check_stages(Process.of(trial), wanted)
-    check_versions(run, inputs)
+    warnings += refuse_unknown_formats(run, inputs, {line["shard"] for line in read_lines(run.folder, "index")})
+    return _Checked(run, inputs, artifacts, [*warnings, *training_warnings(run.recipe)])
+
+
+def _look(checked: _Checked, wanted: Sequence[str], *, redo: bool) -> _Plan:
+    """Compare what the recipe makes with what is in the folder; writes nothing."""
+    run, artifacts = checked.run, checked.artifacts
+    check_versions(run, checked.inputs)
     sizes = sizes_of(run.folder)
     decisions = [decide(run, artifact, sizes) for artifact in artifacts.values()]
     names = {one.name for one in wanted_artifacts([*artifacts.values()], wanted)}
@@ -142,8 +168,11 @@ def _plan(base: Run, inputs: Inputs, wanted: Sequence[str], *, redo: bool) -> _P
     if not redo:
         refuse_changes(mine)
     left = [d for d in mine if d.state != "done"]
-    told = [_healing(d) for d in left if d.state == "heal"]
-    return _Plan(run, artifacts, decisions, names, left, [*warnings, *told])
+    warnings = [*checked.warnings, *(_healing(d) for d in left if d.state == "heal")]
+    if any(d.artifact.name == "mix" for d in left):
+        warnings += budget_warnings(run, checked.inputs)
+    warnings += disk_warnings(run, checked.inputs, {d.artifact.name: d.artifact for d in left if d.state != "heal"})
+    return _Plan(run, artifacts, decisions, names, left, warnings)
 
 
 def _healing(one: Decision) -> str:
