@@ -1,4 +1,4 @@
-"""What can be known of a run before it starts: files of no known format, disk that will be needed, budgets out of reach.
+"""What can be known of a run before it starts: files of no known format, the disk it needs, budgets out of reach.
 
 Cost: the first bytes of each new file (0.3 ms), of at most 10,000 files.
 """
@@ -114,7 +114,8 @@ def training_warnings(recipe: Recipe) -> Sequence[str]:
     steps = recipe.train.max_tokens // max(1, recipe.train.batch_tokens)
     if recipe.train.warmup_steps < steps:
         return []
+    train = recipe.train
     return [
-        f"train.warmup_steps is {recipe.train.warmup_steps:,}, but {recipe.train.max_tokens:,} tokens are {steps:,} steps "
-        f"of {recipe.train.batch_tokens:,}: the learning rate never reaches its peak. Shorten the warm-up, or train longer."
+        f"train.warmup_steps is {train.warmup_steps:,}, but {train.max_tokens:,} tokens are {steps:,} steps of "
+        f"{train.batch_tokens:,}: the learning rate never reaches its peak. Shorten the warm-up, or train longer."
     ]
