@@ -26,7 +26,7 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.stage import stages_in_order
 from dolma_pipeline.runner.check import check_beam, check_output, check_stages, needed_assets, sizes_of
-from dolma_pipeline.runner.decide import Decision, check_order, decide, refuse_changes, wanted_artifacts
+from dolma_pipeline.runner.decide import Decision, check_order, decide, read_again, refuse_changes, wanted_artifacts
 from dolma_pipeline.runner.failures import check_failures
 from dolma_pipeline.runner.inputs import Inputs, plan_inputs, user_modules
 from dolma_pipeline.runner.lock import RunLock
@@ -80,7 +80,7 @@ def run(
             engine = stack.enter_context(opened)  # it loads while the rest is checked
         made = _plan(base, inputs, wanted, redo=redo)
         if dry_run:
-            planned = [d for d in made.decisions if d.artifact.name in made.wanted and d.state != "done"]
+            planned = [d for d in made.left if not d.artifact.cache]
             return read_result(
                 base, [*made.artifacts], planned=planned, shards=inputs.num_shards, warnings=made.warnings
             )
@@ -109,6 +109,7 @@ class _Plan:
     """What the recipe makes of its inputs, and what of it is there.
 
     artifacts: all, by name. wanted: names of those that this run makes. left: those of them that are not done.
+    to_ready: those, and what else does not hold any more.
     """
 
     run: Run
@@ -116,6 +117,7 @@ class _Plan:
     decisions: Sequence[Decision]
     wanted: set[str]
     left: Sequence[Decision]
+    to_ready: Sequence[Decision]
     warnings: Sequence[str]
 
 
@@ -125,17 +127,19 @@ def _plan(base: Run, inputs: Inputs, wanted: Sequence[str], *, redo: bool) -> _P
     # Checks see the list of shards before the run's own list is touched.
     trial = replace(run, folder=Overlay(run.folder, {layout.SHARDS: inputs.content}))
     artifacts, warnings = check_stages(Process.of(trial), wanted)
-    check_versions(run, inputs)
+    stale = check_versions(run, inputs, artifacts[layout.INDEX], redo=redo) if artifacts else frozenset[str]()
     sizes = sizes_of(run.folder)
-    decisions = [decide(run, artifact, sizes) for artifact in artifacts.values()]
+    decisions = [read_again(decide(run, artifact, sizes), stale) for artifact in artifacts.values()]
     names = {one.name for one in wanted_artifacts([*artifacts.values()], wanted)}
     check_order(decisions, names)
     mine = [d for d in decisions if d.artifact.name in names]
     if not redo:
         refuse_changes(mine)
     left = [d for d in mine if d.state != "done"]
+    # What stands on other content of a file than it has now goes, though another run will make it again.
+    to_ready = [d for d in decisions if d in left or (stale and d.state in ("grow", "again"))]
     told = [_healing(d) for d in left if d.state == "heal"]
-    return _Plan(run, artifacts, decisions, names, left, [*warnings, *told])
+    return _Plan(run, artifacts, decisions, names, left, to_ready, [*warnings, *told])
 
 
 def _healing(one: Decision) -> str:
@@ -148,11 +152,12 @@ def _healing(one: Decision) -> str:
 def _work(made: _Plan, inputs: Inputs, engine: Engine | None, *, say: Say | None) -> None:
     """Make what is left."""
     run, folder = made.run, made.run.folder
-    folder.write(layout.SHARDS, inputs.content)
-    folder.write(layout.RECIPE, resolved_yaml(run.recipe).encode())
     begin = time.monotonic()
     artifacts = [*made.artifacts.values()]
-    make_ready(run, made.left, artifacts)
+    make_ready(run, made.to_ready, artifacts, {shard.name: shard for shard in inputs.shards})
+    folder.write(layout.SHARDS, inputs.content)
+    folder.write(layout.RECIPE, resolved_yaml(run.recipe).encode())
+    write_versions(run, inputs)
     if made.left:
         place = folder.local_path()
         if place is not None:
@@ -162,7 +167,6 @@ def _work(made: _Plan, inputs: Inputs, engine: Engine | None, *, say: Say | None
             if engine is not None:
                 engine.run(run, [phase for phase in phases if not phase.in_launcher], say=say)
             Here().run(run, [phase for phase in phases if phase.in_launcher])
-    write_versions(run, inputs)
     keep_work = run.recipe.dedupe is not None and run.recipe.dedupe.keep_work
     folder.write("log/timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
     tidy(run, artifacts, keep_work=keep_work)
