@@ -52,9 +52,8 @@ def changed_shards(run: Run, inputs: Inputs, index: Artifact) -> Iterator[ShardA
         key = (shard.source, shard.path)
         if key not in versions:
             versions[key] = version_of(at.location)
-        if before.get(shard.name, shard) != shard:
-            yield at
-        elif versions[key] and known.get(key) != versions[key] and _sha256(run, at) != made[shard.name]:
+        touched = bool(versions[key]) and known.get(key) != versions[key]
+        if before.get(shard.name, shard) != shard or (touched and _sha256(run, at) != made[shard.name]):
             yield at
 
 

@@ -1,8 +1,8 @@
 """Kept ids: the tokens of documents that pass, encoded once, in a cache that may be removed.
 
 `cache/ids/<digest of reading, edits and tokenizer>/<shard>/<content>/<n>-<seed>.arrow`: documents in the order of the
-shuffle's key within blocks of some 64 MB of text, so that a part is one range of each block. Rows that pass later are another
-file beside the first; another seed sorts anew. `<n>-<seed>.json`, written last, says that a file is whole.
+shuffle's key within blocks of some 64 MB of text, so that a part is one range of each block. Rows that pass later are
+another file beside the first; another seed sorts anew. `<n>-<seed>.json`, written last, says that a file is whole.
 Cost: 0.3 ms a MB of text to write, nothing to map; about 0.62 MB of uint16 ids a MB of text.
 """
 
