@@ -4,11 +4,13 @@ from __future__ import annotations
 
 RECIPE = "recipe.yaml"
 SHARDS = "shards.jsonl"
+INDEX = "index"
 LOCK = "lock.json"
 LOG = "log"
 VERSIONS = "log/versions.jsonl"
 CACHE = "cache"
 DONE = ".done"
+EARLIER = ".done/earlier"
 FAILED = "failed"
 ASSETS = "assets"
 PLAN = "mix/plan.json"
@@ -34,7 +36,7 @@ def done(phase: str, digest: str) -> str:
 
 def earlier(artifact: str, digest: str) -> str:
     """Records of an artifact that was finished and is opened again, one a line."""
-    return f"{DONE}/earlier/{artifact.replace('/', '.')}-{short(digest)}.jsonl"
+    return f"{EARLIER}/{artifact.replace('/', '.')}-{short(digest)}.jsonl"
 
 
 def short(digest: str) -> str:

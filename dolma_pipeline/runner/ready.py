@@ -16,31 +16,39 @@ from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import is_finished, read_lines
 from dolma_pipeline.run.records import COVERS, gathered, write_earlier
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.shards import listed
 from dolma_pipeline.runner.decide import Decision
 
 WORK = ("edges", "candidates", "elected", "sample", "measured", "lines", "parts")
 """Caches that serve one run only."""
 
 
-def make_ready(run: Run, decisions: Sequence[Decision], artifacts: Sequence[Artifact]) -> None:
+def make_ready(
+    run: Run, decisions: Sequence[Decision], artifacts: Sequence[Artifact], shards: Mapping[str, Shard]
+) -> None:
     """Clear what is made again, open what grows or is healed.
 
+    What is made from others goes before them, so that nothing stands on what is gone, and so that the index tells of
+    changed files until nothing else does.
+
     Args:
-        artifacts: all of the run, whose unfinished work is not to be lost.
+        artifacts: all of the run, whose unfinished work is not to be lost. shards: the list of now, by name.
     """
-    _forget_failures(run)
-    for one in decisions:
+    _forget_failures(run, shards)
+    _forget_strays(run)
+    for one in reversed(decisions):
         if one.state in ("new", "changed", "again"):
             _clear(run, one.artifact, artifacts)
         elif one.state in ("grow", "heal"):
-            _open_again(run, one)
+            _open_again(run, one, shards)
+        elif one.artifact.growing:
+            gone = [record for name, record in gathered(run, one.artifact).items() if name not in shards]
+            _delete_outputs(run, one.artifact, gone)
 
 
 def _clear(run: Run, artifact: Artifact, artifacts: Sequence[Artifact]) -> None:
     """Take away an artifact, and records of unfinished work on it; those of others beside it stay."""
     folder = run.folder
-    folder.delete([layout.manifest(artifact.folder), layout.earlier(artifact.name, artifact.digest)])
+    folder.delete([layout.manifest(artifact.folder), *_earlier_of(run, artifact)])
     for entry in list(folder.list(layout.DONE)):
         under, _, name = entry.name.rpartition("/")
         if name == COVERS and artifact.name in (covers := orjson.loads(folder.read(entry.name))):
@@ -53,38 +61,50 @@ def _clear(run: Run, artifact: Artifact, artifacts: Sequence[Artifact]) -> None:
         folder.delete_tree(name)
 
 
-def _open_again(run: Run, one: Decision) -> None:
+def _earlier_of(run: Run, artifact: Artifact) -> list[str]:
+    """The files with records of a finished artifact that was opened again, whichever its settings were."""
+    own, _, _ = layout.earlier(artifact.name, "").rpartition("-")
+    return [e.name for e in run.folder.list(layout.EARLIER) if e.name.rpartition("-")[0] == own]
+
+
+def _open_again(run: Run, one: Decision, shards: Mapping[str, Shard]) -> None:
     """Turn finished work back into records, so that shards can be added to it, and take its manifest away."""
     artifact, folder = one.artifact, run.folder
-    shards = {shard.name: shard.shard for shard in listed(run)}
     missing = set(one.missing)
-    kept, gone = [], []
+    kept, gone = list[Mapping[str, Any]](), list[Mapping[str, Any]]()
     for record in read_lines(folder, artifact.folder) if layout.lines(artifact.folder) not in missing else ():
-        outputs = [f"{artifact.output_root}/{output['path']}" for output in record.get("outputs", ())]
-        shard = shards.get(record["shard"])
         is_part = artifact.name == "tokens"
-        inputs = record.get("inputs") or [{}]
-        changed = not is_part and (shard is None or not _is_of(inputs[0], shard))
-        if changed or missing & {*outputs}:
-            gone += [name for name in outputs if name not in missing]
-        else:
-            kept.append(record)
+        changed = not is_part and (record["shard"] not in shards or record["shard"] in one.stale)
+        (gone if changed or missing & {*_outputs(artifact, record)} else kept).append(record)
     write_earlier(folder, artifact, kept)
-    folder.delete([layout.manifest(artifact.folder), layout.lines(artifact.folder), *gone])
+    folder.delete([layout.manifest(artifact.folder), layout.lines(artifact.folder)])
+    _delete_outputs(run, artifact, gone)
 
 
-def _is_of(made_from: Mapping[str, Any], shard: Shard) -> bool:
-    """Whether a record was made from this file; an artifact of columns alone does not say."""
-    return not made_from or (made_from["path"], made_from["bytes"]) == (shard.path, shard.bytes)
+def _outputs(artifact: Artifact, record: Mapping[str, Any]) -> list[str]:
+    return [f"{artifact.output_root}/{output['path']}" for output in record.get("outputs", ())]
 
 
-def _forget_failures(run: Run) -> None:
+def _delete_outputs(run: Run, artifact: Artifact, records: Sequence[Mapping[str, Any]]) -> None:
+    """Take away what was made of some shards."""
+    for record in records:
+        run.folder.delete([*_outputs(artifact, record), layout.failed(artifact.name, record["shard"])])
+
+
+def _forget_failures(run: Run, shards: Mapping[str, Shard]) -> None:
     """Failures of shards that are no longer in the run."""
-    names = {shard.name for shard in listed(run)}
     for entry in list(run.folder.list(layout.FAILED)):
         bare = entry.name.removeprefix(f"{layout.FAILED}/").removesuffix(".jsonl")
-        if not _endings(bare) & names:
+        if not _endings(bare) & shards.keys():
             run.folder.delete([entry.name])
+
+
+def _forget_strays(run: Run) -> None:
+    """Done records of which nothing says what they are for: their folder was being removed."""
+    folders = {"/".join(entry.name.split("/")[:2]) for entry in run.folder.list(layout.DONE)}
+    for under in sorted(folders - {layout.EARLIER}):
+        if run.folder.stat(f"{under}/{COVERS}") is None:
+            run.folder.delete_tree(under)
 
 
 def _endings(name: str) -> set[str]:
@@ -103,7 +123,7 @@ def tidy(run: Run, artifacts: Iterable[Artifact], *, keep_work: bool) -> None:
             run.folder.delete_tree(under)
     for one in artifacts:
         if one.name in finished:
-            run.folder.delete([layout.earlier(one.name, one.digest)])
+            run.folder.delete(_earlier_of(run, one))
     if next(run.folder.list(layout.DONE), None) is None:
         run.folder.delete_tree(layout.DONE)  # the empty folder, where folders exist by themselves
     run.folder.remove_attempts()

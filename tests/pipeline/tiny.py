@@ -137,10 +137,13 @@ RECIPE: dict[str, Any] = {
 
 
 def tree(**changes: Any) -> dict[str, Any]:
-    """The recipe as a tree. A change is `mix__where={…}`; None takes the key away. Another `tag` needs no modules."""
+    """The recipe as a tree. A change is `mix__where={…}`; None takes the key away.
+
+    Another `tag` has no module, unless `modules` says so: only the tagger of the user's file needs it.
+    """
     found = copy.deepcopy(RECIPE)
-    if "tag" in changes and "modules" not in changes:
-        del found["modules"]
+    if "tag" in changes:
+        found.pop("modules")
     for key, value in changes.items():
         *path, last = key.split("__")
         inner = found
