@@ -26,7 +26,7 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.stage import stages_in_order
 from dolma_pipeline.runner.check import check_beam, check_output, check_stages, needed_assets, sizes_of
-from dolma_pipeline.runner.decide import Decision, check_order, decide, refuse_changes, wanted_artifacts
+from dolma_pipeline.runner.decide import Decision, check_order, decide, refuse_changes, wanted_artifacts, what_is_left
 from dolma_pipeline.runner.failures import check_failures
 from dolma_pipeline.runner.inputs import Inputs, plan_inputs
 from dolma_pipeline.runner.lock import RunLock
@@ -69,6 +69,7 @@ def run(
         raise UsageError("overrides go with a recipe's path; a Recipe object is changed with dataclasses.replace.")
     recipe = resolved(recipe)
     modules = user_modules(recipe)
+    Process.leave()  # what an earlier run in this process kept may be of files that have changed since
     wanted = _wanted(recipe, stages)
     folder = check_output(recipe)
     check_beam(recipe, beam_options)
@@ -81,9 +82,8 @@ def run(
             engine = stack.enter_context(opened)  # it loads while the rest is checked
         made = _plan(base, inputs, wanted, redo=redo)
         if dry_run:
-            planned = [d for d in made.decisions if d.artifact.name in made.wanted and d.state != "done"]
             return read_result(
-                base, [*made.artifacts], planned=planned, shards=inputs.num_shards, warnings=made.warnings
+                base, [*made.artifacts], planned=made.left, shards=inputs.num_shards, warnings=made.warnings
             )
         if not made.left and not _is_untidy(folder):
             result = read_result(made.run, [*made.artifacts], nothing_to_do=True, wanted=wanted)
@@ -132,7 +132,7 @@ def _plan(base: Run, inputs: Inputs, wanted: Sequence[str], *, redo: bool) -> _P
     mine = [d for d in decisions if d.artifact.name in names]
     if not redo:
         refuse_changes(mine)
-    left = [d for d in mine if d.state != "done"]
+    left = what_is_left(mine)
     told = [_healing(d) for d in left if d.state == "heal"]
     return _Plan(run, artifacts, decisions, names, left, [*warnings, *told])
 

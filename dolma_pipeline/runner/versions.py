@@ -17,7 +17,7 @@ from dolma_pipeline.run.artifact import canonical
 from dolma_pipeline.run.columns import open_shard
 from dolma_pipeline.run.manifests import read_lines
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.shards import ShardAt, location
+from dolma_pipeline.run.shards import Locations, ShardAt
 from dolma_pipeline.runner.inputs import Inputs
 
 
@@ -40,11 +40,12 @@ def check_versions(run: Run, inputs: Inputs) -> None:
     if not made:
         return
     versions: dict[tuple[str, str], str] = {}
+    locate = Locations(run)
     for shard in inputs.shards:
         before = made.get(shard.name)
         if before is None or before["path"] != shard.path:
             continue
-        where = location(run, shard)
+        where = locate(shard)
         key = (shard.source, shard.path)
         if key not in versions:
             versions[key] = version_of(where)
@@ -66,7 +67,8 @@ def _check_content(run: Run, shard: ShardAt, sha256: str) -> None:
 
 def write_versions(run: Run, inputs: Inputs) -> None:
     """Note the versions of all input files."""
-    places = {(shard.source, shard.path): location(run, shard) for shard in inputs.shards}
+    locate = Locations(run)
+    places = {(shard.source, shard.path): locate(shard) for shard in inputs.shards}
     lines = [
         canonical({"source": source, "path": path, "version": version_of(place)}) + b"\n"
         for (source, path), place in sorted(places.items())
