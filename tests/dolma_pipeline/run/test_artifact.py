@@ -76,7 +76,9 @@ def test_settings_are_plain_json_by_recipe_keys() -> None:
     assert (settings["stage"], settings["digest"]) == ("mix", found.digest)
 
 
-@given(st.dictionaries(st.text(max_size=5), st.integers(-(2**63), 2**63) | st.text(max_size=5) | st.booleans(), max_size=6))
+@given(
+    st.dictionaries(st.text(max_size=5), st.integers(-(2**63), 2**63) | st.text(max_size=5) | st.booleans(), max_size=6)
+)
 def test_the_order_of_keys_is_no_setting_and_that_of_lists_is(reads: dict[str, Any]) -> None:
     assert Artifact("a", "s", reads).digest == Artifact("a", "s", dict(reversed(reads.items()))).digest
     values = [*reads.values()]
