@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+INDEX = "index"
 RECIPE = "recipe.yaml"
 SHARDS = "shards.jsonl"
-INDEX = "index"
 LOCK = "lock.json"
 LOG = "log"
 VERSIONS = "log/versions.jsonl"
 CACHE = "cache"
 DONE = ".done"
-EARLIER = ".done/earlier"
 FAILED = "failed"
 ASSETS = "assets"
 PLAN = "mix/plan.json"
@@ -34,9 +33,15 @@ def done(phase: str, digest: str) -> str:
     return f"{DONE}/{phase.replace('/', '.')}-{short(digest)}"
 
 
-def earlier(artifact: str, digest: str) -> str:
-    """Records of an artifact that was finished and is opened again, one a line."""
-    return f"{EARLIER}/{artifact.replace('/', '.')}-{short(digest)}.jsonl"
+EARLIER = f"{DONE}/earlier"
+
+
+def earlier(folder: str) -> str:
+    """The settings, then the records, one a line, of an artifact that was finished and is opened again.
+
+    Not under its digest: what it was made with is to be seen when the settings are others by now.
+    """
+    return f"{EARLIER}/{folder.replace('/', '.')}.jsonl"
 
 
 def short(digest: str) -> str:

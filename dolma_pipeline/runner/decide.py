@@ -12,7 +12,7 @@ from dolma_pipeline.errors import SettingsChangedError, UsageError
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import read_lines, read_manifest
-from dolma_pipeline.run.records import COVERS
+from dolma_pipeline.run.records import COVERS, earlier_settings
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.changes import changes
 
@@ -24,8 +24,8 @@ class Decision:
     """An artifact and its state.
 
     done: nothing to do. new: not begun. resume: begun, not finished. grow: finished, new shards are added.
-    heal: finished, but files are missing: what they belong to is made again. again: finished for other shards, and
-    cannot grow. changed: begun or finished with other settings.
+    heal: finished, but files are missing: what they belong to is made again. again: begun or finished for other shards,
+    and cannot grow. changed: begun or finished with other settings.
 
     before: the settings that it was made with. missing: names of files that are gone. stale: shards of which it was
     made from another content.
@@ -72,10 +72,13 @@ def _unfinished(run: Run, artifact: Artifact) -> Decision:
             covers = orjson.loads(run.folder.read(entry.name))
             if artifact.name in covers:
                 begun.append(covers[artifact.name])
-    if any(artifact.is_like(one) for one in begun):
-        return Decision(artifact, "resume", begun[0])
-    if run.folder.stat(layout.earlier(artifact.name, artifact.digest)) is not None:
-        return Decision(artifact, "resume")
+    if (settings := earlier_settings(run.folder, artifact)) is not None:
+        begun.append(settings)
+    like = [one for one in begun if artifact.is_like(one)]
+    if holding := [one for one in like if artifact.holds(one, run.shards_digest)]:
+        return Decision(artifact, "resume", holding[0])
+    if like:
+        return Decision(artifact, "again", like[0])
     if begun and not artifact.cache:
         return Decision(artifact, "changed", begun[-1])
     return Decision(artifact, "new")
@@ -91,6 +94,17 @@ def _missing(run: Run, artifact: Artifact, manifest: Mapping[str, Any], sizes: M
         outputs += [output for line in read_lines(run.folder, artifact.folder) for output in line.get("outputs", ())]
     places = {f"{artifact.output_root}/{output['path']}": output["bytes"] for output in outputs}
     return [name for name, size in places.items() if sizes.get(name) != size]
+
+
+def what_is_left(decisions: Sequence[Decision]) -> list[Decision]:
+    """Those that are not done; of caches only those that something else that is left needs."""
+    left = [d for d in decisions if d.state != "done"]
+    while True:
+        needed = {need.name for d in left for need in d.artifact.needs}
+        fewer = [d for d in left if not d.artifact.cache or d.artifact.name in needed]
+        if len(fewer) == len(left):
+            return left
+        left = fewer
 
 
 def refuse_changes(decisions: Sequence[Decision]) -> None:

@@ -33,7 +33,15 @@ from dolma_pipeline.runner.before import (
     training_warnings,
 )
 from dolma_pipeline.runner.check import check_beam, check_output, check_stages, needed_assets, sizes_of
-from dolma_pipeline.runner.decide import Decision, check_order, decide, read_again, refuse_changes, wanted_artifacts
+from dolma_pipeline.runner.decide import (
+    Decision,
+    check_order,
+    decide,
+    read_again,
+    refuse_changes,
+    wanted_artifacts,
+    what_is_left,
+)
 from dolma_pipeline.runner.failures import check_failures
 from dolma_pipeline.runner.inputs import Inputs, plan_inputs
 from dolma_pipeline.runner.lock import RunLock
@@ -77,6 +85,7 @@ def run(
         raise UsageError("overrides go with a recipe's path; a Recipe object is changed with dataclasses.replace.")
     recipe = resolved(recipe)
     modules = user_modules(recipe)
+    Process.leave()  # what an earlier run in this process kept may be of files that have changed since
     wanted = _wanted(recipe, stages)
     folder = check_output(recipe)
     check_beam(recipe, beam_options)
@@ -169,7 +178,7 @@ def _look(checked: _Checked, wanted: Sequence[str], *, redo: bool) -> _Plan:
     mine = [d for d in decisions if d.artifact.name in names]
     if not redo:
         refuse_changes(mine)
-    left = [d for d in mine if d.state != "done"]
+    left = what_is_left(mine)
     warnings = [*checked.warnings, *(_healing(d) for d in left if d.state == "heal")]
     if any(d.artifact.name == "mix" for d in left):
         warnings += budget_warnings(run, checked.inputs)

@@ -17,6 +17,7 @@ from dolma_pipeline.run.manifests import is_finished, read_lines
 from dolma_pipeline.run.records import COVERS, gathered, write_earlier
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.decide import Decision
+from dolma_pipeline.storage.folder import RunFolder
 
 WORK = ("edges", "candidates", "elected", "sample", "measured", "lines", "parts")
 """Caches that serve one run only."""
@@ -48,23 +49,17 @@ def make_ready(
 def _clear(run: Run, artifact: Artifact, artifacts: Sequence[Artifact]) -> None:
     """Take away an artifact, and records of unfinished work on it; those of others beside it stay."""
     folder = run.folder
-    folder.delete([layout.manifest(artifact.folder), *_earlier_of(run, artifact)])
+    folder.delete([layout.manifest(artifact.folder), layout.earlier(artifact.folder)])
     for entry in list(folder.list(layout.DONE)):
         under, _, name = entry.name.rpartition("/")
         if name == COVERS and artifact.name in (covers := orjson.loads(folder.read(entry.name))):
             for other in artifacts:
                 if other.name != artifact.name and other.is_like(covers.get(other.name)):
-                    write_earlier(folder, other, gathered(run, other).values())
+                    write_earlier(folder, other, covers[other.name], gathered(run, other).values())
             folder.delete_tree(under)
     for name in artifact.owned:
         folder.delete([name])
         folder.delete_tree(name)
-
-
-def _earlier_of(run: Run, artifact: Artifact) -> list[str]:
-    """The files with records of a finished artifact that was opened again, whichever its settings were."""
-    own, _, _ = layout.earlier(artifact.name, "").rpartition("-")
-    return [e.name for e in run.folder.list(layout.EARLIER) if e.name.rpartition("-")[0] == own]
 
 
 def _open_again(run: Run, one: Decision, shards: Mapping[str, Shard]) -> None:
@@ -73,12 +68,13 @@ def _open_again(run: Run, one: Decision, shards: Mapping[str, Shard]) -> None:
     missing = set(one.missing)
     kept, gone = list[Mapping[str, Any]](), list[Mapping[str, Any]]()
     for record in read_lines(folder, artifact.folder) if layout.lines(artifact.folder) not in missing else ():
-        is_part = artifact.name == "tokens"
-        changed = not is_part and (record["shard"] not in shards or record["shard"] in one.stale)
+        changed = one.state == "grow" and (record["shard"] not in shards or record["shard"] in one.stale)
         (gone if changed or missing & {*_outputs(artifact, record)} else kept).append(record)
-    write_earlier(folder, artifact, kept)
-    folder.delete([layout.manifest(artifact.folder), layout.lines(artifact.folder)])
+    assert one.before is not None
+    write_earlier(folder, artifact, one.before, kept)
+    # Whatever of this is done when the launcher is killed: until the manifest goes, all is opened again.
     _delete_outputs(run, artifact, gone)
+    folder.delete([layout.manifest(artifact.folder), layout.lines(artifact.folder)])
 
 
 def _outputs(artifact: Artifact, record: Mapping[str, Any]) -> list[str]:
@@ -114,23 +110,31 @@ def _endings(name: str) -> set[str]:
 
 def tidy(run: Run, artifacts: Iterable[Artifact], *, keep_work: bool) -> None:
     """Remove what finished work no longer needs: done records, work files, caches of other settings, attempts."""
+    artifacts = list(artifacts)
+    caches = {one.name: one for one in artifacts if one.cache}
     finished = {one.name for one in artifacts if is_finished(run.folder, one, run.shards_digest)}
-    current = {one.folder for one in artifacts if one.cache}
-    everything = {one.name for one in artifacts}
+    complete = {one.name for one in artifacts} - {*caches} <= finished
+    if complete:
+        finished |= {*caches}  # what they were for is there
     for entry in list(run.folder.list(layout.DONE)):
         under, _, name = entry.name.rpartition("/")
         if name == COVERS and set(orjson.loads(run.folder.read(entry.name))) <= finished:
             run.folder.delete_tree(under)
-    for one in artifacts:
-        if one.name in finished:
-            run.folder.delete(_earlier_of(run, one))
+    run.folder.delete([layout.earlier(one.folder) for one in artifacts if one.name in finished])
     if next(run.folder.list(layout.DONE), None) is None:
         run.folder.delete_tree(layout.DONE)  # the empty folder, where folders exist by themselves
     run.folder.remove_attempts()
-    if everything <= finished:
+    if complete:
         for kind in () if keep_work else WORK:
             run.folder.delete_tree(f"{layout.CACHE}/{kind}")
-        for kind in {one.name for one in artifacts if one.cache}:
-            for digest in {e.name.split("/")[2] for e in run.folder.list(f"{layout.CACHE}/{kind}")}:
-                if f"{layout.CACHE}/{kind}/{digest}" not in current:
-                    run.folder.delete_tree(f"{layout.CACHE}/{kind}/{digest}")
+        for name, one in caches.items():
+            _forget_other_settings(run.folder, name, one)
+
+
+def _forget_other_settings(folder: RunFolder, name: str, current: Artifact) -> None:
+    kind = f"{layout.CACHE}/{name}"
+    for digest in {entry.name.removeprefix(f"{kind}/").split("/")[0] for entry in folder.list(kind)}:
+        if f"{kind}/{digest}" != current.folder:
+            folder.delete_tree(f"{kind}/{digest}")
+    opened = layout.earlier(f"{kind}/").removesuffix(".jsonl")
+    folder.delete([entry.name for entry in folder.list(layout.EARLIER) if entry.name.startswith(opened)])

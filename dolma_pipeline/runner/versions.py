@@ -20,7 +20,7 @@ from dolma_pipeline.run.columns import open_shard
 from dolma_pipeline.run.manifests import read_lines
 from dolma_pipeline.run.records import gathered
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.shards import ShardAt, location
+from dolma_pipeline.run.shards import Locations, ShardAt
 from dolma_pipeline.runner.inputs import Inputs
 
 
@@ -45,10 +45,11 @@ def changed_shards(run: Run, inputs: Inputs, index: Artifact) -> Iterator[ShardA
     before = {shard.name: shard for shard in _listed_before(run)}
     known = _known(run)
     versions: dict[tuple[str, str], str] = {}
+    locate = Locations(run)
     for shard in inputs.shards:
         if shard.name not in made:
             continue
-        at = ShardAt(shard, location(run, shard))
+        at = ShardAt(shard, locate(shard))
         key = (shard.source, shard.path)
         if key not in versions:
             versions[key] = version_of(at.location)
@@ -96,7 +97,8 @@ def _sha256(run: Run, shard: ShardAt) -> str | None:
 
 def write_versions(run: Run, inputs: Inputs) -> None:
     """Note the versions of all input files, before they are read: a file that is written meanwhile has another then."""
-    places = {(shard.source, shard.path): location(run, shard) for shard in inputs.shards}
+    locate = Locations(run)
+    places = {(shard.source, shard.path): locate(shard) for shard in inputs.shards}
     lines = [
         canonical({"source": source, "path": path, "version": version_of(place)}) + b"\n"
         for (source, path), place in sorted(places.items())
