@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.errors import ConfigError, DolmaError, UsageError
+from dolma_pipeline.registry import declared_by
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.planner import Step
 
@@ -20,16 +21,18 @@ class Stage(ABC):
     """One stage of a recipe.
 
     Attributes:
-        name: its section in the recipe, its command, its row in the table.
+        name: its section in the recipe, its command, its row of the table.
         summary: one line for the help.
         section: of a stage from outside, the frozen dataclass of its section; built-in ones are fields of `Recipe`.
         after: names of the stages that come before it, if the recipe has them.
+        readings: readings of text whose time is shown in its row of the table.
     """
 
     name: str
     summary: str = ""
     section: type | None = None
     after: tuple[str, ...] = ()
+    readings: tuple[str, ...] = ()
 
     def used(self, process: Process) -> bool:
         """Whether the recipe has this stage."""
@@ -54,10 +57,6 @@ class Stage(ABC):
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """The phases and consumers that make those of its artifacts that are `left`."""
         return ()
-
-    def row(self, manifests: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Counts for its row of the table, from manifests: in, kept, dropped, failed, bytes."""
-        return {}
 
 
 STAGES: dict[str, Stage] = {}
@@ -100,3 +99,13 @@ def at(recipe: Recipe, key: str) -> Iterator[None]:
         if not place or str(error).startswith(place):
             raise
         raise ConfigError(f"{place}: {str(error).removeprefix(f'{key}: ')}") from error
+
+
+def module_files(process: Process, what: str, module: str) -> dict[str, str]:
+    """The user's file that declares something, with its hash, as `Artifact.files` has it; none for what is built in.
+
+    Args:
+        what: what is declared there, such as `tagger shouting_v1`. module: the Python module of its declaration.
+    """
+    declaring = declared_by(module, process.run.modules)
+    return {f"modules: {declaring.name} ({what})": declaring.sha256} if declaring is not None else {}
