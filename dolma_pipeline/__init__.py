@@ -8,6 +8,8 @@ Names are loaded on first use: importing this loads nothing, and Arrow only with
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -77,3 +79,19 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_LATE})
+
+
+class _Package(ModuleType):
+    # The package `dolma_pipeline.run` has the name of the function `run`. When the import system has loaded it, it puts
+    # it here, in the function's place: the function must stay what `dolma_pipeline.run` is.
+
+    @property
+    def run(self) -> Any:
+        return __getattr__("run")
+
+    @run.setter
+    def run(self, package: ModuleType) -> None:
+        return
+
+
+sys.modules[__name__].__class__ = _Package
