@@ -92,8 +92,8 @@ _ALL = (
         "mix",
         "filter, mask, sample to a budget",
         "Applies the rules, replaces and cuts spans, sets documents apart to measure on, and draws the share of each\n"
-        "source in the budget. It counts in tokens, so the recipe's tokenizer is made first. Every dropped document\n"
-        "is in mix/dropped with its rules.",
+        "source in the budget. Where the recipe has a tokenizer it is made first, and tokens are counted; else bytes\n"
+        "or documents. Every dropped document is in mix/dropped with its rules.",
         "dolma-pipeline mix my.yaml mix.target_tokens=20M\n"
         "dolma-pipeline mix my.yaml 'mix.where.english=language_v1.en >= 0.8' --redo",
         ("tokenizer", "mix"),

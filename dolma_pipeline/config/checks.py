@@ -183,6 +183,7 @@ def _check_mix(recipe: Recipe) -> None:
             _check_field(recipe, f"{key}.remove.{i}", field)
     if len(mix.sources) == len(recipe.sources) and all(source.weight == 0 for source in mix.sources.values()):
         raise fail(recipe, "mix.sources", "every weight is 0, so nothing would be drawn; give one source a weight")
+    _check_budget(recipe, mix)
     _check_unique(recipe, "mix.keep_metadata", mix.keep_metadata)
 
 

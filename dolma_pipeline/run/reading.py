@@ -73,7 +73,7 @@ class Reading(Phase):
             if any(feeder.wants_text for feeder in feeders):
                 read = _feed(process, shard, consumers, feeders)
             given = [feeder.close(read) for feeder in feeders]
-        inputs = [{"path": shard.shard.path, "bytes": shard.shard.bytes, "sha256": read.sha256}]
+        inputs = [shard.input(read.sha256)]
         records: dict[str, list[dict[str, Any]]] = {}
         more: dict[str, Any] = {}
         for consumer, found in zip(consumers, given, strict=True):

@@ -71,7 +71,7 @@ def _unfinished(run: Run, artifact: Artifact) -> Decision:
 
 def _missing(run: Run, artifact: Artifact, manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
     """Files that the manifest tells of and that are not there, or have another size."""
-    outputs = [*manifest.get("files", ()), *manifest.get("clusters_files", ())]
+    outputs = [*manifest.get("outputs", ())]
     if "shards" in manifest:
         name = layout.lines(artifact.folder)
         if name not in sizes:

@@ -1,10 +1,9 @@
-"""The run's list of shards: those that it has, and new ones for new files; and the user's modules."""
+"""The run's list of shards: those that it has, and new ones for new files."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,6 @@ from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.errors import DolmaError, UsageError
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.shards import Shard, plan_shards, read_shards, shard_lines
-from dolma_pipeline.registry import UserModule, install_modules, read_modules
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.stage import at
 from dolma_pipeline.storage.folder import RunFolder
@@ -79,14 +77,3 @@ def plan_inputs(recipe: Recipe, folder: RunFolder, *, redo: bool) -> Inputs:
         if not redo or not known:
             raise
         return Inputs(plan_shards(patterns, split_bytes=recipe.split_bytes))
-
-
-def user_modules(recipe: Recipe) -> tuple[UserModule, ...]:
-    """The recipe's modules, read and loaded; said before it is done, because loading runs their code."""
-    if not recipe.modules:
-        return ()
-    print(f"loading modules: {', '.join(recipe.modules)}", file=sys.stderr)
-    with at(recipe, "modules"):
-        modules = read_modules(recipe.modules)
-        install_modules(modules)
-    return modules

@@ -5,10 +5,12 @@ It may be killed at any point: what an artifact was made with stays there until 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import orjson
 
+from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import is_finished, read_lines
@@ -62,13 +64,18 @@ def _open_again(run: Run, one: Decision) -> None:
         shard = shards.get(record["shard"])
         is_part = artifact.name == "tokens"
         inputs = record.get("inputs") or [{}]
-        changed = not is_part and (shard is None or inputs[0].get("path", shard.path) != shard.path)
+        changed = not is_part and (shard is None or not _is_of(inputs[0], shard))
         if changed or missing & {*outputs}:
             gone += [name for name in outputs if name not in missing]
         else:
             kept.append(record)
     write_earlier(folder, artifact, kept)
     folder.delete([layout.manifest(artifact.folder), layout.lines(artifact.folder), *gone])
+
+
+def _is_of(made_from: Mapping[str, Any], shard: Shard) -> bool:
+    """Whether a record was made from this file; an artifact of columns alone does not say."""
+    return not made_from or (made_from["path"], made_from["bytes"]) == (shard.path, shard.bytes)
 
 
 def _forget_failures(run: Run) -> None:
@@ -86,7 +93,7 @@ def _endings(name: str) -> set[str]:
 
 
 def tidy(run: Run, artifacts: Iterable[Artifact], *, keep_work: bool) -> None:
-    """Remove what finished work no longer needs: done records, work files, caches of other settings."""
+    """Remove what finished work no longer needs: done records, work files, caches of other settings, attempts."""
     finished = {one.name for one in artifacts if is_finished(run.folder, one, run.shards_digest)}
     current = {one.folder for one in artifacts if one.cache}
     everything = {one.name for one in artifacts}
@@ -97,6 +104,9 @@ def tidy(run: Run, artifacts: Iterable[Artifact], *, keep_work: bool) -> None:
     for one in artifacts:
         if one.name in finished:
             run.folder.delete([layout.earlier(one.name, one.digest)])
+    if next(run.folder.list(layout.DONE), None) is None:
+        run.folder.delete_tree(layout.DONE)  # the empty folder, where folders exist by themselves
+    run.folder.remove_attempts()
     if everything <= finished:
         for kind in () if keep_work else WORK:
             run.folder.delete_tree(f"{layout.CACHE}/{kind}")

@@ -42,7 +42,7 @@ def check_versions(run: Run, inputs: Inputs) -> None:
     versions: dict[tuple[str, str], str] = {}
     for shard in inputs.shards:
         before = made.get(shard.name)
-        if before is None or before["path"] != shard.path:
+        if before is None or (before["path"], before["bytes"]) != (shard.path, shard.bytes):
             continue
         where = location(run, shard)
         key = (shard.source, shard.path)

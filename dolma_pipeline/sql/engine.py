@@ -48,6 +48,9 @@ CASE WHEN spans IS NULL THEN NULL WHEN len(spans) = 0 THEN 0.0::FLOAT ELSE spans
 """`score(spans)`: score of the first span, 0.0 of an empty list. Dolma keeps a document's number in such a list."""
 
 
+ARROW_ADVICE = "`x -> ...` is no longer SQL; write `lambda x: ...`, or `[x for x in list if ...]`"
+
+
 class Function(NamedTuple):
     """What DuckDB knows of a function's name: kinds and stabilities of all that carry it, and texts of macros."""
 
@@ -110,16 +113,16 @@ class Engine:
             for column in found.values()
         ]
 
-    def types(self, expressions: str, rows: pa.Table) -> list[str]:
-        """DuckDB's types of the expressions, by binding them to these columns.
+    def types(self, expressions: str, rows: pa.Table, *, evaluate: bool = False) -> list[str]:
+        """DuckDB's types of the expressions, by binding them to these columns; with `evaluate` for every row too.
 
         Raises:
-            Engine.Error: they do not bind.
+            Engine.Error: they do not bind, or (with `evaluate`) cannot take a value.
         """
         with self._lock:
             self._connection.register(ROWS, rows)
             try:
-                done = self._connection.execute(f"SELECT {expressions} FROM {ROWS} LIMIT 0")
+                done = self._connection.execute(f"SELECT {expressions} FROM {ROWS} {'' if evaluate else 'LIMIT 0'}")
                 types = [str(one[1]) for one in done.description]
                 done.fetchall()
                 return types
@@ -164,7 +167,7 @@ def first_paragraph(error: Exception) -> str:
     """DuckDB's message on one line, without the query and the arrow that it draws below."""
     text = " ".join(str(error).partition("\n\nLINE")[0].split())
     if "Deprecated lambda arrow" in text:  # its own advice is a setting, which is locked
-        return "`x -> ...` is no longer SQL; write `lambda x: ...`, or `[x for x in list if ...]`"
+        return ARROW_ADVICE
     return text
 
 

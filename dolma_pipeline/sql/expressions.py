@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from dolma_pipeline.documents import SPANS_TYPE
 from dolma_pipeline.errors import ConfigError, nearest, unknown_name
-from dolma_pipeline.sql.engine import Engine, engine
-from dolma_pipeline.sql.tree import NULL_TESTS, Node, Use, nodes, uses, without
+from dolma_pipeline.sql.engine import ARROW_ADVICE, Engine, engine
+from dolma_pipeline.sql.tree import NULL_TESTS, Node, Use, is_arrow, nodes, uses, without
 
 CLASSES = {
     "BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "FUNCTION", "LAMBDA",
@@ -40,6 +40,12 @@ PLACES = ("query_location", "query_location_length")
 PREFIX = "SELECT 1 FROM d WHERE "
 LONGEST_VALUE_CHARS = 100
 COMPARISONS = "=, <>, <, <=, >, >=, BETWEEN, IN, LIKE, IS NULL"
+TAKE_LAMBDAS = {
+    *(f"{of}_{name}" for of in ("list", "array") for name in ("filter", "transform", "apply", "reduce")),
+    "filter", "apply", "reduce",
+}  # fmt: skip
+"""Functions of a list and a lambda: `x -> ...` in them is the lambda of older DuckDB."""
+
 ARITHMETIC = {"+", "-", "*", "/", "//", "%"}
 
 
@@ -162,6 +168,10 @@ def _refuse(place: str, node: Node, duck: Engine) -> None:
             raise ConfigError(f"{place}: {what} cannot stand in a rule, which sees one row's columns and nothing else")
         if kind == "FUNCTION":
             _refuse_function(place, one, duck)
+            arguments = [argument["expression"] for argument in one["arguments"]]
+            takes_lambda = str(one["function_name"]).lower() in TAKE_LAMBDAS
+            if takes_lambda and any(found["class"] == "LAMBDA" and is_arrow(found) for found in arguments):
+                raise ConfigError(f"{place}: {ARROW_ADVICE}")
 
 
 def _refuse_function(place: str, node: Node, duck: Engine, *, inside: str = "") -> None:

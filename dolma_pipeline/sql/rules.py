@@ -3,8 +3,8 @@
 A rule passes a row where it is TRUE; NULL (a failed tagger, a missing key) is no pass, and is told apart.
 Everything that can be known from the columns' types is checked when `Rules` is made; what asks only for the length of
 a text or list is rewritten to a column that holds it (`sql.rewrite`).
-Cost: to bind 15 rules ~15 ms the first time, ~6 ms once their SQL is known in this process; then one query a call: 1 to
-2 ms, and ~10 ns for each rule and row.
+Cost: to bind 15 rules ~10 ms, ~7 ms once their SQL is known in this process; then one query a call: ~2 ms, and ~10 ns
+for each rule and row.
 """
 
 from __future__ import annotations
@@ -93,8 +93,9 @@ class Rules:
         trees = {name: parse(self._places[name], text) for name, text in self.where.items()}
         self._rules = {name: self._rewritten(name, tree, schema, stored) for name, tree in trees.items()}
         self.columns = frozenset(column for column, _ in self.references())
-        self._check_types(trees)
-        self._check_constants(trees)
+        if not self._fine():
+            self._check_types(trees)
+            self._check_constants(trees)
 
     def _rewritten(self, name: str, tree: Node, schema: pa.Schema, stored: Stored) -> Expression:
         place, text = self._places[name], self.where[name]
@@ -199,19 +200,31 @@ class Rules:
     def _sql(self) -> dict[str, str]:
         return {name: one.text for name, one in self._rules.items()}
 
-    def _check_types(self, trees: Mapping[str, Node]) -> None:
-        """Raises ConfigError if a rule does not bind or is not BOOLEAN; binds all together, then one by one."""
+    def _fine(self) -> bool:
+        """Whether all rules together bind, are BOOLEAN, and take the trial rows; else each is asked by itself."""
         if not self.names:
-            return
-        rows, duck = self._rows(self._schema.empty_table()), engine(self._max_memory_bytes)
+            return True
+        duck = engine(self._max_memory_bytes)
         try:
-            types = dict(zip(self.names, duck.types(_select(self._sql), rows), strict=True))
+            types = duck.types(_select(self._sql), pa.concat_tables(self._trials()), evaluate=True)
         except duck.Error:
-            types = {}
+            return False
+        return {*types} == {"BOOLEAN"}
+
+    def _trials(self) -> list[pa.Table]:
+        """One row of NULLs, and one of zeros and empty lists."""
+        fields = [field for field in self._schema if field.name in self.columns]
+        nulls = {field.name: pa.nulls(1, field.type) for field in fields}
+        zeros = {field.name: pa.array([_zero(field.type)], field.type) for field in fields}
+        return [_filled(pa.table(columns), 1) for columns in (nulls, zeros)]
+
+    def _check_types(self, trees: Mapping[str, Node]) -> None:
+        """Raises ConfigError at the first rule that does not bind or is not BOOLEAN."""
+        rows, duck = self._rows(self._schema.empty_table()), engine(self._max_memory_bytes)
         for name, text in self.where.items():
             place = self._places[name]
             try:
-                type_ = types.get(name) or duck.types(_select({name: self._sql[name]}), rows)[0]
+                (type_,) = duck.types(_select({name: self._sql[name]}), rows)
             except duck.Error as error:
                 said = advice(trees[name], self._schema) or first_paragraph(error)
                 raise ConfigError(f"{place}: `{text}`: {said}") from error
@@ -224,22 +237,14 @@ class Rules:
     def _check_constants(self, trees: Mapping[str, Node]) -> None:
         """Raises ConfigError if a constant string of a rule cannot be what it is compared with or cast to.
 
-        DuckDB converts constants only as rows come. So one row of NULLs is asked, and one of zeros and empty lists: a
-        failed conversion that names a constant fails for every document; all else may be due to these rows and is let
-        go.
+        DuckDB converts constants only as rows come. So the trial rows are asked: a failed conversion that names a
+        constant fails for every document; all else may be due to these rows and is let go.
         """
         constants = {name: found for name, tree in trees.items() if (found := compared_texts(tree) - {ZERO})}
-        if not constants:
-            return
         duck = engine(self._max_memory_bytes)
-        for row in ({}, {field.name: _zero(field.type) for field in self._schema}):
-            one_row = {field.name: pa.array([row.get(field.name)], field.type) for field in self._schema}
-            rows = self._rows(pa.table(one_row))
-            try:
-                duck.booleans(_select({name: self._sql[name] for name in constants}), rows)
-            except duck.Error:
-                for name, texts in constants.items():
-                    self._try_constants(name, texts, trees[name], rows, duck)
+        for rows in self._trials():
+            for name, texts in constants.items():
+                self._try_constants(name, texts, trees[name], rows, duck)
 
     def _try_constants(self, name: str, texts: set[str], tree: Node, rows: pa.Table, duck: Engine) -> None:
         try:

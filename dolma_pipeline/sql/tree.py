@@ -54,7 +54,12 @@ def uses(tree: Any, bound: frozenset[str] = frozenset()) -> Iterator[Use]:
         yield Use(path)
         return
     if tree.get("class") == "LAMBDA":
-        yield from uses(tree["expr"], bound | lambda_parameters(tree))
+        if is_arrow(tree):
+            path, text = path_of(tree["lhs"], bound), _constant_text(tree["expr"])
+            found = uses([tree["lhs"], tree["expr"]], bound)
+            yield from [Use(path, json_path=text)] if path is not None and text is not None else found
+        else:
+            yield from uses(tree["expr"], bound | lambda_parameters(tree))
         return
     if (own := asked_of(tree, bound)) is not None:
         yield Use(own[1], function=own[0])
@@ -110,7 +115,7 @@ def replaced(tree: Any, replace: Callable[[Node, frozenset[str]], Node | None], 
         return tree
     if "class" in tree and (other := replace(tree, bound)) is not None:
         return other
-    inside = bound | lambda_parameters(tree) if tree.get("class") == "LAMBDA" else bound
+    inside = bound | lambda_parameters(tree) if tree.get("class") == "LAMBDA" and not is_arrow(tree) else bound
     return {key: replaced(value, replace, inside) for key, value in tree.items()}
 
 
@@ -124,6 +129,14 @@ def without(tree: Any, keys: tuple[str, ...]) -> Any:
     if isinstance(tree, dict):
         return {key: without(value, keys) for key, value in tree.items() if key not in keys}
     return [without(value, keys) for value in tree] if isinstance(tree, list) else tree
+
+
+def is_arrow(node: Node) -> bool:
+    """Of a LAMBDA: whether it is `metadata->'key'`, which DuckDB's parser cannot tell from the lambda `x -> ...`.
+
+    To DuckDB 2.0 the arrow is JSON's, since it takes lambdas as `lambda x: ...` only.
+    """
+    return bool(node["syntax_type"] == "SINGLE_ARROW")
 
 
 def lambda_parameters(node: Node) -> frozenset[str]:

@@ -112,9 +112,10 @@ def copy(recipe: str) -> dict[str, object]:
     import socket
     import threading
 
-    from dolma_pipeline.config import load_recipe
     from dolma_pipeline.runner.forks import ForkServer, can_fork, shared_taggers
     from dolma_pipeline.runner.watchdog import descendants
+
+    from dolma_pipeline.config import load_recipe
 
     if not can_fork():
         alone = idle(recipe)["peak_mb"]

@@ -10,12 +10,12 @@ from typing import Any
 import awkward  # noqa: F401 what a run loads late is loaded once, in the process that is copied
 import duckdb  # noqa: F401
 import gigatoken  # noqa: F401
+from dolma_pipeline.stages.context import RunContext
+from dolma_pipeline.stages.step import Step, Task
 
 from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.kernels.warm import warm
 from dolma_pipeline.runner import launcher
-from dolma_pipeline.stages.context import RunContext
-from dolma_pipeline.stages.step import Step, Task
 from tests.chaos.phases import Engine
 
 

@@ -20,14 +20,14 @@ from collections.abc import Callable
 from typing import Any
 
 import awkward  # noqa: F401 what a run loads late is loaded once, here
+import dolma_pipeline.transforms.stages  # noqa: F401
 import duckdb  # noqa: F401
 import gigatoken  # noqa: F401
+from dolma_pipeline.stages.step import run_steps
 
-import dolma_pipeline.transforms.stages  # noqa: F401
 from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.kernels.warm import warm
 from dolma_pipeline.runner import launcher, run
-from dolma_pipeline.stages.step import run_steps
 
 
 def die_before(point: str) -> None:

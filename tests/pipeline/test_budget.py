@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from dolma_pipeline.errors import SettingsChangedError
 from dolma_pipeline.runner import run
 from tests.pipeline.tiny import read_jsonl, recipe
 
@@ -89,3 +90,30 @@ def test_max_epochs_limits_and_is_said(copied: Path) -> None:
     assert 1.4 < plan["code"]["epochs"] <= 1.5
     text = run(recipe(copied, **changes)).text()
     assert "  code: max_epochs cut the share that the weights ask for" in text
+
+
+MIXER = """
+from dolma_pipeline.mixing import mixer
+
+@mixer("first_half")
+def first_half(sources, target):
+    \"\"\"Half of the budget for the first source.\"\"\"
+    return {name: target // 2 if name == min(sources) else 0 for name in sources}
+"""
+
+
+def test_a_mixer_of_ones_own_needs_no_tagger(here: Path, tmp_path: Path) -> None:
+    file = tmp_path / "my_mixers.py"
+    file.write_text(MIXER)
+    mix = {"mixer": "first_half", "target_tokens": 2000}
+    bare = {"tag": None, "dedupe": None, "tokens": None, "mix": mix, "modules": [str(file)]}
+    run(recipe(tmp_path / "run", **bare), quiet=True)
+    plan = planned(tmp_path / "run")
+    assert {name: one["wanted"] for name, one in plan.items()} == {"code": 1000, "forum": 0, "web": 0}
+    assert 1000 - 200 < plan["code"]["tokens"] <= 1000
+    file.write_text(MIXER.replace("// 2", "// 4"))
+    with pytest.raises(SettingsChangedError) as caught:
+        run(recipe(tmp_path / "run", **bare), quiet=True)
+    assert "  modules: the file of the mixer was changed\nthis makes again: mix\n" in str(caught.value)
+    run(recipe(tmp_path / "run", **bare), redo=True, quiet=True)
+    assert planned(tmp_path / "run")["code"]["wanted"] == 500

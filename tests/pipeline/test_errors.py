@@ -27,7 +27,7 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "tagger",
         {"tag__taggers": ["length_v1", "mark_v1"]},
         ConfigError,
-        "tag.taggers.1: no tagger named 'mark_v1'. Did you mean 'marks_v1'? Your own: `tag.modules: [./my_",
+        "tag.taggers.1: no tagger named 'mark_v1'. Did you mean 'marks_v1'? Your own: `modules: [./my_",
     ),
     (
         "a tagger's parameter",
@@ -37,9 +37,9 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
     ),
     (
         "module",
-        {"tag__modules": ["./mraks.py"]},
+        {"modules": ["./mraks.py"]},
         ConfigError,
-        "tag.modules: no file ./mraks.py (tag.modules), looked for at ",
+        "modules: no file ./mraks.py (modules), looked for at ",
     ),
     (
         "attribute in a rule",
@@ -99,7 +99,7 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "weights without a budget",
         {"mix__sources": {"web": {"weight": 2.0}}},
         ConfigError,
-        "mix.sources.web.weight: a weight needs a budget: set mix.target_tokens.",
+        "mix.sources.web.weight: needs a budget: set one of mix.target_tokens, mix.target_bytes, mix.target_documents",
     ),
     (
         "empty glob",
@@ -123,7 +123,7 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "preferred attribute",
         {"dedupe__prefer": "length_v1.wordz DESC"},
         ConfigError,
-        "dedupe.prefer: no field of 'length_v1' named 'wordz'. Did you mean 'words'?",
+        "dedupe.prefer.0: no field of 'length_v1' named 'wordz'. Did you mean 'words'?",
     ),
     (
         "tokenizer file",
@@ -201,11 +201,11 @@ def test_an_error_names_file_and_line(here: Path, tmp_path: Path, capsys: pytest
             '"own"',
             "mix.sources.web.where.own: no field of",
         ),
-        ({"mix__sources": {"web": {"weight": 2.0}}}, '"weight"', "mix.sources.web.weight: a weight needs a budget"),
+        ({"mix__sources": {"web": {"weight": 2.0}}}, '"weight"', "mix.sources.web.weight: needs a budget: set one"),
         ({"mix__where": "length_v1.wrds > 3"}, '"where"', "mix.where: no field of 'length_v1' named 'wrds'"),
         ({"mix__where": "length_v1.words >"}, '"where"', "mix.where: `length_v1.words >` is not SQL"),
         ({"mix__replace": [{"spans": "marks_v1.nmes", "with": "x"}]}, '"spans"', "mix.replace.0.spans: no span field"),
-        ({"dedupe__prefer": "length_v1.wrds DESC"}, '"prefer"', "dedupe.prefer: no field of"),
+        ({"dedupe__prefer": "length_v1.wrds DESC"}, '"prefer"', "dedupe.prefer.0: no field of"),
         ({"train": {"model": "tinny"}}, '"model"', "train.model: no model named 'tinny'. Did you mean 'tiny'?"),
         (
             {"sources": {"web": {"documents": "in/web/*", "attributes": "no/scores"}}, "mix__sources": {}},

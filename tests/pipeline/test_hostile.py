@@ -92,9 +92,7 @@ def test_every_stage_saw_the_same_rows(hostile: tuple[Path, TooManyFailuresError
 def test_too_many_failures_is_exit_3_with_everything_else_written(hostile: tuple[Path, TooManyFailuresError]) -> None:
     folder, error = hostile
     assert error.exit_code == 3
-    assert " documents failed in mix, more than max_failed_share 0.001 allows; everything else is written." in str(
-        error
-    )
+    assert " documents failed in mix, more than max_failed_share 0.01 allows; everything else is written." in str(error)
     assert "/failed/mix/ has file, line and reason of each; most often: " in str(error)
     failed = int(str(error).split(" of ")[0])
     assert sum(int(count) for count in re.findall(r"\((\d+)\)", str(error))) <= failed
@@ -173,8 +171,8 @@ def test_too_many_stays_too_many(mine: Path) -> None:
 
 
 def test_failures_of_one_tagger_outlive_another_that_is_added(mine: Path) -> None:
-    only = {"modules": ["./marks.py"], "taggers": ["marks_v1"]}
-    run_with_hammers(mine, max_failed_share=1.0, tag=only, mix=None, tokenizer=None)
+    only = {"taggers": ["marks_v1"]}
+    run_with_hammers(mine, max_failed_share=1.0, modules=["./marks.py"], tag=only, mix=None, tokenizer=None)
     failures = (mine / "run/failed/tag/web/a.jsonl").read_bytes()
     run_with_hammers(mine, max_failed_share=1.0, mix=None, tokenizer=None)
     assert (mine / "run/failed/tag/web/a.jsonl").read_bytes() == failures != b""

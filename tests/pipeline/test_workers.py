@@ -13,11 +13,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from dolma_pipeline.runner.forks import MODULE
+from dolma_pipeline.runner.watchdog import descendants
 
 from dolma_pipeline.errors import DataError, DolmaError, StageError, WorkerDiedError
 from dolma_pipeline.runner import launcher, run
-from dolma_pipeline.runner.forks import MODULE
-from dolma_pipeline.runner.watchdog import descendants
 from tests.pipeline.tiny import files, recipe, tree, write_corpus
 from tests.processes import is_alive, wait_for
 
@@ -205,7 +205,7 @@ def test_a_worker_that_fails_ends_the_run_at_once(
     assert time.time() - (mine / "raised").stat().st_mtime < 20  # the other worker sleeps 40
     assert caught.value.exit_code == 1
     assert workers() == []
-    assert capfd.readouterr().err.splitlines() == ["loading tagger modules: ./marks.py"]
+    assert capfd.readouterr().err.splitlines() == ["loading modules: ./marks.py"]
     assert not (mine / "run" / "lock.json").exists()
     if kind is WorkerDiedError:
         assert "What is done stays done: the same command resumes." in str(caught.value)

@@ -145,7 +145,7 @@ def plan_mix(selections: Mapping[str, Selection], mix: MixConfig, mixer: Mixer, 
         )
     if not any(len(selection.keys) for selection in selections.values()):
         raise DataError("mix: no document passes the rules. Loosen mix.where.")
-    held_cut, spared = _hold_out(selections, mix.held_out, tokenizer=tokenizer)
+    held_cut, spared = _hold_out(selections, mix.held_out)
     partial = MixPlan({}, held_cut, spared, unit)
     train: dict[str, Selection] = {}
     held: dict[str, dict[str, int]] = {}
@@ -210,7 +210,7 @@ def cut_of(keys: NDArray[np.uint64], sizes: NDArray[np.int64], rest: int) -> tup
 
 
 def _hold_out(
-    selections: Mapping[str, Selection], config: HeldOutConfig | None, *, tokenizer: bool
+    selections: Mapping[str, Selection], config: HeldOutConfig | None
 ) -> tuple[dict[str, int], tuple[int, ...]]:
     """Per source the key below which clusters are held out; and clusters below it that are trained on all the same.
 
@@ -225,7 +225,7 @@ def _hold_out(
         below = int(np.searchsorted(keys, np.uint64(min(int(config.share * KEY_END), KEY_END - 1))))
         if below == 0 and len(keys) > 1:
             below = 1  # a source that is measured needs something to be measured on
-        for sizes, most in _bounds(one, config, tokenizer=tokenizer):
+        for sizes, most in _bounds(one, config):
             together = np.bincount(inverse, sizes, len(keys)).astype(np.int64) if len(keys) else np.zeros(0, np.int64)
             below = min(below, int(np.searchsorted(np.cumsum(together[:below]), most, side="right")))
         cuts[name] = int(keys[below]) if below < len(keys) else KEY_END - 1
@@ -239,16 +239,7 @@ def _hold_out(
     return cuts, tuple(sorted(spared))
 
 
-def _bounds(one: Selection, config: HeldOutConfig, *, tokenizer: bool) -> list[tuple[NDArray[np.int64], int]]:
+def _bounds(one: Selection, config: HeldOutConfig) -> list[tuple[NDArray[np.int64], int]]:
     """What bounds the held-out part of a source: sizes of its documents, and the most that they may be together."""
-    bounds = []
-    if tokenizer:
-        bounds.append((one.tokens, config.max_tokens if config.max_tokens is not None else MAX_HELD_TOKENS))
-    if config.max_bytes is not None or not tokenizer:
-        bounds.append((one.bytes, config.max_bytes if config.max_bytes is not None else MAX_HELD_BYTES))
-    return bounds
-
-
-MAX_HELD_TOKENS = 1_000_000
-MAX_HELD_BYTES = 4_000_000
-"""Most of a source that is held out, where the recipe says nothing: in tokens, without a tokenizer in bytes."""
+    bounds = ((one.tokens, config.max_tokens), (one.bytes, config.max_bytes))
+    return [(sizes, most) for sizes, most in bounds if most is not None]

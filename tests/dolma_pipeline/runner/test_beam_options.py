@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 import pytest
+from dolma_pipeline.runner.beam_options import check_flags, check_runner, runner_in
 
 from dolma_pipeline.errors import UsageError
-from dolma_pipeline.runner.beam_options import check_flags, check_runner, runner_in
 
 
 def test_runner_of_options() -> None:

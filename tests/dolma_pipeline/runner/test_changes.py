@@ -69,7 +69,7 @@ def test_a_skipped_rule_is_said_by_skip_rules_alone() -> None:
         (Made("tokenizer", "tokenizer", {"load": "1"}, {"load": "2"}), ["tokenizer.load: other content"]),
         (Made("tag", "attributes/t", {"file": "1", "parameters": {"n": 1}, "assets": {"lid": "1"}, "format": "jsonl"},
               {"file": "2", "parameters": {"n": 2}, "assets": {"lid": "2"}, "format": "parquet"}),
-         ["tag.modules: the file of t was changed", "tag.taggers.t.n: 1 -> 2", "tag.taggers.t: another model lid",
+         ["modules: the file of t was changed", "tag.taggers.t.n: 1 -> 2", "tag.taggers.t: another model lid",
           "tag.format: 'jsonl' -> 'parquet'"]),
         (Made("tag", "attributes/t", {"fields": {"a": {"id": "x"}}, "attributes": {"a": "1"}},
               {"fields": {"a": {"id": "y"}}, "attributes": {"a": "2"}}),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from dolma_pipeline.runner.clear import clear, leftovers
+from dolma_pipeline.stages.context import RunContext
+from dolma_pipeline.stages.units import Unit
 
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.shards import Shard, write_shards
-from dolma_pipeline.runner.clear import clear, leftovers
 from dolma_pipeline.runner.decide import Decision
-from dolma_pipeline.stages.context import RunContext
-from dolma_pipeline.stages.units import Unit
 from tests.pipeline.tiny import files, recipe
 
 A, B = (Shard(f"web/{n}", "web", f"{n}.jsonl", "jsonl", bytes=10) for n in "ab")

@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from dolma_pipeline.stages.context import RunContext
+from dolma_pipeline.stages.units import Unit, shards_digest
 
 from dolma_pipeline.errors import SettingsChangedError
 from dolma_pipeline.io.shards import Shard, write_shards
 from dolma_pipeline.runner.decide import decide, make_ready, refuse_changes
-from dolma_pipeline.stages.context import RunContext
-from dolma_pipeline.stages.units import Unit, shards_digest
 from tests.pipeline.tiny import recipe
 
 A, B = (Shard(f"web/{n}", "web", f"{n}.jsonl", "jsonl", bytes=10) for n in "ab")

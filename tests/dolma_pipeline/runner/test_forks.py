@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
 from dolma_pipeline.runner.forks import ForkServer, can_fork, shared_taggers, worker_variables
 from dolma_pipeline.runner.watchdog import descendants
+
 from tests.pipeline.tiny import recipe
 from tests.processes import PATIENCE_SECONDS, is_alive, wait_for
 
@@ -128,7 +128,7 @@ def test_any_signal_is_told_of(tmp_path: Path, forks: ForkServer, silent_port: i
 
 def test_only_built_in_taggers_are_shared() -> None:
     """A user's tagger may open connections or start threads, which a copy would not have."""
-    tag = {"taggers": ["length_v1", {"tagger": "gopher_v1", "name": "mine_v1"}], "modules": ["./marks.py"]}
+    tag = {"taggers": ["length_v1", {"tagger": "gopher_v1", "name": "mine_v1"}]}
     assert shared_taggers(recipe("x", tag={**tag, "taggers": [*tag["taggers"], "marks_v1"]})) == [
         "gopher_v1",
         "length_v1",

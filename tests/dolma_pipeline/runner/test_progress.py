@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from dolma_pipeline.runner import progress as progress_module
 from dolma_pipeline.runner.progress import Progress
 from dolma_pipeline.stages.context import RunContext
 from dolma_pipeline.stages.step import append_line, log_event
+
+from dolma_pipeline.runner import progress as progress_module
 from tests.pipeline.tiny import recipe
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from dolma_pipeline.stages.units import Unit
+
 from dolma_pipeline.runner.decide import Decision
 from dolma_pipeline.runner.result import Counts, Manifest, Result
 from dolma_pipeline.runner.table import result_text, table
-from dolma_pipeline.stages.units import Unit
 
 
 def manifest(name: str, stage: str, counts: dict[str, Any], **record: Any) -> Manifest:

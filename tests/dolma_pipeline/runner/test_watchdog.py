@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
+from dolma_pipeline.runner.watchdog import descendants, run_guarded, stopped_by_signals
 
 from dolma_pipeline.errors import DataError, MisalignedError, StageError
 from dolma_pipeline.runner import watchdog
-from dolma_pipeline.runner.watchdog import descendants, run_guarded, stopped_by_signals
 
 
 def guarded(folder: Path, run: object, **options: object) -> None:

@@ -277,6 +277,23 @@ def test_rules_agree_with_python(counted: Rules, rows: list[dict[str, Any] | Non
     assert verdict.null.T.tolist() == [[one is None for one in row] for row in expected]
 
 
+@pytest.mark.parametrize(
+    ("text", "passed"),
+    [
+        ("(metadata->'stars')::VARCHAR = '5'", [True, False, False, False]),
+        ("(metadata->'$.stars') IS NOT NULL", [True, False, True, True]),
+        ("(metadata->'stars'->>'$') = 'many'", [False, False, True, False]),
+        ("json_type(metadata->'stars') = 'VARCHAR'", [False, False, True, False]),
+        ("len(list_filter([metadata], lambda m: (m->>'stars') = '5')) = 1", [True, False, False, False]),
+    ],
+)
+def test_an_arrow_reads_json(table: pa.Table, text: str, passed: list[bool]) -> None:
+    """DuckDB parses `a -> b` as a lambda whose parameter is `a`; it is a column all the same."""
+    rules = Rules({"rule": text}, table.schema)
+    assert rules.columns == {"metadata"}
+    assert rules.evaluate(table).passed.tolist() == [passed]
+
+
 def test_bits_are_what_is_not_true_and_what_is_null(table: pa.Table) -> None:
     bits = Rules(WHERE, table.schema).bits(table)
     assert bits.failed.tolist() == [[0b0000], [0b0101], [0b0101], [0b0010]]
@@ -323,9 +340,9 @@ def test_all_rules_are_bound_by_one_question(monkeypatch: pytest.MonkeyPatch) ->
     asked: list[str] = []
     types = Engine.types
 
-    def noted(self: Engine, expressions: str, rows: pa.Table) -> list[str]:
+    def noted(self: Engine, expressions: str, rows: pa.Table, **options: bool) -> list[str]:
         asked.append(expressions)
-        return types(self, expressions, rows)
+        return types(self, expressions, rows, **options)
 
     monkeypatch.setattr(Engine, "types", noted)
     Rules({f"r{i}": f"t.count > {i}" for i in range(40)}, COUNTED)

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dolma_pipeline.stages.context import Failures, RunContext, sources_of
 
 from dolma_pipeline.errors import UnknownNameError
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.shards import Shard, write_shards
-from dolma_pipeline.stages.context import Failures, RunContext, sources_of
 from tests.pipeline.tiny import recipe
 
 SHARDS = [Shard(name, name.split("/")[0], f"{name}.jsonl", "jsonl") for name in ("web/a", "code/b", "web/c")]

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dolma_pipeline.stages.context import RunContext
+from dolma_pipeline.stages.step import Step
 
 from dolma_pipeline.errors import DataError, RunError
 from dolma_pipeline.runner import launcher, run
-from dolma_pipeline.stages.context import RunContext
-from dolma_pipeline.stages.step import Step
 from tests.pipeline.tiny import files, recipe
 
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from dolma_pipeline.stages.context import RunContext
+from dolma_pipeline.stages.step import Step, Task, append_line, heaviest_first, log_event, pack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma_pipeline.runner import launcher, run
-from dolma_pipeline.stages.context import RunContext
-from dolma_pipeline.stages.step import Step, Task, append_line, heaviest_first, log_event, pack
 from tests.pipeline.tiny import files, recipe
 
 ROOT = Path(__file__).parents[3]

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dolma_pipeline.stages.context import RunContext
+from dolma_pipeline.stages.units import units_of
 
 from dolma_pipeline.io.shards import plan_shards, write_shards
 from dolma_pipeline.registry import read_modules
-from dolma_pipeline.stages.context import RunContext
-from dolma_pipeline.stages.units import units_of
 from tests.pipeline.tiny import RECIPE, recipe
 
 
 def digests(folder: Path, output: str = "run", **changes: Any) -> dict[str, str]:
     found = recipe(output, **changes)
-    modules = read_modules(found.tag.modules) if found.tag else ()
+    modules = read_modules(found.modules)
     (folder / "shards.jsonl").unlink(missing_ok=True)
     shards = plan_shards({name: one.documents for name, one in found.sources.items()}, split_bytes=10**9)
     write_shards(folder / "shards.jsonl", shards)

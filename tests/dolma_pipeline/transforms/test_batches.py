@@ -194,7 +194,11 @@ def test_tagged_filtered_and_written_every_document_is_somewhere(corpus: str, tm
 
 def test_filters_can_follow_each_other(corpus: str, tmp_path: Path) -> None:
     def build(pipeline: Any) -> None:
-        found = pipeline | ReadDocuments(corpus, source="web") | Filter("length(text) >= 10 AND id LIKE 'a%'")
+        found = (
+            pipeline
+            | ReadDocuments(corpus, source="web")
+            | Filter("length(text) >= 10 AND id LIKE 'a%' AND source = 'web'")
+        )
         again = found | "again" >> Filter("origin LIKE '%#5'") | "tag" >> Tag("digits_v1")
         keep(again, tmp_path / "batches")
         assert found.kept is found

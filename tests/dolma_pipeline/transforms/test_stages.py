@@ -12,15 +12,15 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from dolma_pipeline.stages.context import RunContext
+from dolma_pipeline.stages.step import Step, Task, append_line
+from dolma_pipeline.transforms.stages import close, plan, reporting, work
 
 from dolma_pipeline.config import Recipe
 from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.errors import DataError, RunError
 from dolma_pipeline.io.manifest import Records
-from dolma_pipeline.stages.context import RunContext
-from dolma_pipeline.stages.step import Step, Task, append_line
 from dolma_pipeline.transforms import DedupeShards, Done, MixShards, RunSteps, TagShards, TokenizeShards
-from dolma_pipeline.transforms.stages import close, plan, reporting, work
 
 
 @dataclass(frozen=True)
