@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from dolma_pipeline.config import resolved_yaml
+from dolma_pipeline.config import resolved, resolved_yaml
 from dolma_pipeline.config.checks import check_recipe
 from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.config.overrides import is_override
@@ -32,6 +32,7 @@ def changed(recipe: Recipe, changes: Sequence[str]) -> Recipe:
         UsageError: a change that is neither, is of something else than `mix` and `seed`, or takes a rule away that is
             not there. ConfigError: a key or value that cannot be.
     """
+    recipe = resolved(recipe)
     settings = [change for change in changes if _is_setting(recipe, change)]
     if settings:
         recipe = _settings(recipe, settings)
@@ -39,7 +40,7 @@ def changed(recipe: Recipe, changes: Sequence[str]) -> Recipe:
         if change not in settings:
             recipe = _rule(recipe, change)
     check_recipe(recipe)
-    return recipe
+    return resolved(recipe)
 
 
 def _is_setting(recipe: Recipe, change: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dolma_pipeline import stages as _stages  # noqa: F401 importing it registers the stages
+from dolma_pipeline.config import resolved
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.run import layout
@@ -23,7 +24,7 @@ from dolma_pipeline.run.stage import stages_in_order
 from dolma_pipeline.runner.changes import changes
 from dolma_pipeline.runner.check import check_output
 from dolma_pipeline.runner.decide import Decision, decide
-from dolma_pipeline.runner.inputs import user_modules
+from dolma_pipeline.runner.modules import user_modules
 from dolma_pipeline.stages.mix.decide import VERDICTS
 
 
@@ -89,6 +90,7 @@ def finished(recipe: Recipe) -> Finished:
     Raises:
         UsageError: nothing was run there, or not as far as the verdicts, or with other settings; says what to do.
     """
+    recipe = resolved(recipe)
     folder = check_output(recipe)
     if recipe.mix is None:
         raise UsageError(f"the recipe has no `mix`; its stages are {', '.join(recipe.stages())}.")

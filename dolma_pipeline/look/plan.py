@@ -66,9 +66,9 @@ def plan(recipe: Recipe) -> PlanReport:
     Raises:
         UsageError: the rules have not been asked there, or others; or the budget cannot be planned.
     """
-    state = State.of(recipe)
-    passes = {name: one.passes for name, one in state.verdicts.items()}
-    documents = state.documents(recipe, passes)
+    with State.of(recipe) as state:
+        passes = {name: one.passes for name, one in state.verdicts.items()}
+        documents = state.documents(recipe, passes)
     choice = choose(recipe, documents)
     unit, target = budget_of(mix_config(recipe), tokenizer=recipe.tokenizer is not None)
     everything = {name: amount_of(one, np.ones(len(one.passes), np.bool_)) for name, one in documents.items()}

@@ -21,11 +21,12 @@ from dolma_pipeline.look.folder import Finished, finished
 from dolma_pipeline.look.groups import Groups, keys_of
 from dolma_pipeline.look.measured import UNKNOWN, Measures, Tokens, ratio_of, same_edits
 from dolma_pipeline.look.table import Table
+from dolma_pipeline.run.process import Process
 
 
 @dataclass(frozen=True)
 class State:
-    """What is known of a folder's documents.
+    """What is known of a folder's documents; a context manager.
 
     columns, verdicts, edited, tokens: by source; edited: code points of edited texts, None where nobody counted.
     """
@@ -55,6 +56,13 @@ class State:
             for name, one in columns.items()
         }
         return cls(found, columns, verdicts, edited, sizes, _tokens(found, table, sizes))
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing of the folder is kept: the next look may find other files behind the same names."""
+        Process.leave()
 
     @cached_property
     def clusters(self) -> Clusters:

@@ -103,13 +103,13 @@ def what_if(recipe: Recipe, changes: Sequence[str]) -> WhatIf:
         DataError: a value that a rule cannot take.
     """
     after = changed(recipe, changes)
-    state = State.of(recipe)
-    verdicts = _asked(state, after)
-    passes = [{name: one.passes for name, one in some.items()} for some in (state.verdicts, verdicts)]
-    retrained = _is_retrained(state, after, *passes)
-    old = state.documents(recipe, passes[0])
-    new = state.documents(after, passes[1], retrained=retrained)
-    choices = (_held_by_the_folder(state) or choose(recipe, old), choose(after, new))
+    with State.of(recipe) as state:
+        verdicts = _asked(state, after)
+        passes = [{name: one.passes for name, one in some.items()} for some in (state.verdicts, verdicts)]
+        retrained = _is_retrained(state, after, *passes)
+        old = state.documents(recipe, passes[0])
+        new = state.documents(after, passes[1], retrained=retrained)
+        choices = (_held_by_the_folder(state) or choose(recipe, old), choose(after, new))
     sources = {}
     for name in state.verdicts:
         sources[name] = _source(state.verdicts[name], verdicts[name], old[name], new[name], name, choices)

@@ -11,7 +11,8 @@ import pytest
 
 from dolma_pipeline.config import Recipe
 from dolma_pipeline.engines import Here
-from dolma_pipeline.runner import Result, launcher, run
+from dolma_pipeline.engines.choose import EngineChoice
+from dolma_pipeline.runner import Result, run
 from tests.pipeline import tiny
 from tests.pipeline.tiny import corpus, here  # noqa: F401 fixtures
 
@@ -26,7 +27,7 @@ def loaded(output: str | Path, **changes: Any) -> Recipe:
 def made(recipe: Recipe, *, redo: bool = False, stages: tuple[str, ...] = STAGES) -> Result:
     """Run a recipe here, without Beam."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launcher, "chosen", lambda recipe, **options: contextlib.nullcontext(Here()))
+        patch.setattr(EngineChoice, "engine", lambda self, say=None: Here())
         return run(recipe, redo=redo, stages=stages, quiet=True)
 
 

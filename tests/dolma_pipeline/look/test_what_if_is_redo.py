@@ -51,7 +51,6 @@ BUDGETS = [
     "mix.held_out.share=0.4",
     "mix.held_out.max_tokens=500",
     "mix.held_out=null",
-    "mix.mixer=unimax",
     "seed=11",
     "mix.replace=[]",
     "mix.sources.web.remove=[]",
@@ -117,7 +116,8 @@ def steps() -> st.SearchStrategy[list[list[str]]]:
     """Some changes at once, several times one after the other."""
     rules = st.lists(st.sampled_from(RULES), max_size=3, unique_by=lambda change: change.partition(":")[0])
     budgets = st.lists(st.sampled_from(BUDGETS), max_size=2, unique_by=lambda change: change.partition("=")[0][:12])
-    one = st.builds(lambda a, b: [*a, *b], rules, budgets)
+    weights = st.sampled_from([[], [], ["mix.sources.web.weight=3", "mix.sources.code.weight=1", "mix.target_bytes=20000"]])
+    one = st.builds(lambda a, b, c: [*a, *(b if not c else []), *c], rules, budgets, weights)
     return st.lists(one, min_size=1, max_size=3)
 
 
@@ -127,7 +127,7 @@ def check_all(finished: Path, recipe: Any, all_changes: Sequence[Sequence[str]])
         now = recipe(folder)
         for changes in all_changes:
             some = [c for c in changes if not (c.endswith(":") and c[:-1] not in now.mix.where)]
-            if any("target" in c for c in some):
+            if any("target" in c or "weight" in c for c in some):
                 some += [f"mix.{key}=null" for key in set_targets(now) if not any(key in c for c in some)]
             now = check(folder, now, some)
 
