@@ -74,7 +74,7 @@ def python(code: str, *, cwd: Path | None = None) -> subprocess.CompletedProcess
 def test_an_unknown_tagger_names_the_near_one(folder: Path) -> None:
     install_modules(read_modules(["./my_taggers.py"]))
     with pytest.raises(
-        UnknownNameError, match=r"^no tagger named 'cires_v1'\. Did you mean 'cries_v1'.*\? Your own: `tag"
+        UnknownNameError, match=r"^no tagger named 'cires_v1'\. Did you mean 'cries_v1'.*\? Your own: `modules: "
     ):
         load_tagger("cires_v1")
     with pytest.raises(
