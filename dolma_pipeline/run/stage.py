@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.errors import ConfigError, DolmaError, UsageError
+from dolma_pipeline.registry import keep_registry
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.planner import Step
 
@@ -23,13 +25,14 @@ class Stage(ABC):
         name: its section in the recipe, its command, its row in the table.
         summary: one line for the help.
         section: of a stage from outside, the frozen dataclass of its section; built-in ones are fields of `Recipe`.
-        after: names of the stages that come before it, if the recipe has them.
+        after, before: names of the stages that come before it, and behind it, if the recipe has them.
     """
 
     name: str
     summary: str = ""
     section: type | None = None
     after: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
 
     def used(self, process: Process) -> bool:
         """Whether the recipe has this stage."""
@@ -62,6 +65,7 @@ class Stage(ABC):
 
 STAGES: dict[str, Stage] = {}
 """Every stage of this process, by name, in the order in which they were registered."""
+keep_registry(STAGES)
 
 
 def register(stage: Stage) -> Stage:
@@ -80,13 +84,25 @@ def register(stage: Stage) -> Stage:
 def stages_in_order() -> list[Stage]:
     """All stages, each behind those that it comes after."""
     left, found = dict(STAGES), list[Stage]()
+    after = {name: {*one.after, *(o.name for o in left.values() if name in o.before)} for name, one in left.items()}
     while left:
-        ready = [one for one in left.values() if not any(name in left for name in one.after)]
+        ready = [one for one in left.values() if not after[one.name] & {*left}]
         if not ready:
             raise UsageError(f"the stages {', '.join(sorted(left))} come after each other in a circle")
         for one in ready:
             found.append(one)
             del left[one.name]
+    return found
+
+
+def artifacts_of(stage: Stage, process: Process, known: Mapping[str, Artifact]) -> dict[str, Artifact]:
+    """What a stage makes, by name; of a stage from outside the hash of its file is among what it depends on."""
+    sha256 = process.file_of(type(stage).__module__)
+    files = {f"modules: the file of stage {stage.name}": sha256} if sha256 else {}
+    found: dict[str, Artifact] = {}
+    for one in stage.artifacts(process, known):
+        needs = tuple(found.get(need.name, need) for need in one.needs)  # those of its own with their files, too
+        found[one.name] = replace(one, needs=needs, files={**one.files, **files}) if files else one
     return found
 
 

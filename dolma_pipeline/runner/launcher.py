@@ -24,7 +24,7 @@ from dolma_pipeline.run.phase import Phase
 from dolma_pipeline.run.planner import Step, plan
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.stage import stages_in_order
+from dolma_pipeline.run.stage import artifacts_of, stages_in_order
 from dolma_pipeline.runner.check import check_beam, check_output, check_stages, needed_assets, sizes_of
 from dolma_pipeline.runner.decide import Decision, check_order, decide, refuse_changes, wanted_artifacts, what_is_left
 from dolma_pipeline.runner.failures import check_failures
@@ -174,8 +174,8 @@ def _phases(made: _Plan) -> list[Phase]:
     steps: list[Step] = []
     for stage in stages_in_order():
         if stage.used(process):
-            mine = {one.name: one for one in stage.artifacts(process, made.artifacts)}
-            steps += stage.steps(process, made.artifacts, {n: a for n, a in mine.items() if n in left})
+            own = artifacts_of(stage, process, made.artifacts)
+            steps += stage.steps(process, made.artifacts, {n: a for n, a in own.items() if n in left})
     done = {d.artifact.name for d in made.decisions if d.state == "done"}
     return plan(steps, done)
 

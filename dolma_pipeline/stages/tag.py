@@ -57,10 +57,8 @@ class TagStage(Stage):
         config, tagger = process.run.recipe.tag, process.tagger(use)
         assert config is not None
         files = {name: assets.ASSETS[name].sha256 for name in tagger.assets if name in assets.ASSETS}
-        modules = {module.name: module.sha256 for module in process.run.modules if module.kind == "file"}
-        place = tagger.spec.place  # `file:line`, or the file alone
-        if (file := place if place in modules else place.rpartition(":")[0]) in modules:
-            files[f"modules: the file of {use.name}"] = modules[file]
+        if sha256 := process.file_of(tagger.spec.module):
+            files[f"modules: the file of {use.name}"] = sha256
         label = f"tag.taggers.{use.name}"
         reads = {
             f"{label}.tagger": use.tagger,

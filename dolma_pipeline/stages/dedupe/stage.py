@@ -44,6 +44,8 @@ class DedupeStage(Stage):
             settings = {"kind": step.kind, **kind.settings(step)}
             reads = {f"dedupe.steps.{step.name}.{key}": value for key, value in settings.items()}
             files = {"signatures": f"format {kind.format}"} if kind.format > 1 else {}
+            if sha256 := process.file_of(type(kind).__module__):
+                files[f"modules: the file of kind {step.kind}"] = sha256
             found.append(
                 Artifact(f"dedupe/{step.name}", "dedupe", reads, files=files, needs=(known["index"],), growing=True)
             )

@@ -10,7 +10,7 @@ import orjson
 
 from dolma_pipeline.config.recipe import MixSourceConfig, Recipe
 from dolma_pipeline.errors import ConfigError
-from dolma_pipeline.registry import load_mixer
+from dolma_pipeline.registry import load_mixer, mixer_spec
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import add_counts, close, read_lines
@@ -118,7 +118,9 @@ class MixStage(Stage):
         last = [f"attributes/{recipe.dedupe.steps[-1].name}"] if recipe.dedupe else []
         wanted = ["index", VERDICTS, "tokenizer", *last, *(f"attributes/{c}" for c in columns)]
         needs = tuple({name: known[name] for name in wanted if name in known}.values())
-        return [Artifact("mix", "mix", reads, own, needs=needs, owns=OWNED)]
+        sha256 = process.file_of(mixer_spec(recipe.mix.mixer.name).module)
+        files = {f"modules: the file of mixer {recipe.mix.mixer.name}": sha256} if sha256 else {}
+        return [Artifact("mix", "mix", reads, own, files=files, needs=needs, owns=OWNED)]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """Encode and measure, plan, write."""
