@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dolma_pipeline.kernels.tables import TextBuffers, Tokens, read_only
@@ -122,6 +123,15 @@ class Batch:
     def strings(self) -> list[str]:
         """The texts as Python strings."""
         return [t or "" for t in self.table.column("text").to_pylist()]
+
+    @cached_property
+    def chars(self) -> NDArray[np.int64]:
+        """Code points of each text, int64[n]: from the line table if it is there, else Arrow counts (5 GB/s)."""
+        if "lines" in self.__dict__:
+            newlines = np.diff(self.lines.rows) - 1
+            return read_only(np.add.reduceat(self.lines.chars, self.lines.rows[:-1], dtype=np.int64) + newlines)
+        counts = pc.fill_null(pc.utf8_length(self.table.column("text")), 0)
+        return read_only(counts.to_numpy(zero_copy_only=False).astype(np.int64))
 
     @cached_property
     def words(self) -> Tokens:

@@ -61,12 +61,13 @@ class C4:
         "sentence_count": int,
     }
 
+    kernels: ClassVar[tuple[str, ...]] = ("words", "lines", "c4")
+
     def setup(self) -> None:
         """Loads the kernels, so that the first batch is not the slow one."""
-        from dolma_pipeline.kernels import c4, lines, words
+        from dolma_pipeline.kernels.warm import warm
 
-        for module in (words, lines, c4):
-            module.warm()
+        warm(self.kernels)
 
     def tag(self, batch: Batch) -> Mapping[str, Any]:
         """The columns of `fields`: span lists, numpy bool[n] and int64[n].
@@ -103,11 +104,12 @@ def _line_spans(lines: Tokens, flags: NDArray[np.uint8], bits: Mapping[str, int]
     lengths[lines.rows[1:] - 1] -= 1  # a document's last line has no newline
     ends = np.cumsum(lengths)
     starts = ends - lengths
-    before = starts[lines.rows[:-1]][rows]
+    before = starts[lines.rows[:-1]]
+    covered = np.where(lengths > 0, flags, 0)
     spans = {}
     for name, bit in bits.items():
-        at = np.flatnonzero((flags & bit != 0) & (lengths > 0))
-        spans[name] = point_lists(
-            rows[at], (starts - before)[at], (ends - before)[at], np.ones(len(at)), num_rows=num_rows
-        )
+        at = np.flatnonzero(covered & bit)
+        row = rows[at]
+        first = starts[at] - before[row]
+        spans[name] = point_lists(row, first, first + lengths[at], np.ones(len(at), np.float32), num_rows=num_rows)
     return spans

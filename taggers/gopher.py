@@ -73,12 +73,13 @@ class Gopher:
         "duplicate_10gram_chars": float,
     }
 
+    kernels: ClassVar[tuple[str, ...]] = ("words", "gopher", "repetition")
+
     def setup(self) -> None:
         """Loads the kernels, so that the first batch is not the slow one."""
-        from dolma_pipeline.kernels import gopher, repetition, words
+        from dolma_pipeline.kernels.warm import warm
 
-        for module in (words, gopher, repetition):
-            module.warm()
+        warm(self.kernels)
 
     def tag(self, batch: Batch) -> Mapping[str, Any]:
         """The columns of `fields`, numpy int64[n] and float64[n]; what each means is said by the kernels."""

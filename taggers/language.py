@@ -39,6 +39,7 @@ class Language:
     model: str = "lid.176.ftz"
 
     fields: ClassVar[Mapping[str, Any]] = {"lang": str, "score": float, "en": float}
+    kernels: ClassVar[tuple[str, ...]] = ("fasttext",)
 
     def __post_init__(self) -> None:
         if self.max_chars < 0:

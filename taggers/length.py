@@ -22,22 +22,20 @@ class Length:
 
     fields: ClassVar[Fields] = {"chars": int, "bytes": int, "words": int, "lines": int}
 
+    kernels: ClassVar[tuple[str, ...]] = ("words", "lines")
+
     def setup(self) -> None:
         """Loads the kernels, so that the first batch is not the slow one."""
-        from dolma_pipeline.kernels import lines, words
+        from dolma_pipeline.kernels.warm import warm
 
-        for module in (words, lines):
-            module.warm()
+        warm(self.kernels)
 
     def tag(self, batch: Batch) -> Mapping[str, Any]:
         """The columns of `fields`, int64[n]."""
         num_bytes = np.diff(batch.text.offsets.astype(np.int64))
-        num_lines = np.diff(batch.lines.rows)
-        newlines = num_lines - 1
-        before = np.concatenate([[0], np.cumsum(batch.lines.chars, dtype=np.int64)])
-        in_lines = np.diff(before[batch.lines.rows])
+        num_lines = np.diff(batch.lines.rows)  # before `chars`, which then takes it from the lines
         return {
-            "chars": in_lines + newlines,
+            "chars": batch.chars,
             "bytes": num_bytes,
             "words": np.diff(batch.words.rows),
             "lines": num_lines,

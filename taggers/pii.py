@@ -3,6 +3,7 @@
 One pass over the bytes (`kernels/scan.py`) finds where a match is possible at all; presidio-analyzer's own
 EmailRecognizer, PhoneRecognizer and IpRecognizer, unchanged in what they accept, see only windows around those
 places. A window holds all that a recognizer looks at, so what it finds is what it finds on the whole text.
+Windows whose digits can be no phone number (`phone_shapes`) are not shown to it.
 Where this differs on purpose: chains of digits that only look like a phone number are left out by their shape
 (`kernels.scan._is_noise`), so are `::`, `::1` and dotted numbers of more than four groups; an address before a
 colon is found; a bracket that is not closed is no part of a number; and the local part and domain of an e-mail
@@ -21,7 +22,7 @@ import importlib
 import importlib.util
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
@@ -32,6 +33,7 @@ import pyarrow as pa
 from dolma_pipeline.documents import Batch, Span
 from dolma_pipeline.errors import TaggerError, UnknownNameError
 from dolma_pipeline.tagging import tagger
+from taggers.phone_shapes import PhoneShapes
 
 _CACHE_ENTRIES = 50_000
 _CACHED_WINDOW_BYTES = 1_000
@@ -42,12 +44,16 @@ _Hits = tuple[tuple[int, int, float], ...]
 
 
 class _Kind(NamedTuple):
-    """One field: its kind of windows, presidio's recognizer and entity, and the windows already seen."""
+    """One field: its kind of windows, presidio's recognizer and entity, and the windows already seen.
+
+    `may_match` is False for windows in which the recognizer is known to find nothing.
+    """
 
     window_kind: int
     recognizer: Any
     entity: str
     seen: dict[bytes, _Hits]
+    may_match: Callable[[str], bool] = lambda window: True
 
 
 @tagger("pii_v1", paper="presidio-analyzer 2.2; Soldaini et al. 2024 (Dolma)")
@@ -69,6 +75,7 @@ class Pii:
     phone_regions: tuple[str, ...] = ("US",)
 
     fields: ClassVar[Mapping[str, Any]] = {"email": list[Span], "phone": list[Span], "ip": list[Span]}
+    kernels: ClassVar[tuple[str, ...]] = ("scan", "spans")
 
     def __post_init__(self) -> None:
         given: Any = self.phone_regions  # from a recipe, so of any type
@@ -95,7 +102,7 @@ class Pii:
         email, phone, ip = _recognizers(self.phone_regions)
         self._kinds = {
             "email": _Kind(scan.EMAIL, email, "EMAIL_ADDRESS", {}),
-            "phone": _Kind(scan.PHONE, phone, "PHONE_NUMBER", {}),
+            "phone": _Kind(scan.PHONE, phone, "PHONE_NUMBER", {}, PhoneShapes(self.phone_regions).may_match),
             "ip": _Kind(scan.IP, ip, "IP_ADDRESS", {}),
         }
 
@@ -126,7 +133,8 @@ def _hits(window: bytes, kind: _Kind) -> _Hits:
     """What the recognizer finds in a window; the same window is looked at once, while it is remembered."""
     hits = kind.seen.get(window)
     if hits is None:
-        hits = _recognise(window.decode(), kind)
+        text = window.decode()
+        hits = _recognise(text, kind) if kind.may_match(text) else ()
         if len(window) <= _CACHED_WINDOW_BYTES:
             if len(kind.seen) >= _CACHE_ENTRIES:
                 del kind.seen[next(iter(kind.seen))]  # the oldest

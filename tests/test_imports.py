@@ -30,6 +30,7 @@ ALLOWED = {
     "train": {"torch"},
     "evals": {"torch"},
     "runner": {"apache_beam"},
+    "engines": {"apache_beam"},
     "transforms": {"apache_beam"},
 }
 """What the modules of a package may load when they are imported; numba itself looks for scipy."""

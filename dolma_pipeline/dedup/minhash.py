@@ -4,7 +4,7 @@ Two texts are alike by the share of shingles that they share (Jaccard). A minimu
 the same for both with just that chance, so `rows` equal minima in one of `bands` bands make them candidates
 with chance 1 - (1 - j^rows)^bands: 14 x 8 finds 0.92 of the pairs at 0.8 and all but 1 in 2,500 at 0.9.
 What a word is, in scripts that set blanks and in those that do not, is decided in `kernels.minhash`.
-Permutations and their order are datasketch's (`affine32`), which makes it the oracle bit for bit.
+Permutations and their order are those of datasketch (`affine32`), the tests' oracle bit for bit.
 Cost: ~250 MB of text a CPU-second for signatures (see `kernels.minhash`), ~0.6 us a document for 14 x 8 band keys.
 Sources: Broder 1997; Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, 3.4 (bands); Li and König
 2010, b-Bit Minwise Hashing (estimate from low bits).
@@ -33,10 +33,18 @@ CHANCE_EQUAL = 1 / 256
 
 @cache
 def permutations(num_perm: int, *, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """datasketch's permutations x -> a * fmix32(x) + b mod 2^32: (a, b), uint32[num_perm] each, read-only."""
-    from datasketch import MinHash
+    """Permutations x -> a * fmix32(x) + b mod 2^32, a odd: (a, b), uint32[num_perm] each, read-only.
 
-    a, b = (np.array(part, np.uint32) for part in MinHash(num_perm, seed, scheme="affine32").permutations)
+    Drawn as datasketch 2 draws its `affine32`, so signatures are its own bit for bit; made here, since importing it
+    loads scipy. numpy promises that a seeded `RandomState` gives the same numbers in all its versions.
+
+    Args:
+        num_perm: how many.
+        seed: 0 to 2^32 - 1.
+    """
+    generator = np.random.RandomState(seed)
+    a = generator.randint(0, 1 << 31, num_perm, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+    b = generator.randint(0, 1 << 32, num_perm, dtype=np.uint32)
     a.setflags(write=False)
     b.setflags(write=False)
     return a, b

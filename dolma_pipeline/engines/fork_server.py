@@ -48,12 +48,13 @@ STAGES = "dolma_pipeline.stages"
 """A package whose modules workers import, too, whichever there are."""
 
 
-def main(taggers: Sequence[str]) -> None:
+def main(names: Sequence[str]) -> None:
     """Load, then make workers until standard input ends.
 
     Args:
-        taggers: names of built-in taggers that workers will use.
+        names: of built-in taggers that workers will use; then, after a `--`, of compiled kernels.
     """
+    cut = names.index("--") if "--" in names else len(names)
     requests, answers = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # what a library prints is no answer
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -62,19 +63,19 @@ def main(taggers: Sequence[str]) -> None:
     del os.environ[LIFELINE]
     lifeline, only_writer = os.pipe()
     gc.disable()  # looking through what imports make costs a fifth of the time, and finds nothing
-    load(taggers)
+    load(names[:cut], names[cut + 1 :])
     gc.freeze()  # else the collector writes into the memory that is shared
     gc.enable()
     _serve(requests, answers, lifeline=lifeline, alone=(requests, answers, only_writer))
 
 
-def load(taggers: Sequence[str]) -> None:
+def load(taggers: Sequence[str], kernels: Sequence[str] = ()) -> None:
     """Import what workers import, and load the compiled kernels.
 
     Args:
         taggers: those without models are used on one word, which loads their libraries; models come with a run.
+        kernels: names of `kernels.warm.KERNELS`.
     """
-    from dolma_pipeline.dedup.minhash import permutations
     from dolma_pipeline.documents import Batch
     from dolma_pipeline.engines.beam_options import import_beam
     from dolma_pipeline.engines.warming import load_kernels
@@ -86,8 +87,7 @@ def load(taggers: Sequence[str]) -> None:
     stages = importlib.import_module(STAGES)
     for found in pkgutil.walk_packages(stages.__path__, f"{STAGES}."):
         importlib.import_module(found.name)
-    load_kernels()
-    permutations(1, seed=1)  # imports datasketch
+    load_kernels(kernels)
     for tagger in map(built_in_tagger, taggers):
         if not tagger.assets:
             tagger.attributes(Batch.of(["word"]))

@@ -44,16 +44,17 @@ class ForkServer:
 
     Args:
         taggers: as `shared_taggers` says.
+        kernels: compiled kernels that workers will use.
         tidy: workers are taken down in full at their end, for users' taggers that leave something.
     """
 
-    def __init__(self, taggers: Sequence[str] = (), *, tidy: bool = False) -> None:
+    def __init__(self, taggers: Sequence[str] = (), *, kernels: Sequence[str] = (), tidy: bool = False) -> None:
         self._tidy = tidy
         self._lock = threading.Lock()
         self._workers: list[Future[str]] = []
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 closed with the rest
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, *taggers],
+            [sys.executable, "-m", MODULE, *taggers, "--", *kernels],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,

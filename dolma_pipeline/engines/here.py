@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dolma_pipeline.engines.engine import Say
-from dolma_pipeline.engines.logs import join_logs
+from dolma_pipeline.engines.logs import join_logs, keeping_logs
 from dolma_pipeline.engines.reports import FINISH, PLAN, explained
 from dolma_pipeline.errors import RunError
 from dolma_pipeline.run import perform
@@ -44,23 +44,26 @@ class Here:
         Raises:
             RunError: with `again`, also a plan that is another one when it is asked for again.
         """
+        if not phases:
+            return
+        with keeping_logs(lambda: _keep(run)):
+            self._run(run, phases, say)
+
+    def _run(self, run: Run, phases: Sequence[Phase], say: Say | None) -> None:
         draw, late = random.Random(self.seed), list[tuple[Phase, Task]]()
         for number, phase in enumerate(phases, 1):
             if say:
                 say(f"[{number}/{len(phases)}] {phase.name}")
             late += self._phase(travelled(run), travelled(phase), draw)
         for phase, task in late:
-            with explained(phase, task.key):
+            with explained(run, phase, task.key):
                 perform.work(run, phase, task, again=True)
         for phase in phases if self.again else ():
             _ask_again(run, phase)
-        if phases:
-            perform.flush(run)
-            join_logs(run.folder)
 
     def _phase(self, run: Run, phase: Phase, draw: random.Random) -> list[tuple[Phase, Task]]:
         """One phase; gives the tasks whose late copies are to come."""
-        with explained(phase, PLAN):
+        with explained(run, phase, PLAN):
             tasks = list(perform.begin(run, phase))
             if self.again and [task.key for task in perform.begin(run, phase)] != [task.key for task in tasks]:
                 raise RunError(f"{phase.name}: its plan is another one when it is asked for again.")
@@ -69,13 +72,13 @@ class Here:
             draw.shuffle(tasks)
         seconds, late = 0.0, list[tuple[Phase, Task]]()
         for task in tasks:
-            with explained(phase, task.key):
+            with explained(run, phase, task.key):
                 seconds += travelled(perform.work(run, phase, travelled(task))).cpu_seconds
                 if draw.random() < self.repeated:
                     perform.work(run, phase, travelled(task), again=True)
                     late.append((phase, task))
         for _ in range(2 if self.again else 1):
-            with explained(phase, FINISH):
+            with explained(run, phase, FINISH):
                 perform.end(run, phase, cpu_seconds=seconds)
         return late
 
@@ -86,10 +89,15 @@ def travelled(value: T) -> T:
     return arrived
 
 
+def _keep(run: Run) -> None:
+    perform.flush(run)
+    join_logs(run.folder)
+
+
 def _ask_again(run: Run, phase: Phase) -> None:
     """A plan and a finish that come after the end of everything."""
-    with explained(phase, PLAN):
+    with explained(run, phase, PLAN):
         if left := [task.key for task in perform.begin(run, phase)]:
             raise RunError(f"{phase.name}: planned again after its end, {len(left)} tasks are left: {left[0]}, …")
-    with explained(phase, FINISH):
+    with explained(run, phase, FINISH):
         perform.end(run, phase)

@@ -16,7 +16,6 @@ from dolma_pipeline.engines.engine import Say
 from dolma_pipeline.engines.forks import ForkServer
 from dolma_pipeline.engines.progress import Progress
 from dolma_pipeline.engines.reports import as_error, first_raised
-from dolma_pipeline.engines.warming import compile_kernels
 from dolma_pipeline.engines.watchdog import run_guarded
 from dolma_pipeline.engines.workers import environment, worker_variables
 from dolma_pipeline.errors import DolmaError
@@ -48,8 +47,6 @@ class Local:
         """
         if not phases:
             return
-        if self.workers > 1 and self.forks is None:
-            compile_kernels()
         pipeline = self._pipeline(run, phases)
         with controlling(run.folder) as control, environment(variables := self._variables(control)):
             with Progress(control, [phase.name for phase in phases], say=say) as progress:

@@ -36,16 +36,19 @@ def reporting(run: Run, phase: Phase, task: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def explained(phase: Phase, task: str) -> Iterator[None]:
-    """Turns what is raised in the block into the error that people see."""
+def explained(run: Run, phase: Phase, task: str) -> Iterator[None]:
+    """Turns what is raised in the block into the error that people see, and leaves it as `reporting` does."""
     try:
-        yield
+        with reporting(run, phase, task):
+            yield
     except Exception as error:
         raise as_error(_row(phase.name, task, error)) from error
 
 
 def _row(phase: str, task: str, error: Exception) -> dict[str, Any]:
-    trace = error.__traceback__.tb_next if error.__traceback__ else None  # without the frame of this file
+    trace = error.__traceback__
+    while trace and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
     return {
         "time": time.time(),
         "step": phase,

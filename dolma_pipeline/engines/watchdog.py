@@ -27,6 +27,9 @@ POLL_SECONDS = 0.1
 LATE_SECONDS = 2.0
 """After an interruption, how long to look for workers that were about to start."""
 
+ENDING_SECONDS = 1.0
+"""How long a pipeline that was ended may take; one that waits for data of a worker that is gone never ends."""
+
 
 def run_guarded(
     run: Callable[[], Any],
@@ -63,15 +66,13 @@ def run_guarded(
             while not state.ended.wait(POLL_SECONDS):
                 each_poll()
                 if state.dead or raised():
-                    state.abort()
-                    state.ended.wait(5)
                     patience = 0
                     break
         finally:
             state.abort()
             _kill_workers(state.ended, patience=patience)
             if state.connections:
-                state.ended.wait(5)
+                state.ended.wait(ENDING_SECONDS)
                 _kill_workers(state.ended, patience=0)
     each_poll()
     if (error := raised()) is not None:
@@ -130,7 +131,7 @@ def _hooks(state: _State, forks: ForkServer | None) -> Iterator[None]:
                 state.dead = found
 
     def _run_alone(worker: Any) -> str:
-        worker._worker_command_line += f" 2>> {shlex.quote(str(state.said))}"
+        worker._worker_command_line += f" >> {shlex.quote(str(state.said))} 2>&1"
         try:
             old_run(worker)
         except RuntimeError as error:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.io import paths
@@ -93,7 +95,12 @@ def held_out_sources(run_dir: Path) -> list[str]:
         UsageError: there are none at all.
     """
     folder = run_dir / "tokens" / "held_out"
-    sources = sorted(part.parent.relative_to(folder).as_posix() for part in folder.glob("*/part-*.npy"))
+    lines = run_dir / "tokens" / "shards.jsonl"
+    records = map(orjson.loads, lines.read_bytes().splitlines()) if lines.is_file() else ()
+    listed = [record["shard"].split("/") for record in records]
+    sources = [source for split, source, *_ in listed if split == "held_out"]
+    if not listed:  # parts that were made elsewhere
+        sources = [part.parent.relative_to(folder).as_posix() for part in folder.glob("*/part-*.npy")]
     if not sources:
         raise UsageError(
             f"eval.held_out is true, but {folder} has no documents. Hold some out with mix.held_out "

@@ -7,9 +7,15 @@
     spans      byte positions to code points
     gopher     quality columns         repetition   repeated lines, paragraphs and n-grams
     c4         what C4 thinks of each line
-    warm       compiles them all ahead (`python -m dolma_pipeline.kernels`)
+    fasttext   language                     scan         where e-mail, phone and IP addresses may stand
+    minhash    signatures and bands         components   what edges join
+    json_lines, json_strings, json_values   documents from JSON lines
+    edit       texts with spans replaced
+    warm       compiles them ahead (`python -m dolma_pipeline.kernels`), and names them
+    compiled   what of them is compiled already
 
 A kernel is a plain loop, `@njit(cache=True, nogil=True)`, without fastmath; a slow Python twin in the tests says
 the same. Arrays go in read-only, as Arrow's buffers are: a writable one would compile a second time. Importing
-this package loads nothing; importing one of its modules except `tables` loads numba (0.4 s of CPU).
+this package loads nothing; importing one of its modules except `tables`, `warm` and `compiled` loads numba (0.4 s of
+CPU). A new module with kernels has a `warm()` and a line in `warm.KERNELS`.
 """

@@ -15,10 +15,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from dolma_pipeline.kernels.lines import split_lines
-from dolma_pipeline.kernels.tables import TextBuffers, Tokens, read_only
+from dolma_pipeline.kernels.tables import ONE_TEXT, ONE_TOKEN, TextBuffers, Tokens, read_only
 from dolma_pipeline.kernels.unicode import before, decode
-from dolma_pipeline.kernels.words import split_words
 
 NO_END = 1
 """Flag of a line: does not end in one of the end marks, or ends in `...`; a blank line does not."""
@@ -207,5 +205,4 @@ def _judge(
 
 def warm() -> None:
     """Compiles this module's kernels, or loads them from numba's cache."""
-    text = TextBuffers(np.array([0, 1], np.int32), np.frombuffer(b"a", np.uint8))
-    judge_lines(text, split_words(text), split_lines(text), min_words=5, end_marks=".")
+    judge_lines(ONE_TEXT, ONE_TOKEN, ONE_TOKEN, min_words=5, end_marks=".")

@@ -13,8 +13,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from dolma_pipeline.kernels.tables import TextBuffers, Tokens, read_only
-from dolma_pipeline.kernels.words import ALPHA, ELLIPSIS, HASH, LINE_START, STOP_SHIFT, is_ellipsis, split_words
+from dolma_pipeline.kernels.tables import ONE_TEXT, ONE_TOKEN, TextBuffers, Tokens, read_only
+from dolma_pipeline.kernels.words import ALPHA, ELLIPSIS, HASH, LINE_START, STOP_SHIFT, is_ellipsis
 
 QUALITY = (
     "word_count",
@@ -149,5 +149,4 @@ def _quality(
 
 def warm() -> None:
     """Compiles this module's kernels, or loads them from numba's cache."""
-    text = TextBuffers(np.array([0, 1], np.int32), np.frombuffer(b"a", np.uint8))
-    quality_columns(text, split_words(text))
+    quality_columns(ONE_TEXT, ONE_TOKEN)

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from dolma_pipeline.kernels.hashing import hash_bytes, load8
-from dolma_pipeline.kernels.tables import TextBuffers, Tokens, empty_tokens, read_only, sealed_tokens
+from dolma_pipeline.kernels.tables import ONE_TEXT, TextBuffers, Tokens, empty_tokens, read_only, sealed_tokens
 from dolma_pipeline.kernels.unicode import SPACE, before, class_table, count_code_points, decode
 
 BLANK = 1
@@ -134,6 +134,5 @@ def _split_paragraphs(
 
 def warm() -> None:
     """Compiles this module's kernels, or loads them from numba's cache."""
-    text = TextBuffers(np.array([0, 1], np.int32), np.frombuffer(b"a", np.uint8))
-    split_lines(text)
-    split_paragraphs(text)
+    split_lines(ONE_TEXT)
+    split_paragraphs(ONE_TEXT)

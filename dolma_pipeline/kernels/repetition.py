@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dolma_pipeline.kernels.hashing import LENGTH_FACTOR, hash_bytes
-from dolma_pipeline.kernels.tables import TextBuffers, Tokens, read_only
-from dolma_pipeline.kernels.words import LINE_START, split_words
+from dolma_pipeline.kernels.tables import ONE_TEXT, ONE_TOKEN, TextBuffers, Tokens, read_only
+from dolma_pipeline.kernels.words import LINE_START
 
 REPETITION = (
     "duplicate_line_share",
@@ -187,5 +187,4 @@ def _repetition(
 
 def warm() -> None:
     """Compiles this module's kernels, or loads them from numba's cache."""
-    text = TextBuffers(np.array([0, 1], np.int32), np.frombuffer(b"a", np.uint8))
-    repetition_columns(text, split_words(text))
+    repetition_columns(ONE_TEXT, ONE_TOKEN)

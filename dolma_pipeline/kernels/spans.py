@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import TaggerError
-from dolma_pipeline.kernels.tables import TextBuffers, read_only
+from dolma_pipeline.kernels.tables import ONE_TEXT, TextBuffers, read_only
 from dolma_pipeline.kernels.unicode import count_code_points
 
 SPAN_TYPE = pa.struct([pa.field("start", pa.int32()), pa.field("end", pa.int32()), pa.field("score", pa.float32())])
@@ -127,5 +127,4 @@ def _to_points(point_starts: Any, point_ends: Any, offsets: Any, data: Any, rows
 
 def warm() -> None:
     """Compiles this module's kernels, or loads them from numba's cache."""
-    text = TextBuffers(np.array([0, 1], np.int32), np.frombuffer(b"a", np.uint8))
-    span_lists(text, np.array([0]), np.array([0]), np.array([1]), np.ones(1))
+    span_lists(ONE_TEXT, np.array([0]), np.array([0]), np.array([1]), np.ones(1))

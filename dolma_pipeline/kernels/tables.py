@@ -82,3 +82,20 @@ def sealed_tokens(arrays: dict[str, NDArray[Any]], count: int) -> Tokens:
     rows = read_only(arrays["rows"])
     columns = (read_only(arrays[name][:count]) for name in ("starts", "ends", "hashes", "chars", "flags"))
     return Tokens(rows, *columns)
+
+
+ONE_TEXT = TextBuffers(read_only(np.array([0, 1], np.int32)), read_only(np.frombuffer(b"a", np.uint8)))
+"""A text of one letter: what kernels are compiled on."""
+
+ONE_TOKEN = sealed_tokens(
+    {
+        "rows": np.array([0, 1], np.int64),
+        "starts": np.zeros(1, np.int32),
+        "ends": np.ones(1, np.int32),
+        "hashes": np.ones(1, np.uint64),
+        "chars": np.ones(1, np.int32),
+        "flags": np.full(1, 8, np.uint8),  # a word that begins its line
+    },
+    1,
+)
+"""The only word, and the only line, of ONE_TEXT, with a made-up hash: to compile a kernel without those before it."""

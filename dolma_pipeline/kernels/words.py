@@ -18,7 +18,15 @@ import numba
 import numpy as np
 
 from dolma_pipeline.kernels.hashing import LENGTH_FACTOR, hash_bytes, load8, load_part, mix
-from dolma_pipeline.kernels.tables import TextBuffers, Tokens, empty_tokens, grown_tokens, read_only, sealed_tokens
+from dolma_pipeline.kernels.tables import (
+    ONE_TEXT,
+    TextBuffers,
+    Tokens,
+    empty_tokens,
+    grown_tokens,
+    read_only,
+    sealed_tokens,
+)
 from dolma_pipeline.kernels.unicode import ALPHA as ALPHA_CLASS
 from dolma_pipeline.kernels.unicode import SPACE, WORD, before, class_table, decode
 
@@ -243,4 +251,4 @@ def _split(
 
 def warm() -> None:
     """Compiles this module's kernels, or loads them from numba's cache."""
-    split_words(TextBuffers(np.array([0, 1], np.int32), np.frombuffer(b"a", np.uint8)))
+    split_words(ONE_TEXT)

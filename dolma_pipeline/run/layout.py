@@ -4,11 +4,13 @@ from __future__ import annotations
 
 RECIPE = "recipe.yaml"
 SHARDS = "shards.jsonl"
+INDEX = "index"
 LOCK = "lock.json"
 LOG = "log"
 VERSIONS = "log/versions.jsonl"
 CACHE = "cache"
 DONE = ".done"
+EARLIER = ".done/earlier"
 FAILED = "failed"
 ASSETS = "assets"
 PLAN = "mix/plan.json"
@@ -30,9 +32,6 @@ def lines(folder: str) -> str:
 def done(phase: str, digest: str) -> str:
     """The folder of a phase's done records; digest: of the phase."""
     return f"{DONE}/{phase.replace('/', '.')}-{short(digest)}"
-
-
-EARLIER = f"{DONE}/earlier"
 
 
 def earlier(folder: str) -> str:

@@ -111,10 +111,11 @@ def close(
         records: one a shard or part, with `shard`, and maybe `inputs`, `outputs`, `counts`.
         shards_digest: of the run's list of shards.
         expected: names that must have a record, no more and no fewer; None: whatever there is.
-        extra: other keys of the manifest, such as `plan`.
+        extra: other keys of the manifest, such as `plan`; `outputs`: files that are of no shard, as
+            `output_record` tells of them.
 
     Raises:
-        RunError: a record is missing, or another manifest is there.
+        RunError: a record is missing, or another manifest is there. ValueError: a key of `extra` is taken.
     """
     by_name = {str(record["shard"]): record for record in records}
     if expected is not None:
@@ -130,8 +131,10 @@ def close(
         "made_by": made_by(),
         **artifact.settings(shards_digest),
         "counts": total_counts(by_name.values()),
-        **(extra or {}),
     }
+    if taken := sorted({*manifest, "shards"} & {*(extra or {})}):
+        raise ValueError(f"{artifact.name}: {', '.join(taken)}: keys that every manifest has")
+    manifest |= extra or {}
     lines = b"".join(canonical(by_name[name]) + b"\n" for name in sorted(by_name))
     if by_name:
         sha256 = hashlib.sha256(lines).hexdigest()

@@ -61,7 +61,8 @@ def work(run: Run, phase: Phase, task: Task, *, again: bool = False) -> Done:
 def flush(run: Run) -> None:
     """Write what this process keeps of the run's logs: an engine's bundle of tasks has ended."""
     with Process.lock:
-        Process.of(run).log.flush()
+        if (process := Process.current(run)) is not None:
+            process.log.flush()
 
 
 def end(run: Run, phase: Phase, *, cpu_seconds: float = 0.0) -> None:
@@ -73,22 +74,24 @@ def end(run: Run, phase: Phase, *, cpu_seconds: float = 0.0) -> None:
     Raises:
         RunError: a task is not done. The phase has not been closed then.
     """
-    if _is_over(run, phase):
-        return
     with Process.lock:
-        process = Process.of(run)
-        start = time.process_time()
-        done = done_tasks(run, phase)
-        tasks = [Task(task.key, task.weight) for task in phase.tasks(run)]
-        if left := [task.key for task in tasks if task.key not in done]:
-            raise RunError(
-                f"{phase.name}: {len(left)} of its {len(tasks)} tasks not done: {', '.join(left[:3])}. "
-                "The same command goes on from there."
-            )
-        phase.finish(run, read_records(run, phase, tasks))
+        log, start = Process.of(run).log, time.process_time()
+        if not _is_over(run, phase):
+            _finish(run, phase)
         seconds = cpu_seconds + time.process_time() - start
-        process.log.event(phase.name, "end", cpu_seconds=round(seconds, 3))
-        process.log.flush()
+        log.event(phase.name, "end", cpu_seconds=round(seconds, 3))
+        log.flush()
+
+
+def _finish(run: Run, phase: Phase) -> None:
+    done = done_tasks(run, phase)
+    tasks = [Task(task.key, task.weight) for task in phase.tasks(run)]  # without what they carry
+    if left := [task.key for task in tasks if task.key not in done]:
+        raise RunError(
+            f"{phase.name}: {len(left)} of its {len(tasks)} tasks not done: {', '.join(left[:3])}. "
+            "The same command goes on from there."
+        )
+    phase.finish(run, read_records(run, phase, tasks))
 
 
 def whole(run: Run, phase: Phase) -> None:

@@ -51,6 +51,12 @@ class Process:
             return current
 
     @classmethod
+    def current(cls, run: Run) -> Process | None:
+        """The slot as it is, if it is this run's."""
+        current = cls._current
+        return current if current is not None and current.run.digest == run.digest else None
+
+    @classmethod
     def leave(cls) -> None:
         """Give up what is kept; the next work begins anew."""
         with cls.lock:

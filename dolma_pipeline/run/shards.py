@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 
@@ -46,6 +47,10 @@ class ShardAt:
     def source(self) -> str:
         """The recipe's source."""
         return self.shard.source
+
+    def input(self, sha256: str = "") -> dict[str, Any]:
+        """What a record says of the file that it was made from; sha256: of what was read, default as indexed."""
+        return {"path": self.shard.path, "bytes": self.shard.bytes, "sha256": sha256 or self.sha256}
 
 
 def listed(run: Run) -> Iterator[ShardAt]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
@@ -27,13 +27,15 @@ class Decision:
     heal: finished, but files are missing: what they belong to is made again. again: begun or finished for other shards,
     and cannot grow. changed: begun or finished with other settings.
 
-    before: the settings that it was made with. missing: names of files that are gone.
+    before: the settings that it was made with. missing: names of files that are gone. stale: shards of which it was
+    made from another content.
     """
 
     artifact: Artifact
     state: State
     before: Mapping[str, Any] | None = None
     missing: Sequence[str] = field(default_factory=tuple)
+    stale: Collection[str] = ()
 
 
 def decide(run: Run, artifact: Artifact, sizes: Mapping[str, int] | None = None) -> Decision:
@@ -51,6 +53,16 @@ def decide(run: Run, artifact: Artifact, sizes: Mapping[str, int] | None = None)
         return Decision(artifact, "grow" if artifact.growing else "again", manifest)
     missing = _missing(run, artifact, manifest, sizes) if sizes is not None else []
     return Decision(artifact, "heal" if missing else "done", manifest, missing)
+
+
+def read_again(decision: Decision, stale: Collection[str]) -> Decision:
+    """The decision where the files of some shards have another content than they had."""
+    state = decision.state
+    if not stale or not decision.artifact.all_sources or state in ("new", "changed", "again"):
+        return decision
+    if decision.artifact.growing and state != "resume":
+        return replace(decision, state="grow", stale=stale)
+    return replace(decision, state="again")  # begun work has records of several contents
 
 
 def _unfinished(run: Run, artifact: Artifact) -> Decision:
@@ -74,7 +86,7 @@ def _unfinished(run: Run, artifact: Artifact) -> Decision:
 
 def _missing(run: Run, artifact: Artifact, manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
     """Files that the manifest tells of and that are not there, or have another size."""
-    outputs = [*manifest.get("files", ())]
+    outputs = [*manifest.get("outputs", ())]
     if "shards" in manifest:
         name = layout.lines(artifact.folder)
         if name not in sizes:
@@ -153,11 +165,20 @@ def check_order(decisions: Sequence[Decision], wanted: Collection[str]) -> None:
     for one in decisions:
         if one.artifact.name not in wanted:
             continue
+        stage = _command(one.artifact, decisions, wanted)
         for need in one.artifact.needs:
             found = states[need.name]
             if need.name not in wanted and found.state != "done":
                 command = {"tokenizer": "mix"}.get(need.stage, need.stage)
                 raise UsageError(
-                    f"{one.artifact.stage} needs {need.name}, which is not done ({found.state}). "
+                    f"{stage} needs {need.name}, which is not done ({found.state}). "
                     f"First: dolma-pipeline {command} RECIPE; or do all with: dolma-pipeline run RECIPE."
                 )
+
+
+def _command(artifact: Artifact, decisions: Sequence[Decision], wanted: Collection[str]) -> str:
+    """The stage for which something is made: its own, or, where that one is hidden, the first that needs it."""
+    if artifact.stage not in HIDDEN:
+        return artifact.stage
+    users = (d.artifact for d in decisions if d.artifact.name in wanted and artifact in d.artifact.needs)
+    return next((_command(one, decisions, wanted) for one in users), artifact.stage)

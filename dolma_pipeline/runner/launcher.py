@@ -12,21 +12,36 @@ from dolma_pipeline import assets
 from dolma_pipeline import stages as _stages  # noqa: F401 importing it registers the stages
 from dolma_pipeline.config import resolved, resolved_yaml
 from dolma_pipeline.config.recipe import Recipe
-from dolma_pipeline.engines import Engine, Here, Say
-from dolma_pipeline.engines.choose import chosen
+from dolma_pipeline.engines import Here, Say
+from dolma_pipeline.engines.choose import EngineChoice
 from dolma_pipeline.engines.engine import to_stderr
 from dolma_pipeline.engines.watchdog import stopped_by_signals
 from dolma_pipeline.errors import UsageError, unknown_name
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.manifests import read_lines
 from dolma_pipeline.run.phase import Phase
 from dolma_pipeline.run.planner import Step, plan
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.stage import artifacts_of, stages_in_order
+from dolma_pipeline.runner.before import (
+    budget_warnings,
+    disk_warnings,
+    refuse_unknown_formats,
+    training_warnings,
+)
 from dolma_pipeline.runner.check import check_beam, check_output, check_stages, needed_assets, sizes_of
-from dolma_pipeline.runner.decide import Decision, check_order, decide, refuse_changes, wanted_artifacts, what_is_left
+from dolma_pipeline.runner.decide import (
+    Decision,
+    check_order,
+    decide,
+    read_again,
+    refuse_changes,
+    wanted_artifacts,
+    what_is_left,
+)
 from dolma_pipeline.runner.failures import check_failures
 from dolma_pipeline.runner.inputs import Inputs, plan_inputs
 from dolma_pipeline.runner.lock import RunLock
@@ -34,6 +49,7 @@ from dolma_pipeline.runner.modules import open_recipe, user_modules
 from dolma_pipeline.runner.ready import make_ready, tidy
 from dolma_pipeline.runner.result import Result, read_result
 from dolma_pipeline.runner.versions import check_versions, write_versions
+from dolma_pipeline.stages.warming import kernels_of
 from dolma_pipeline.storage.folder import RunFolder
 from dolma_pipeline.storage.overlay import Overlay
 
@@ -69,21 +85,28 @@ def run(
         raise UsageError("overrides go with a recipe's path; a Recipe object is changed with dataclasses.replace.")
     recipe = resolved(recipe)
     modules = user_modules(recipe)
-    Process.leave()  # what an earlier run in this process kept may be of files that have changed since
     wanted = _wanted(recipe, stages)
     folder = check_output(recipe)
     check_beam(recipe, beam_options)
     base = Run(recipe, folder, modules)
     inputs = plan_inputs(recipe, folder, redo=redo)
     with ExitStack() as stack:
-        engine: Engine | None = None
+        stack.callback(Process.leave)  # the next run of this process may find other files behind the same names
+        engines = EngineChoice(
+            recipe,
+            kernels=kernels_of(recipe, wanted, formats={shard.format for shard in inputs.shards}),
+            num_bytes=inputs.num_bytes,
+            num_shards=inputs.num_shards,
+            beam_options=beam_options,
+        )
         if not dry_run and not {*wanted} <= {"train", "eval"}:
-            opened = chosen(recipe, num_bytes=inputs.num_bytes, num_shards=inputs.num_shards, beam_options=beam_options)
-            engine = stack.enter_context(opened)  # it loads while the rest is checked
-        made = _plan(base, inputs, wanted, redo=redo)
+            stack.enter_context(engines)  # it loads while the rest is checked
+        checked = _check(base, inputs, wanted)
+        made = _look(checked, wanted, redo=redo)
         if dry_run:
+            planned = [d for d in made.left if not d.artifact.cache]
             return read_result(
-                base, [*made.artifacts], planned=made.left, shards=inputs.num_shards, warnings=made.warnings
+                base, [*made.artifacts], planned=planned, shards=inputs.num_shards, warnings=made.warnings
             )
         if not made.left and not _is_untidy(folder):
             result = read_result(made.run, [*made.artifacts], nothing_to_do=True, wanted=wanted)
@@ -93,9 +116,12 @@ def run(
             print(f"warning: {text}", file=sys.stderr)
         stack.enter_context(stopped_by_signals())
         stack.enter_context(RunLock(folder))
+        stack.callback(Process.leave)  # what is left of its logs is written while nobody else works here
+        folder.remove_attempts()
         again = plan_inputs(recipe, folder, redo=redo)  # another run may have ended since
-        made = _plan(base, again, wanted, redo=redo)
-        _work(made, again, engine, say=None if quiet else to_stderr)
+        checked = checked if again.content == inputs.content else _check(base, again, wanted)
+        made = _look(checked, wanted, redo=redo)
+        _work(made, again, engines, say=None if quiet else to_stderr)
     result = read_result(made.run, [*made.artifacts], nothing_to_do=not made.left, wanted=wanted)
     for text in result.warnings():
         print(f"warning: {text}", file=sys.stderr)
@@ -104,10 +130,21 @@ def run(
 
 
 @dataclass(frozen=True)
+class _Checked:
+    """A recipe and its inputs, in which nothing is wrong. artifacts: what it makes, by name. warnings: what to say."""
+
+    run: Run
+    inputs: Inputs
+    artifacts: dict[str, Artifact]
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True)
 class _Plan:
     """What the recipe makes of its inputs, and what of it is there.
 
     artifacts: all, by name. wanted: names of those that this run makes. left: those of them that are not done.
+    to_ready: those, and what else does not hold any more.
     """
 
     run: Run
@@ -115,26 +152,39 @@ class _Plan:
     decisions: Sequence[Decision]
     wanted: set[str]
     left: Sequence[Decision]
+    to_ready: Sequence[Decision]
     warnings: Sequence[str]
 
 
-def _plan(base: Run, inputs: Inputs, wanted: Sequence[str], *, redo: bool) -> _Plan:
-    """Check all that can be wrong, and compare what the recipe makes with what is in the folder; writes nothing."""
+def _check(base: Run, inputs: Inputs, wanted: Sequence[str]) -> _Checked:
+    """Check all that can be wrong, and say what the recipe makes; writes nothing."""
     run = replace(base, shards_digest=inputs.digest)
     # Checks see the list of shards before the run's own list is touched.
     trial = replace(run, folder=Overlay(run.folder, {layout.SHARDS: inputs.content}))
     artifacts, warnings = check_stages(Process.of(trial), wanted)
-    check_versions(run, inputs)
+    warnings += refuse_unknown_formats(run, inputs, {line["shard"] for line in read_lines(run.folder, "index")})
+    return _Checked(run, inputs, artifacts, [*warnings, *training_warnings(run.recipe)])
+
+
+def _look(checked: _Checked, wanted: Sequence[str], *, redo: bool) -> _Plan:
+    """Compare what the recipe makes with what is in the folder; writes nothing."""
+    run, artifacts = checked.run, checked.artifacts
+    stale = check_versions(run, checked.inputs, artifacts[layout.INDEX], redo=redo) if artifacts else frozenset[str]()
     sizes = sizes_of(run.folder)
-    decisions = [decide(run, artifact, sizes) for artifact in artifacts.values()]
+    decisions = [read_again(decide(run, artifact, sizes), stale) for artifact in artifacts.values()]
     names = {one.name for one in wanted_artifacts([*artifacts.values()], wanted)}
     check_order(decisions, names)
     mine = [d for d in decisions if d.artifact.name in names]
     if not redo:
         refuse_changes(mine)
     left = what_is_left(mine)
-    told = [_healing(d) for d in left if d.state == "heal"]
-    return _Plan(run, artifacts, decisions, names, left, [*warnings, *told])
+    warnings = [*checked.warnings, *(_healing(d) for d in left if d.state == "heal")]
+    if any(d.artifact.name == "mix" for d in left):
+        warnings += budget_warnings(run, checked.inputs)
+    warnings += disk_warnings(run, checked.inputs, {d.artifact.name: d.artifact for d in left if d.state != "heal"})
+    # What stands on other content of a file than it has now goes, though another run will make it again.
+    to_ready = [d for d in decisions if d in left or (stale and d.state in ("grow", "again"))]
+    return _Plan(run, artifacts, decisions, names, left, to_ready, warnings)
 
 
 def _healing(one: Decision) -> str:
@@ -144,27 +194,28 @@ def _healing(one: Decision) -> str:
     )
 
 
-def _work(made: _Plan, inputs: Inputs, engine: Engine | None, *, say: Say | None) -> None:
+def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, *, say: Say | None) -> None:
     """Make what is left."""
     run, folder = made.run, made.run.folder
-    folder.write(layout.SHARDS, inputs.content)
-    folder.write(layout.RECIPE, resolved_yaml(run.recipe).encode())
     begin = time.monotonic()
     artifacts = [*made.artifacts.values()]
-    make_ready(run, made.left, artifacts)
+    make_ready(run, made.to_ready, artifacts, {shard.name: shard for shard in inputs.shards})
+    folder.write(layout.SHARDS, inputs.content)
+    folder.write(layout.RECIPE, resolved_yaml(run.recipe).encode())
+    write_versions(run, inputs)
     if made.left:
         place = folder.local_path()
         if place is not None:
             assets.copy_to(needed_assets(Process.of(run)), place / layout.ASSETS)
         phases = _phases(made)
         with assets.folder_restored():
-            if engine is not None:
-                engine.run(run, [phase for phase in phases if not phase.in_launcher], say=say)
+            spread = [phase for phase in phases if not phase.in_launcher]
+            if spread:
+                engines.engine(say).run(run, spread, say=say)
             Here().run(run, [phase for phase in phases if phase.in_launcher])
-    write_versions(run, inputs)
     keep_work = run.recipe.dedupe is not None and run.recipe.dedupe.keep_work
-    tidy(run, artifacts, keep_work=keep_work)
     folder.write("log/timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
+    tidy(run, artifacts, keep_work=keep_work)
 
 
 def _phases(made: _Plan) -> list[Phase]:

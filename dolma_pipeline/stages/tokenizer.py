@@ -275,8 +275,8 @@ class MakeTokenizer(Phase):
             "special": dict(info.special_ids),
             "added": dict(info.added_ids),
         }
-        files = [output_record(artifact, layout.TOKENIZER, file, rows=0)]
-        return Work(more={"tokenizer": about, "files": files, "warnings": warnings}, documents=1)
+        outputs = [output_record(artifact, layout.TOKENIZER, file, rows=0)]
+        return Work(more={"tokenizer": about, "outputs": outputs, "warnings": warnings}, documents=1)
 
     def _trained(self, process: Process, report: Callable[[str], None]) -> str:
         from dolma_pipeline.tokens.train_bpe import train_bpe

@@ -14,6 +14,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -92,21 +93,24 @@ class LocalFolder(RunFolder):
     def committing(self, name: str) -> Iterator[Committed]:
         """See `RunFolder.committing`."""
         target = self._path(name)
-        with self._attempt(target) as (temporary, file):
-            yield (committed := Committed(file, str(target)))
+        with self._attempt(target) as attempt:
+            yield (committed := Committed(attempt.file, str(target)))
             committed.end()
-            self._seal(file, target)
+            self._seal(attempt.file, target)
             with told("written", target):
-                os.replace(temporary, target)
+                _make_folder(target)
+                os.replace(attempt.path, target)
+                attempt.is_left = False
 
     def create(self, name: str, content: bytes) -> bool:
         """See `RunFolder.create`."""
         target = self._path(name)
-        with self._attempt(target) as (temporary, file):
-            self._fill(file, content, target)
+        with self._attempt(target) as attempt:
+            self._fill(attempt.file, content, target)
             with told("written", target):
+                _make_folder(target)
                 try:
-                    os.link(temporary, target)  # whole or not at all, and for one alone
+                    os.link(attempt.path, target)  # whole or not at all, and for one alone
                 except FileExistsError:
                     return False
         return True
@@ -114,14 +118,15 @@ class LocalFolder(RunFolder):
     def replace(self, name: str, content: bytes, version: str) -> str | None:
         """See `RunFolder.replace`. Those who replace at once wait for each other; writers by other verbs do not."""
         target = self._path(name)
-        with self._attempt(target) as (temporary, file):
-            self._fill(file, content, target)
+        with self._attempt(target) as attempt:
+            self._fill(attempt.file, content, target)
             with told("written", target), _alone(self.root / TEMPORARY / "replacing"):
                 before = self.stat(name)
                 if before is None or before.version != version:
                     return None
-                after = _version(os.fstat(file.fileno()))
-                os.replace(temporary, target)
+                after = _version(os.fstat(attempt.file.fileno()))
+                os.replace(attempt.path, target)
+                attempt.is_left = False
         return after
 
     def delete(self, names: Iterable[str]) -> None:
@@ -156,39 +161,54 @@ class LocalFolder(RunFolder):
         return self.root / checked(name)
 
     @contextlib.contextmanager
-    def _attempt(self, target: Path) -> Iterator[tuple[Path, io.BufferedWriter]]:
+    def _attempt(self, target: Path) -> Iterator[_Attempt]:
         """A private file of this attempt, gone after the block unless it was renamed.
 
         A copy of the process that leaves the block (user code that forks) touches neither the file nor its name.
         """
-        folder, process = self.root / TEMPORARY, os.getpid()
-        temporary = folder / secrets.token_hex(16)
+        path, process = self.root / TEMPORARY / secrets.token_hex(16), os.getpid()
         with told("written", target):
-            folder.mkdir(parents=True, exist_ok=True)
-            opened = open(temporary, "xb", buffering=BUFFER_BYTES)  # noqa: SIM115 closed below, whatever its buffer holds
-        file = cast(io.BufferedWriter, opened)
+            _make_folder(path)
+            file = open(path, "xb", buffering=BUFFER_BYTES)  # noqa: SIM115 closed below, whatever its buffer holds
+        attempt = _Attempt(path, cast(io.BufferedWriter, file))
         try:
-            yield temporary, file
+            yield attempt
         finally:
             if os.getpid() != process:
-                file.raw.close()
+                attempt.file.raw.close()
             else:
                 with contextlib.suppress(OSError):  # what the disk did not take was told of by `_seal`, or is given up
-                    file.close()
-                temporary.unlink(missing_ok=True)
+                    attempt.file.close()
+                if attempt.is_left:
+                    path.unlink(missing_ok=True)
 
     def _seal(self, file: BinaryIO, target: Path) -> None:
-        """All bytes on the disk, and a folder for the target."""
+        """All bytes on the disk."""
         with told("written", target):
             file.flush()
             if self.durable:
                 os.fsync(file.fileno())
-            target.parent.mkdir(parents=True, exist_ok=True)
 
     def _fill(self, file: BinaryIO, content: bytes, target: Path) -> None:
         with told("written", target):
             file.write(content)
         self._seal(file, target)
+
+
+@dataclass
+class _Attempt:
+    """A file that is not whole yet. is_left: it has this name still."""
+
+    path: Path
+    file: io.BufferedWriter
+    is_left: bool = True
+
+
+def _make_folder(path: Path) -> None:
+    """The folder of a path; mostly it is there."""
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        os.makedirs(folder, exist_ok=True)
 
 
 @contextlib.contextmanager

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 from dolma_pipeline.documents import Batch, Fields
-from dolma_pipeline.errors import TaggerError
-from dolma_pipeline.tagging.columns import NAME, checked_fields
+from dolma_pipeline.errors import TaggerError, UnknownNameError
+from dolma_pipeline.kernels.warm import checked
+from dolma_pipeline.tagging.columns import NAME, checked_fields, short
 
 RESERVED_PARAMETERS = ("tagger", "name")
 """Words that mean something else in a recipe's `{tagger: T, name: N, ...}`."""
@@ -28,9 +29,11 @@ T = TypeVar("T", bound=Callable[..., Any])
 class Tagger(Protocol):
     """The class form: a dataclass whose fields are the parameters, all with defaults.
 
-    It may also have `setup(self) -> None`, called once a process before the first `tag` (models, tables), and
-    `assets`, a tuple of names of model files that it needs. `fields` and `assets` may depend on parameters,
-    never on `setup()`.
+    It may also have `setup(self) -> None`, called once a process before the first `tag` (models, tables);
+    `assets`, a tuple of names of model files that it needs; and, in the class, `kernels`, a tuple of names of compiled
+    kernels that it uses (`dolma_pipeline.kernels.warm.KERNELS`), which a run then compiles before it starts: without
+    it, those behind `Batch.words`, `Batch.lines`, `Batch.paragraphs` and `Batch.spans`. `fields` and `assets` may
+    depend on parameters, never on `setup()`.
     """
 
     @property
@@ -55,6 +58,7 @@ class TaggerSpec:
         module: the module that declares it.
         place: `file:line` of the declaration.
         fields: of the function form; None for a class, whose fields may depend on parameters.
+        kernels: names of the compiled kernels that it uses.
     """
 
     name: str
@@ -66,6 +70,7 @@ class TaggerSpec:
     module: str
     place: str
     fields: Fields | None = None
+    kernels: tuple[str, ...] = ()
 
 
 DECLARED: dict[str, TaggerSpec] = {}
@@ -159,7 +164,21 @@ def _class_spec(name: str, target: type, fields: Fields | None, paper: str) -> T
     _check_parameters(name, parameters)
     generated = (target.__doc__ or "").startswith(f"{target.__name__}(")  # dataclass writes one where there is none
     summary = "" if generated else _first_line(target.__doc__)
-    return TaggerSpec(name, "class", target, paper, summary, parameters, target.__module__, _class_place(target))
+    place, kernels = _class_place(target), _kernels(name, target)
+    return TaggerSpec(
+        name, "class", target, paper, summary, parameters, target.__module__, place=place, kernels=kernels
+    )
+
+
+def _kernels(name: str, target: type) -> tuple[str, ...]:
+    """The compiled kernels that a class says it uses, or those of a batch's tables."""
+    given = getattr(target, "kernels", ("words", "lines", "spans"))
+    if not isinstance(given, (tuple, list)) or not all(isinstance(one, str) for one in given):
+        raise TaggerError(f"tagger '{name}': kernels is {short(given)}; it is a tuple of names, as ('words',)")
+    try:
+        return tuple(checked(given))
+    except UnknownNameError as error:
+        raise TaggerError(f"tagger '{name}': {error}") from error
 
 
 def _class_place(target: type) -> str:

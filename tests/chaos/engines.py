@@ -157,9 +157,12 @@ class Killed(Chaos):
             left.remove((key, point))
             worker = self.pool.pop(0)
             worker.begin(Order(phase, verb, task, stop=point, how="die"))
-            worker.died()
-            self.note(phase, "killed", task, point)
-            if self.chance.random() < 0.2:
+            killed = worker.died()
+            self.note(phase, "killed" if killed else "outlived", task, point)
+            if not killed:  # those before it had done so much that its commits were fewer
+                self.pool.append(worker)
+                continue
+            if len(self.notes) % 5 == 2:
                 raise Stopped(f"{phase.name}: a worker was killed")
 
 
@@ -181,15 +184,13 @@ class Stragglers(Chaos):
         late: list[tuple[Phase, Worker]] = []
         for phase in phases:
             tasks = self.pool[0].do(Order(phase, "tasks"))
-            if tasks:
-                task, straggler = self.chance.choice(tasks), self.pool.pop()
-                straggler.begin(Order(phase, "work", task, stop=self.point(phase, task) or 0))
-                straggler.paused()
-            for one in tasks:
+            task, straggler = self.chance.choice(tasks), self.pool.pop()
+            for one in tasks:  # in order: a phase that is not spread may count on it
+                if one == task:
+                    straggler.begin(Order(phase, "work", task, stop=self.point(phase, task) or 0))
+                    straggler.paused()
                 self.pool[0].do(Order(phase, "work", one))
             self.pool[0].do(Order(phase, "finish"))
-            if not tasks:
-                continue
             until = self.chance.choice(["phase", "phase", "all", "cleared"])
             self.note(phase, "straggles until the end of", until)
             if until == "phase":

@@ -88,16 +88,24 @@ class Worker:
         self.begin(order)
         return self.end()
 
-    def died(self) -> None:
-        """Wait until it is killed."""
-        _, status = os.waitpid(self.process, 0)
-        assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, status
-        self.pipe.close()
+    def died(self) -> bool:
+        """Wait until it is killed; False if it came to its end without coming to the point where it was to die."""
+        try:
+            self.end()
+        except EOFError:
+            self._buried()
+            return True
+        return False
 
     def dismiss(self) -> None:
         """End it, whatever it does."""
         os.kill(self.process, signal.SIGKILL)
-        self.died()
+        self._buried()
+
+    def _buried(self) -> None:
+        _, status = os.waitpid(self.process, 0)
+        assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL, status
+        self.pipe.close()
 
     def _hear(self) -> tuple[Any, ...]:
         assert self.pipe.poll(PATIENCE_SECONDS), "a worker says nothing"

@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dolma_pipeline.documents import COLUMNS, SCHEMA, SPANS_TYPE, Batch, Document, Span, text_buffers
 
@@ -55,13 +57,26 @@ def test_buffers_of_a_slice_are_those_of_its_rows(first: int, count: int) -> Non
 
 def test_tables_are_made_once_and_fit_each_other() -> None:
     batch = Batch.of(["a b\n\nc", "d"])
-    for name in ("text", "words", "lines", "paragraphs", "strings"):
+    for name in ("text", "chars", "words", "lines", "paragraphs", "strings"):
         assert getattr(batch, name) is getattr(batch, name)
     assert (batch.words.rows.tolist(), batch.lines.rows.tolist(), batch.paragraphs.rows.tolist()) == (
         [0, 3, 4],
         [0, 3, 4],
         [0, 2, 3],
     )
+
+
+@given(st.lists(st.text(max_size=30) | st.none(), max_size=8), st.integers(0, 3), st.booleans())
+def test_code_points_of_each_text_are_the_same_with_and_without_a_line_table(
+    texts: list[str | None], first: int, lines_are_there: bool
+) -> None:
+    table = pa.RecordBatch.from_pydict({name: texts if name == "text" else [""] * len(texts) for name in COLUMNS})
+    batch = Batch(table.cast(SCHEMA).slice(first))
+    if lines_are_there:
+        assert len(batch.lines.rows) == len(batch) + 1
+    assert batch.chars.dtype == np.int64
+    assert batch.chars.tolist() == [len(text or "") for text in texts[first:]]
+    assert not batch.chars.flags.writeable
 
 
 def test_spans_count_code_points_of_each_document_in_a_slice_too() -> None:

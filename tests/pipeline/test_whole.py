@@ -15,7 +15,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from dolma_pipeline.tokens.keys import document_key
-from tests.pipeline.tiny import BAD_PLACE, FILES, make_documents, read_jsonl
+from tests.pipeline.tiny import BAD_PLACE, FILES, files, make_documents, read_jsonl
 
 SHARDS = make_documents()
 SEED = 3
@@ -146,14 +146,32 @@ def test_held_out_shares_no_cluster_with_training(finished: Path, mixed: Mapping
     assert not clusters["documents"] & clusters["held_out"]
 
 
-def test_the_plan_is_what_is_written(finished: Path) -> None:
+def text_of(origin: str) -> str:
+    """A document's text as it is in the corpus."""
+    shard, _, row = origin.rpartition("#")
+    found: str = SHARDS[shard][int(row)]["text"]
+    return found
+
+
+def of_source(mixed: Mapping[str, Any], part: str, source: str) -> list[Mapping[str, Any]]:
+    return [row for place, rows in mixed.items() if place.startswith(f"{part}/{source}/") for row in rows]
+
+
+def test_the_plan_is_what_is_written(finished: Path, mixed: Mapping[str, Any]) -> None:
     plan = json.loads((finished / "mix" / "plan.json").read_bytes())["sources"]
     counts = manifest(finished, "mix")["counts"]
     parts = records(finished, "tokens")
     for source, one in plan.items():
         assert one["documents"] == one["available"]["documents"] == counts[source]["chosen"]
         assert one["tokens"] == one["available"]["tokens"] == counts[source]["chosen_tokens"]
-        assert one["held_out"] == {"documents": counts[source]["held_out"], "tokens": counts[source]["held_out_tokens"]}
+        assert one["held_out"] == {
+            "documents": counts[source]["held_out"],
+            "tokens": counts[source]["held_out_tokens"],
+            "bytes": sum(len(text_of(row["origin"]).encode()) for row in of_source(mixed, "held_out", source)),
+        }
+        chosen = of_source(mixed, "documents", source)
+        assert one["bytes"] == one["available"]["bytes"] == sum(len(text_of(row["origin"]).encode()) for row in chosen)
+        assert counts[source]["bytes_kept"] == one["bytes"] + one["held_out"]["bytes"]
         train = [part["counts"] for name, part in parts.items() if name.startswith("train/")]
         assert sum(part["tokens_by_source"].get(source, 0) for part in train) == one["tokens"]
         held = [part["counts"] for name, part in parts.items() if name.startswith(f"held_out/{source}/")]
@@ -213,43 +231,53 @@ def test_kept_attributes_stand_beside_each_document(finished: Path) -> None:
                 assert row["marks_v1.digits"] == sum(c.isdigit() for c in text)
                 assert row["source"] == shard.split("/")[0]
                 assert row["epoch"] == 0
-                assert row["cluster"] == attribute(finished, "minhash", shard)[int(number)]["cluster"]
+                assert row["cluster"] == attribute(finished, "minhash", shard)[int(number)]["group"]
 
 
 def test_the_bad_line_is_in_failed_by_place_and_never_by_text(finished: Path) -> None:
     shard, line = BAD_PLACE
     assert sorted(path.relative_to(finished / "failed").as_posix() for path in (finished / "failed").rglob("*.*")) == [
-        f"{stage}/{shard}.jsonl" for stage in ("dedupe", "mix", "tag")
+        f"index/{shard}.jsonl"
     ]
-    for stage in ("tag", "dedupe", "mix"):
-        (failure,) = read_jsonl(finished / "failed" / stage / f"{shard}.jsonl")
-        assert (failure["line"], failure["path"]) == (line, f"in/{FILES[shard]}")
-        assert failure["reason"].startswith("no JSON")
-        assert not any("secret" in str(value) for value in failure.values())
+    (failure,) = read_jsonl(finished / "failed" / "index" / f"{shard}.jsonl")
+    assert (failure["line"], failure["path"]) == (line, FILES[shard].split("/", 1)[1])
+    assert failure["reason"].startswith("no JSON")
+    assert not any("secret" in str(value) for value in failure.values())
 
 
 def test_outputs_in_the_manifests_are_the_files(finished: Path) -> None:
     import hashlib
 
-    num_files = 0
+    told: set[str] = set()
     for path in finished.rglob("manifest.json"):
-        unit = path.parent
-        if unit.name == "tokenizer":  # of one piece: no shards
-            continue
-        lines = (unit / "shards.jsonl").read_bytes()
-        assert json.loads(path.read_bytes())["shards"]["sha256"] == hashlib.sha256(lines).hexdigest()
-        for record in read_jsonl(unit / "shards.jsonl"):
-            for output in record.get("outputs", ()):
-                content = (unit / output["path"]).read_bytes()
-                assert (len(content), hashlib.sha256(content).hexdigest()) == (output["bytes"], output["sha256"])
-                num_files += 1
-    assert num_files > 40
+        artifact = path.parent
+        about = json.loads(path.read_bytes())
+        told |= {path.relative_to(finished).as_posix()}
+        outputs = about.get("outputs", [])
+        if "shards" in about:
+            lines = (artifact / "shards.jsonl").read_bytes()
+            assert about["shards"]["sha256"] == hashlib.sha256(lines).hexdigest()
+            told |= {(artifact / "shards.jsonl").relative_to(finished).as_posix()}
+            outputs += [output for record in read_jsonl(artifact / "shards.jsonl") for output in record["outputs"]]
+        root = artifact.parent if artifact.name == "verdicts" else artifact  # its files stand in two folders
+        for output in outputs:
+            content = (root / output["path"]).read_bytes()
+            assert (len(content), hashlib.sha256(content).hexdigest()) == (output["bytes"], output["sha256"])
+            told |= {(root / output["path"]).relative_to(finished).as_posix()}
+    assert {name for name in files(finished) if name not in told} == {"shards.jsonl", "failed/index/web/a.jsonl"}
 
 
 def test_no_work_is_left_lying(finished: Path) -> None:
-    left = [p for p in finished.rglob("*") if p.name.startswith(".") or p.name in ("edges", "elect", "lock.json")]
+    left = [p for p in finished.rglob("*") if p.name.startswith(".") or p.name in ("edges", "elected", "lock.json")]
     assert left == []
-    assert list(finished.rglob("*.tmp")) == []
+    assert sorted(path.name for path in finished.iterdir()) == [
+        *("attributes", "cache", "dedupe", "failed", "index", "log", "mix", "recipe.yaml", "shards.jsonl"),
+        *("tokenizer", "tokens"),
+    ]
+    assert sorted(path.name for path in (finished / "cache").iterdir()) == ["ids", "judged"]
+    assert sorted(path.name for path in (finished / "log").iterdir()) == [
+        *("events.jsonl", "timings.json", "versions.jsonl"),
+    ]
 
 
 def test_manifests_name_no_place_outside_the_run(finished: Path, corpus: Path) -> None:

@@ -75,7 +75,7 @@ class Cluster(Phase):
         return Work(
             more={
                 "clusters": {"clusters": len(np.unique(labels)), "documents": len(nodes)},
-                "files": [output_record(self.artifacts[0], name, file, rows=len(nodes))],
+                "outputs": [output_record(self.artifacts[0], name, file, rows=len(nodes))],
             }
         )
 

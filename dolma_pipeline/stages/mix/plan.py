@@ -64,7 +64,7 @@ class Plan(Phase):
         plan = plan_mix(selections, mix, mixer, tokenizer=run.recipe.tokenizer is not None)
         with run.folder.committing(layout.PLAN) as file:
             file.write(pretty(plan.to_json()))
-        return Work(more={"files": [output_record(self.artifacts[0], layout.PLAN, file, rows=len(selections))]})
+        return Work(more={"outputs": [output_record(self.artifacts[0], layout.PLAN, file, rows=len(selections))]})
 
 
 def read_plan(process: Process) -> MixPlan:

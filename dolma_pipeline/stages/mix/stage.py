@@ -17,7 +17,7 @@ from dolma_pipeline.run.manifests import add_counts, close, read_lines
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
-from dolma_pipeline.run.records import gathered
+from dolma_pipeline.run.records import gathered, read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import names
 from dolma_pipeline.run.stage import Stage
@@ -134,9 +134,9 @@ class MixStage(Stage):
         _, target = budget_of(recipe.mix, tokenizer=bool(ids))
         return [
             Encoding(mix, ids, labels, mix, keep_lines=documents and target is None),
-            Plan((mix,)),
+            planning := Plan((mix,)),
             Writing(mix, ids, labels, documents),
-            CloseMix((mix,), known[VERDICTS]),
+            CloseMix((mix,), known[VERDICTS], planning),
         ]
 
 
@@ -177,10 +177,11 @@ class CloseMix(Phase):
     """Closes the artifact `mix`: what was written, with the counts of the verdicts and the plan; one task.
 
     Args:
-        verdicts: the artifact of the verdicts.
+        verdicts: the artifact of the verdicts. planning: the phase that made the plan.
     """
 
     verdicts: Artifact | None = None
+    planning: Plan | None = None
 
     @property
     def name(self) -> str:
@@ -213,6 +214,7 @@ class CloseMix(Phase):
     def finish(self, run: Run, records: Iterator[Record]) -> None:
         """Write the manifest."""
         assert self.verdicts is not None
+        assert self.planning is not None
         list(records)
         (artifact,) = self.artifacts
         counts = {line["shard"]: line["counts"] for line in read_lines(run.folder, self.verdicts.folder)}
@@ -232,5 +234,6 @@ class CloseMix(Phase):
             }
             for name, one in plan.sources.items()
         }
-        extra = {"plan": summary, "unit": plan.unit}
+        (planned,) = read_records(run, self.planning, self.planning.tasks(run))
+        extra = {"plan": summary, "unit": plan.unit, "outputs": planned["more"]["outputs"]}
         close(run.folder, artifact, made, shards_digest=run.shards_digest, expected=names(run), extra=extra)

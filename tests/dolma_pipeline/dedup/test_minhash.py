@@ -17,11 +17,13 @@ from dolma_pipeline.errors import UsageError
 
 
 def test_permutations_are_datasketchs() -> None:
-    for num_perm, seed in ((112, 1), (128, 9)):
+    for num_perm, seed in ((112, 1), (128, 9), (1, 0), (1000, 2**32 - 1), (256, 20_000)):
         a, b = permutations(num_perm, seed=seed)
-        want_a, want_b = MinHash(num_perm, seed).permutations
+        want_a, want_b = MinHash(num_perm, seed, scheme="affine32").permutations
+        assert (a.dtype, b.dtype) == (np.uint32, np.uint32)
         np.testing.assert_array_equal(a, want_a)
         np.testing.assert_array_equal(b, want_b)
+        assert (a % 2 == 1).all()
         assert not a.flags.writeable
         assert not b.flags.writeable
 

@@ -27,6 +27,7 @@ RECIPE = "output: run\nsources: {web: {documents: x}}\ntag: {taggers: [length_v1
 TEXTS = [f"{'the ' * (i % 5)}word {'x' * i} number {i}" for i in range(12)]
 WORDS = Artifact("words", "toy", reads={"toy.lower": True}, growing=True)
 TOTAL = Artifact("total", "toy", needs=(WORDS,))
+HALVES = ("0123456789abcdefghijklm", "nopqrstuvwxyz")
 
 
 def toy_run(folder: RunFolder, texts: list[str] = TEXTS) -> Run:
@@ -90,6 +91,33 @@ class CountWords(Phase):
 
 
 @dataclass(frozen=True)
+class Initials(Phase):
+    """Two tasks over all counted words: files that the next phase reads, of an artifact that the next phase closes."""
+
+    artifacts: tuple[Artifact, ...] = (TOTAL,)
+
+    @property
+    def name(self) -> str:
+        return "toy/initials"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"words"})
+
+    def tasks(self, run: Run) -> Iterator[Task]:
+        names = [record["outputs"][0]["path"] for record in read_lines(run.folder, "words")]
+        for letters in HALVES:
+            yield Task(letters, payload=names)
+
+    def work(self, process: Process, task: Task) -> Work:
+        found = set[str]()
+        for name in task.payload:
+            found |= {word for word in orjson.loads(process.run.folder.read(f"words/{name}")) if word[0] in task.key}
+        process.run.folder.write(layout.cache("initials", TOTAL.digest, f"{task.key}.json"), canonical(sorted(found)))
+        return Work(more={"distinct": len(found)})
+
+
+@dataclass(frozen=True)
 class Total(Phase):
     """One task over all of them, done where the plan is."""
 
@@ -106,7 +134,7 @@ class Total(Phase):
 
     @property
     def needs(self) -> frozenset[str]:
-        return frozenset({"words"})
+        return frozenset({"toy/initials"})
 
     def tasks(self, run: Run) -> Iterator[Task]:
         yield Task("all", payload=[record["outputs"][0]["path"] for record in read_lines(run.folder, "words")])
@@ -115,6 +143,9 @@ class Total(Phase):
         total: Counter[str] = Counter()
         for name in task.payload:
             total.update(orjson.loads(process.run.folder.read(f"words/{name}")))
+        parts = [layout.cache("initials", TOTAL.digest, f"{letters}.json") for letters in HALVES]
+        distinct = [word for part in parts for word in orjson.loads(process.run.folder.read(part))]
+        assert distinct == sorted(total)
         process.run.folder.write("total/words.json", canonical(total))
         return Work(more={"words": total.total()})
 
@@ -123,7 +154,7 @@ class Total(Phase):
         close(run.folder, TOTAL, [], shards_digest=run.shards_digest, extra={"words": words})
 
 
-CHAIN = (CountWords(), Total())
+CHAIN: tuple[Phase, ...] = (CountWords(), Initials(), Total())
 
 
 def expected_total() -> Counter[str]:

@@ -42,6 +42,17 @@ def test_without_held_out_documents(run: Path) -> None:
     assert evaluate(run, 7, EvalConfig(held_out=False))["held_out"] == {}
 
 
+def test_held_out_documents_that_are_lost_are_not_left_out(run: Path) -> None:
+    """The list of the run says of which sources there are some, not what lies in the folder."""
+    shards = [f"held_out/{source}/part-00000" for source in ("code", "web")]
+    records = [{"shard": shard, "outputs": [{"path": f"{shard}.npy"}]} for shard in shards]
+    (run / "tokens/shards.jsonl").write_text("\n".join(map(json.dumps, records)))
+    assert list(evaluate(run, 7, EvalConfig())["held_out"]) == ["code", "web"]
+    shutil.rmtree(run / "tokens/held_out/web")
+    with pytest.raises(DataError, match=r"tokens/held_out/web: no part-\*\.npy \(there is no such folder\)"):
+        evaluate(run, 7, EvalConfig())
+
+
 def test_mistakes_are_found_before_work(run: Path) -> None:
     (run / "a").mkdir()
     for name in ("task.jsonl", "a/task.jsonl"):

@@ -150,13 +150,12 @@ def test_a_full_disk_is_one_clear_error(folder: LocalFolder, monkeypatch: pytest
             with pytest.raises(RunError, match=message):
                 folder.write("a/b", b"1")
             assert not list((folder.root / ".tmp").iterdir())
-    with folder._attempt(folder.root / "a/b") as (_, file), monkeypatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr("dolma_pipeline.storage.local.open", lambda *_, **__: _Full(), raising=False)
         with pytest.raises(RunError, match=message), folder.committing("a/b") as committed:
             committed.write(b"1")
         with pytest.raises(RunError, match=message):
             folder.create("a/b", b"1")
-    assert file.closed
     assert folder.read("a/b") == b"before"
 
 
@@ -189,7 +188,7 @@ def test_a_device_that_is_full(folder: LocalFolder) -> None:
         (lambda folder: folder.stat("a/b"), "os.stat", "a/b cannot be read"),
         (lambda folder: list(folder.list("a")), "os.scandir", "a cannot be read"),
         (lambda folder: folder.write("a/c", b""), "os.replace", "a/c cannot be written"),
-        (lambda folder: folder.write("a/c", b""), "pathlib.Path.mkdir", "a/c cannot be written"),
+        (lambda folder: folder.write("b/c", b""), "os.makedirs", "b/c cannot be written"),
         (lambda folder: folder.create("a/c", b""), "os.link", "a/c cannot be written"),
         (lambda folder: folder.replace("a/c", b"", "1"), "fcntl.flock", "a/c cannot be written"),
         (lambda folder: folder.delete(["a/b"]), "pathlib.Path.unlink", "a/b cannot be deleted"),

@@ -1,0 +1,37 @@
+"""Which compiled kernels a run will use, so that they can be compiled before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.kernels.warm import checked
+from dolma_pipeline.registry import tagger_specs
+
+
+def kernels_of(recipe: Recipe, stages: Collection[str], *, formats: Collection[str] = ("jsonl",)) -> list[str]:
+    """Names of `kernels.warm.KERNELS` that some stages of a recipe use; too few costs time, and nothing else.
+
+    Args:
+        recipe: a recipe; a user's own taggers count once they are installed.
+        stages: those that will run.
+        formats: of the documents that are read.
+    """
+    names: set[str] = set()
+    if {"tag", "dedupe", "tokenizer", "mix", "tokens"} & set(stages) and "jsonl" in formats:
+        names.add("json_lines")
+    if recipe.tag and "tag" in stages:
+        used = {use.tagger for use in recipe.tag.taggers}
+        names.update(kernel for spec in tagger_specs() if spec.name in used for kernel in spec.kernels)
+    if recipe.dedupe and "dedupe" in stages:
+        names.add("components")
+        if any(step.kind == "minhash" for step in recipe.dedupe.steps):
+            names.add("minhash")
+    mix = recipe.mix
+    if (
+        mix
+        and {"tokenizer", "mix", "tokens"} & set(stages)
+        and (mix.replace or any(one.remove for one in mix.sources.values()))
+    ):
+        names.add("edit")
+    return checked(names)

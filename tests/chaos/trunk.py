@@ -1,0 +1,93 @@
+"""Phases of `dolma_pipeline.run` for the chaos harness: begin, work and end, with each task's payload carried along.
+
+Every copy of a task really does it, record or not (`again`), as a copy does that began before the record was there.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dolma_pipeline.engines.engine import Say
+from dolma_pipeline.run import layout, perform
+from dolma_pipeline.run.log import CONTROL
+from dolma_pipeline.run.manifests import is_finished
+from dolma_pipeline.run.phase import Phase, Task
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.storage.local import LocalFolder
+from tests.chaos import phases as harness
+from tests.dolma_pipeline.engines import toys
+
+
+@dataclass(frozen=True)
+class CarriedPhase:
+    """A phase as the harness wants it, with names for tasks.
+
+    carried: a folder beside the run's that takes tasks, as elements take them in other engines.
+    """
+
+    run: Run
+    phase: Phase
+    carried: Path
+
+    @property
+    def name(self) -> str:
+        return self.phase.name
+
+    def tasks(self) -> list[str]:
+        keys = []
+        for task in perform.begin(self.run, self.phase):
+            self._place(task.key).parent.mkdir(parents=True, exist_ok=True)
+            self._place(task.key).write_bytes(pickle.dumps(task))
+            keys.append(task.key)
+        return keys
+
+    def work(self, task: str) -> None:
+        arrived: Task = pickle.loads(self._place(task).read_bytes())
+        perform.work(self.run, self.phase, arrived, again=True)
+
+    def finish(self) -> None:
+        perform.end(self.run, self.phase)
+
+    def _place(self, key: str) -> Path:
+        return self.carried / layout.done(self.phase.name, self.phase.digest) / key
+
+
+@dataclass(frozen=True)
+class ChaosEngine:
+    """An `Engine` that lets the harness carry out the phases."""
+
+    harness: Callable[[Sequence[harness.Phase]], None]
+    carried: Path
+
+    def run(self, run: Run, phases: Sequence[Phase], *, say: Say | None = None) -> None:
+        """See `Engine.run`."""
+        if phases:
+            self.harness([CarriedPhase(run, phase, self.carried) for phase in phases])
+
+
+def prepare() -> None:
+    """Logs go elsewhere: when they are written depends on the clock, and points are counted in writings."""
+    os.environ[CONTROL] = tempfile.mkdtemp(prefix="chaos-logs-")
+
+
+def run(tree: dict[str, Any], output: str, engine: Callable[[Sequence[harness.Phase]], None]) -> None:
+    """The toy run as a launcher does it: what is left, then clearing up."""
+    folder = LocalFolder(output)
+    folder.remove_attempts()
+    toy = toys.toy_run(folder, tree["texts"])
+    left = [
+        phase
+        for phase in toys.CHAIN
+        if not all(is_finished(folder, artifact, toy.shards_digest) for artifact in phase.artifacts)
+    ]
+    ChaosEngine(engine, Path(f"{output}.carried")).run(toy, left)
+    if not tree.get("keep"):
+        folder.delete_tree(layout.DONE)
+        folder.delete_tree(layout.CACHE)
+    folder.remove_attempts()
