@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+INDEX = "index"
 RECIPE = "recipe.yaml"
 SHARDS = "shards.jsonl"
-INDEX = "index"
 LOCK = "lock.json"
 LOG = "log"
 VERSIONS = "log/versions.jsonl"
 CACHE = "cache"
 DONE = ".done"
-EARLIER = ".done/earlier"
 FAILED = "failed"
 ASSETS = "assets"
 PLAN = "mix/plan.json"
@@ -32,6 +31,9 @@ def lines(folder: str) -> str:
 def done(phase: str, digest: str) -> str:
     """The folder of a phase's done records; digest: of the phase."""
     return f"{DONE}/{phase.replace('/', '.')}-{short(digest)}"
+
+
+EARLIER = f"{DONE}/earlier"
 
 
 def earlier(folder: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, ClassVar, TypeVar, cast
 
 from dolma_pipeline.config.recipe import TaggerConfig
-from dolma_pipeline.registry import declared_by, install_modules, load_tagger
+from dolma_pipeline.registry import install_modules, load_tagger
 from dolma_pipeline.run.log import LogSegments
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.storage.scratch import Scratch
@@ -83,11 +83,6 @@ class Process:
         """A tagger as the recipe uses it; one object a process, so that it sets itself up once."""
         key = ("tagger", use.tagger, use.name, repr(sorted(use.parameters.items())))
         return self.kept(key, lambda: load_tagger(use.tagger, **use.parameters).named(use.name))
-
-    def file_of(self, module: str) -> str:
-        """The sha256 of the user's file that declares what is in a Python module; "" if none of the recipe's does."""
-        found = declared_by(module, self.run.modules)
-        return found.sha256 if found is not None else ""
 
     def close(self) -> None:
         """Let go of everything."""

@@ -37,9 +37,10 @@ def refuse_unknown_formats(run: Run, inputs: Inputs, indexed: Collection[str]) -
         UsageError: there are more; says what each seems to be and what to do.
     """
     locate = Locations(run)
-    new = {(shard.source, shard.path): locate(shard) for shard in inputs.shards if shard.name not in indexed}
-    here = [place for place in new.values() if not paths.is_url(place)]
-    findings = check_formats((place, lambda path: paths.storage_of(path).open(path)) for place in here)
+    new = {(one.source, one.path): locate(one) for one in inputs.shards if one.name not in indexed}
+    findings = check_formats(
+        (place, lambda path: paths.storage_of(path).open(path)) for place in new.values() if not paths.is_url(place)
+    )
     if len(findings) > run.recipe.max_failed_files:
         raise UsageError(told(findings))
     return [f"{one.path} seems to be {one.what}: nothing of it may be read. {one.advice}" for one in findings]

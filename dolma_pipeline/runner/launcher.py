@@ -16,7 +16,7 @@ from dolma_pipeline.engines import Here, Say
 from dolma_pipeline.engines.choose import EngineChoice
 from dolma_pipeline.engines.engine import to_stderr
 from dolma_pipeline.engines.watchdog import stopped_by_signals
-from dolma_pipeline.errors import UsageError, unknown_name
+from dolma_pipeline.errors import RunError, UsageError, unknown_name
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
@@ -213,9 +213,27 @@ def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, *, say: Say | None
             if spread:
                 engines.engine(say).run(run, spread, say=say)
             Here().run(run, [phase for phase in phases if phase.in_launcher])
+    _check_made(made)
     keep_work = run.recipe.dedupe is not None and run.recipe.dedupe.keep_work
     folder.write("log/timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
     tidy(run, artifacts, keep_work=keep_work)
+
+
+def _check_made(made: _Plan) -> None:
+    """What was made must be there, as its records say: one listing.
+
+    Raises:
+        RunError: it is not, because something else writes or deletes in this folder.
+    """
+    sizes = sizes_of(made.run.folder)
+    for one in made.left:
+        now = decide(made.run, one.artifact, sizes)
+        if now.state != "done":
+            what = f"{now.missing[0]} is gone, or has another size" if now.missing else f"it is {now.state}"
+            raise RunError(
+                f"{one.artifact.name} was made, but {what}: something else writes in {made.run.folder.url}. "
+                "See to it that nothing does, and give the same command again; what is missing is made anew."
+            )
 
 
 def _phases(made: _Plan) -> list[Phase]:

@@ -72,7 +72,7 @@ def _open_again(run: Run, one: Decision, shards: Mapping[str, Shard]) -> None:
         (gone if changed or missing & {*_outputs(artifact, record)} else kept).append(record)
     assert one.before is not None
     write_earlier(folder, artifact, one.before, kept)
-    # The manifest after what it tells of: if the launcher is killed in between, all is opened again.
+    # Whatever of this is done when the launcher is killed: until the manifest goes, all is opened again.
     _delete_outputs(run, artifact, gone)
     folder.delete([layout.manifest(artifact.folder), layout.lines(artifact.folder)])
 

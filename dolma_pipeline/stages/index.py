@@ -30,7 +30,7 @@ from dolma_pipeline.run.manifests import output_record
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import ShardAt, listed
-from dolma_pipeline.run.stage import Stage
+from dolma_pipeline.run.stage import Stage, module_files
 from dolma_pipeline.storage.folder import RunFolder
 
 SCAN = "scan"
@@ -62,8 +62,9 @@ def foreign_formats(process: Process) -> dict[str, dict[str, str]]:
     def look() -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
         for source, name in sorted({(one.source, one.shard.format) for one in listed(process.run)}):
-            if sha256 := process.file_of(type(document_format(name)).__module__):
-                found.setdefault(source, {})[f"modules: the file of format {name}"] = sha256
+            files = module_files(process, f"format {name}", type(document_format(name)).__module__)
+            if files:
+                found.setdefault(source, {}).update(files)
         return found
 
     return process.kept("foreign formats", look)

@@ -78,6 +78,7 @@ class TokenizerStage(Stage):
     name = "tokenizer"
     summary = "loaded, or trained on text that passes the rules"
     after = ("index", "tag", "judge", "dedupe", "verdicts")
+    readings = ("sample",)
 
     def check(self, process: Process) -> Sequence[str]:
         """A tokenizer that is loaded must be one, with the special tokens that the recipe names."""

@@ -1,4 +1,4 @@
-"""Small runs: documents in, phases by the plain loop, files out. Inputs are real files, all else is memory."""
+"""Small runs in memory: documents in, phases by the plain loop, files out. Inputs are real files."""
 
 from __future__ import annotations
 
@@ -79,11 +79,7 @@ def run_of(recipe: Recipe, where: RunFolder) -> Run:
 
 def artifacts_of(run: Run) -> dict[str, Artifact]:
     """All artifacts of a run, in order."""
-    process, known = Process.of(run), dict[str, Artifact]()
-    for stage in stages_in_order():
-        if stage.used(process):
-            known |= stage_module.artifacts_of(stage, process, known)
-    return known
+    return stage_module.all_artifacts(Process.of(run))
 
 
 def phases_of(run: Run) -> list[Phase]:

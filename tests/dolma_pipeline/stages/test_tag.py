@@ -99,8 +99,8 @@ def test_the_file_of_an_importable_module_counts_too(tmp_path: Path, monkeypatch
     monkeypatch.syspath_prepend(str(tmp_path))
     run = small_run(tmp_path, {"web/a": TEXTS}, modules=["packaged_taggers"], tag={"taggers": ["packaged_v1"]})
     (files,) = [one.files for one in artifacts_of(run).values() if one.name == "attributes/packaged_v1"]
-    assert [*files] == ["modules: the file of packaged_v1"]
-    assert len(files["modules: the file of packaged_v1"]) == 64
+    assert [*files] == ["modules: packaged_taggers (tagger packaged_v1)"]
+    assert len(files["modules: packaged_taggers (tagger packaged_v1)"]) == 64
 
 
 def test_a_tagger_of_the_script_that_is_run(tmp_path: Path, module: str) -> None:
