@@ -18,13 +18,14 @@ import pkgutil
 import posixpath
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 from dolma_pipeline.errors import TaggerError, UnknownNameError, UsageError
+from dolma_pipeline.io.formats import FORMATS
 from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.mixing import MIXERS, Mixer, MixerSpec
 from dolma_pipeline.tagging import DECLARED, LoadedTagger, TaggerSpec
@@ -38,6 +39,9 @@ YOUR_OWN = "`modules: [./my_file.py]` at the top of the recipe"
 
 HOME = Path(__file__).resolve().parents[1]
 """The folder that holds `dolma_pipeline`, and so `taggers` and `mixers`."""
+
+_TABLES: list[MutableMapping[str, Any]] = [FORMATS]
+"""Tables of what modules register, beside taggers and mixers: name -> an object of a class of theirs."""
 
 _installed: dict[str, str] = {}
 """Name of a file whose text runs in this process -> the module made of it."""
@@ -237,6 +241,14 @@ def _forget(file: str) -> None:
         for table in (DECLARED, MIXERS):
             for one in [key for key, spec in table.items() if spec.module == name]:
                 del table[one]
+        for objects in _TABLES:
+            for one in [key for key, value in objects.items() if type(value).__module__ == name]:
+                del objects[one]
+
+
+def keep_registry(table: MutableMapping[str, Any]) -> None:
+    """Make known a table in which modules register objects: what a file put there goes when its text has changed."""
+    _TABLES.append(table)
 
 
 def _import(module: str, what: str) -> None:

@@ -25,7 +25,7 @@ from dolma_pipeline.run.phase import Phase
 from dolma_pipeline.run.planner import Step, plan
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.stage import stages_in_order
+from dolma_pipeline.run.stage import artifacts_of, stages_in_order
 from dolma_pipeline.runner.before import (
     budget_warnings,
     disk_warnings,
@@ -85,7 +85,6 @@ def run(
         raise UsageError("overrides go with a recipe's path; a Recipe object is changed with dataclasses.replace.")
     recipe = resolved(recipe)
     modules = user_modules(recipe)
-    Process.leave()  # what an earlier run in this process kept may be of files that have changed since
     wanted = _wanted(recipe, stages)
     folder = check_output(recipe)
     check_beam(recipe, beam_options)
@@ -244,8 +243,8 @@ def _phases(made: _Plan) -> list[Phase]:
     steps: list[Step] = []
     for stage in stages_in_order():
         if stage.used(process):
-            mine = {one.name: one for one in stage.artifacts(process, made.artifacts)}
-            steps += stage.steps(process, made.artifacts, {n: a for n, a in mine.items() if n in left})
+            own = artifacts_of(stage, process, made.artifacts)
+            steps += stage.steps(process, made.artifacts, {n: a for n, a in own.items() if n in left})
     done = {d.artifact.name for d in made.decisions if d.state == "done"}
     return plan(steps, done)
 

@@ -54,8 +54,8 @@ def _clear(run: Run, artifact: Artifact, artifacts: Sequence[Artifact]) -> None:
         under, _, name = entry.name.rpartition("/")
         if name == COVERS and artifact.name in (covers := orjson.loads(folder.read(entry.name))):
             for other in artifacts:
-                if other.name != artifact.name and other.is_like(covers.get(other.name)):
-                    write_earlier(folder, other, covers[other.name], gathered(run, other).values())
+                if other.name != artifact.name and other.holds(covers.get(other.name), run.shards_digest):
+                    write_earlier(folder, other, other.settings(run.shards_digest), gathered(run, other).values())
             folder.delete_tree(under)
     for name in artifact.owned:
         folder.delete([name])

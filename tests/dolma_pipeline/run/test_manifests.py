@@ -59,12 +59,12 @@ def test_closing_again_changes_nothing(folder: RunFolder) -> None:
 
 
 def test_many_close_at_once(folder: RunFolder) -> None:
-    errors: list[Exception] = []
+    errors: list[RunError | DataError] = []
 
     def one() -> None:
         try:
             closed(folder, *(f"web/{i}" for i in range(50)))
-        except Exception as error:
+        except (RunError, DataError) as error:
             errors.append(error)
 
     threads = [threading.Thread(target=one) for _ in range(8)]

@@ -30,8 +30,12 @@ def test_a_record_says_what_was_done(run: Run) -> None:
     assert records.done_tasks(run, phase) == {"000.txt"}
     (found,) = records.read_records(run, phase, [task])
     assert found == {
-        "task": "000.txt", "records": {"words": [{"shard": "000.txt"}]}, "more": {"words": 3}, "documents": 1, "bytes": 9
-    }  # fmt: skip
+        "task": "000.txt",
+        "records": {"words": [{"shard": "000.txt"}]},
+        "more": {"words": 3},
+        "documents": 1,
+        "bytes": 9,
+    }
 
 
 def test_a_record_that_is_missing_is_named(run: Run) -> None:

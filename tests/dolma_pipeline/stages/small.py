@@ -19,6 +19,7 @@ from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.engines import Here
 from dolma_pipeline.run import layout
+from dolma_pipeline.run import stage as stage_module
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import is_finished
 from dolma_pipeline.run.phase import Phase
@@ -49,10 +50,12 @@ def write_shards(folder: Path, shards: Mapping[str, Documents | Sequence[str]]) 
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def small_recipe(folder: Path, sources: Iterable[str], **recipe: Any) -> Recipe:
+def small_recipe(folder: Path, names: Iterable[str], **recipe: Any) -> Recipe:
     """A recipe over `in/<source>/*.jsonl`; settings of a source are `recipe["sources"][source]`."""
     own = recipe.pop("sources", {})
-    found = {name: {"documents": f"{folder}/in/{name}/**/*.jsonl", **own.get(name, {})} for name in sources}
+    found: dict[str, Any] = {
+        name: {"documents": f"{folder}/in/{name}/**/*.jsonl", **own.get(name, {})} for name in names
+    }
     return recipe_from_text(json.dumps({"output": "run", "seed": 3, "sources": found, **recipe}))
 
 
@@ -76,11 +79,7 @@ def run_of(recipe: Recipe, where: RunFolder) -> Run:
 
 def artifacts_of(run: Run) -> dict[str, Artifact]:
     """All artifacts of a run, in order."""
-    process, known = Process.of(run), dict[str, Artifact]()
-    for stage in stages_in_order():
-        if stage.used(process):
-            known |= {one.name: one for one in stage.artifacts(process, known)}
-    return known
+    return stage_module.all_artifacts(Process.of(run))
 
 
 def phases_of(run: Run) -> list[Phase]:
@@ -90,7 +89,7 @@ def phases_of(run: Run) -> list[Phase]:
     steps: list[Step] = []
     for stage in stages_in_order():
         if stage.used(process):
-            own = {one.name: one for one in stage.artifacts(process, known)}
+            own = stage_module.artifacts_of(stage, process, known)
             steps += stage.steps(process, known, {name: one for name, one in own.items() if name not in done})
     return plan(steps, done)
 
