@@ -50,7 +50,8 @@ class Tokens:
     @property
     def known(self) -> NDArray[np.bool_]:
         """Which documents are measured."""
-        return self.counts != UNKNOWN
+        found: NDArray[np.bool_] = self.counts != UNKNOWN
+        return found
 
     def estimated(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         """All counts: those that are not known by the bytes of the text, 0 where nothing is known."""
