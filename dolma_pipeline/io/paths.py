@@ -167,32 +167,46 @@ def _below(path: str, base: str) -> str:
     return path[len(base) :].lstrip("/") if base and path.startswith(base) else path.lstrip("/") if base else path
 
 
-def located(patterns: Sequence[str], relative: str) -> str:
-    """Where a file that `find` found is now: its relative path below the fixed prefix of one of the patterns.
+class Locator:
+    """Where the files that `find` found are now: a relative path below the fixed prefix of one of the patterns.
+
+    Patterns are looked at once, so the cost of a file does not grow with their number (a list of a thousand files).
 
     Args:
-        patterns: of its source. relative: as `Found.relative`.
+        patterns: of a source.
     """
-    places = dict.fromkeys(_joined(pattern, relative) for pattern in patterns)
-    if len(places) > 1:
-        for place in places:
-            if not is_url(place) and os.path.exists(place):
-                return place
-    return next(iter(places), relative)
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._prefixes = list(dict.fromkeys(map(_prefix, patterns)))
+
+    def __call__(self, relative: str) -> str:
+        """The place of a file. relative: as `Found.relative`."""
+        places = [_with_home(relative) if prefix is None else f"{prefix}{relative}" for prefix in self._prefixes]
+        if len(places) > 1:
+            for place in places:
+                if not is_url(place) and os.path.exists(place):
+                    return place
+        return places[0] if places else relative
 
 
-def _joined(pattern: str, relative: str) -> str:
+def located(patterns: Sequence[str], relative: str) -> str:
+    """Where one file is now; see `Locator`."""
+    return Locator(patterns)(relative)
+
+
+def _prefix(pattern: str) -> str | None:
+    """What stands before relative paths of a pattern's files; None: they are paths as a list has them."""
     if pattern.startswith("@"):
-        return _with_home(relative)
+        return None
     if is_url(pattern):
-        return f"{_folder(pattern)}/{relative}"
+        return f"{_folder(pattern)}/"
     path = _with_home(pattern)
     if os.path.isfile(path):
         base = _folder(path)
     else:
         parts = path.split("/")
         base = "/".join(parts[: _num_literal(parts)])
-    return f"{base}/{relative}" if base or path.startswith("/") else relative
+    return f"{base}/" if base or path.startswith("/") else ""
 
 
 def _matching(pattern: str) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dolma_pipeline.errors import DataError
@@ -56,10 +56,12 @@ class Reading(Phase):
 
     def tasks(self, run: Run) -> Iterator[Task]:
         """Shards that some consumer has not done; the payload says which consumers, by number."""
-        makes_index = any(one.name == "index" for one in self.consumers)
-        done = [set(gathered(run, one.artifact, but=self)) if one.records else frozenset() for one in self.consumers]
-        for shard in shards.listed(run) if makes_index else shards.indexed(run):
-            left = tuple(number for number, names in enumerate(done) if shard.name not in names)
+        done = [gathered(run, one.artifact, but=self) if one.records else {} for one in self.consumers]
+        indexed = next((found for one, found in zip(self.consumers, done, strict=True) if one.name == "index"), None)
+        for shard in shards.indexed(run) if indexed is None else shards.listed(run):
+            left = tuple(number for number, found in enumerate(done) if shard.name not in found)
+            if indexed and shard.name in indexed:  # the others are to see what the index saw
+                shard = replace(shard, sha256=indexed[shard.name]["inputs"][0]["sha256"])
             if left:
                 yield Task(shard.name, max(1, shard.shard.bytes), (shard, left))
 
@@ -73,7 +75,7 @@ class Reading(Phase):
             if any(feeder.wants_text for feeder in feeders):
                 read = _feed(process, shard, consumers, feeders)
             given = [feeder.close(read) for feeder in feeders]
-        inputs = [{"path": shard.shard.path, "bytes": shard.shard.bytes, "sha256": read.sha256}]
+        inputs = [shard.input(read.sha256)]
         records: dict[str, list[dict[str, Any]]] = {}
         more: dict[str, Any] = {}
         for consumer, found in zip(consumers, given, strict=True):

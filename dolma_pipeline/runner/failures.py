@@ -9,6 +9,7 @@ from typing import NamedTuple
 import orjson
 
 from dolma_pipeline.errors import TooManyFailuresError
+from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.manifests import read_lines
 from dolma_pipeline.run.run import Run
@@ -73,4 +74,5 @@ def common_failures(run: Run, artifact: str) -> str:
     )
     reasons = Counter(orjson.loads(line)["reason"] for line in itertools.islice(lines, 10_000))
     often = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3))
-    return f"{run.recipe.output}/{layout.FAILED}/{where}/ has file, line and reason of each; most often: {often}."
+    place = f"{expanded(run.recipe.output)}/{layout.FAILED}/{where}/"
+    return f"{place} has file, line and reason of each; most often: {often}."

@@ -118,7 +118,7 @@ class Judge(Phase):
             name = f"{artifact.folder}/{shard.name}.parquet"
             file = put_table(process.run.folder, name, table)
             output = output_record(artifact, name, file, rows=shard.rows)
-            records.append({"shard": shard.name, "inputs": [], "outputs": [output]})
+            records.append({"shard": shard.name, "inputs": [shard.input()], "outputs": [output]})
         return Work({JUDGED: records}, documents=block.rows)
 
     def finish(self, run: Run, records: Iterator[Record]) -> None:

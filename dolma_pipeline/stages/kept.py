@@ -1,8 +1,8 @@
 """Kept ids: the tokens of documents that pass, encoded once, in a cache that may be removed.
 
-`cache/ids/<digest of reading, edits and tokenizer>/<shard>/<n>-<seed>.arrow`: documents in the order of the shuffle's
-key within blocks of some 64 MB of text, so that a part is one range of each block. Rows that pass later are another
-file beside the first; another seed sorts anew. `<n>-<seed>.json`, written last, says that a file is whole.
+`cache/ids/<digest of reading, edits and tokenizer>/<shard>/<content>/<n>-<seed>.arrow`: documents in the order of the
+shuffle's key within blocks of some 64 MB of text, so that a part is one range of each block. Rows that pass later are
+another file beside the first; another seed sorts anew. `<n>-<seed>.json`, written last, says that a file is whole.
 Cost: 0.3 ms a MB of text to write, nothing to map; about 0.62 MB of uint16 ids a MB of text.
 """
 
@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.run import layout
-from dolma_pipeline.run.artifact import canonical
+from dolma_pipeline.run.artifact import canonical, digest
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.shards import ShardAt
+from dolma_pipeline.stages.tokenizer import run_tokenizer
 from dolma_pipeline.storage.folder import RunFolder
 from dolma_pipeline.tokens.keys import document_key
 from dolma_pipeline.tokens.runs import ORDER
@@ -148,27 +151,51 @@ class Lists:
         return pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), pa.array(ids), type=kind)
 
 
-def kept_files(folder: RunFolder, base: str, shard: str, seed: int) -> list[str]:
+def ids_base(process: Process, ids: str) -> str:
+    """The folder of all kept ids of a tokenizer.
+
+    Args:
+        ids: digest of the settings that they depend on. A tokenizer that is trained has the same settings and other
+            entries when documents are added, so it counts by its content.
+    """
+    return layout.cache("ids", digest([ids, run_tokenizer(process).sha256]))
+
+
+def place_of(process: Process, ids: str, shard: ShardAt) -> str:
+    """The folder of a shard's kept ids: those of another tokenizer, or of another content of its file, lie elsewhere.
+
+    Args:
+        ids: see `ids_base`.
+    """
+    return f"{ids_base(process, ids)}/{content_of(shard)}"
+
+
+def content_of(shard: ShardAt) -> str:
+    """A shard and the content of its file, as a relative path."""
+    return f"{shard.name}/{shard.sha256[:12]}"
+
+
+def kept_files(folder: RunFolder, place: str, seed: int) -> list[str]:
     """The whole files of a shard's kept ids for a seed, by number: names without ending.
 
     Args:
-        base: `cache/ids/<digest>`.
+        place: see `place_of`.
     """
     found = {}
-    for entry in folder.list(f"{base}/{shard}"):
+    for entry in folder.list(place):
         stem, _, ending = entry.name.rpartition(".")
         number, _, its_seed = stem.rpartition("/")[2].partition("-")
-        if ending == "json" and its_seed == str(seed) and stem.rpartition("/")[0] == f"{base}/{shard}":
+        if ending == "json" and its_seed == str(seed) and stem.rpartition("/")[0] == place:
             found[int(number)] = stem
     return [found[number] for number in sorted(found)]
 
 
-def seeds_of(folder: RunFolder, base: str, shard: str) -> list[int]:
+def seeds_of(folder: RunFolder, place: str) -> list[int]:
     """The seeds for which a shard has kept ids, ascending."""
     found = set()
-    for entry in folder.list(f"{base}/{shard}"):
+    for entry in folder.list(place):
         stem, _, ending = entry.name.rpartition(".")
-        if ending == "json" and stem.rpartition("/")[0] == f"{base}/{shard}":
+        if ending == "json" and stem.rpartition("/")[0] == place:
             found.add(int(stem.rpartition("-")[2]))
     return sorted(found)
 
@@ -269,11 +296,11 @@ class KeptIds:
                 mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def sort_anew(folder: RunFolder, base: str, shard: str, *, old: int, seed: int) -> None:
+def sort_anew(folder: RunFolder, place: str, shard: str, *, old: int, seed: int) -> None:
     """Kept ids of another seed, written once more in the order of this one."""
-    for stem in kept_files(folder, base, shard, old):
+    for stem in kept_files(folder, place, old):
         number = stem.rpartition("/")[2].partition("-")[0]
-        name = f"{base}/{shard}/{number}-{seed}"
+        name = f"{place}/{number}-{seed}"
         with KeptIds(folder, [stem]) as kept, folder.committing(f"{name}.arrow") as file:
             writer = None
             for batch in kept.batches:
@@ -287,8 +314,3 @@ def sort_anew(folder: RunFolder, base: str, shard: str, *, old: int, seed: int) 
             writer.close()
             about = whole(folder, stem)
         mark_whole(folder, name, rows=about["rows"], texts=0)
-
-
-def ids_base(digest: str) -> str:
-    """The folder of kept ids: `cache/ids/<digest>`."""
-    return layout.cache("ids", digest)

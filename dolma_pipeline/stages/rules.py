@@ -26,6 +26,7 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import listed
 from dolma_pipeline.sql import Order, Rules, split_where
 from dolma_pipeline.sql.columns import RESERVED, rule_schema
+from dolma_pipeline.sql.rewrite import Stored
 
 MIN_CHARS = "min_chars"
 
@@ -38,8 +39,8 @@ def mix_config(recipe: Recipe) -> MixConfig:
 def where_of(mix: MixConfig, source: str) -> dict[str, str]:
     """Rule -> SQL for one source, in the order in which they are asked."""
     own = mix.sources.get(source, MixSourceConfig())
-    rules = {name: sql for name, sql in _named(mix.where).items() if name not in own.skip_rules}
-    for name, sql in _named(own.where).items():
+    rules = {name: sql for name, sql in split_rules(mix.where).items() if name not in own.skip_rules}
+    for name, sql in split_rules(own.where).items():
         if name in rules:
             raise ConfigError(
                 f"mix.sources.{source}.where.{name}: there is a rule '{name}' in mix.where already. "
@@ -60,13 +61,13 @@ def rule_keys(mix: MixConfig, source: str) -> dict[str, str]:
     own = mix.sources.get(source, MixSourceConfig())
     keys: dict[str, str] = {}
     for key, where in (("mix.where", mix.where), (f"mix.sources.{source}.where", own.where)):
-        for rule in _named(where):
+        for rule in split_rules(where):
             if key != "mix.where" or rule not in own.skip_rules:
                 keys[rule] = key if set(where) == {"where"} else f"{key}.{rule}"
     return keys
 
 
-def _named(where: Mapping[str, str], *, place: str = "where") -> dict[str, str]:
+def split_rules(where: Mapping[str, str], *, place: str = "where") -> dict[str, str]:
     """A recipe's one string arrives under the key `where`; its terms are rules that are called like their text."""
     return split_where(where["where"] if set(where) == {"where"} else where, place=place)
 
@@ -83,6 +84,9 @@ class Edit:
 class SourceRules:
     """The rules and edits of one source, bound to its columns.
 
+    Args:
+        stored: columns that stand in the place of lists, where rules are asked of a table that has them.
+
     Attributes:
         names: all rules in the order in which they are asked. early, late: those without and with dedupe steps.
         min_chars: shortest edited text; 0: any. edits: in order.
@@ -91,12 +95,13 @@ class SourceRules:
         ConfigError: a rule or an edit that names what does not exist; starts with its place in the recipe.
     """
 
-    def __init__(self, process: Process, source: str) -> None:
+    def __init__(self, process: Process, source: str, *, stored: Stored | None = None) -> None:
         recipe = process.run.recipe
         mix = mix_config(recipe)
+        self._stored = stored or Stored()
         own = mix.sources.get(source, MixSourceConfig())
         for key, one in (("mix.where", mix.where), (f"mix.sources.{source}.where", own.where)):
-            _named(one, place=recipe.place(key))  # the first to split it: an error names its line
+            split_rules(one, place=recipe.place(key))  # the first to split it: an error names its line
         where = where_of(mix, source)
         self.source = source
         self.schema = rule_schema(attribute_types(process, source))
@@ -121,7 +126,14 @@ class SourceRules:
         ]
 
     def _bound(self, where: Mapping[str, str]) -> Rules:
-        return Rules(where, self.schema, places=self._places, max_memory_bytes=self._max_memory)
+        return Rules(
+            where,
+            self.schema,
+            places=self._places,
+            counts=self._stored.counts,
+            scores=self._stored.scores,
+            max_memory_bytes=self._max_memory,
+        )
 
     def text_rules(self, names: Sequence[str]) -> tuple[str, ...]:
         """Those of these rules that read the text."""

@@ -116,11 +116,14 @@ def copy(recipe: str) -> dict[str, object]:
     from dolma_pipeline.runner.watchdog import descendants
 
     from dolma_pipeline.config import load_recipe
+    from dolma_pipeline.stages.warming import kernels_of
 
     if not can_fork():
         alone = idle(recipe)["peak_mb"]
         return {"own_mb": alone, "share_mb": alone}
-    with socket.create_server(("127.0.0.1", 0)) as silent, ForkServer(shared_taggers(load_recipe(recipe))) as forks:
+    loaded = load_recipe(recipe)
+    server = ForkServer(shared_taggers(loaded), kernels=kernels_of(loaded, STAGES))
+    with socket.create_server(("127.0.0.1", 0)) as silent, server as forks:
         environment = {
             "CONTROL_API_SERVICE_DESCRIPTOR": f'url: "127.0.0.1:{silent.getsockname()[1]}"',
             "PIPELINE_OPTIONS": "{}",
@@ -137,9 +140,9 @@ def copy(recipe: str) -> dict[str, object]:
 
 def warm() -> dict[str, object]:
     """Compile every kernel, once for this machine."""
-    from dolma_pipeline.kernels.warm import warm as compile_all
+    from dolma_pipeline.kernels.warm import ensure
 
-    compile_all()
+    ensure()
     return {"cpu_s": usage()[0]}
 
 

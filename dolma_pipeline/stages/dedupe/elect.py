@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import DedupeStepConfig, Recipe
 from dolma_pipeline.dedup.components import components
-from dolma_pipeline.dedup.keep import elect
+from dolma_pipeline.dedup.keep import Election, elect
 from dolma_pipeline.dedup.minhash import estimate_jaccard
 from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.run import layout
@@ -156,7 +156,7 @@ class Elect(Phase):
         files: dict[str, dict[str, str]] = {}
         base = digest([self.digest, run.shards_digest])
         for step, elected in elections(members, nodes, passes, place):
-            jaccard = _jaccard(process, step, elected.nodes, elected.keeper)
+            jaccard = likeness(process, step, elected.nodes, elected.keeper)
             table = pa.table({**elected.columns(), "jaccard": jaccard})
             names = {what: layout.cache("elected", base, f"{what}/{step}.parquet") for what in ("elected", "groups")}
             put_table(run.folder, names["elected"], table, compression="zstd")
@@ -226,21 +226,40 @@ def elections(
         members: step -> documents in clusters, and labels; in the order of the steps.
         nodes: documents in clusters of any step, ascending. passes: bool. place: in the preferred order.
     """
-    kept = np.ones(len(nodes), np.bool_)
     edges = [np.zeros((0, 2), np.int64)]
-    for step, (own, labels) in members.items():
-        at = np.searchsorted(nodes, own)
-        size, rank, keep = elect(labels, passes[at] & kept[at], place[at])
-        firsts = np.flatnonzero(rank == 0)
-        firsts = firsts[np.argsort(labels[firsts])]
-        keeper = own[firsts[np.searchsorted(labels[firsts], labels)]] if len(own) else own
+    for step, ranked in ranked_members(members, nodes, passes, place):
+        own, labels = members[step]
         edges.append(np.stack([labels, own], axis=1))
         group_nodes, group_labels = components(np.concatenate(edges))
-        kept[at[~keep]] = False
-        yield step, Elected(own, labels, size, rank, keep, keeper, group_nodes, group_labels)
+        size, rank, keep = ranked
+        yield step, Elected(own, labels, size, rank, keep, keepers(own, labels, rank), group_nodes, group_labels)
 
 
-def _jaccard(process: Process, step: str, nodes: NDArray[np.int64], keeper: NDArray[np.int64]) -> NDArray[np.float64]:
+def ranked_members(
+    members: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]],
+    nodes: NDArray[np.int64],
+    passes: NDArray[np.bool_],
+    place: NDArray[np.int64],
+) -> Iterator[tuple[str, Election]]:
+    """Size, rank and `keep` of each step's clustered documents: the part of `elections` that rules can change."""
+    kept = np.ones(len(nodes), np.bool_)
+    for step, (own, labels) in members.items():
+        at = np.searchsorted(nodes, own)
+        ranked = elect(labels, passes[at] & kept[at], place[at])
+        kept[at[~ranked.keep]] = False
+        yield step, ranked
+
+
+def keepers(own: NDArray[np.int64], labels: NDArray[np.int64], rank: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of each clustered document the one that comes first in its cluster, by number: int64[n]."""
+    if len(own) == 0:
+        return own
+    firsts = np.flatnonzero(rank == 0)
+    firsts = firsts[np.argsort(labels[firsts])]
+    return own[firsts[np.searchsorted(labels[firsts], labels)]]
+
+
+def likeness(process: Process, step: str, nodes: NDArray[np.int64], keeper: NDArray[np.int64]) -> NDArray[np.float64]:
     """Estimated likeness of each clustered document to the first of its cluster."""
     config = next(one for one in all_steps(process.run.recipe) if one.name == step)
     low = kind_of(config).likeness(process.run, config, _rows_by_shard(indexed(process.run), nodes))

@@ -148,8 +148,7 @@ class Decide(Phase):
             "bytes_kept": int(sizes[passed].sum()),
             "rules": count_bits(fail_bits, null_bits, rules.names),
         }
-        inputs = [{"path": shard.shard.path, "bytes": shard.shard.bytes, "sha256": shard.sha256}]
-        return {"shard": shard.name, "inputs": inputs, "outputs": outputs, "counts": counts}
+        return {"shard": shard.name, "inputs": [shard.input()], "outputs": outputs, "counts": counts}
 
     def finish(self, run: Run, records: Iterator[Record]) -> None:
         """Write the manifest."""

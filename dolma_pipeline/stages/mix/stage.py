@@ -10,7 +10,7 @@ import orjson
 
 from dolma_pipeline.config.recipe import MixSourceConfig, Recipe
 from dolma_pipeline.errors import ConfigError
-from dolma_pipeline.registry import load_mixer
+from dolma_pipeline.registry import load_mixer, mixer_spec
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import add_counts, close, read_lines
@@ -20,7 +20,7 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import gathered, read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import names
-from dolma_pipeline.run.stage import Stage
+from dolma_pipeline.run.stage import Stage, module_files
 from dolma_pipeline.stages.asked import asked_artifact, asked_steps, name_of
 from dolma_pipeline.stages.encode import Encoding, ids_digest
 from dolma_pipeline.stages.judged import JUDGED
@@ -92,6 +92,7 @@ class MixStage(Stage):
     name = "mix"
     summary = "filter, mask, sample to a budget"
     after = ("verdicts", "tokenizer")
+    readings = ("ask", "encode", "write")
 
     def check(self, process: Process) -> Sequence[str]:
         """Rules, edits and the mixer must exist; weights need a budget."""
@@ -118,7 +119,8 @@ class MixStage(Stage):
         last = [f"attributes/{recipe.dedupe.steps[-1].name}"] if recipe.dedupe else []
         wanted = ["index", VERDICTS, "tokenizer", *last, *(f"attributes/{c}" for c in columns)]
         needs = tuple({name: known[name] for name in wanted if name in known}.values())
-        return [Artifact("mix", "mix", reads, own, needs=needs, owns=OWNED)]
+        files = module_files(process, f"mix.mixer {recipe.mix.mixer.name}", mixer_spec(recipe.mix.mixer.name).module)
+        return [Artifact("mix", "mix", reads, own, files, needs, owns=OWNED)]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """Encode and measure, plan, write."""

@@ -1,0 +1,137 @@
+"""What is to be tried: `--what-if`, in the words of the recipe.
+
+words: gopher_v1.word_count >= 100            a rule of that name keeps its place; a new one goes last
+words:                                        there is no such rule
+mix.sources.web.where.stars: chars > 9        the rule of one source, where its name alone does not tell
+mix.target_tokens=20M, seed=4, …              anything below `mix`, and the seed, as KEY=VALUE
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from dolma_pipeline.config import resolved, resolved_yaml
+from dolma_pipeline.config.checks import check_recipe
+from dolma_pipeline.config.loader import recipe_from_text
+from dolma_pipeline.config.overrides import is_override
+from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig, Recipe
+from dolma_pipeline.errors import UsageError, unknown_name
+from dolma_pipeline.stages.rules import mix_config, split_rules
+
+WHERE = "mix.where"
+
+
+def changed(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+    """The recipe with all changes, in their order.
+
+    Args:
+        changes: `RULE: SQL`, `RULE:` or `KEY=VALUE`.
+
+    Raises:
+        UsageError: a change that is neither, is of something else than `mix` and `seed`, or takes a rule away that is
+            not there. ConfigError: a key or value that cannot be.
+    """
+    recipe = resolved(recipe)
+    settings = [change for change in changes if _is_setting(recipe, change)]
+    if settings:
+        recipe = _settings(recipe, settings)
+    for change in changes:
+        if change not in settings:
+            recipe = _rule(recipe, change)
+    check_recipe(recipe)
+    return resolved(recipe)
+
+
+def _is_setting(recipe: Recipe, change: str) -> bool:
+    """Whether a change is KEY=VALUE: a rule of a name that the recipe has is not, whatever its SQL is."""
+    return is_override(change) and not any(change.startswith(f"{name}:") for name in _places(mix_config(recipe)))
+
+
+def _settings(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+    """The recipe with these keys set, all of them before it is checked."""
+    for change in changes:
+        key = change.partition("=")[0]
+        if key != "seed" and not key.startswith("mix."):
+            raise UsageError(
+                f"--what-if '{change}': only `seed` and what is below `mix` can be tried on finished work; "
+                f"'{key}' needs a run: dolma-pipeline run RECIPE {key}=… --redo."
+            )
+    sections = {name: type(section) for name, section in recipe.sections.items()}
+    after = recipe_from_text(resolved_yaml(recipe), *changes, name="recipe", sections=sections)
+    origin = dict(recipe.origin)
+    for change in changes:
+        origin |= {key: f"--what-if '{change}'" for key in after.origin if key.startswith(change.partition("=")[0])}
+    return replace(after, origin=origin)
+
+
+def _rule(recipe: Recipe, change: str) -> Recipe:
+    mix = mix_config(recipe)
+    places = _places(mix)
+    named = max((name for name in places if change.startswith(f"{name}:")), key=len, default=None)
+    name, colon, sql = (named, ":", change[len(named) + 1 :]) if named else change.partition(":")
+    name, sql = name.strip(), sql.strip()
+    if not colon or not name:
+        raise UsageError(
+            f"--what-if '{change}': expected 'RULE: SQL', 'RULE:' (without it), or KEY=VALUE such as "
+            "mix.target_tokens=20M."
+        )
+    key, rule = _place(mix, name, change)
+    before = _where(mix, key)
+    if not sql and rule not in before:
+        raise UsageError(f"--what-if '{change}': {unknown_name('rule', rule, before)}")
+    where = {each: text for each, text in before.items() if each != rule or sql}
+    if sql:
+        where[rule] = sql
+    mix = _with(mix, key, where)
+    if key == WHERE and not sql:  # nothing is left to skip
+        own = {
+            name: replace(s, skip_rules=tuple(r for r in s.skip_rules if r != rule)) for name, s in mix.sources.items()
+        }
+        mix = replace(mix, sources=own)
+    return replace(recipe, mix=mix, origin={**recipe.origin, f"{key}.{rule}": f"--what-if '{change}'"})
+
+
+def _places(mix: MixConfig) -> dict[str, list[str]]:
+    """How a rule may be named -> keys of the recipe that hold one of this name."""
+    found: dict[str, list[str]] = {}
+    keys = [WHERE, *(f"mix.sources.{source}.where" for source in mix.sources)]
+    for key in keys:
+        for rule in _where(mix, key):
+            found.setdefault(rule, []).append(key)
+            found.setdefault(f"{key}.{rule}", []).append(key)
+    return found
+
+
+def _place(mix: MixConfig, name: str, change: str) -> tuple[str, str]:
+    """The key of the recipe that a rule stands under, and its name there."""
+    for key in [WHERE, *(f"mix.sources.{source}.where" for source in mix.sources)]:
+        if name.startswith(f"{key}."):
+            return key, name[len(key) + 1 :]
+    if name.startswith("mix.sources."):
+        source, dot, rest = name.removeprefix("mix.sources.").partition(".")
+        if dot and rest.startswith("where."):
+            return f"mix.sources.{source}.where", rest.removeprefix("where.")
+    places = _places(mix).get(name, [WHERE])
+    if len(places) > 1:
+        raise UsageError(
+            f"--what-if '{change}': {len(places)} rules are called '{name}'; say which: "
+            + ", ".join(f"{key}.{name}" for key in places)
+            + "."
+        )
+    return places[0], name
+
+
+def _where(mix: MixConfig, key: str) -> Mapping[str, str]:
+    if key == WHERE:
+        return split_rules(mix.where)
+    source = key.removeprefix("mix.sources.").removesuffix(".where")
+    return split_rules(mix.sources.get(source, MixSourceConfig()).where)
+
+
+def _with(mix: MixConfig, key: str, where: Mapping[str, str]) -> MixConfig:
+    if key == WHERE:
+        return replace(mix, where=where)
+    source = key.removeprefix("mix.sources.").removesuffix(".where")
+    own = replace(mix.sources.get(source, MixSourceConfig()), where=where)
+    return replace(mix, sources={**mix.sources, source: own})

@@ -1,0 +1,80 @@
+"""What an election makes of the columns of dedupe steps, as far as rules read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from dolma_pipeline.dedup.keep import Election
+from dolma_pipeline.look.clusters import Clusters
+from dolma_pipeline.look.folder import Finished, SourceRows
+from dolma_pipeline.run.columns import DEDUPE_TYPE
+from dolma_pipeline.stages.dedupe.elect import keepers, likeness
+from dolma_pipeline.stages.dedupe.write import origins, origins_of_rows
+
+DEFAULTS = {"size": np.int64(1), "rank": np.int64(0), "keep": np.bool_(True), "jaccard": np.float64(1)}
+"""Of a document that is in no cluster."""
+
+
+def marks_of(
+    finished: Finished,
+    clusters: Clusters,
+    elected: Mapping[str, Election],
+    source: SourceRows,
+    wanted: Mapping[str, frozenset[str]],
+) -> dict[str, pa.StructArray]:
+    """Columns of dedupe steps for the documents of a source.
+
+    Args:
+        elected: step -> outcome for its clustered documents. wanted: step -> fields of its column.
+    """
+    found: dict[str, pa.StructArray] = {}
+    for step, fields in wanted.items():
+        own, labels = clusters.members[step]
+        lo, hi = np.searchsorted(own, [source.first, source.first + source.rows])
+        rows = own[lo:hi] - source.first
+        columns = {}
+        for field in DEDUPE_TYPE:
+            if field.name not in fields:
+                continue
+            if field.name in ("size", "rank", "keep"):
+                columns[field.name] = _filled(field.name, source.rows, rows, getattr(elected[step], field.name)[lo:hi])
+            elif field.name == "jaccard":
+                first = keepers(own, labels, elected[step].rank)
+                values = likeness(finished.process, step, own, first)[lo:hi]
+                columns[field.name] = _filled(field.name, source.rows, rows, values)
+            elif field.name == "cluster":
+                first = keepers(own, labels, elected[step].rank)[lo:hi]
+                columns[field.name] = _named(finished, source, rows, first)
+            else:
+                columns[field.name] = _groups(finished, clusters, source, step)
+        order = [field for field in DEDUPE_TYPE if field.name in columns]
+        found[step] = pa.StructArray.from_arrays([columns[field.name] for field in order], fields=order)
+    return found
+
+
+def _filled(name: str, num_rows: int, rows: NDArray[np.int64], values: NDArray[np.generic]) -> pa.Array:
+    found = np.full(num_rows, DEFAULTS[name])
+    found[rows] = values
+    return pa.array(found)
+
+
+def _named(finished: Finished, source: SourceRows, rows: NDArray[np.int64], others: NDArray[np.int64]) -> pa.Array:
+    """Each document's own origin, in some rows that of another one."""
+    own = pa.concat_arrays([origins_of_rows(shard) for shard in source.shards])
+    if len(rows) == 0:
+        return own
+    mask = np.zeros(source.rows, np.bool_)
+    mask[rows] = True
+    return pc.replace_with_mask(own, pa.array(mask), pa.array(origins(finished.process, others), pa.string()))
+
+
+def _groups(finished: Finished, clusters: Clusters, source: SourceRows, step: str) -> pa.Array:
+    """The first document of all that this step or an earlier one connects with each document."""
+    nodes, labels = clusters.groups_of(step)
+    lo, hi = np.searchsorted(nodes, [source.first, source.first + source.rows])
+    return _named(finished, source, nodes[lo:hi] - source.first, labels[lo:hi])
