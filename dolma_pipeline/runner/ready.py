@@ -5,7 +5,7 @@ It may be killed at any point: what an artifact was made with stays there until 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -35,6 +35,7 @@ def make_ready(
     """
     _forget_failures(run, shards)
     _forget_strays(run)
+    _forget_work(run, artifacts)
     for one in reversed(decisions):
         if one.state in ("new", "changed", "again"):
             _clear(run, one.artifact, artifacts)
@@ -59,6 +60,31 @@ def _clear(run: Run, artifact: Artifact, artifacts: Sequence[Artifact]) -> None:
     for name in artifact.owned:
         folder.delete([name])
         folder.delete_tree(name)
+
+
+NOTE = b"""\
+What this folder holds is made again where it is needed. It may be removed, as a whole, while no run is at work.
+"""
+
+
+def _forget_work(run: Run, artifacts: Sequence[Artifact]) -> None:
+    """Where the cache was removed, what was left there by tasks of unfinished work is gone: they are done again.
+
+    What is done of artifacts with files of their own stays done.
+    """
+    folder = run.folder
+    if folder.stat(layout.CACHE_NOTE) is not None:
+        return
+    for one in artifacts:
+        if one.growing and not one.cache and (done := gathered(run, one)):
+            write_earlier(folder, one, done.values())
+    for under in sorted({"/".join(entry.name.split("/")[:2]) for entry in folder.list(layout.DONE)}):
+        if under != layout.EARLIER:
+            folder.delete_tree(under)
+    for one in artifacts:
+        if one.cache:
+            folder.delete(_earlier_of(run, one))
+    folder.write(layout.CACHE_NOTE, NOTE)
 
 
 def _earlier_of(run: Run, artifact: Artifact) -> list[str]:
@@ -112,12 +138,12 @@ def _endings(name: str) -> set[str]:
     return {"/".join(parts[i:]) for i in range(1, len(parts))}
 
 
-def tidy(run: Run, artifacts: Iterable[Artifact], *, keep_work: bool) -> None:
+def tidy(run: Run, artifacts: Sequence[Artifact], *, keep_work: bool) -> None:
     """Remove what finished work no longer needs: done records, work files, caches of other settings, attempts."""
     finished = {one.name for one in artifacts if is_finished(run.folder, one, run.shards_digest)}
-    current = {one.folder for one in artifacts if one.cache}
-    everything = {one.name for one in artifacts}
-    for entry in list(run.folder.list(layout.DONE)):
+    if {one.name for one in artifacts} <= finished:
+        _tidy_cache(run, [one for one in artifacts if one.cache], keep_work=keep_work)
+    for entry in list(run.folder.list(layout.DONE)):  # last, as a run that finds them comes here once more
         under, _, name = entry.name.rpartition("/")
         if name == COVERS and set(orjson.loads(run.folder.read(entry.name))) <= finished:
             run.folder.delete_tree(under)
@@ -127,10 +153,13 @@ def tidy(run: Run, artifacts: Iterable[Artifact], *, keep_work: bool) -> None:
     if next(run.folder.list(layout.DONE), None) is None:
         run.folder.delete_tree(layout.DONE)  # the empty folder, where folders exist by themselves
     run.folder.remove_attempts()
-    if everything <= finished:
-        for kind in () if keep_work else WORK:
-            run.folder.delete_tree(f"{layout.CACHE}/{kind}")
-        for kind in {one.name for one in artifacts if one.cache}:
-            for digest in {e.name.split("/")[2] for e in run.folder.list(f"{layout.CACHE}/{kind}")}:
-                if f"{layout.CACHE}/{kind}/{digest}" not in current:
-                    run.folder.delete_tree(f"{layout.CACHE}/{kind}/{digest}")
+
+
+def _tidy_cache(run: Run, caches: Sequence[Artifact], *, keep_work: bool) -> None:
+    current = {one.folder for one in caches}
+    for kind in () if keep_work else WORK:
+        run.folder.delete_tree(f"{layout.CACHE}/{kind}")
+    for kind in {one.name for one in caches}:
+        for digest in {e.name.split("/")[2] for e in run.folder.list(f"{layout.CACHE}/{kind}")}:
+            if f"{layout.CACHE}/{kind}/{digest}" not in current:
+                run.folder.delete_tree(f"{layout.CACHE}/{kind}/{digest}")

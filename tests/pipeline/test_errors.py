@@ -27,7 +27,8 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "tagger",
         {"tag__taggers": ["length_v1", "mark_v1"]},
         ConfigError,
-        "tag.taggers.1: no tagger named 'mark_v1'. Did you mean 'marks_v1'? Your own: `modules: [./my_file.py]` at the top of the recipe.",
+        "tag.taggers.1: no tagger named 'mark_v1'. Did you mean 'marks_v1'? "
+        "Your own: `modules: [./my_file.py]` at the top of the recipe.",
     ),
     (
         "a tagger's parameter",

@@ -180,14 +180,24 @@ KILLED = "os.kill(os.getpid(), 9)"
         ),
         ("raise DataError('marks.txt: damaged')", True, DataError, r"^scan, \w+/\w: marks\.txt: damaged$"),
         ("raise DataError('marks.txt: damaged')", False, DataError, r"^scan, \w+/\w: marks\.txt: damaged$"),
-        (KILLED, True, WorkerDiedError, r"^a worker process ended unasked \(signal SIGKILL\), killed from outside, or out of memory\. Worker log: "),
+        (
+            KILLED,
+            True,
+            WorkerDiedError,
+            r"^a worker process ended unasked \(signal SIGKILL\), killed from outside, or out of memory\. Worker log: ",
+        ),
         (
             "os._exit(0)",
             True,
             WorkerDiedError,
             r"^a worker process ended unasked \(exit code 0\)\. Worker log: ",
         ),
-        (KILLED, False, WorkerDiedError, r"^a worker process ended unasked \(.*137.*\), killed from outside, or out of memory\. Worker log: "),
+        (
+            KILLED,
+            False,
+            WorkerDiedError,
+            r"^a worker process ended unasked \(.*137.*\), killed from outside, or out of memory\. Worker log: ",
+        ),
     ],
 )
 def test_a_worker_that_fails_ends_the_run_at_once(
