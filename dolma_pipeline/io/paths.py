@@ -10,6 +10,7 @@ A file that is written appears under its name only when it is whole: a random te
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import glob
 import hashlib
 import os
@@ -173,12 +174,36 @@ def located(patterns: Sequence[str], relative: str) -> str:
     Args:
         patterns: of its source. relative: as `Found.relative`.
     """
-    places = dict.fromkeys(_joined(pattern, relative) for pattern in patterns)
-    if len(places) > 1:
-        for place in places:
-            if not is_url(place) and os.path.exists(place):
+    places = {pattern: _joined(pattern, relative) for pattern in patterns}
+    if len(set(places.values())) > 1:
+        for pattern, place in places.items():
+            if not is_url(place) and os.path.isfile(place) and _finds(pattern, place):
                 return place
-    return next(iter(places), relative)
+    return next(iter(places.values()), relative)
+
+
+def _finds(pattern: str, place: str) -> bool:
+    """Whether a local file below a pattern's fixed prefix is one that it finds, and not a neighbour of such."""
+    if pattern.startswith("@"):
+        return any(place == path for path, _ in _read_list(pattern[1:]))
+    path = _with_home(pattern)
+    if os.path.isfile(path):
+        return place == path
+    parts, names = path.split("/"), place.split("/")
+    literal = _num_literal(parts)
+    return names[:literal] == parts[:literal] and _fits(names[literal:], parts[literal:])
+
+
+def _fits(names: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether the parts of a path are what `glob` finds for those of a pattern."""
+    if not parts or not names:
+        return not names and not parts
+    hidden = names[0].startswith(".") and not parts[0].startswith(".")
+    if parts == ["**"]:
+        return not any(name.startswith(".") for name in names)
+    if parts[0] == "**":
+        return _fits(names, parts[1:]) or (not hidden and _fits(names[1:], parts))
+    return not hidden and fnmatch.fnmatchcase(names[0], parts[0]) and _fits(names[1:], parts[1:])
 
 
 def _joined(pattern: str, relative: str) -> str:
