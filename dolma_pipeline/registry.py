@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 from dolma_pipeline.errors import TaggerError, UnknownNameError, UsageError
 from dolma_pipeline.io.formats import FORMATS
+from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.mixing import MIXERS, Mixer, MixerSpec
 from dolma_pipeline.tagging import DECLARED, LoadedTagger, TaggerSpec
 from dolma_pipeline.tagging.parameters import checked_parameters
@@ -132,7 +133,7 @@ def read_modules(modules: Sequence[str], *, base: Path | None = None) -> tuple[U
         base: the folder where relative paths start; default the working directory.
 
     Raises:
-        UsageError: neither importable nor a file that can be read as UTF-8.
+        UsageError: neither importable nor a file that can be read as UTF-8, or a path with a variable in it.
     """
     return tuple(_read_file(one, base) if _is_file(one) else _read_import(one) for one in modules)
 
@@ -176,7 +177,7 @@ def _is_file(module: str) -> bool:
 
 
 def _read_file(module: str, base: Path | None) -> UserModule:
-    path = (base or Path()) / module
+    path = (base or Path()) / expanded(module)
     if not path.is_file():
         raise UsageError(f"no file {module} (modules), looked for at {path.absolute()}")
     try:

@@ -51,6 +51,16 @@ def get_table(folder: RunFolder, name: str, columns: Sequence[str] | None = None
         return table if names is None else table.select(names)
 
 
+class ParquetWriter(pq.ParquetWriter):  # type: ignore[misc] # pyarrow has no types
+    """pyarrow's, which an error may leave unclosed: then it is let go in silence.
+
+    Its own writes the footer when it is let go; its file was given up before, and Python prints that that fails.
+    """
+
+    def __del__(self) -> None:
+        """Nothing."""
+
+
 class TableWriter:
     """A Parquet file written batch by batch, in row groups of `ROW_GROUP_ROWS`.
 
@@ -61,7 +71,7 @@ class TableWriter:
 
     def __init__(self, file: Output, schema: pa.Schema, *, compression: str, dictionary: Sequence[str] = ()) -> None:
         self.schema = schema
-        self._writer = pq.ParquetWriter(
+        self._writer = ParquetWriter(
             file,
             schema,
             compression=compression,

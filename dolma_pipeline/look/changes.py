@@ -1,9 +1,9 @@
 """What is to be tried: `--what-if`, in the words of the recipe.
 
-    words: gopher_v1.word_count >= 100            a rule of that name keeps its place; a new one goes last
-    words:                                        there is no such rule
-    mix.sources.web.where.stars: chars > 9        the rule of one source, where its name alone does not tell
-    mix.target_tokens=20M, seed=4, …              anything below `mix`, and the seed, as KEY=VALUE
+words: gopher_v1.word_count >= 100            a rule of that name keeps its place; a new one goes last
+words:                                        there is no such rule
+mix.sources.web.where.stars: chars > 9        the rule of one source, where its name alone does not tell
+mix.target_tokens=20M, seed=4, …              anything below `mix`, and the seed, as KEY=VALUE
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ def _rule(recipe: Recipe, change: str) -> Recipe:
         where[rule] = sql
     mix = _with(mix, key, where)
     if key == WHERE and not sql:  # nothing is left to skip
-        own = {name: replace(s, skip_rules=tuple(r for r in s.skip_rules if r != rule)) for name, s in mix.sources.items()}
+        own = {
+            name: replace(s, skip_rules=tuple(r for r in s.skip_rules if r != rule)) for name, s in mix.sources.items()
+        }
         mix = replace(mix, sources=own)
     return replace(recipe, mix=mix, origin={**recipe.origin, f"{key}.{rule}": f"--what-if '{change}'"})
 
@@ -133,4 +135,3 @@ def _with(mix: MixConfig, key: str, where: Mapping[str, str]) -> MixConfig:
     source = key.removeprefix("mix.sources.").removesuffix(".where")
     own = replace(mix.sources.get(source, MixSourceConfig()), where=where)
     return replace(mix, sources={**mix.sources, source: own})
-

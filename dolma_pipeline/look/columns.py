@@ -114,4 +114,3 @@ class _Whole:
             self._held = next(self._parts)
         part, self._held = self._held.slice(0, rows), self._held.slice(rows)
         return {label: part.column(label) for label in self._labels}
-

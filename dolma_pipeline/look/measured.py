@@ -21,7 +21,7 @@ from dolma_pipeline.look.table import Group, shard_columns
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import digest
 from dolma_pipeline.run.manifests import read_manifest
-from dolma_pipeline.run.shards import Block
+from dolma_pipeline.run.shards import Block, ShardAt
 from dolma_pipeline.stages import kept
 from dolma_pipeline.stages.encode import ids_digest
 from dolma_pipeline.stages.rules import mix_config
@@ -50,7 +50,8 @@ class Tokens:
     @property
     def known(self) -> NDArray[np.bool_]:
         """Which documents are measured."""
-        return self.counts != UNKNOWN
+        found: NDArray[np.bool_] = self.counts != UNKNOWN
+        return found
 
     def estimated(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         """All counts: those that are not known by the bytes of the text, 0 where nothing is known."""
@@ -70,7 +71,7 @@ class Measures:
     """Where the tokens of a run's documents are written.
 
     selected: `mix/selected` was measured with the recipe's tokenizer and edits; mark: what it and the kept ids hold.
-    stems: shard -> its files of kept ids of the seed that has most documents, without ending.
+    stems: shard and content (`kept.content_of`) -> its files of kept ids, without ending, of the seed that has most.
     """
 
     finished: Finished
@@ -84,7 +85,7 @@ class Measures:
         run = finished.run
         if run.recipe.tokenizer is None or not finished.is_done("tokenizer"):
             return None
-        base = kept.ids_base(ids_digest(finished.process, finished.artifacts))
+        base = kept.ids_base(finished.process, ids_digest(finished.process, finished.artifacts))
         names = [(entry.name, entry.size) for entry in run.folder.list(base)]
         found: dict[str, dict[str, list[str]]] = {}
         for name, _ in names:
@@ -102,19 +103,19 @@ class Measures:
         """`tokens` of a source's documents, UNKNOWN where nothing has measured them."""
 
         def make(block: Block) -> pa.Table:
-            return pa.table({"tokens": np.concatenate([self._shard(one.name, one.rows) for one in block.shards])})
+            return pa.table({"tokens": np.concatenate([self._shard(one) for one in block.shards])})
 
         return Group(source, ["tokens", self.mark], make)
 
-    def _shard(self, shard: str, rows: int) -> NDArray[np.int64]:
+    def _shard(self, shard: ShardAt) -> NDArray[np.int64]:
         folder = self.finished.run.folder
-        tokens = np.full(rows, UNKNOWN, np.int64)
+        tokens = np.full(shard.rows, UNKNOWN, np.int64)
         num_known = 0
         if self.selected:
-            table = shard_columns(folder, layout.selected(shard), ["row", "tokens"])
+            table = shard_columns(folder, layout.selected(shard.name), ["row", "tokens"])
             tokens[table.column("row").to_numpy()] = table.column("tokens").to_numpy()
             num_known = table.num_rows
-        stems = self.stems.get(shard, [])
+        stems = self.stems.get(kept.content_of(shard), [])
         if sum(int(orjson.loads(folder.read(f"{stem}.json"))["rows"]) for stem in stems) > num_known:
             with kept.KeptIds(folder, stems) as ids:
                 counts = ids.num_tokens()

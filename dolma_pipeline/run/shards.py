@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +25,7 @@ class ShardAt:
     shard: as `shards.jsonl` has it. location: the path or URL to open.
     number: its place in the list, from 0. Known once the shard is indexed, else 0 and "":
     rows: documents. failed: lines that gave none. first: number of its first document over all shards (dense).
-    first_in_file: the same over the ranges of its file.
+    first_in_file: the same over the ranges of its file. rows_in_file: documents of all of them.
     sha256: of the content that the index saw, hex. num_bytes: of text.
     """
 
@@ -35,6 +36,7 @@ class ShardAt:
     failed: int = 0
     first: int = 0
     first_in_file: int = 0
+    rows_in_file: int = 0
     sha256: str = ""
     num_bytes: int = 0
 
@@ -112,26 +114,27 @@ def indexed(run: Run) -> Iterator[ShardAt]:
         DataError: the index has no record of a shard.
     """
     records = read_lines(run.folder, "index")  # sorted by name, as the list is
-    first = first_in_file = 0
-    file = ("", "")
-    for one in listed(run):
-        if (one.source, one.shard.path) != file:
-            file, first_in_file = (one.source, one.shard.path), 0
-        record = next((found for found in records if found["shard"] >= one.name), None)
-        if record is None or record["shard"] != one.name:
-            raise DataError(f"index: no record of shard {one.name}. Run again: it is made.")
-        counts = record["counts"]
-        yield replace(
-            one,
-            rows=counts["kept"],
-            failed=counts["failed"],
-            first=first,
-            first_in_file=first_in_file,
-            sha256=record["inputs"][0]["sha256"],
-            num_bytes=counts["bytes_in"],
-        )
-        first += counts["kept"]
-        first_in_file += counts["kept"]
+    first = 0
+    for _, ranges in itertools.groupby(listed(run), key=lambda one: (one.source, one.shard.path)):
+        of_file = [_with_counts(one, records) for one in ranges]
+        rows_in_file, first_in_file = sum(one.rows for one in of_file), 0
+        for one in of_file:
+            yield replace(one, first=first, first_in_file=first_in_file, rows_in_file=rows_in_file)
+            first, first_in_file = first + one.rows, first_in_file + one.rows
+
+
+def _with_counts(one: ShardAt, records: Iterator[Mapping[str, Any]]) -> ShardAt:
+    record = next((found for found in records if found["shard"] >= one.name), None)
+    if record is None or record["shard"] != one.name:
+        raise DataError(f"index: no record of shard {one.name}. Run again: it is made.")
+    counts = record["counts"]
+    return replace(
+        one,
+        rows=counts["kept"],
+        failed=counts["failed"],
+        sha256=record["inputs"][0]["sha256"],
+        num_bytes=counts["bytes_in"],
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from dolma_pipeline.stages.tokenizer import run_tokenizer
 from dolma_pipeline.storage.folder import RunFolder
 from dolma_pipeline.storage.mapped import Mapped
 from dolma_pipeline.tokens.keys import document_key
-from dolma_pipeline.tokens.runs import ORDER
+from dolma_pipeline.tokens.cuts import ORDER
 
 BLOCK_BYTES = 64_000_000
 """Text whose documents are sorted together."""
@@ -151,15 +151,28 @@ class Lists:
         return pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), pa.array(ids), type=kind)
 
 
-def place_of(process: Process, ids: str, shard: ShardAt) -> str:
-    """The folder of a shard's kept ids: those of another tokenizer, or of another content of its file, lie elsewhere.
+def ids_base(process: Process, ids: str) -> str:
+    """The folder of all kept ids of a tokenizer.
 
     Args:
         ids: digest of the settings that they depend on. A tokenizer that is trained has the same settings and other
             entries when documents are added, so it counts by its content.
     """
-    base = layout.cache("ids", digest([ids, run_tokenizer(process).sha256]))
-    return f"{base}/{shard.name}/{shard.sha256[:12]}"
+    return layout.cache("ids", digest([ids, run_tokenizer(process).sha256]))
+
+
+def place_of(process: Process, ids: str, shard: ShardAt) -> str:
+    """The folder of a shard's kept ids: those of another tokenizer, or of another content of its file, lie elsewhere.
+
+    Args:
+        ids: see `ids_base`.
+    """
+    return f"{ids_base(process, ids)}/{content_of(shard)}"
+
+
+def content_of(shard: ShardAt) -> str:
+    """A shard and the content of its file, as a relative path."""
+    return f"{shard.name}/{shard.sha256[:12]}"
 
 
 def kept_files(folder: RunFolder, place: str, seed: int) -> list[str]:

@@ -6,6 +6,7 @@ of all shards, in the order of their keys, so the same documents give the same t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -41,7 +42,7 @@ from dolma_pipeline.stages.rules import (
 )
 from dolma_pipeline.tokens.encode import Encoder, encoder
 from dolma_pipeline.tokens.keys import document_key
-from dolma_pipeline.tokens.tokenizer import TokenizerInfo, load_tokenizer, parse_tokenizer
+from dolma_pipeline.tokens.tokenizer import TokenizerInfo, parse_tokenizer, tokenizer_text
 from dolma_pipeline.tokens.unknown import forewarnings
 
 MAX_SAMPLE_CHARS = 100_000
@@ -56,13 +57,23 @@ def tokenizer_config(run: Run) -> TokenizerConfig:
     return run.recipe.tokenizer
 
 
+def parsed(process: Process, text: str, *, name: str) -> TokenizerInfo:
+    """The tokenizer of a tokenizer.json; whoever has the same text again gets it without its cost (0.2 seconds).
+
+    Args:
+        text: JSON. name: what errors call it.
+    """
+    tokens = tokenizer_config(process.run).special_tokens
+    key = ("tokenizer", hashlib.sha256(text.encode()).hexdigest())
+    return process.kept(key, lambda: parse_tokenizer(text, special_tokens=tokens, name=name))
+
+
 def run_tokenizer(process: Process) -> TokenizerInfo:
     """The run's tokenizer, once it is made; read once a process."""
 
     def read() -> TokenizerInfo:
         text = process.run.folder.read(layout.TOKENIZER).decode()
-        name = f"{process.run.folder.url}/{layout.TOKENIZER}"
-        return parse_tokenizer(text, special_tokens=tokenizer_config(process.run).special_tokens, name=name)
+        return parsed(process, text, name=f"{process.run.folder.url}/{layout.TOKENIZER}")
 
     return process.kept("tokenizer", read)
 
@@ -88,7 +99,8 @@ class TokenizerStage(Stage):
             with at(recipe, "tokenizer.load"):
                 if not Path(expanded(config.load)).is_file():
                     raise ConfigError(f"{config.load}: no such file; give the path of a tokenizer.json.")
-                info = load_tokenizer(expanded(config.load), special_tokens=config.special_tokens)
+                path = expanded(config.load)
+                info = parsed(process, tokenizer_text(path), name=path)
             if recipe.tokens:
                 with at(recipe, "tokens.eos"):
                     if info.special_id(recipe.tokens.eos) == info.unknown.id:
@@ -268,7 +280,7 @@ class MakeTokenizer(Phase):
             text = self._trained(process, warnings.append)
         with run.folder.committing(layout.TOKENIZER) as file:
             file.write(text.encode())
-        info = parse_tokenizer(text, special_tokens=config.special_tokens, name=layout.TOKENIZER)
+        info = parsed(process, text, name=layout.TOKENIZER)
         about = {
             "sha256": info.sha256,
             "vocab_size": info.vocab_size,

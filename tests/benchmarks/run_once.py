@@ -114,9 +114,9 @@ def copy(recipe: str) -> dict[str, object]:
 
     from dolma_pipeline.runner.forks import ForkServer, can_fork, shared_taggers
     from dolma_pipeline.runner.watchdog import descendants
-    from dolma_pipeline.stages.warming import kernels_of
 
     from dolma_pipeline.config import load_recipe
+    from dolma_pipeline.stages.warming import kernels_of
 
     if not can_fork():
         alone = idle(recipe)["peak_mb"]

@@ -36,7 +36,7 @@ RULES = [
     "unique:",
     "alone: minhash.size = 1 OR minhash.rank = 0",
     "like: minhash.jaccard > 0.95",
-    "copies: minhash.cluster = \"group\" OR exact.keep".replace('"group"', "minhash.group"),
+    'copies: minhash.cluster = "group" OR exact.keep'.replace('"group"', "minhash.group"),
     "mix.sources.web.where.own: chars > 100",
     "mix.sources.code.skip_rules=[words]",
     "mix.sources.web.min_chars=150",
@@ -116,7 +116,9 @@ def steps() -> st.SearchStrategy[list[list[str]]]:
     """Some changes at once, several times one after the other."""
     rules = st.lists(st.sampled_from(RULES), max_size=3, unique_by=lambda change: change.partition(":")[0])
     budgets = st.lists(st.sampled_from(BUDGETS), max_size=2, unique_by=lambda change: change.partition("=")[0][:12])
-    weights = st.sampled_from([[], [], ["mix.sources.web.weight=3", "mix.sources.code.weight=1", "mix.target_bytes=20000"]])
+    weights = st.sampled_from(
+        [[], [], ["mix.sources.web.weight=3", "mix.sources.code.weight=1", "mix.target_bytes=20000"]]
+    )
     one = st.builds(lambda a, b, c: [*a, *(b if not c else []), *c], rules, budgets, weights)
     return st.lists(one, min_size=1, max_size=3)
 

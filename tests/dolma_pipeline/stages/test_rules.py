@@ -102,7 +102,8 @@ def test_what_does_not_exist_is_named_with_its_place(tmp_path: Path, mix: dict[s
 
 
 def test_reads_are_keys_that_a_user_would_change(tmp_path: Path) -> None:
-    mix = {"where": {"words": "length_v1.words > 1", "chars": "chars > 3"},
+    rules = {"words": "length_v1.words > 1", "chars": "chars > 3"}
+    mix = {"where": rules,
            "sources": {"web": {"where": {"own": "id <> ''"}, "min_chars": 4}, "code": {"skip_rules": ["chars"]}}}  # fmt: skip
     run = bound(tmp_path, mix=mix)
     process = Process.of(run)

@@ -250,7 +250,9 @@ def test_attributes_that_are_gone_are_named(tmp_path: Path) -> None:
     run = small_run(tmp_path, DOCUMENTS, tag=TAG, mix={"where": {"words": "length_v1.words > 2"}})
     make(run, until="scan")
     run.folder.delete(["attributes/length_v1/web/b.parquet"])
-    words = r"mix/judge needs a file that is gone: .*/attributes/length_v1/web/b\.parquet: no such file\. If it is an inp"
+    words = (
+        r"mix/judge needs a file that is gone: .*/attributes/length_v1/web/b\.parquet: no such file\. If it is an inp"
+    )
     with pytest.raises(DataError, match=words):
         make(run, until="mix/judge")
 
