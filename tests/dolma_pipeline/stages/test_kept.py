@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.stages import kept
-from dolma_pipeline.stages.kept import KeptIds, KeptWriter, Lists, kept_files, mark_whole, order_keys, seeds_of, sort_anew
+from dolma_pipeline.stages.kept import (
+    KeptIds,
+    KeptWriter,
+    Lists,
+    kept_files,
+    mark_whole,
+    order_keys,
+    seeds_of,
+    sort_anew,
+)
 from dolma_pipeline.storage.folder import RunFolder, run_folder
 
 PLACE, SHARD = "cache/ids/d/web/a/c", "web/a"
@@ -110,8 +119,12 @@ def test_a_shard_below_another_is_another(folder: RunFolder) -> None:
 def test_what_is_missing_is_named(folder: RunFolder) -> None:
     put(folder, [1, 2])
     rows = np.array([2, 7], np.int64)
-    with KeptIds(folder, kept_files(folder, PLACE, 1)) as found, pytest.raises(
-        DataError, match=r"^web/a#7: its tokens are not among the kept ids\. Remove the run's cache/ids and run again"
+    with (
+        KeptIds(folder, kept_files(folder, PLACE, 1)) as found,
+        pytest.raises(
+            DataError,
+            match=r"^web/a#7: its tokens are not among the kept ids\. Remove the run's cache/ids and run again",
+        ),
     ):
         found.places(SHARD, rows, order_keys(SHARD, rows, 1))
     with KeptIds(folder, []) as nothing, pytest.raises(DataError, match="web/a#2"):
@@ -136,7 +149,9 @@ def test_documents_of_equal_keys_are_told_apart_by_row(rows: list[int], distinct
 @given(st.lists(st.lists(st.lists(st.integers(0, 65535), max_size=5), max_size=6), max_size=4), st.data())
 def test_lists_are_gathered_from_any_array(chunks: list[list[list[int]]], data: st.DataObject) -> None:
     kind = pa.list_(pa.uint16())
-    arrays = [pa.array([[0, 1], *chunk], kind).slice(1) if len(chunk) % 2 else pa.array(chunk, kind) for chunk in chunks]
+    arrays = [
+        pa.array([[0, 1], *chunk], kind).slice(1) if len(chunk) % 2 else pa.array(chunk, kind) for chunk in chunks
+    ]
     every = [one for chunk in chunks for one in chunk]
     wanted = data.draw(st.lists(st.integers(0, len(every) - 1), max_size=20)) if every else []
     lists = Lists(arrays)

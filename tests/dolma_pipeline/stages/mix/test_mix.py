@@ -209,9 +209,7 @@ def test_documents_are_the_same_bytes_from_lines_from_kept_texts_and_by_reading(
     assert {repr(content) for _, content in found.values()} == {repr(promised(run))}
 
 
-@pytest.mark.parametrize(
-    ("unit", "target"), [("tokens", 400), ("bytes", 1500), ("documents", 20), ("documents", 150)]
-)
+@pytest.mark.parametrize(("unit", "target"), [("tokens", 400), ("bytes", 1500), ("documents", 20), ("documents", 150)])
 def test_budgets(tmp_path: Path, unit: str, target: int) -> None:
     mix = {f"target_{unit}": target, "max_epochs": 3, "sources": {"web": {"weight": 1}, "code": {"weight": 3}}}
     run = made(tmp_path, DOCUMENTS, **settings(**mix))
@@ -243,7 +241,9 @@ def test_without_a_tokenizer_budgets_are_bytes_and_nothing_is_encoded(tmp_path: 
     texts = [DOCUMENTS["web/a"][row]["text"] for row in passing()["web/a"]]
     assert marked == [edited(text) != text for text in texts]
     assert [one["text"] for one in jsonl(run, "mix/documents/web/a.jsonl.zst")] == [
-        edited(text) for text, one in zip(texts, rows(run, "mix/selected/web/a.parquet"), strict=True) if not one["held"]
+        edited(text)
+        for text, one in zip(texts, rows(run, "mix/selected/web/a.parquet"), strict=True)
+        if not one["held"]
     ]
 
 
@@ -299,7 +299,12 @@ def test_what_is_measured_has_its_schema(run: Run) -> None:
 
 
 def test_nothing_passes(tmp_path: Path) -> None:
-    run = small_run(tmp_path, DOCUMENTS, tag={"taggers": ["length_v1"]}, mix={"where": {"a": "length_v1.words > 99", "b": "chars < 9999"}})
+    run = small_run(
+        tmp_path,
+        DOCUMENTS,
+        tag={"taggers": ["length_v1"]},
+        mix={"where": {"a": "length_v1.words > 99", "b": "chars < 9999"}},
+    )
     with pytest.raises(DataError, match=r"mix: no document passes the rules\. Of 120 documents: 120 fail a\. Loosen"):
         make(run)
 

@@ -187,7 +187,9 @@ def test_whole_epochs_and_a_part() -> None:
 def test_what_is_wrong() -> None:
     with pytest.raises(DataError, match="mix: no document passes the rules"):
         plan_mix({"a": selection(1, 0)}, mix(), PROPORTIONAL)
-    with pytest.raises(UsageError, match=r"^mix\.sources\.a\.weight needs a budget: set mix\.target_tokens, mix\.target_"):
+    with pytest.raises(
+        UsageError, match=r"^mix\.sources\.a\.weight needs a budget: set mix\.target_tokens, mix\.target_"
+    ):
         plan_mix({"a": selection(1, 5)}, mix(a=2.0), PROPORTIONAL)
 
 

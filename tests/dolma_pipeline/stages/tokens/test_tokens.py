@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dolma_pipeline.tokens.cuts import cut_points, part_of
 
 from dolma_pipeline.engines import Here
 from dolma_pipeline.errors import ConfigError, DataError
@@ -24,7 +25,6 @@ from dolma_pipeline.stages.kept import order_keys
 from dolma_pipeline.stages.tokenizer import run_tokenizer
 from dolma_pipeline.storage.local import LocalFolder
 from dolma_pipeline.tokens.encode import encoder
-from dolma_pipeline.tokens.runs import cut_points, part_of
 from tests.dolma_pipeline.stages.small import jsonl, made, make, manifest, promised, rows, small_run
 
 TOKENIZER = {"train": "bpe", "vocab_size": 280}
