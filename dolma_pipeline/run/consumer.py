@@ -109,9 +109,14 @@ class Consumer(ABC):
     def columns(self) -> Mapping[str, frozenset[str] | None]:
         """Attribute columns that its feeders want in `Feed.columns`: label -> fields (None: all).
 
-        A column that another consumer makes in the same reading is handed on; others are read from their files.
+        A column that another consumer hands on in the same reading is taken from there; others are read from files.
         """
         return {}
+
+    @property
+    def hands_on(self) -> str:
+        """The label of the column that its feeders add to `Feed.columns`, the very one that its file has; "" if none."""
+        return ""
 
     @property
     def records(self) -> bool:

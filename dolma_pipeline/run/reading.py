@@ -110,9 +110,7 @@ def _feed(process: Process, shard: ShardAt, consumers: Sequence[Consumer], feede
 
     failures: list[Failure] = []
     reader = open_shard(process.run, shard, failures.append)
-    made_here = {
-        one.artifact.name.rpartition("/")[2] for one in consumers if one.artifact.name.startswith("attributes/")
-    }
+    made_here = {one.hands_on for one in consumers}
     wanted = _united(one.columns for one in consumers)
     attributes = AttributeColumns(process, shard, {label: f for label, f in wanted.items() if label not in made_here})
     documents = num_bytes = 0

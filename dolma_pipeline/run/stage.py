@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -114,12 +115,16 @@ def all_artifacts(process: Process) -> dict[str, Artifact]:
 
 @contextlib.contextmanager
 def at(recipe: Recipe, key: str) -> Iterator[None]:
-    """Errors of the block begin with the place of `key` in the recipe's file, and name the key once."""
+    """Errors of the block begin with the place of `key` in the recipe's file, and name the key once.
+
+    One that begins with a place in that file already knows better where it belongs.
+    """
     try:
         yield
     except DolmaError as error:
         place = recipe.place(key)
-        if not place or str(error).startswith(place):
+        file = re.match(r"(.*):\d+: ", place)
+        if not place or (file and re.match(rf"{re.escape(file[1])}:\d+: ", str(error))):
             raise
         raise ConfigError(f"{place}: {str(error).removeprefix(f'{key}: ')}") from error
 

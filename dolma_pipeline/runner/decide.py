@@ -166,7 +166,7 @@ def check_order(decisions: Sequence[Decision], wanted: Collection[str]) -> None:
         if one.artifact.name not in wanted:
             continue
         stage = _command(one.artifact, decisions, wanted)
-        for need in one.artifact.needs:
+        for need in sorted(one.artifact.needs, key=lambda need: list(states).index(need.name)):
             found = states[need.name]
             if need.name not in wanted and found.state != "done":
                 command = {"tokenizer": "mix"}.get(need.stage, need.stage)

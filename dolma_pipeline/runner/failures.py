@@ -46,7 +46,7 @@ def check_failures(run: Run, result: Result) -> None:
             f"max_failed_files {recipe.max_failed_files} allows: {named}{more}. What could be read is written.",
             result,
         )
-    for name, manifest in sorted(result.manifests.items(), key=lambda item: item[1].stage != "mix"):
+    for name, manifest in sorted(result.manifests.items(), key=lambda item: item[0] != "mix"):
         counts = [c for c in manifest.counts.values() if "failed" in c]
         failed, seen = sum(c["failed"] for c in counts), sum(c.get("in", 0) for c in counts)
         if not recipe.allows_failures(failed, seen):
@@ -74,5 +74,5 @@ def common_failures(run: Run, artifact: str) -> str:
     )
     reasons = Counter(orjson.loads(line)["reason"] for line in itertools.islice(lines, 10_000))
     often = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3))
-    place = f"{expanded(run.recipe.output)}/{layout.FAILED}/{where}/"
-    return f"{place} has file, line and reason of each; most often: {often}."
+    folder = f"{expanded(run.recipe.output)}/{layout.FAILED}/{where}"
+    return f"{folder}/ has file, line and reason of each; most often: {often}."

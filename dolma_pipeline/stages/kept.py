@@ -27,7 +27,7 @@ from dolma_pipeline.run.shards import ShardAt
 from dolma_pipeline.stages.tokenizer import run_tokenizer
 from dolma_pipeline.storage.folder import RunFolder
 from dolma_pipeline.tokens.keys import document_key
-from dolma_pipeline.tokens.runs import ORDER
+from dolma_pipeline.tokens.cuts import ORDER
 
 BLOCK_BYTES = 64_000_000
 """Text whose documents are sorted together."""

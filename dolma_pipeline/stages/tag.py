@@ -89,6 +89,12 @@ class Tagging(Consumer):
         """`scan`."""
         return SCAN
 
+    @property
+    def hands_on(self) -> str:
+        """Its column; not where its files are Dolma's, in which a column has other fields."""
+        assert self.use is not None
+        return self.use.name if self.artifact.reads["tag.format"] == "parquet" else ""
+
     def start(self, process: Process, shard: ShardAt, stack: ExitStack) -> Feeder:
         """Begin a shard."""
         assert self.use is not None

@@ -82,7 +82,7 @@ def write_part(
 
     Args:
         stem: a local path without an ending, such as `train/part-00000`; its folder is made.
-        batches: tables as `runs.sort_runs` gives them: origin, source, id, loc, epoch, tokens, maybe cluster;
+        batches: tables in the order of their keys: origin, source, id, loc, epoch, tokens, maybe cluster;
             other columns go to the .parquet as they are, `key` goes nowhere.
         dtype: uint8, uint16 or uint32.
         eos: id that ends each document.

@@ -2,8 +2,8 @@
 
     host.py               in the corpus' folder; reads a line of JSON for each scenario, answers with one
 
-A line: `scenario` (undisturbed, twice, killed, stragglers), `tree` (the recipe), `output`, `seed`, `thorough`, and
-`commits` (a file that an undisturbed run writes and the others read). An answer: `notes` of what was done to which
+A line: `scenario` (undisturbed, twice, killed, stragglers), `of` (whole, toys), `tree` (the recipe, or the toys'
+texts), `output`, `seed`, `thorough`, and `commits` (a file that an undisturbed run writes and the others read). An answer: `notes` of what was done to which
 phase and how often the run was `begun`, or the `error`. Each scenario is a copy of this process, and its workers are
 copies of that, made before it has started anything: whoever copies itself has no threads.
 """
@@ -35,6 +35,7 @@ SCENARIOS: dict[str, type[Chaos]] = {
 def carry_out(asked: dict[str, Any]) -> dict[str, Any]:
     """One scenario."""
     kind, output, commits_file = SCENARIOS[asked["scenario"]], asked["output"], Path(asked["commits"])
+    run = adapter.RUNS[asked["of"]]
     commits: Commits = {} if kind is Undisturbed else json.loads(commits_file.read_text(encoding="utf-8"))
     settings: dict[str, Any] = {"seed": asked["seed"], "thorough": asked["thorough"], "commits": commits}
     pool = [Worker(output) for _ in range(kind(pool=[], **settings).num_workers)]
@@ -43,13 +44,13 @@ def carry_out(asked: dict[str, Any]) -> dict[str, Any]:
     while True:
         begun += 1
         try:
-            adapter.run(asked["tree"], output, engine)
+            run(asked["tree"], output, engine)
         except Stopped:
             continue
         break
     if isinstance(engine, Stragglers):
         engine.after_the_end()
-        adapter.run(asked["tree"], output, _nothing_left)
+        run(asked["tree"], output, _nothing_left)
     if kind is Undisturbed:
         commits_file.write_text(json.dumps(commits), encoding="utf-8")
     engine.dismiss()

@@ -20,7 +20,7 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import gathered, read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import names
-from dolma_pipeline.run.stage import Stage, module_files
+from dolma_pipeline.run.stage import Stage, at, module_files
 from dolma_pipeline.stages.asked import asked_artifact, asked_steps, name_of
 from dolma_pipeline.stages.encode import Encoding, ids_digest
 from dolma_pipeline.stages.judged import JUDGED
@@ -101,7 +101,8 @@ class MixStage(Stage):
         assert mix is not None
         for source in used_sources(process):
             source_rules(process, source)
-        load_mixer(mix.mixer.name, **mix.mixer.parameters)
+        with at(recipe, "mix.mixer"):
+            load_mixer(mix.mixer.name, **mix.mixer.parameters)
         weighted = [name for name, own in mix.sources.items() if own.weight is not None]
         if weighted and budget_of(mix, tokenizer=True)[1] is None:
             place = recipe.place(f"mix.sources.{weighted[0]}.weight")

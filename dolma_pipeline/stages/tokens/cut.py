@@ -24,7 +24,7 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, indexed
 from dolma_pipeline.stages.kept import order_keys
-from dolma_pipeline.tokens.runs import cut_points, part_of
+from dolma_pipeline.tokens.cuts import cut_points, part_of
 
 
 def splits(recipe: Recipe, sources: list[str]) -> list[str]:
