@@ -139,8 +139,8 @@ class Forgetful(Chaos):
 
 
 class Abandoned(Chaos):
-    """A run of another recipe is broken off at its last phase, with a worker left in each of its phases; they go on when
-    the new run has made the folder ready for itself."""
+    """A run of another recipe is broken off at its last phase, with a worker left in each of its phases; they go on
+    when the new run has made the folder ready for itself."""
 
     @property
     def num_workers(self) -> int:

@@ -6,8 +6,8 @@ A line: `scenario` (a key of `SCENARIOS`, or `launched`), `of` (whole, toys), `t
 `output`, `seed`, `thorough`, and `commits` (a file that an undisturbed run writes and the others read). abandoned:
 `before`, the recipe that is given up for `tree`. launched: `kills`, before which changes launchers die (0: never).
 An answer: `notes` of what was done to which phase and how often the run was `begun`, or the `error`; launched: `ends`,
-how many changes each launcher made before its phases and in all (null: it was killed). Each scenario is a copy of this process, and its workers are copies of
-that, made before it has started anything: whoever copies itself has no threads.
+how many changes each launcher made before its phases and in all (null: it was killed). Each scenario is a copy of this
+process, and its workers are copies of that, made before it has started anything: whoever copies itself has no threads.
 """
 
 from __future__ import annotations
