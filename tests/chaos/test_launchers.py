@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.hosting import Undisturbed
-from tests.chaos.test_chaos import OTHER
+from tests.chaos.hosting import OTHER, Undisturbed
 from tests.pipeline.tiny import tree
 
 pytestmark = pytest.mark.chaos
 
 LOST = [
     ["index/web/a.parquet", "attributes/length_v1/shards.jsonl"],
-    ["attributes/marks_v1/web/b.parquet", "attributes/exact/web/a.parquet", "failed/index/web/a.jsonl"],
+    ["attributes/marks_v1/web/b.parquet", "attributes/exact/web/a.parquet"],
     ["mix/verdicts/web/a.parquet", "mix/plan.json", "tokens/train/part-00001.npy"],
     [
         "dedupe/minhash/clusters/members.parquet",
