@@ -176,6 +176,7 @@ class Locator:
     Args:
         patterns: of a source.
     """
+
     def __init__(self, patterns: Sequence[str]) -> None:
         self._patterns: dict[str | None, list[str]] = {}
         for pattern in patterns:
@@ -184,7 +185,7 @@ class Locator:
 
     def __call__(self, relative: str) -> str:
         """The place of a file. relative: as `Found.relative`."""
-        places = {prefix: _with_home(relative) if prefix is None else f"{prefix}{relative}" for prefix in self._patterns}
+        places = {p: _with_home(relative) if p is None else f"{p}{relative}" for p in self._patterns}
         if len(places) > 1:
             for prefix, place in places.items():
                 if not is_url(place) and os.path.isfile(place) and self._finder(prefix).finds(place):
