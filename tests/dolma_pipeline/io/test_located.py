@@ -9,7 +9,16 @@ import pytest
 
 from dolma_pipeline.io import paths
 
-TREE = ["d/a.jsonl", "d/x/a.jsonl", "d/x/b.jsonl", "d/x/y/a.jsonl", "d/x/.h.jsonl", "d/.x/a.jsonl", "e/b.jsonl", "l.txt"]
+TREE = [
+    "d/a.jsonl",
+    "d/x/a.jsonl",
+    "d/x/b.jsonl",
+    "d/x/y/a.jsonl",
+    "d/x/.h.jsonl",
+    "d/.x/a.jsonl",
+    "e/b.jsonl",
+    "l.txt",
+]
 
 
 @pytest.mark.parametrize(
