@@ -71,8 +71,11 @@ def is_finished(folder: RunFolder, artifact: Artifact, shards_digest: str) -> bo
     return artifact.is_like(found) and made_for(found) == shards_digest
 
 
-def read_lines(folder: RunFolder, artifact_folder: str) -> Iterator[dict[str, Any]]:
+def read_lines(folder: RunFolder, artifact_folder: str, *, may_be_lost: bool = False) -> Iterator[dict[str, Any]]:
     """The records of a finished artifact, in order; none where it has no list of them.
+
+    Args:
+        may_be_lost: none, too, where the list is gone; for the launcher, which sees that it is made again.
 
     Raises:
         DataError: the manifest tells of a list that is not there, or of another one.
@@ -84,6 +87,8 @@ def read_lines(folder: RunFolder, artifact_folder: str) -> Iterator[dict[str, An
     try:
         content = folder.read(name)
     except FileNotFoundError:
+        if may_be_lost:
+            return
         raise DataError(
             f"{folder.url}/{name}: gone, but its manifest tells of it. Run again; it is made anew."
         ) from None

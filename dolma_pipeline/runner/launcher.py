@@ -162,7 +162,8 @@ def _check(base: Run, inputs: Inputs, wanted: Sequence[str]) -> _Checked:
     # Checks see the list of shards before the run's own list is touched.
     trial = replace(run, folder=Overlay(run.folder, {layout.SHARDS: inputs.content}))
     artifacts, warnings = check_stages(Process.of(trial), wanted)
-    warnings += refuse_unknown_formats(run, inputs, {line["shard"] for line in read_lines(run.folder, "index")})
+    known = {line["shard"] for line in read_lines(run.folder, layout.INDEX, may_be_lost=True)}
+    warnings += refuse_unknown_formats(run, inputs, known)
     return _Checked(run, inputs, artifacts, [*warnings, *training_warnings(run.recipe)])
 
 

@@ -116,19 +116,19 @@ def tidy(run: Run, artifacts: Iterable[Artifact], *, keep_work: bool) -> None:
     complete = {one.name for one in artifacts} - {*caches} <= finished
     if complete:
         finished |= {*caches}  # what they were for is there
-    for entry in list(run.folder.list(layout.DONE)):
-        under, _, name = entry.name.rpartition("/")
-        if name == COVERS and set(orjson.loads(run.folder.read(entry.name))) <= finished:
-            run.folder.delete_tree(under)
-    run.folder.delete([layout.earlier(one.folder) for one in artifacts if one.name in finished])
-    if next(run.folder.list(layout.DONE), None) is None:
-        run.folder.delete_tree(layout.DONE)  # the empty folder, where folders exist by themselves
-    run.folder.remove_attempts()
-    if complete:
+    if complete:  # before the done records: as long as there are some, the next run tidies again
         for kind in () if keep_work else WORK:
             run.folder.delete_tree(f"{layout.CACHE}/{kind}")
         for name, one in caches.items():
             _forget_other_settings(run.folder, name, one)
+    run.folder.delete([layout.earlier(one.folder) for one in artifacts if one.name in finished])
+    run.folder.remove_attempts()
+    for entry in list(run.folder.list(layout.DONE)):
+        under, _, name = entry.name.rpartition("/")
+        if name == COVERS and set(orjson.loads(run.folder.read(entry.name))) <= finished:
+            run.folder.delete_tree(under)
+    if next(run.folder.list(layout.DONE), None) is None:
+        run.folder.delete_tree(layout.DONE)  # the empty folder, where folders exist by themselves
 
 
 def _forget_other_settings(folder: RunFolder, name: str, current: Artifact) -> None:

@@ -38,7 +38,8 @@ def changed_shards(run: Run, inputs: Inputs, index: Artifact) -> Iterator[ShardA
     Args:
         inputs: the list of now. index: the artifact; what is done of it counts, though it may be unfinished.
     """
-    made = {line["shard"]: line["inputs"][0]["sha256"] for line in read_lines(run.folder, layout.INDEX)}
+    lines = read_lines(run.folder, layout.INDEX, may_be_lost=True)
+    made = {line["shard"]: line["inputs"][0]["sha256"] for line in lines}
     made = made or {name: line["inputs"][0]["sha256"] for name, line in gathered(run, index).items()}
     if not made:
         return
