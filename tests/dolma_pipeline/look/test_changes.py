@@ -71,7 +71,9 @@ def test_a_rule_that_is_gone_is_skipped_nowhere() -> None:
 
 def test_the_rules_of_one_text_are_named_by_their_terms() -> None:
     text = TEXT.replace("{words: length_v1.words > 5, long: chars > 9}", '"chars > 4 AND bytes < 9"')
-    mix = changed(recipe_from_text(text.replace(", skip_rules: [long]", "")), ["chars > 4: chars > 5", "new: 1 = 1"]).mix
+    mix = changed(
+        recipe_from_text(text.replace(", skip_rules: [long]", "")), ["chars > 4: chars > 5", "new: 1 = 1"]
+    ).mix
     assert mix is not None
     assert list(mix.where.items()) == [("chars > 4", "chars > 5"), ("bytes < 9", "(bytes < 9)"), ("new", "1 = 1")]
 
@@ -93,7 +95,10 @@ def test_keys_are_set_together_and_keep_their_place_in_errors() -> None:
         ("words", "--what-if 'words': expected 'RULE: SQL', 'RULE:' (without it), or KEY=VALUE such as"),
         (": x", "expected 'RULE: SQL'"),
         ("wrods:", "--what-if 'wrods:': no rule named 'wrods'. Did you mean 'words'?"),
-        ("both: chars > 3", "2 rules are called 'both'; say which: mix.sources.web.where.both, mix.sources.code.where."),
+        (
+            "both: chars > 3",
+            "2 rules are called 'both'; say which: mix.sources.web.where.both, mix.sources.code.where.",
+        ),
         (
             "tag.format=jsonl",
             "only `seed` and what is below `mix` can be tried on finished work; 'tag.format' needs a run",
