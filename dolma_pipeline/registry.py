@@ -18,13 +18,15 @@ import pkgutil
 import posixpath
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 from dolma_pipeline.errors import TaggerError, UnknownNameError, UsageError
+from dolma_pipeline.io.formats import FORMATS
+from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.mixing import MIXERS, Mixer, MixerSpec
 from dolma_pipeline.tagging import DECLARED, LoadedTagger, TaggerSpec
 from dolma_pipeline.tagging.parameters import checked_parameters
@@ -37,6 +39,9 @@ YOUR_OWN = "`modules: [./my_file.py]` at the top of the recipe"
 
 HOME = Path(__file__).resolve().parents[1]
 """The folder that holds `dolma_pipeline`, and so `taggers` and `mixers`."""
+
+_TABLES: list[MutableMapping[str, Any]] = [FORMATS]
+"""Tables of what modules register, beside taggers and mixers: name -> an object of a class of theirs."""
 
 _installed: dict[str, str] = {}
 """Name of a file whose text runs in this process -> the module made of it."""
@@ -128,7 +133,7 @@ def read_modules(modules: Sequence[str], *, base: Path | None = None) -> tuple[U
         base: the folder where relative paths start; default the working directory.
 
     Raises:
-        UsageError: neither importable nor a file that can be read as UTF-8.
+        UsageError: neither importable nor a file that can be read as UTF-8, or a path with a variable in it.
     """
     return tuple(_read_file(one, base) if _is_file(one) else _read_import(one) for one in modules)
 
@@ -172,7 +177,7 @@ def _is_file(module: str) -> bool:
 
 
 def _read_file(module: str, base: Path | None) -> UserModule:
-    path = (base or Path()) / module
+    path = (base or Path()) / expanded(module)
     if not path.is_file():
         raise UsageError(f"no file {module} (modules), looked for at {path.absolute()}")
     try:
@@ -236,6 +241,14 @@ def _forget(file: str) -> None:
         for table in (DECLARED, MIXERS):
             for one in [key for key, spec in table.items() if spec.module == name]:
                 del table[one]
+        for objects in _TABLES:
+            for one in [key for key, value in objects.items() if type(value).__module__ == name]:
+                del objects[one]
+
+
+def keep_registry(table: MutableMapping[str, Any]) -> None:
+    """Make known a table in which modules register objects: what a file put there goes when its text has changed."""
+    _TABLES.append(table)
 
 
 def _import(module: str, what: str) -> None:

@@ -12,6 +12,11 @@ import pytest
 import zstandard
 
 from dolma_pipeline import assets
+from dolma_pipeline.kernels.compiled import Compiled
+
+_compiled = Compiled()
+with _compiled.locked(wait=lambda: None):
+    _compiled.remove_stale()  # else a kernel would be tested with functions of other files as they once were
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,13 @@ def test_the_public_names_are_these() -> None:
     assert set(dolma_pipeline.__all__) >= PUBLIC
 
 
+def test_run_stays_a_function_when_the_package_of_its_name_is_loaded() -> None:
+    importlib.import_module("dolma_pipeline.run.layout")
+    from dolma_pipeline.runner import run
+
+    assert dolma_pipeline.run is run
+
+
 def test_public_names_are_sorted_once_each_and_documented() -> None:
     names = list(dolma_pipeline.__all__)
     assert names == sorted(set(names))
@@ -45,6 +52,8 @@ def test_public_names_are_sorted_once_each_and_documented() -> None:
 
 
 def test_nothing_public_is_left_out() -> None:
+    for name in dolma_pipeline.__all__:  # they are there once they were asked for
+        getattr(dolma_pipeline, name)
     visible = {
         name
         for name, member in vars(dolma_pipeline).items()

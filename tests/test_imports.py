@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,55 @@ def loaded_heavy(code: str, *arguments: str) -> set[str]:
 
 def test_importing_the_library_loads_nothing_heavy() -> None:
     assert loaded_heavy("import dolma_pipeline") == set()
+
+
+def test_importing_the_library_does_not_even_load_arrow() -> None:
+    code = "import sys, dolma_pipeline; assert not {'numpy', 'pyarrow'} & set(sys.modules); dolma_pipeline.Batch"
+    assert loaded_heavy(code) == set()
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["run", "--help"], ["list", "taggers"]])
+def test_a_command_that_only_tells_something_loads_nothing_heavy(arguments: list[str]) -> None:
+    assert loaded_heavy(f"from dolma_pipeline.cli import main; assert main({arguments!r}) == 0") == set()
+
+
+def test_looking_what_is_compiled_loads_nothing_heavy() -> None:
+    assert loaded_heavy("from dolma_pipeline.kernels.warm import is_ready; is_ready()") == set()
+
+
+def test_signatures_need_numba_and_no_library_of_signatures() -> None:
+    code = (
+        "from dolma_pipeline import Batch\n"
+        "from dolma_pipeline.dedup.minhash import permutations, signatures\n"
+        "permutations(112, seed=1)\n"
+        "import sys; assert not {'scipy', 'numba'} & set(sys.modules)\n"
+        "signatures(Batch.of(['some words']))"
+    )
+    assert "datasketch" not in loaded_heavy(code)
+
+
+PLAIN_RUN = """
+import os, sys
+from pathlib import Path
+from dolma_pipeline.config.loader import recipe_from_text
+from dolma_pipeline.runner import launcher
+from dolma_pipeline.stages.step import run_steps
+os.chdir(sys.argv[1])
+Path("in.jsonl").write_text('{"text": "one two three"}\\n{"text": "four five"}\\n')
+recipe = recipe_from_text(
+    "output: run\\nsources: {web: {documents: in.jsonl}}\\ntag: {taggers: [length_v1]}\\n"
+    "dedupe: {steps: [{name: exact, kind: exact}, {name: near, kind: minhash}]}"
+)
+launcher.run_on_beam = lambda context, steps, **options: run_steps(steps)
+result = launcher.run(recipe, quiet=True)
+"""
+
+
+def test_a_run_on_local_files_loads_only_what_it_uses(tmp_path: Path) -> None:
+    loaded = loaded_heavy(f"{PLAIN_RUN}\nassert not result.nothing_to_do", str(tmp_path))
+    assert loaded <= {"numba", "scipy", "awkward", "duckdb"}, "numba itself looks for scipy and awkward"
+    assert "numba" in loaded
+    assert loaded_heavy(f"{PLAIN_RUN}\nassert result.nothing_to_do", str(tmp_path)) <= {"duckdb"}
 
 
 def test_naming_the_taggers_and_mixers_loads_nothing_heavy() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dolma_pipeline.engines.engine import Say
-from dolma_pipeline.engines.logs import join_logs
+from dolma_pipeline.engines.logs import join_logs, keeping_logs
 from dolma_pipeline.engines.reports import as_error, first_raised
 from dolma_pipeline.errors import StageError
 from dolma_pipeline.run.phase import Phase
@@ -41,11 +41,10 @@ class OnBeam:
         join_logs(run.folder)  # what a launcher that died has left
         if say:
             say(f"{len(phases)} phases on {self.runner}")
-        try:
-            with beam.Pipeline(runner=self.runner, options=PipelineOptions(list(self.options))) as pipeline:
-                chain(pipeline, run, phases, Bins())
-        except Exception as error:
-            row = first_raised(run.folder)
-            raise (as_error(row) if row else StageError(f"the pipeline failed: {error}")) from error
-        finally:
-            join_logs(run.folder)
+        with keeping_logs(lambda: join_logs(run.folder)):
+            try:
+                with beam.Pipeline(runner=self.runner, options=PipelineOptions(list(self.options))) as pipeline:
+                    chain(pipeline, run, phases, Bins())
+            except Exception as error:
+                row = first_raised(run.folder)
+                raise (as_error(row) if row else StageError(f"the pipeline failed: {error}")) from error

@@ -20,8 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dolma_pipeline.engines.logs import WORKERS_FILE, join_logs
-from dolma_pipeline.errors import RunError
+from dolma_pipeline.engines.logs import WORKERS_FILE, join_logs, keeping_logs
 from dolma_pipeline.run.log import CONTROL
 from dolma_pipeline.run.phase import Task
 from dolma_pipeline.storage.folder import RunFolder
@@ -113,15 +112,8 @@ def controlling(folder: RunFolder) -> Iterator[Control]:
     own = OwnFolder()
     control = Control(own.path)
     try:
-        try:
+        with keeping_logs(lambda: control.hand_over(folder)):
             yield control
-        except BaseException as error:
-            try:
-                control.hand_over(folder)
-            except RunError as lost:
-                error.add_note(f"The logs of this run could not be kept: {lost}")
-            raise
-        control.hand_over(folder)
     finally:
         own.close()
 

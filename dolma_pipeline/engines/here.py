@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dolma_pipeline.engines.engine import Say
-from dolma_pipeline.engines.logs import join_logs
+from dolma_pipeline.engines.logs import join_logs, keeping_logs
 from dolma_pipeline.engines.reports import FINISH, PLAN, explained
 from dolma_pipeline.errors import RunError
 from dolma_pipeline.run import perform
@@ -46,13 +46,11 @@ class Here:
         """
         if not phases:
             return
-        try:
-            self._run(run, phases, say)
-        finally:
-            perform.flush(run)
-            join_logs(run.folder)
+        with keeping_logs(lambda: _keep(run)):
+            self.loop(run, phases, say=say)
 
-    def _run(self, run: Run, phases: Sequence[Phase], say: Say | None) -> None:
+    def loop(self, run: Run, phases: Sequence[Phase], *, say: Say | None = None) -> None:
+        """The loop alone, for an engine that keeps logs by itself."""
         draw, late = random.Random(self.seed), list[tuple[Phase, Task]]()
         for number, phase in enumerate(phases, 1):
             if say:
@@ -90,6 +88,11 @@ def travelled(value: T) -> T:
     """What arrives on the other side."""
     arrived: T = pickle.loads(pickle.dumps(value))
     return arrived
+
+
+def _keep(run: Run) -> None:
+    perform.flush(run)
+    join_logs(run.folder)
 
 
 def _ask_again(run: Run, phase: Phase) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any
 
 import orjson
 
+from dolma_pipeline.errors import RunError
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.log import EVENTS, PROGRESS, RAISED
 from dolma_pipeline.storage.committed import Committed
@@ -30,17 +32,31 @@ def join_logs(folder: RunFolder, *, segments: RunFolder | None = None, workers: 
         workers: what worker processes wrote to standard error.
     """
     segments = segments or folder
-    events = {name: f"{layout.LOG}/{name}" for name in (EVENTS, RAISED, PROGRESS)}
-    _append(folder, EVENTS_FILE, _in_time(segments, events[EVENTS]))
-    raised = list(_in_time(segments, events[RAISED]))
+    streams = {name: f"{layout.LOG}/{name}" for name in (EVENTS, RAISED, PROGRESS)}
+    _append(folder, EVENTS_FILE, _in_time(segments, streams[EVENTS]))
+    raised = list(_in_time(segments, streams[RAISED]))
     if raised:
         folder.write(RAISED_FILE, b"".join(raised))
     else:
         folder.delete([RAISED_FILE])
     if workers:
         _append(folder, WORKERS_FILE, iter([workers]))
-    for under in events.values():
+    for under in streams.values():
         segments.delete_tree(under)
+
+
+@contextlib.contextmanager
+def keeping_logs(keep: Callable[[], None]) -> Iterator[None]:
+    """Calls `keep` after the block, however it ends; that logs cannot be kept does not hide why the block failed."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            keep()
+        except RunError as lost:
+            error.add_note(f"The logs of this run could not be kept: {lost}")
+        raise
+    keep()
 
 
 def _append(folder: RunFolder, name: str, more: Iterator[bytes]) -> None:

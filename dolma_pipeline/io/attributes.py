@@ -17,7 +17,6 @@ from typing import Any, Literal
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from dolma_pipeline.documents import SPANS_TYPE, Batch
 from dolma_pipeline.errors import DataError, MisalignedError
@@ -31,6 +30,7 @@ from dolma_pipeline.io.attribute_part import BadRowError, Part
 from dolma_pipeline.io.attribute_values import lists_of
 from dolma_pipeline.io.jsonl import LinesWriter
 from dolma_pipeline.io.spans_given import ends_behind
+from dolma_pipeline.io.tables import ParquetWriter
 from dolma_pipeline.storage.committed import Output
 
 __all__ = [
@@ -70,7 +70,7 @@ class AttributeWriter:
     def _open(self, file: Output) -> None:
         schema = pa.schema([pa.field(self.label, self.type)])
         encodings = _encodings(self.label, self.type)
-        self._writer = pq.ParquetWriter(file, schema, compression="zstd", compression_level=1, **encodings)
+        self._writer = ParquetWriter(file, schema, compression="zstd", compression_level=1, **encodings)
 
     def close(self) -> None:
         """Write what is held and the footer; the file itself stays open."""
@@ -213,7 +213,7 @@ class AttributeReader:
 
     Args:
         path: Parquet or JSONL. schema: the columns wanted, each a struct of the fields wanted.
-        rows: of the file, those that are wanted (of a range of a document file: `io.attribute_rows`); None: all.
+        rows: of the file, those that are wanted (those of a range of a document file); None: all.
         ids: of these rows, string[n], where they are kept elsewhere than in the file.
         fits_text: span fields, as `column.field`, that must lie in their texts: those by which texts are edited.
     """

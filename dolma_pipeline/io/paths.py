@@ -10,6 +10,7 @@ A file that is written appears under its name only when it is whole: a random te
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import glob
 import hashlib
 import os
@@ -167,32 +168,89 @@ def _below(path: str, base: str) -> str:
     return path[len(base) :].lstrip("/") if base and path.startswith(base) else path.lstrip("/") if base else path
 
 
-def located(patterns: Sequence[str], relative: str) -> str:
-    """Where a file that `find` found is now: its relative path below the fixed prefix of one of the patterns.
+class Locator:
+    """Where the files that `find` found are now: a relative path below the fixed prefix of one of the patterns.
+
+    Patterns are looked at once, so the cost of a file does not grow with their number (a list of a thousand files).
 
     Args:
-        patterns: of its source. relative: as `Found.relative`.
+        patterns: of a source.
     """
-    places = dict.fromkeys(_joined(pattern, relative) for pattern in patterns)
-    if len(places) > 1:
-        for place in places:
-            if not is_url(place) and os.path.exists(place):
-                return place
-    return next(iter(places), relative)
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns: dict[str | None, list[str]] = {}
+        for pattern in patterns:
+            self._patterns.setdefault(_prefix(pattern), []).append(pattern)
+        self._finders: dict[str | None, _Finder] = {}
+
+    def __call__(self, relative: str) -> str:
+        """The place of a file. relative: as `Found.relative`."""
+        places = {p: _with_home(relative) if p is None else f"{p}{relative}" for p in self._patterns}
+        if len(places) > 1:
+            for prefix, place in places.items():
+                if not is_url(place) and os.path.isfile(place) and self._finder(prefix).finds(place):
+                    return place
+        return next(iter(places.values()), relative)
+
+    def _finder(self, prefix: str | None) -> _Finder:
+        if prefix not in self._finders:
+            self._finders[prefix] = _Finder(self._patterns[prefix])
+        return self._finders[prefix]
 
 
-def _joined(pattern: str, relative: str) -> str:
+class _Finder:
+    """Tells a local file that one of some patterns finds from a neighbour of such."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._files, self._globs = set[str](), list[list[str]]()
+        for pattern in patterns:
+            if pattern.startswith("@"):
+                self._files.update(path for path, _ in _read_list(pattern[1:]))
+            elif os.path.isfile(path := _with_home(pattern)):
+                self._files.add(path)
+            else:
+                self._globs.append(path.split("/"))
+
+    def finds(self, place: str) -> bool:
+        names = place.split("/")
+        return place in self._files or any(_matches(names, parts) for parts in self._globs)
+
+
+def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
+    literal = _num_literal(parts)
+    return names[:literal] == parts[:literal] and _fits(names[literal:], parts[literal:])
+
+
+def _fits(names: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether the parts of a path are what `glob` finds for those of a pattern."""
+    if not parts or not names:
+        return not names and not parts
+    hidden = names[0].startswith(".") and not parts[0].startswith(".")
+    if parts == ["**"]:
+        return not any(name.startswith(".") for name in names)
+    if parts[0] == "**":
+        return _fits(names, parts[1:]) or (not hidden and _fits(names[1:], parts))
+    return not hidden and fnmatch.fnmatchcase(names[0], parts[0]) and _fits(names[1:], parts[1:])
+
+
+def located(patterns: Sequence[str], relative: str) -> str:
+    """Where one file is now; see `Locator`."""
+    return Locator(patterns)(relative)
+
+
+def _prefix(pattern: str) -> str | None:
+    """What stands before relative paths of a pattern's files; None: they are paths as a list has them."""
     if pattern.startswith("@"):
-        return _with_home(relative)
+        return None
     if is_url(pattern):
-        return f"{_folder(pattern)}/{relative}"
+        return f"{_folder(pattern)}/"
     path = _with_home(pattern)
     if os.path.isfile(path):
         base = _folder(path)
     else:
         parts = path.split("/")
         base = "/".join(parts[: _num_literal(parts)])
-    return f"{base}/{relative}" if base or path.startswith("/") else relative
+    return f"{base}/" if base or path.startswith("/") else ""
 
 
 def _matching(pattern: str) -> list[tuple[str, str]]:

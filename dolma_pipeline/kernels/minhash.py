@@ -19,7 +19,6 @@ Sources: Broder 1997, On the resemblance and containment of documents (shingles,
 
 from __future__ import annotations
 
-import re
 from functools import cache
 
 import numpy as np
@@ -32,6 +31,8 @@ from dolma_pipeline.kernels.unicode import (
     NUM_CODE_POINTS,
     UNSPACED_LETTER,
     UNSPACED_MARK,
+    WORD,
+    class_table,
     decode,
     unspaced_table,
 )
@@ -61,8 +62,14 @@ def fold_table() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     everything = np.arange(NUM_CODE_POINTS, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
     fold = np.zeros(NUM_CODE_POINTS, np.int32)
     several: list[list[int]] = []
-    for run in re.finditer(r"\w+", everything):
-        for code_point, char in enumerate(run[0], run.start()):
+    is_word = class_table() & WORD != 0
+    for start, end in np.flatnonzero(np.diff(is_word, prepend=False, append=False)).reshape(-1, 2).tolist():
+        run = everything[start:end]
+        lower = run.replace("Σ", "σ").lower()  # by itself Σ becomes σ, at the end of a word another letter
+        if len(lower) == len(run):
+            fold[start:end] = np.frombuffer(lower.encode("utf-32-le"), "<i4")
+            continue
+        for code_point, char in enumerate(run, start):
             lower = char.lower()
             if len(lower) == 1:
                 fold[code_point] = ord(lower)

@@ -20,7 +20,7 @@ from dolma_pipeline.run.columns import made_columns
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed
-from dolma_pipeline.run.stage import stages_in_order
+from dolma_pipeline.run.stage import all_artifacts
 from dolma_pipeline.runner.changes import changes
 from dolma_pipeline.runner.check import check_output
 from dolma_pipeline.runner.decide import Decision, decide
@@ -98,7 +98,7 @@ def finished(recipe: Recipe) -> Finished:
         raise UsageError(f"{recipe.output}: no run has begun there. First: dolma-pipeline mix RECIPE.")
     sha256 = hashlib.sha256(folder.read(layout.SHARDS)).hexdigest()
     process = Process.of(Run(recipe, folder, user_modules(recipe), f"sha256:{sha256}"))
-    found = Finished(process, artifacts_of(process))
+    found = Finished(process, all_artifacts(process))
     _check(found)
     return found
 
@@ -109,15 +109,6 @@ def with_recipe(before: Finished, recipe: Recipe) -> Process:
     process.kept("made columns", lambda: made_columns(before.process))
     process.kept("sources", lambda: sorted(before.sources))
     return process
-
-
-def artifacts_of(process: Process) -> dict[str, Artifact]:
-    """All that a recipe makes, by name."""
-    known: dict[str, Artifact] = {}
-    for stage in stages_in_order():
-        if stage.used(process):
-            known |= {artifact.name: artifact for artifact in stage.artifacts(process, known)}
-    return known
 
 
 def _check(found: Finished) -> None:

@@ -71,7 +71,7 @@ class Measures:
     """Where the tokens of a run's documents are written.
 
     selected: `mix/selected` was measured with the recipe's tokenizer and edits; mark: what it and the kept ids hold.
-    stems: shard -> its files of kept ids of the seed that has most documents, without ending.
+    stems: shard and content (`kept.content_of`) -> its files of kept ids, without ending, of the seed that has most.
     """
 
     finished: Finished
@@ -85,7 +85,7 @@ class Measures:
         run = finished.run
         if run.recipe.tokenizer is None or not finished.is_done("tokenizer"):
             return None
-        base = kept.ids_base(ids_digest(finished.process, finished.artifacts))
+        base = kept.ids_base(finished.process, ids_digest(finished.process, finished.artifacts))
         names = [(entry.name, entry.size) for entry in run.folder.list(base)]
         found: dict[str, dict[str, list[str]]] = {}
         for name, _ in names:
@@ -117,7 +117,7 @@ class Measures:
                 counts[number][table.column("row").to_numpy()] = table.column("tokens").to_numpy()
                 known[number] = table.num_rows
         for shard, tokens, num_known in zip(shards, counts, known, strict=True):
-            stems = self.stems.get(shard.name, [])
+            stems = self.stems.get(kept.content_of(shard), [])
             if sum(int(orjson.loads(folder.read(f"{stem}.json"))["rows"]) for stem in stems) > num_known:
                 with kept.KeptIds(folder, stems) as ids:
                     found = ids.num_tokens()

@@ -87,6 +87,15 @@ class Artifact:
         before = made.get("source_digests", {})
         return all(self.source_digests.get(source, found) == found for source, found in before.items())
 
+    def holds(self, made: Mapping[str, Any] | None, shards_digest: str) -> bool:
+        """Whether work that was made so counts in a run over these shards: with these settings, and, unless new shards
+        are added to what is done, for this very list of them.
+
+        Args:
+            made: as `settings` gives it with the digest of a list of shards, or a manifest.
+        """
+        return self.is_like(made) and (self.growing or made_for(made) == shards_digest)
+
     @property
     def folder(self) -> str:
         """Where its manifest is."""
@@ -106,8 +115,13 @@ class Artifact:
         """Where the paths of its outputs start."""
         return self.root or self.folder
 
-    def settings(self) -> dict[str, Any]:
-        """What a manifest says of it: stage, digests, config (recipe keys) and needs."""
+    def settings(self, shards_digest: str = "") -> dict[str, Any]:
+        """What a manifest says of it: stage, digests, config (recipe keys) and needs.
+
+        Args:
+            shards_digest: of the run's list of shards, which then stands among the needs.
+        """
+        needs = {need.name: need.digest for need in self.needs}
         return {
             "stage": self.stage,
             "digest": self.digest,
@@ -115,8 +129,14 @@ class Artifact:
             "config": _plain(self.reads),
             "source_config": {name: _plain(reads) for name, reads in sorted(self.source_reads.items()) if reads},
             "files": dict(self.files),
-            "needs": {need.name: need.digest for need in self.needs},
+            "needs": {**needs, "shards.jsonl": shards_digest} if shards_digest else needs,
         }
+
+
+def made_for(made: Mapping[str, Any] | None) -> str:
+    """The digest of the list of shards that work was made for; "" if it does not say."""
+    found: str = (made or {}).get("needs", {}).get("shards.jsonl", "")
+    return found
 
 
 def _plain(value: Any) -> Any:

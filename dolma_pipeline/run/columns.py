@@ -12,16 +12,22 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.documents import SPANS_TYPE, Batch
-from dolma_pipeline.errors import ConfigError, DataError
+from dolma_pipeline.errors import ConfigError, DataError, MisalignedError
 from dolma_pipeline.io.attribute_types import is_open, settled
-from dolma_pipeline.io.attributes import AttributeReader, attribute_schema, find_attributes, read_attribute
+from dolma_pipeline.io.attributes import (
+    AttributeReader,
+    attribute_schema,
+    find_attributes,
+    num_attribute_rows,
+    read_attribute,
+)
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.paths import expanded
+from dolma_pipeline.io.tables import get_table
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
@@ -163,9 +169,22 @@ def given_path(folder: str, shard: ShardAt) -> Path:
 
 
 def given_rows(shard: ShardAt, path: Path) -> range | None:
-    """The rows of an attribute file that are a shard's; None: all, because the file is of this shard alone."""
+    """The rows of an attribute file that are a shard's; None: all, because the file is of this shard alone.
+
+    Args:
+        shard: indexed: how many documents the ranges before it hold is known from there.
+
+    Raises:
+        MisalignedError: attributes of a whole file that have another number of rows than it has documents.
+    """
     if shard.shard.start is None or path.name.startswith(f"{shard.name.rpartition('/')[2]}."):
         return None
+    have = num_attribute_rows(path)
+    if have != shard.rows_in_file:
+        raise MisalignedError(
+            f"{path}: {have} rows, but {shard.shard.path} of source '{shard.source}' has {shard.rows_in_file} "
+            "documents. Attributes have a row a document; lines that are blank or cannot be read have none."
+        )
     return range(shard.first_in_file, shard.first_in_file + shard.rows)
 
 
@@ -241,9 +260,8 @@ def _whole(column: pa.ChunkedArray) -> pa.StructArray:
 
 
 def read_index(run: Run, shard: ShardAt, columns: Sequence[str]) -> pa.Table:
-    """Columns of a shard's index, in their order of `INDEX`."""
-    with run.folder.random(layout.index(shard.name)) as file:
-        return pq.read_table(file, columns=list(columns))
+    """Columns of a shard's index, in this order."""
+    return get_table(run.folder, layout.index(shard.name), columns)
 
 
 def read_block(process: Process, block: Block, *, index: Collection[str], wanted: Mapping[str, Fields]) -> pa.Table:

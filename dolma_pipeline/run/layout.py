@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+INDEX = "index"
 RECIPE = "recipe.yaml"
 SHARDS = "shards.jsonl"
 LOCK = "lock.json"
@@ -32,9 +33,15 @@ def done(phase: str, digest: str) -> str:
     return f"{DONE}/{phase.replace('/', '.')}-{short(digest)}"
 
 
-def earlier(artifact: str, digest: str) -> str:
-    """Records of an artifact that was finished and is opened again, one a line."""
-    return f"{DONE}/earlier/{artifact.replace('/', '.')}-{short(digest)}.jsonl"
+EARLIER = f"{DONE}/earlier"
+
+
+def earlier(folder: str) -> str:
+    """The settings, then the records, one a line, of an artifact that was finished and is opened again.
+
+    Not under its digest: what it was made with is to be seen when the settings are others by now.
+    """
+    return f"{EARLIER}/{folder.replace('/', '.')}.jsonl"
 
 
 def short(digest: str) -> str:

@@ -6,6 +6,7 @@ Neither holds a time, host, process or a path outside the run.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import orjson
 from dolma_pipeline.errors import DataError, RunError
 from dolma_pipeline.io.manifest import add_counts, made_by, pretty, total_counts
 from dolma_pipeline.run import layout
-from dolma_pipeline.run.artifact import Artifact, canonical
+from dolma_pipeline.run.artifact import Artifact, canonical, made_for
 from dolma_pipeline.storage.committed import Committed
 from dolma_pipeline.storage.folder import RunFolder
 
@@ -67,11 +68,7 @@ def read_manifest(folder: RunFolder, artifact_folder: str) -> dict[str, Any] | N
 def is_finished(folder: RunFolder, artifact: Artifact, shards_digest: str) -> bool:
     """Whether an artifact of these very settings is finished for the run's shards."""
     found = read_manifest(folder, artifact.folder)
-    return (
-        found is not None
-        and found.get("digest") == artifact.digest
-        and found.get("needs", {}).get("shards.jsonl") == shards_digest
-    )
+    return artifact.is_like(found) and made_for(found) == shards_digest
 
 
 def read_lines(folder: RunFolder, artifact_folder: str) -> Iterator[dict[str, Any]]:
@@ -90,7 +87,12 @@ def read_lines(folder: RunFolder, artifact_folder: str) -> Iterator[dict[str, An
         raise DataError(
             f"{folder.url}/{name}: gone, but its manifest tells of it. Run again; it is made anew."
         ) from None
-    for line in content.splitlines():
+    if hashlib.sha256(content).hexdigest() != manifest["shards"]["sha256"]:
+        raise DataError(
+            f"{folder.url}/{name}: not the list that its manifest tells of (its sha256 is another). "
+            f"Delete {folder.url}/{artifact_folder} and run again; it will be made anew."
+        )
+    for line in io.BytesIO(content):
         yield orjson.loads(line)
 
 
@@ -124,28 +126,26 @@ def close(
                 "The same command goes on from there."
             )
         by_name = {name: by_name[name] for name in expected}
-    settings = artifact.settings()
-    settings["needs"] = {**settings["needs"], "shards.jsonl": shards_digest}
     manifest = {
         "format": FORMAT,
         "made_by": made_by(),
-        **settings,
+        **artifact.settings(shards_digest),
         "counts": total_counts(by_name.values()),
     }
     if taken := sorted({*manifest, "shards"} & {*(extra or {})}):
         raise ValueError(f"{artifact.name}: {', '.join(taken)}: keys that every manifest has")
     manifest |= extra or {}
+    lines = b"".join(canonical(by_name[name]) + b"\n" for name in sorted(by_name))
     if by_name:
-        content = b"".join(canonical(by_name[name]) + b"\n" for name in sorted(by_name))
-        folder.write(layout.lines(artifact.folder), content)
-        manifest["shards"] = {
-            "file": "shards.jsonl",
-            "num_shards": len(by_name),
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }
+        sha256 = hashlib.sha256(lines).hexdigest()
+        manifest["shards"] = {"file": "shards.jsonl", "num_shards": len(by_name), "sha256": sha256}
     content = pretty(manifest)
     name = layout.manifest(artifact.folder)
-    if not folder.create(name, content) and folder.read(name) != content:
+    if folder.stat(name) is None:  # else the list belongs to what is finished, and stays as it is
+        if by_name:
+            folder.write(layout.lines(artifact.folder), lines)
+        folder.create(name, content)
+    if folder.read(name) != content:
         raise RunError(
             f"{folder.url}/{name}: another manifest is there already: two runs with different settings or inputs "
             "work in this folder. Run again when the other has ended."

@@ -47,6 +47,7 @@ class Process:
                     current.close()
                 current = cls._current = cls(run)
                 current._prepare()
+            current.run = run  # equal but for the object that its folder is
             return current
 
     @classmethod

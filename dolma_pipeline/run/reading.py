@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dolma_pipeline.errors import DataError
@@ -56,10 +56,12 @@ class Reading(Phase):
 
     def tasks(self, run: Run) -> Iterator[Task]:
         """Shards that some consumer has not done; the payload says which consumers, by number."""
-        makes_index = any(one.name == "index" for one in self.consumers)
-        done = [set(gathered(run, one.artifact, but=self)) if one.records else frozenset() for one in self.consumers]
-        for shard in shards.listed(run) if makes_index else shards.indexed(run):
-            left = tuple(number for number, names in enumerate(done) if shard.name not in names)
+        done = [gathered(run, one.artifact, but=self) if one.records else {} for one in self.consumers]
+        indexed = next((found for one, found in zip(self.consumers, done, strict=True) if one.name == "index"), None)
+        for shard in shards.indexed(run) if indexed is None else shards.listed(run):
+            left = tuple(number for number, found in enumerate(done) if shard.name not in found)
+            if indexed and shard.name in indexed:  # the others are to see what the index saw
+                shard = replace(shard, sha256=indexed[shard.name]["inputs"][0]["sha256"])
             if left:
                 yield Task(shard.name, max(1, shard.shard.bytes), (shard, left))
 
@@ -76,12 +78,15 @@ class Reading(Phase):
         inputs = [shard.input(read.sha256)]
         records: dict[str, list[dict[str, Any]]] = {}
         more: dict[str, Any] = {}
-        for consumer, found in zip(consumers, given, strict=True):
+        files: list[str] = []
+        for consumer, closed in zip(consumers, given, strict=True):
+            found = {key: value for key, value in closed.items() if key != "files"}
+            files += closed.get("files", ())
             if consumer.records:
                 records[consumer.artifact.name] = [{"shard": shard.name, "inputs": inputs, **found}]
             else:
-                more[consumer.name] = dict(found)
-        return Work(records, more, read.documents, read.num_bytes)
+                more[consumer.name] = found
+        return Work(records, more, read.documents, read.num_bytes, files)
 
     def finish(self, run: Run, records: Iterator[Record]) -> None:
         """Close the artifacts that are finished with it."""
@@ -108,9 +113,7 @@ def _feed(process: Process, shard: ShardAt, consumers: Sequence[Consumer], feede
 
     failures: list[Failure] = []
     reader = open_shard(process.run, shard, failures.append)
-    made_here = {
-        one.artifact.name.rpartition("/")[2] for one in consumers if one.artifact.name.startswith("attributes/")
-    }
+    made_here = {one.hands_on for one in consumers}
     wanted = _united(one.columns for one in consumers)
     attributes = AttributeColumns(process, shard, {label: f for label, f in wanted.items() if label not in made_here})
     documents = num_bytes = 0

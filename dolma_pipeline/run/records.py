@@ -29,7 +29,7 @@ def folder_of(run: Run, phase: Phase) -> str:
 
 def cover(run: Run, phase: Phase) -> None:
     """Note for which artifacts the phase's records are; the same whoever writes it."""
-    covers = {artifact.name: artifact.settings() for artifact in phase.artifacts}
+    covers = {artifact.name: artifact.settings(run.shards_digest) for artifact in phase.artifacts}
     run.folder.write(f"{folder_of(run, phase)}/{COVERS}", canonical(covers))
 
 
@@ -39,6 +39,7 @@ def write_record(run: Run, phase: Phase, task: Task, work: Work) -> None:
         "task": task.key,
         "records": {name: list(found) for name, found in work.records.items()},
         "more": dict(work.more),
+        "files": list(work.files),
         "documents": work.documents,
         "bytes": work.num_bytes,
     }
@@ -74,22 +75,37 @@ def read_records(run: Run, phase: Phase, tasks: Iterable[Task]) -> Iterator[Reco
         yield orjson.loads(content)
 
 
-def earlier_records(folder: RunFolder, artifact: Artifact) -> list[dict[str, Any]]:
-    """Records of an artifact that was finished before it was opened again; none if it was not."""
-    name = layout.earlier(artifact.name, artifact.digest)
+def earlier_settings(folder: RunFolder, artifact: Artifact) -> dict[str, Any] | None:
+    """What an artifact that was finished and is opened again was made with; None if there is no such work."""
+    name = layout.earlier(artifact.folder)
     if folder.stat(name) is None:
+        return None
+    with folder.stream(name) as file:
+        settings: dict[str, Any] = orjson.loads(file.readline())
+    return settings
+
+
+def earlier_records(run: Run, artifact: Artifact) -> list[dict[str, Any]]:
+    """Records of an artifact that was finished before it was opened again; none if it was not, or does not hold now."""
+    if not artifact.holds(earlier_settings(run.folder, artifact), run.shards_digest):
         return []
-    return [orjson.loads(line) for line in folder.read(name).splitlines()]
+    return [orjson.loads(line) for line in run.folder.read(layout.earlier(artifact.folder)).splitlines()[1:]]
 
 
-def write_earlier(folder: RunFolder, artifact: Artifact, records: Iterable[Mapping[str, Any]]) -> None:
-    """Keep the records of a finished artifact that is opened again. For the launcher."""
-    content = b"".join(canonical(record) + b"\n" for record in records)
-    folder.write(layout.earlier(artifact.name, artifact.digest), content)
+def write_earlier(
+    folder: RunFolder, artifact: Artifact, settings: Mapping[str, Any], records: Iterable[Mapping[str, Any]]
+) -> None:
+    """Keep the records of a finished artifact that is opened again. For the launcher.
+
+    Args:
+        settings: that it was made with, `digest` and `source_digests` among them; a manifest will do.
+    """
+    content = b"".join(canonical(one) + b"\n" for one in (settings, *records))
+    folder.write(layout.earlier(artifact.folder), content)
 
 
 def loose_records(run: Run, artifact: Artifact, *, but: Phase | None = None) -> Iterator[dict[str, Any]]:
-    """Records of an artifact's shards from tasks that are done, of any phase that covers it.
+    """Records of an artifact's shards from tasks that are done, of any phase that covers it and holds now.
 
     but: this phase's own records are left out, so that what it plans does not depend on how far it is.
     """
@@ -98,7 +114,8 @@ def loose_records(run: Run, artifact: Artifact, *, but: Phase | None = None) -> 
         under, _, name = entry.name.rpartition("/")
         if name != COVERS or under == own:
             continue
-        if not artifact.is_like(orjson.loads(folder.read(entry.name)).get(artifact.name)):
+        covers = orjson.loads(folder.read(entry.name))
+        if not artifact.holds(covers.get(artifact.name), run.shards_digest):
             continue
         for done in folder.list(under):
             if not done.name.endswith(COVERS):
@@ -112,7 +129,7 @@ def gathered(run: Run, artifact: Artifact, *, but: Phase | None = None) -> dict[
         DataError: two records of one shard that differ.
     """
     folder = run.folder
-    found = {record["shard"]: record for record in earlier_records(folder, artifact)}
+    found = {record["shard"]: record for record in earlier_records(run, artifact)}
     for record in loose_records(run, artifact, but=but):
         before = found.setdefault(record["shard"], record)
         if before != record:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from dolma_pipeline.errors import DataError
+from dolma_pipeline.io import paths
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.manifests import read_lines
@@ -22,7 +25,7 @@ class ShardAt:
     shard: as `shards.jsonl` has it. location: the path or URL to open.
     number: its place in the list, from 0. Known once the shard is indexed, else 0 and "":
     rows: documents. failed: lines that gave none. first: number of its first document over all shards (dense).
-    first_in_file: the same over the ranges of its file.
+    first_in_file: the same over the ranges of its file. rows_in_file: documents of all of them.
     sha256: of the content that the index saw, hex. num_bytes: of text.
     """
 
@@ -33,6 +36,7 @@ class ShardAt:
     failed: int = 0
     first: int = 0
     first_in_file: int = 0
+    rows_in_file: int = 0
     sha256: str = ""
     num_bytes: int = 0
 
@@ -57,33 +61,50 @@ def listed(run: Run) -> Iterator[ShardAt]:
     Raises:
         DataError: the list is damaged, or names a source that the recipe does not have.
     """
+    locate = Locations(run)
+    for number, shard in enumerate(_shards(run)):
+        yield ShardAt(shard, locate(shard), number)
+
+
+def _shards(run: Run) -> Iterator[Shard]:
     name = f"{run.folder.url}/{layout.SHARDS}"
-    for number, line in enumerate(run.folder.read(layout.SHARDS).splitlines()):
+    for line in io.BytesIO(run.folder.read(layout.SHARDS)):
         try:
-            shard = Shard(**orjson.loads(line))
+            yield Shard(**orjson.loads(line))
         except (orjson.JSONDecodeError, TypeError) as error:
             raise DataError(
                 f"{name}: damaged, or no run's list of shards ({error}). Use another output, or delete this folder."
             ) from error
-        yield ShardAt(shard, location(run, shard), number)
 
 
-def location(run: Run, shard: Shard) -> str:
-    """Where a shard's file is: its path below the fixed prefix of the source's pattern that finds it."""
-    from dolma_pipeline.io import paths
+class Locations:
+    """Where shards' files are: their paths below the fixed prefix of the source's pattern that finds them.
 
-    source = run.recipe.sources.get(shard.source)
-    if source is None:
-        raise DataError(
-            f"{run.folder.url}/{layout.SHARDS} has a shard of source '{shard.source}', which the recipe does not have. "
-            "Put the source back, use another output, or give --redo."
-        )
-    return paths.located(source.documents, shard.path)
+    Raises:
+        DataError (from a call): a source that the recipe does not have.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._locators: dict[str, paths.Locator] = {}
+
+    def __call__(self, shard: Shard) -> str:
+        """The place of a shard's file."""
+        locator = self._locators.get(shard.source)
+        if locator is None:
+            source = self._run.recipe.sources.get(shard.source)
+            if source is None:
+                raise DataError(
+                    f"{self._run.folder.url}/{layout.SHARDS} has a shard of source '{shard.source}', which the recipe "
+                    "does not have. Put the source back, use another output, or give --redo."
+                )
+            locator = self._locators[shard.source] = paths.Locator(source.documents)
+        return locator(shard.path)
 
 
 def names(run: Run) -> list[str]:
     """The names of all shards, sorted: what a closing phase expects."""
-    return [one.name for one in listed(run)]
+    return [shard.name for shard in _shards(run)]
 
 
 def indexed(run: Run) -> Iterator[ShardAt]:
@@ -92,27 +113,28 @@ def indexed(run: Run) -> Iterator[ShardAt]:
     Raises:
         DataError: the index has no record of a shard.
     """
-    known = {record["shard"]: record for record in read_lines(run.folder, "index")}
-    first = first_in_file = 0
-    file = ("", "")
-    for one in listed(run):
-        if (one.source, one.shard.path) != file:
-            file, first_in_file = (one.source, one.shard.path), 0
-        record = known.get(one.name)
-        if record is None:
-            raise DataError(f"index: no record of shard {one.name}. Run again: it is made.")
-        counts = record["counts"]
-        yield replace(
-            one,
-            rows=counts["kept"],
-            failed=counts["failed"],
-            first=first,
-            first_in_file=first_in_file,
-            sha256=record["inputs"][0]["sha256"],
-            num_bytes=counts["bytes_in"],
-        )
-        first += counts["kept"]
-        first_in_file += counts["kept"]
+    records = read_lines(run.folder, "index")  # sorted by name, as the list is
+    first = 0
+    for _, ranges in itertools.groupby(listed(run), key=lambda one: (one.source, one.shard.path)):
+        of_file = [_with_counts(one, records) for one in ranges]
+        rows_in_file, first_in_file = sum(one.rows for one in of_file), 0
+        for one in of_file:
+            yield replace(one, first=first, first_in_file=first_in_file, rows_in_file=rows_in_file)
+            first, first_in_file = first + one.rows, first_in_file + one.rows
+
+
+def _with_counts(one: ShardAt, records: Iterator[Mapping[str, Any]]) -> ShardAt:
+    record = next((found for found in records if found["shard"] >= one.name), None)
+    if record is None or record["shard"] != one.name:
+        raise DataError(f"index: no record of shard {one.name}. Run again: it is made.")
+    counts = record["counts"]
+    return replace(
+        one,
+        rows=counts["kept"],
+        failed=counts["failed"],
+        sha256=record["inputs"][0]["sha256"],
+        num_bytes=counts["bytes_in"],
+    )
 
 
 @dataclass(frozen=True, slots=True)

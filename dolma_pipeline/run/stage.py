@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.errors import ConfigError, DolmaError, UsageError
+from dolma_pipeline.registry import declared_by, keep_registry
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.planner import Step
 
@@ -20,16 +23,19 @@ class Stage(ABC):
     """One stage of a recipe.
 
     Attributes:
-        name: its section in the recipe, its command, its row in the table.
+        name: its section in the recipe, its command, its row of the table.
         summary: one line for the help.
         section: of a stage from outside, the frozen dataclass of its section; built-in ones are fields of `Recipe`.
-        after: names of the stages that come before it, if the recipe has them.
+        after, before: names of the stages that come before it, and behind it, if the recipe has them.
+        readings: readings of text whose time is shown in its row of the table.
     """
 
     name: str
     summary: str = ""
     section: type | None = None
     after: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    readings: tuple[str, ...] = ()
 
     def used(self, process: Process) -> bool:
         """Whether the recipe has this stage."""
@@ -55,13 +61,10 @@ class Stage(ABC):
         """The phases and consumers that make those of its artifacts that are `left`."""
         return ()
 
-    def row(self, manifests: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Counts for its row of the table, from manifests: in, kept, dropped, failed, bytes."""
-        return {}
-
 
 STAGES: dict[str, Stage] = {}
 """Every stage of this process, by name, in the order in which they were registered."""
+keep_registry(STAGES)
 
 
 def register(stage: Stage) -> Stage:
@@ -80,8 +83,9 @@ def register(stage: Stage) -> Stage:
 def stages_in_order() -> list[Stage]:
     """All stages, each behind those that it comes after."""
     left, found = dict(STAGES), list[Stage]()
+    after = {name: {*one.after, *(o.name for o in left.values() if name in o.before)} for name, one in left.items()}
     while left:
-        ready = [one for one in left.values() if not any(name in left for name in one.after)]
+        ready = [one for one in left.values() if not after[one.name] & {*left}]
         if not ready:
             raise UsageError(f"the stages {', '.join(sorted(left))} come after each other in a circle")
         for one in ready:
@@ -90,13 +94,49 @@ def stages_in_order() -> list[Stage]:
     return found
 
 
+def artifacts_of(stage: Stage, process: Process, known: Mapping[str, Artifact]) -> dict[str, Artifact]:
+    """What a stage makes, by name; of a stage from outside the hash of its file is among what it depends on."""
+    files = module_files(process, f"stage {stage.name}", type(stage).__module__)
+    found: dict[str, Artifact] = {}
+    for one in stage.artifacts(process, known):
+        needs = tuple(found.get(need.name, need) for need in one.needs)  # those of its own with their files, too
+        found[one.name] = replace(one, needs=needs, files={**one.files, **files}) if files else one
+    return found
+
+
+def all_artifacts(process: Process) -> dict[str, Artifact]:
+    """All that the run's recipe makes, by name, in order."""
+    known: dict[str, Artifact] = {}
+    for stage in stages_in_order():
+        if stage.used(process):
+            known |= artifacts_of(stage, process, known)
+    return known
+
+
 @contextlib.contextmanager
 def at(recipe: Recipe, key: str) -> Iterator[None]:
-    """Errors of the block begin with the place of `key` in the recipe's file, and name the key once."""
+    """Errors of the block begin with the place of `key` in the recipe's file, and name the key once.
+
+    One that begins with a place in that file already knows better where it belongs.
+    """
     try:
         yield
     except DolmaError as error:
         place = recipe.place(key)
-        if not place or str(error).startswith(place):
+        file = re.match(r"(.*):\d+: ", place)
+        if not place or (file and re.match(rf"{re.escape(file[1])}:\d+: ", str(error))):
             raise
         raise ConfigError(f"{place}: {str(error).removeprefix(f'{key}: ')}") from error
+
+
+def module_files(process: Process, what: str, module: str) -> dict[str, str]:
+    """The user's file that declares something, with its hash, as `Artifact.files` has it; none for what is built in.
+
+    Args:
+        what: what is declared there, such as `tagger shouting_v1`. module: the Python module of its declaration.
+    """
+    declaring = declared_by(module, process.run.modules)
+    if declaring is None:
+        return {}
+    name = declaring.name.rpartition("/")[2]  # not its folder: a run that is copied elsewhere is the same run
+    return {f"modules: {name} ({what})": declaring.sha256}

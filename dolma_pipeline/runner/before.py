@@ -15,7 +15,7 @@ from dolma_pipeline.io.check_formats import check_formats, told
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import read_manifest
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.shards import location
+from dolma_pipeline.run.shards import Locations
 from dolma_pipeline.runner.inputs import Inputs
 from dolma_pipeline.stages.dedupe.kinds import kind_of
 from dolma_pipeline.stages.mix.planning import budget_of
@@ -36,12 +36,11 @@ def refuse_unknown_formats(run: Run, inputs: Inputs, indexed: Collection[str]) -
     Raises:
         UsageError: there are more; says what each seems to be and what to do.
     """
-    new = {
-        (shard.source, shard.path): location(run, shard)
-        for shard in inputs.shards
-        if shard.name not in indexed and not paths.is_url(location(run, shard))
-    }
-    findings = check_formats((place, lambda path: paths.storage_of(path).open(path)) for place in new.values())
+    locate = Locations(run)
+    new = {(one.source, one.path): locate(one) for one in inputs.shards if one.name not in indexed}
+    findings = check_formats(
+        (place, lambda path: paths.storage_of(path).open(path)) for place in new.values() if not paths.is_url(place)
+    )
     if len(findings) > run.recipe.max_failed_files:
         raise UsageError(told(findings))
     return [f"{one.path} seems to be {one.what}: nothing of it may be read. {one.advice}" for one in findings]

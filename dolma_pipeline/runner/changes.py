@@ -35,7 +35,9 @@ def _lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
         was, is_now = old.get(key), new.get(key)
         if was == is_now or (key == ORDER and sorted(was or ()) != sorted(is_now or ())):
             continue  # where the rules are others, their own lines say it
-        if key.endswith(".attributes"):
+        if key.startswith("modules: "):
+            yield _file(key, was, is_now, "")
+        elif key.endswith(".attributes"):
             yield f"{key}: other files"
         else:
             yield f"{key}: {_shown(was)} -> {_shown(is_now)}"

@@ -14,7 +14,7 @@ from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.columns import given_columns, made_columns
 from dolma_pipeline.run.process import Process
-from dolma_pipeline.run.stage import at, stages_in_order
+from dolma_pipeline.run.stage import artifacts_of, at, stages_in_order
 from dolma_pipeline.stages.rules import used_sources
 from dolma_pipeline.storage.folder import RunFolder, run_folder, scheme_of
 
@@ -90,8 +90,7 @@ def check_stages(process: Process, wanted: Sequence[str]) -> tuple[dict[str, Art
             continue
         with at(recipe, stage.name):
             warnings += stage.check(process)
-        for artifact in stage.artifacts(process, known):
-            known[artifact.name] = artifact
+        known |= artifacts_of(stage, process, known)
     _check_model(recipe, wanted)
     return known, warnings
 

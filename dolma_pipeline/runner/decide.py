@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
@@ -12,7 +12,7 @@ from dolma_pipeline.errors import SettingsChangedError, UsageError
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import read_lines, read_manifest
-from dolma_pipeline.run.records import COVERS
+from dolma_pipeline.run.records import COVERS, earlier_settings
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.changes import changes
 
@@ -24,16 +24,18 @@ class Decision:
     """An artifact and its state.
 
     done: nothing to do. new: not begun. resume: begun, not finished. grow: finished, new shards are added.
-    heal: finished, but files are missing: what they belong to is made again. again: finished for other shards, and
-    cannot grow. changed: begun or finished with other settings.
+    heal: finished, but files are missing: what they belong to is made again. again: begun or finished for other shards,
+    and cannot grow. changed: begun or finished with other settings.
 
-    before: the settings that it was made with. missing: names of files that are gone.
+    before: the settings that it was made with. missing: names of files that are gone. stale: shards of which it was
+    made from another content.
     """
 
     artifact: Artifact
     state: State
     before: Mapping[str, Any] | None = None
     missing: Sequence[str] = field(default_factory=tuple)
+    stale: Collection[str] = ()
 
 
 def decide(run: Run, artifact: Artifact, sizes: Mapping[str, int] | None = None) -> Decision:
@@ -53,6 +55,16 @@ def decide(run: Run, artifact: Artifact, sizes: Mapping[str, int] | None = None)
     return Decision(artifact, "heal" if missing else "done", manifest, missing)
 
 
+def read_again(decision: Decision, stale: Collection[str]) -> Decision:
+    """The decision where the files of some shards have another content than they had."""
+    state = decision.state
+    if not stale or not decision.artifact.all_sources or state in ("new", "changed", "again"):
+        return decision
+    if decision.artifact.growing and state != "resume":
+        return replace(decision, state="grow", stale=stale)
+    return replace(decision, state="again")  # begun work has records of several contents
+
+
 def _unfinished(run: Run, artifact: Artifact) -> Decision:
     begun: list[Mapping[str, Any]] = []
     for entry in run.folder.list(layout.DONE):
@@ -60,10 +72,13 @@ def _unfinished(run: Run, artifact: Artifact) -> Decision:
             covers = orjson.loads(run.folder.read(entry.name))
             if artifact.name in covers:
                 begun.append(covers[artifact.name])
-    if any(artifact.is_like(one) for one in begun):
-        return Decision(artifact, "resume", begun[0])
-    if run.folder.stat(layout.earlier(artifact.name, artifact.digest)) is not None:
-        return Decision(artifact, "resume")
+    if (settings := earlier_settings(run.folder, artifact)) is not None:
+        begun.append(settings)
+    like = [one for one in begun if artifact.is_like(one)]
+    if holding := [one for one in like if artifact.holds(one, run.shards_digest)]:
+        return Decision(artifact, "resume", holding[0])
+    if like:
+        return Decision(artifact, "again", like[0])
     if begun and not artifact.cache:
         return Decision(artifact, "changed", begun[-1])
     return Decision(artifact, "new")
@@ -79,6 +94,17 @@ def _missing(run: Run, artifact: Artifact, manifest: Mapping[str, Any], sizes: M
         outputs += [output for line in read_lines(run.folder, artifact.folder) for output in line.get("outputs", ())]
     places = {f"{artifact.output_root}/{output['path']}": output["bytes"] for output in outputs}
     return [name for name, size in places.items() if sizes.get(name) != size]
+
+
+def what_is_left(decisions: Sequence[Decision]) -> list[Decision]:
+    """Those that are not done; of caches only those that something else that is left needs."""
+    left = [d for d in decisions if d.state != "done"]
+    while True:
+        needed = {need.name for d in left for need in d.artifact.needs}
+        fewer = [d for d in left if not d.artifact.cache or d.artifact.name in needed]
+        if len(fewer) == len(left):
+            return left
+        left = fewer
 
 
 def refuse_changes(decisions: Sequence[Decision]) -> None:
@@ -139,11 +165,20 @@ def check_order(decisions: Sequence[Decision], wanted: Collection[str]) -> None:
     for one in decisions:
         if one.artifact.name not in wanted:
             continue
-        for need in one.artifact.needs:
+        stage = _command(one.artifact, decisions, wanted)
+        for need in sorted(one.artifact.needs, key=lambda need: list(states).index(need.name)):
             found = states[need.name]
             if need.name not in wanted and found.state != "done":
                 command = {"tokenizer": "mix"}.get(need.stage, need.stage)
                 raise UsageError(
-                    f"{one.artifact.stage} needs {need.name}, which is not done ({found.state}). "
+                    f"{stage} needs {need.name}, which is not done ({found.state}). "
                     f"First: dolma-pipeline {command} RECIPE; or do all with: dolma-pipeline run RECIPE."
                 )
+
+
+def _command(artifact: Artifact, decisions: Sequence[Decision], wanted: Collection[str]) -> str:
+    """The stage for which something is made: its own, or, where that one is hidden, the first that needs it."""
+    if artifact.stage not in HIDDEN:
+        return artifact.stage
+    users = (d.artifact for d in decisions if d.artifact.name in wanted and artifact in d.artifact.needs)
+    return next((_command(one, decisions, wanted) for one in users), artifact.stage)

@@ -16,7 +16,7 @@ from dolma_pipeline.engines import Here, Say
 from dolma_pipeline.engines.choose import EngineChoice
 from dolma_pipeline.engines.engine import to_stderr
 from dolma_pipeline.engines.watchdog import stopped_by_signals
-from dolma_pipeline.errors import UsageError, unknown_name
+from dolma_pipeline.errors import RunError, UsageError, unknown_name
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
@@ -25,7 +25,7 @@ from dolma_pipeline.run.phase import Phase
 from dolma_pipeline.run.planner import Step, plan
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.stage import stages_in_order
+from dolma_pipeline.run.stage import artifacts_of, stages_in_order
 from dolma_pipeline.runner.before import (
     budget_warnings,
     disk_warnings,
@@ -33,7 +33,15 @@ from dolma_pipeline.runner.before import (
     training_warnings,
 )
 from dolma_pipeline.runner.check import check_beam, check_output, check_stages, needed_assets, sizes_of
-from dolma_pipeline.runner.decide import Decision, check_order, decide, refuse_changes, wanted_artifacts
+from dolma_pipeline.runner.decide import (
+    Decision,
+    check_order,
+    decide,
+    read_again,
+    refuse_changes,
+    wanted_artifacts,
+    what_is_left,
+)
 from dolma_pipeline.runner.failures import check_failures
 from dolma_pipeline.runner.inputs import Inputs, plan_inputs
 from dolma_pipeline.runner.lock import RunLock
@@ -96,7 +104,7 @@ def run(
         checked = _check(base, inputs, wanted)
         made = _look(checked, wanted, redo=redo)
         if dry_run:
-            planned = [d for d in made.decisions if d.artifact.name in made.wanted and d.state != "done"]
+            planned = [d for d in made.left if not d.artifact.cache]
             return read_result(
                 base, [*made.artifacts], planned=planned, shards=inputs.num_shards, warnings=made.warnings
             )
@@ -136,6 +144,7 @@ class _Plan:
     """What the recipe makes of its inputs, and what of it is there.
 
     artifacts: all, by name. wanted: names of those that this run makes. left: those of them that are not done.
+    to_ready: those, and what else does not hold any more.
     """
 
     run: Run
@@ -143,6 +152,7 @@ class _Plan:
     decisions: Sequence[Decision]
     wanted: set[str]
     left: Sequence[Decision]
+    to_ready: Sequence[Decision]
     warnings: Sequence[str]
 
 
@@ -159,20 +169,22 @@ def _check(base: Run, inputs: Inputs, wanted: Sequence[str]) -> _Checked:
 def _look(checked: _Checked, wanted: Sequence[str], *, redo: bool) -> _Plan:
     """Compare what the recipe makes with what is in the folder; writes nothing."""
     run, artifacts = checked.run, checked.artifacts
-    check_versions(run, checked.inputs)
+    stale = check_versions(run, checked.inputs, artifacts[layout.INDEX], redo=redo) if artifacts else frozenset[str]()
     sizes = sizes_of(run.folder)
-    decisions = [decide(run, artifact, sizes) for artifact in artifacts.values()]
+    decisions = [read_again(decide(run, artifact, sizes), stale) for artifact in artifacts.values()]
     names = {one.name for one in wanted_artifacts([*artifacts.values()], wanted)}
     check_order(decisions, names)
     mine = [d for d in decisions if d.artifact.name in names]
     if not redo:
         refuse_changes(mine)
-    left = [d for d in mine if d.state != "done"]
+    left = what_is_left(mine)
     warnings = [*checked.warnings, *(_healing(d) for d in left if d.state == "heal")]
     if any(d.artifact.name == "mix" for d in left):
         warnings += budget_warnings(run, checked.inputs)
     warnings += disk_warnings(run, checked.inputs, {d.artifact.name: d.artifact for d in left if d.state != "heal"})
-    return _Plan(run, artifacts, decisions, names, left, warnings)
+    # What stands on other content of a file than it has now goes, though another run will make it again.
+    to_ready = [d for d in decisions if d in left or (stale and d.state in ("grow", "again"))]
+    return _Plan(run, artifacts, decisions, names, left, to_ready, warnings)
 
 
 def _healing(one: Decision) -> str:
@@ -185,11 +197,12 @@ def _healing(one: Decision) -> str:
 def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, *, say: Say | None) -> None:
     """Make what is left."""
     run, folder = made.run, made.run.folder
-    folder.write(layout.SHARDS, inputs.content)
-    folder.write(layout.RECIPE, resolved_yaml(run.recipe).encode())
     begin = time.monotonic()
     artifacts = [*made.artifacts.values()]
-    make_ready(run, made.left, artifacts)
+    make_ready(run, made.to_ready, artifacts, {shard.name: shard for shard in inputs.shards})
+    folder.write(layout.SHARDS, inputs.content)
+    folder.write(layout.RECIPE, resolved_yaml(run.recipe).encode())
+    write_versions(run, inputs)
     if made.left:
         place = folder.local_path()
         if place is not None:
@@ -200,10 +213,27 @@ def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, *, say: Say | None
             if spread:
                 engines.engine(say).run(run, spread, say=say)
             Here().run(run, [phase for phase in phases if phase.in_launcher])
-    write_versions(run, inputs)
+    _check_made(made)
     keep_work = run.recipe.dedupe is not None and run.recipe.dedupe.keep_work
     folder.write("log/timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
     tidy(run, artifacts, keep_work=keep_work)
+
+
+def _check_made(made: _Plan) -> None:
+    """What was made must be there, as its records say: one listing.
+
+    Raises:
+        RunError: it is not, because something else writes or deletes in this folder.
+    """
+    sizes = sizes_of(made.run.folder)
+    for one in made.left:
+        now = decide(made.run, one.artifact, sizes)
+        if now.state != "done":
+            what = f"{now.missing[0]} is gone, or has another size" if now.missing else f"it is {now.state}"
+            raise RunError(
+                f"{one.artifact.name} was made, but {what}: something else writes in {made.run.folder.url}. "
+                "See to it that nothing does, and give the same command again; what is missing is made anew."
+            )
 
 
 def _phases(made: _Plan) -> list[Phase]:
@@ -213,8 +243,8 @@ def _phases(made: _Plan) -> list[Phase]:
     steps: list[Step] = []
     for stage in stages_in_order():
         if stage.used(process):
-            mine = {one.name: one for one in stage.artifacts(process, made.artifacts)}
-            steps += stage.steps(process, made.artifacts, {n: a for n, a in mine.items() if n in left})
+            own = artifacts_of(stage, process, made.artifacts)
+            steps += stage.steps(process, made.artifacts, {n: a for n, a in own.items() if n in left})
     done = {d.artifact.name for d in made.decisions if d.state == "done"}
     return plan(steps, done)
 

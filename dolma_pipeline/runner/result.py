@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from dolma_pipeline.io.manifest import Counts
+from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.run.manifests import read_manifest
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.decide import Decision
@@ -92,7 +93,7 @@ def read_result(
         counts = {source: Counts(**found) for source, found in record["counts"].items()}
         manifests[name] = Manifest(name, record["stage"], counts, record)
     return Result(
-        output=run.recipe.output,
+        output=expanded(run.recipe.output),
         manifests=manifests,
         scores=dict(_scores(run)),
         metrics=_lines(run, "train/metrics.jsonl"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dolma_pipeline.run.layout import INDEX
+from dolma_pipeline.run.stage import STAGES, stages_in_order
+
 if TYPE_CHECKING:
     from dolma_pipeline.runner.result import Result
-
-_STAGE_OF = {"scan": "tag", "sample": "tokenizer", "ask": "mix", "encode": "mix", "write": "mix"}
-"""Readings, and the stage whose row has their time."""
 
 
 def result_text(result: Result) -> str:
@@ -58,8 +58,9 @@ def _dry_run_text(result: Result) -> str:
 def _stage_rows(result: Result) -> list[list[str]]:
     rows = [["stage", "in", "kept", "dropped", "failed", "MB", "MB/s", "CPU MB/s", "seconds"]]
     timings = _timings(result.events)
-    names = dict.fromkeys(m.stage for m in result.manifests.values() if m.stage != "index")
-    for stage in names if len(names) else dict.fromkeys(m.stage for m in result.manifests.values()):
+    made = {m.stage for m in result.manifests.values()}
+    names = [stage.name for stage in stages_in_order() if stage.name in made - {INDEX}]
+    for stage in names or [INDEX]:
         units = [m for m in result.manifests.values() if m.stage == stage]
         if stage == "mix":
             units = [m for m in units if m.name == "mix"] or units
@@ -107,6 +108,7 @@ def _sum(manifest: Any) -> dict[str, int]:
 
 def _timings(events: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
     """Seconds, and CPU seconds, of each stage the last time it ran."""
+    readings = {reading: stage.name for stage in STAGES.values() for reading in stage.readings}
     found: dict[str, tuple[float, float]] = {}
     begun: dict[str, float] = {}
     spent: dict[str, dict[str, tuple[float, float]]] = {}
@@ -115,7 +117,7 @@ def _timings(events: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, floa
         if event["event"] == "begin":
             begun[step] = event["time"]
         elif event["event"] == "end" and step in begun:
-            stage = _STAGE_OF.get(step.split("/")[0], step.split("/")[0])
+            stage = readings.get(step.split("+")[0], step.split("/")[0])
             spent.setdefault(stage, {})[step] = (event["time"] - begun[step], event.get("cpu_seconds", 0.0))
     for stage, steps in spent.items():
         found[stage] = (sum(s for s, _ in steps.values()), sum(c for _, c in steps.values()))

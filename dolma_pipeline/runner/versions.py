@@ -7,17 +7,20 @@ Cost: a stat a file; a file whose version changed is read once more.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import orjson
 
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
+from dolma_pipeline.io.shards import Shard, read_shards
 from dolma_pipeline.run import layout
-from dolma_pipeline.run.artifact import canonical
+from dolma_pipeline.run.artifact import Artifact, canonical
 from dolma_pipeline.run.columns import open_shard
 from dolma_pipeline.run.manifests import read_lines
+from dolma_pipeline.run.records import gathered
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.shards import ShardAt, location
+from dolma_pipeline.run.shards import Locations, ShardAt
 from dolma_pipeline.runner.inputs import Inputs
 
 
@@ -29,44 +32,73 @@ def version_of(path: str) -> str:
     return f"{found.st_mtime_ns:x}-{found.st_ino:x}-{found.st_size:x}"
 
 
-def check_versions(run: Run, inputs: Inputs) -> None:
+def changed_shards(run: Run, inputs: Inputs, index: Artifact) -> Iterator[ShardAt]:
+    """The shards that have another content, or are another range, than when this run indexed them.
+
+    Args:
+        inputs: the list of now. index: the artifact; what is done of it counts, though it may be unfinished.
+    """
+    made = {line["shard"]: line["inputs"][0]["sha256"] for line in read_lines(run.folder, layout.INDEX)}
+    made = made or {name: line["inputs"][0]["sha256"] for name, line in gathered(run, index).items()}
+    if not made:
+        return
+    before = {shard.name: shard for shard in _listed_before(run)}
+    known = _known(run)
+    versions: dict[tuple[str, str], str] = {}
+    locate = Locations(run)
+    for shard in inputs.shards:
+        if shard.name not in made:
+            continue
+        at = ShardAt(shard, locate(shard))
+        key = (shard.source, shard.path)
+        if key not in versions:
+            versions[key] = version_of(at.location)
+        touched = bool(versions[key]) and known.get(key) != versions[key]
+        if before.get(shard.name, shard) != shard or (touched and _sha256(run, at) != made[shard.name]):
+            yield at
+
+
+def check_versions(run: Run, inputs: Inputs, index: Artifact, *, redo: bool) -> frozenset[str]:
     """Stop where an input has other content than when it was indexed.
+
+    Args:
+        redo: do not stop.
+
+    Returns:
+        The names of such shards: what was made from them is made again.
 
     Raises:
         DataError: names the first such file.
     """
-    known = _known(run)
-    made = {line["shard"]: line["inputs"][0] for line in read_lines(run.folder, "index")}
-    if not made:
-        return
-    versions: dict[tuple[str, str], str] = {}
-    for shard in inputs.shards:
-        before = made.get(shard.name)
-        if before is None or (before["path"], before["bytes"]) != (shard.path, shard.bytes):
-            continue
-        where = location(run, shard)
-        key = (shard.source, shard.path)
-        if key not in versions:
-            versions[key] = version_of(where)
-        if versions[key] and known.get(key) != versions[key]:
-            _check_content(run, ShardAt(shard, where), before["sha256"])
+    found: set[str] = set()
+    for shard in changed_shards(run, inputs, index):
+        if not redo:
+            raise DataError(
+                f"{shard.location}: the file was changed (its sha256 is another) since this run indexed it, and what "
+                "was made from it would be of other documents. Put the old file back, or give it another name, or "
+                "start in another output folder; or give --redo, and what was made from it is made again."
+            )
+        found.add(shard.name)
+    return frozenset(found)
 
 
-def _check_content(run: Run, shard: ShardAt, sha256: str) -> None:
+def _listed_before(run: Run) -> list[Shard]:
+    if run.folder.stat(layout.SHARDS) is None:
+        return []
+    return read_shards(run.folder.read(layout.SHARDS), f"{run.folder.url}/{layout.SHARDS}")
+
+
+def _sha256(run: Run, shard: ShardAt) -> str | None:
     reader = open_shard(run, shard, lambda failure: None)
     for _ in reader:
         pass
-    if reader.sha256 != sha256:
-        raise DataError(
-            f"{shard.location}: the file was changed (its sha256 is another) since this run indexed it, and what was "
-            "made from it would be of other documents. Put the old file back, or give it another name, or start in "
-            "another output folder."
-        )
+    return reader.sha256
 
 
 def write_versions(run: Run, inputs: Inputs) -> None:
-    """Note the versions of all input files."""
-    places = {(shard.source, shard.path): location(run, shard) for shard in inputs.shards}
+    """Note the versions of all input files, before they are read: a file that is written meanwhile has another then."""
+    locate = Locations(run)
+    places = {(shard.source, shard.path): locate(shard) for shard in inputs.shards}
     lines = [
         canonical({"source": source, "path": path, "version": version_of(place)}) + b"\n"
         for (source, path), place in sorted(places.items())

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.run.artifact import Artifact
-from dolma_pipeline.run.columns import Fields
+from dolma_pipeline.run.columns import Fields, given_columns
 from dolma_pipeline.run.consumer import Consumer, Feed, Feeder, ShardRead
 from dolma_pipeline.run.manifests import output_record
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import Block, ShardAt
 from dolma_pipeline.sql import Rules
-from dolma_pipeline.sql.bits import Bits, unpack
+from dolma_pipeline.sql.bits import Bits, num_words, unpack
 from dolma_pipeline.sql.columns import rule_table
 from dolma_pipeline.stages.rules import given_reads, rule_reads, source_rules, split_references, united, used_sources
 
@@ -61,7 +61,9 @@ def asked_steps(process: Process, when: str, left: Mapping[str, Artifact]) -> li
         names = text_rules(process, source, when)
         if names:
             columns |= split_references(source_rules(process, source).asked(names).references())[1]
-    return [Asking(artifact, when, tuple((label, None) for label in sorted(columns)))]
+    given = {label for source in used_sources(process) for label in given_columns(process, source)}
+    labels = tuple((label, None) for label in sorted(columns))
+    return [Asking(artifact, when, labels, after_index=bool(given & {*columns}))]
 
 
 def text_rules(process: Process, source: str, when: str) -> tuple[str, ...]:
@@ -76,15 +78,17 @@ class Asking(Consumer):
 
     Args:
         when: `early` or `late`. labels: attribute columns that they read.
+        after_index: which rows of attributes that were made elsewhere are a range's is known from the index.
     """
 
     when: str = "early"
     labels: tuple[tuple[str, None], ...] = ()
+    after_index: bool = False
 
     @property
     def reading(self) -> str:
         """`scan`: early ones are asked while text is read for the first time."""
-        return "scan" if self.when == "early" else "ask"
+        return "scan" if self.when == "early" and not self.after_index else "ask"
 
     @property
     def columns(self) -> Mapping[str, frozenset[str] | None]:
@@ -94,7 +98,7 @@ class Asking(Consumer):
     @property
     def needs(self) -> frozenset[str]:
         """The columns' artifacts; those of taggers may be made in the same reading."""
-        return frozenset(need.name for need in self.artifact.needs if need.name != "index")
+        return frozenset(need.name for need in self.artifact.needs if self.after_index or need.name != "index")
 
     def start(self, process: Process, shard: ShardAt, stack: ExitStack) -> Feeder:
         """Begin a shard."""
@@ -118,7 +122,8 @@ class _Asking(Feeder):
     def close(self, read: ShardRead) -> Mapping[str, Any]:
         columns: dict[str, pa.Array] = {}
         for i, kind in enumerate(("fail", "null")):
-            words = np.concatenate([bits[i] for bits in self._found]) if self._found else np.zeros((0, 1), np.uint64)
+            nothing = np.zeros((0, num_words(len(self._rules.names))), np.uint64)
+            words = np.concatenate([nothing, *(bits[i] for bits in self._found)])
             columns |= {f"{kind}_{word}": pa.array(words[:, word]) for word in range(words.shape[1])}
         name = f"{self._artifact.folder}/{self._shard.name}.parquet"
         file = put_table(self._folder, name, pa.table(columns))

@@ -101,12 +101,13 @@ class _Encoding(Feeder):
         self._rules = source_rules(process, shard.source)
         self._seed, self._folder = run.recipe.seed, run.folder
         self._rows = read_verdicts(run, shard)
-        self._base = kept.ids_base(consumer.ids) if consumer.ids else ""
-        self._new = self._not_kept() if self._base else self._rows[:0]
+        self._place = kept.place_of(process, consumer.ids, shard) if consumer.ids else ""
+        self._files: list[str] = []
+        self._new = self._not_kept() if self._place else self._rows[:0]
         self._measured = Measured.of(process, shard, self._rows) if consumer.mix is not None else None
         self._lines: Lines | None = None
         if consumer.keep_lines and consumer.mix is not None and len(self._rows):
-            name = lines_name(consumer.mix, shard.name)
+            name = lines_name(run, consumer.mix, shard)
             if self._folder.stat(f"{name}.json") is None:
                 assert self._measured is not None
                 self._lines = Lines(process, name, shard, self._own)
@@ -118,17 +119,19 @@ class _Encoding(Feeder):
 
     def _not_kept(self) -> NDArray[np.int64]:
         """The rows that pass and have no kept ids; ids of another seed are sorted anew first."""
-        folder, base, shard = self._folder, self._base, self._shard.name
-        stems = kept.kept_files(folder, base, shard, self._seed)
+        folder, place = self._folder, self._place
+        stems = kept.kept_files(folder, place, self._seed)
         if not stems:
-            for other in kept.seeds_of(folder, base, shard)[:1]:
-                kept.sort_anew(folder, base, shard, old=other, seed=self._seed)
-            stems = kept.kept_files(folder, base, shard, self._seed)
-        self._stem = f"{base}/{shard}/{len(stems)}-{self._seed}"
-        if not stems:
-            return self._rows
-        with kept.KeptIds(folder, stems) as found:
-            return self._rows[~np.isin(self._rows, found.column("row"))]
+            for other in kept.seeds_of(folder, place)[:1]:
+                kept.sort_anew(folder, place, self._shard.name, old=other, seed=self._seed)
+            stems = kept.kept_files(folder, place, self._seed)
+        new = self._rows
+        if stems:
+            with kept.KeptIds(folder, stems) as found:
+                new = new[~np.isin(new, found.column("row"))]
+            self._files += [f"{stem}{ending}" for stem in stems for ending in (".arrow", ".json")]
+        self._stem = kept.stem_of(place, new, self._seed)
+        return new
 
     def add(self, feed: Feed) -> None:
         batch = feed.batch
@@ -180,10 +183,13 @@ class _Encoding(Feeder):
         if num_kept:
             num_texts = self._put_texts()
             kept.mark_whole(self._folder, self._stem, rows=num_kept, texts=num_texts)
+            self._files += [f"{self._stem}.arrow", f"{self._stem}.json"]
         if self._measured is not None and self._consumer.mix is not None:
-            table = self._measured.table(self._process, self._base)
-            put_table(self._folder, measured_name(self._consumer.mix, self._shard.name), table)
-        return {}
+            table = self._measured.table(self._process, self._place)
+            name = measured_name(self._process.run, self._consumer.mix, self._shard.name)
+            put_table(self._folder, name, table)
+            self._files.append(name)
+        return {"files": self._files}
 
     def _put_texts(self) -> int:
         """Leave the texts of documents that may be held out beside the kept ids; says how many."""
@@ -203,10 +209,10 @@ def check_some(encoder: Encoder, texts: pa.Array, origins: Sequence[str], *, see
         encoder.check(texts.take(pa.array(some)), names=[origins[i] for i in some.tolist()])
 
 
-def kept_texts(folder: RunFolder, base: str, shard: str, seed: int) -> dict[int, str]:
+def kept_texts(folder: RunFolder, place: str, seed: int) -> dict[int, str]:
     """Edited texts of a shard that lie beside its kept ids: row -> text."""
     found: dict[int, str] = {}
-    for stem in kept.kept_files(folder, base, shard, seed):
+    for stem in kept.kept_files(folder, place, seed):
         if kept.whole(folder, stem)["texts"]:
             table = get_table(folder, f"{stem}.texts.parquet")
             found |= dict(zip(table.column("row").to_pylist(), table.column("text").to_pylist(), strict=True))

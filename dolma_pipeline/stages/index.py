@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.dedup.exact import text_keys
+from dolma_pipeline.io.formats import document_format
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.tables import TableWriter
 from dolma_pipeline.run import layout
@@ -28,8 +29,8 @@ from dolma_pipeline.run.consumer import Consumer, Feed, Feeder, ShardRead
 from dolma_pipeline.run.manifests import output_record
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
-from dolma_pipeline.run.shards import ShardAt
-from dolma_pipeline.run.stage import Stage
+from dolma_pipeline.run.shards import ShardAt, listed
+from dolma_pipeline.run.stage import Stage, module_files
 from dolma_pipeline.storage.folder import RunFolder
 
 SCAN = "scan"
@@ -48,20 +49,38 @@ class IndexStage(Stage):
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
         """`index`."""
-        return [index_artifact(process.run.recipe)]
+        return [index_artifact(process.run.recipe, foreign_formats(process))]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """One consumer."""
         return [Index(artifact) for artifact in left.values()]
 
 
-def index_artifact(recipe: Recipe) -> Artifact:
-    """The index of a recipe's documents: how they are read is all that it depends on."""
-    own = {
-        name: {f"sources.{name}.fields": dict(source.fields)}
-        for name, source in recipe.sources.items()
-        if source.fields
-    }
+def foreign_formats(process: Process) -> dict[str, dict[str, str]]:
+    """Source -> the formats of its files that a module of the recipe brought, with the hash of that module's file."""
+
+    def look() -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for source, name in sorted({(one.source, one.shard.format) for one in listed(process.run)}):
+            files = module_files(process, f"format {name}", type(document_format(name)).__module__)
+            if files:
+                found.setdefault(source, {}).update(files)
+        return found
+
+    return process.kept("foreign formats", look)
+
+
+def index_artifact(recipe: Recipe, formats: Mapping[str, Mapping[str, str]]) -> Artifact:
+    """The index of a recipe's documents: how they are read is all that it depends on.
+
+    Args:
+        formats: as `foreign_formats` gives them.
+    """
+    own: dict[str, dict[str, Any]] = {}
+    for name, source in recipe.sources.items():
+        fields = {f"sources.{name}.fields": dict(source.fields)} if source.fields else {}
+        if found := {**fields, **formats.get(name, {})}:
+            own[name] = found
     reads = {"normalize": list(recipe.normalize)} if recipe.normalize else {}
     return Artifact("index", "index", reads, own, growing=True, sources=tuple(recipe.sources))
 

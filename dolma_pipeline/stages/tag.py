@@ -23,7 +23,7 @@ from dolma_pipeline.run.manifests import output_record
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import ShardAt
-from dolma_pipeline.run.stage import Stage
+from dolma_pipeline.run.stage import Stage, module_files
 from dolma_pipeline.stages.index import SCAN, counts_of, failure_lines
 
 
@@ -33,6 +33,7 @@ class TagStage(Stage):
     name = "tag"
     summary = "numbers and spans for each document; drops nothing"
     after = ("index",)
+    readings = ("scan",)
 
     def check(self, process: Process) -> Sequence[str]:
         """Every tagger must exist, and be found by workers."""
@@ -57,10 +58,7 @@ class TagStage(Stage):
         config, tagger = process.run.recipe.tag, process.tagger(use)
         assert config is not None
         files = {name: assets.ASSETS[name].sha256 for name in tagger.assets if name in assets.ASSETS}
-        modules = {module.name: module.sha256 for module in process.run.modules if module.kind == "file"}
-        place = tagger.spec.place  # `file:line`, or the file alone
-        if (file := place if place in modules else place.rpartition(":")[0]) in modules:
-            files[f"modules: the file of {use.name}"] = modules[file]
+        files |= module_files(process, f"tagger {use.name}", tagger.spec.module)
         label = f"tag.taggers.{use.name}"
         reads = {
             f"{label}.tagger": use.tagger,
@@ -90,6 +88,12 @@ class Tagging(Consumer):
     def reading(self) -> str:
         """`scan`."""
         return SCAN
+
+    @property
+    def hands_on(self) -> str:
+        """Its column; not where its files are Dolma's, in which a column has other fields."""
+        assert self.use is not None
+        return self.use.name if self.artifact.reads["tag.format"] == "parquet" else ""
 
     def start(self, process: Process, shard: ShardAt, stack: ExitStack) -> Feeder:
         """Begin a shard."""

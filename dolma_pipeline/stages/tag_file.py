@@ -11,7 +11,7 @@ from dolma_pipeline.io.attributes import attribute_file
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.manifest import Counts
-from dolma_pipeline.io.paths import expanded
+from dolma_pipeline.io.paths import expanded, located
 from dolma_pipeline.io.shards import plan_shards
 from dolma_pipeline.registry import load_tagger
 
@@ -47,7 +47,7 @@ def tag_file(path: str, *, taggers: Sequence[str] | str, output: str) -> Counts:
         writers = [
             stack.enter_context(attribute_file(folder / t.label / f"{name}.parquet", t.label, t.type)) for t in loaded
         ]
-        for batch in ShardReader(shard, report=failed.append):
+        for batch in ShardReader(shard, located([path], shard.path), report=failed.append):
             for tagger, writer in zip(loaded, writers, strict=True):
                 column, failures = tagger.attributes(batch)
                 writer.write(column, batch)

@@ -6,6 +6,7 @@ of all shards, in the order of their keys, so the same documents give the same t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -21,7 +22,7 @@ from dolma_pipeline.errors import ConfigError, DataError
 from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.run import layout
-from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.artifact import Artifact, digest
 from dolma_pipeline.run.consumer import Consumer, Feed, Feeder, ShardRead
 from dolma_pipeline.run.manifests import close, output_record
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
@@ -41,7 +42,7 @@ from dolma_pipeline.stages.rules import (
 )
 from dolma_pipeline.tokens.encode import Encoder, encoder
 from dolma_pipeline.tokens.keys import document_key
-from dolma_pipeline.tokens.tokenizer import TokenizerInfo, load_tokenizer, parse_tokenizer
+from dolma_pipeline.tokens.tokenizer import TokenizerInfo, parse_tokenizer, tokenizer_text
 from dolma_pipeline.tokens.unknown import forewarnings
 
 MAX_SAMPLE_CHARS = 100_000
@@ -56,13 +57,23 @@ def tokenizer_config(run: Run) -> TokenizerConfig:
     return run.recipe.tokenizer
 
 
+def parsed(process: Process, text: str, *, name: str) -> TokenizerInfo:
+    """The tokenizer of a tokenizer.json; whoever has the same text again gets it without its cost (0.2 seconds).
+
+    Args:
+        text: JSON. name: what errors call it.
+    """
+    tokens = tokenizer_config(process.run).special_tokens
+    key = ("tokenizer", hashlib.sha256(text.encode()).hexdigest())
+    return process.kept(key, lambda: parse_tokenizer(text, special_tokens=tokens, name=name))
+
+
 def run_tokenizer(process: Process) -> TokenizerInfo:
     """The run's tokenizer, once it is made; read once a process."""
 
     def read() -> TokenizerInfo:
         text = process.run.folder.read(layout.TOKENIZER).decode()
-        name = f"{process.run.folder.url}/{layout.TOKENIZER}"
-        return parse_tokenizer(text, special_tokens=tokenizer_config(process.run).special_tokens, name=name)
+        return parsed(process, text, name=f"{process.run.folder.url}/{layout.TOKENIZER}")
 
     return process.kept("tokenizer", read)
 
@@ -78,6 +89,7 @@ class TokenizerStage(Stage):
     name = "tokenizer"
     summary = "loaded, or trained on text that passes the rules"
     after = ("index", "tag", "judge", "dedupe", "verdicts")
+    readings = ("sample",)
 
     def check(self, process: Process) -> Sequence[str]:
         """A tokenizer that is loaded must be one, with the special tokens that the recipe names."""
@@ -87,7 +99,8 @@ class TokenizerStage(Stage):
             with at(recipe, "tokenizer.load"):
                 if not Path(expanded(config.load)).is_file():
                     raise ConfigError(f"{config.load}: no such file; give the path of a tokenizer.json.")
-                info = load_tokenizer(expanded(config.load), special_tokens=config.special_tokens)
+                path = expanded(config.load)
+                info = parsed(process, tokenizer_text(path), name=path)
             if recipe.tokens:
                 with at(recipe, "tokens.eos"):
                     if info.special_id(recipe.tokens.eos) == info.unknown.id:
@@ -178,12 +191,12 @@ class Sampling(Consumer):
     def start(self, process: Process, shard: ShardAt, stack: ExitStack) -> Feeder:
         """Begin a shard."""
         rows = read_verdicts(process.run, shard) if self.verdicts else np.arange(shard.rows)
-        return _Sampling(process, sample_name(self.artifact, shard.name), shard, rows)
+        return _Sampling(process, sample_name(process.run, self.artifact, shard.name), shard, rows)
 
 
-def sample_name(artifact: Artifact, shard: str) -> str:
-    """A shard's part of the sample."""
-    return layout.cache("sample", artifact.whole_digest, f"{shard}.parquet")
+def sample_name(run: Run, artifact: Artifact, shard: str) -> str:
+    """A shard's part of the sample; which documents pass depends on all shards."""
+    return layout.cache("sample", digest([artifact.whole_digest, run.shards_digest]), f"{shard}.parquet")
 
 
 class _Sampling(Feeder):
@@ -210,7 +223,7 @@ class _Sampling(Feeder):
 
     def close(self, read: ShardRead) -> Mapping[str, Any]:
         put_table(self._process.run.folder, self._name, smallest(self._held, self._budget), compression="zstd")
-        return {"file": self._name}
+        return {"files": [self._name]}
 
 
 def edited_texts(rules: SourceRules, feed: Feed, rows: np.ndarray) -> pa.StringArray:
@@ -267,7 +280,7 @@ class MakeTokenizer(Phase):
             text = self._trained(process, warnings.append)
         with run.folder.committing(layout.TOKENIZER) as file:
             file.write(text.encode())
-        info = parse_tokenizer(text, special_tokens=config.special_tokens, name=layout.TOKENIZER)
+        info = parsed(process, text, name=layout.TOKENIZER)
         about = {
             "sha256": info.sha256,
             "vocab_size": info.vocab_size,
@@ -276,7 +289,9 @@ class MakeTokenizer(Phase):
             "added": dict(info.added_ids),
         }
         outputs = [output_record(artifact, layout.TOKENIZER, file, rows=0)]
-        return Work(more={"tokenizer": about, "outputs": outputs, "warnings": warnings}, documents=1)
+        return Work(
+            more={"tokenizer": about, "outputs": outputs, "warnings": warnings}, documents=1, files=[layout.TOKENIZER]
+        )
 
     def _trained(self, process: Process, report: Callable[[str], None]) -> str:
         from dolma_pipeline.tokens.train_bpe import train_bpe
@@ -284,7 +299,7 @@ class MakeTokenizer(Phase):
         run, config = process.run, tokenizer_config(process.run)
         sample = SAMPLE.empty_table()
         for shard in indexed(run):
-            part = get_table(run.folder, sample_name(self.artifacts[0], shard.name))
+            part = get_table(run.folder, sample_name(run, self.artifacts[0], shard.name))
             sample = pa.concat_tables([sample, part])
             if sample.nbytes > 2 * config.sample_bytes + 64_000_000:
                 sample = smallest(sample, config.sample_bytes)

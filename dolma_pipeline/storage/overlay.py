@@ -72,6 +72,10 @@ class Overlay(RunFolder):
         """See `RunFolder.delete_tree`."""
         self._folder.delete_tree(under)
 
+    def remove_attempts(self) -> None:
+        """See `RunFolder.remove_attempts`."""
+        self._folder.remove_attempts()
+
     def local_path(self) -> Path | None:
         """See `RunFolder.local_path`."""
         return self._folder.local_path()

@@ -22,12 +22,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from isal.igzip import IGzipFile
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
+from dolma_pipeline.io.tables import ParquetWriter
 from dolma_pipeline.storage.committed import Output
 
 _ROW_GROUP = 65_536
@@ -82,7 +82,7 @@ def write_part(
 
     Args:
         stem: a local path without an ending, such as `train/part-00000`; its folder is made.
-        batches: tables as `runs.sort_runs` gives them: origin, source, id, loc, epoch, tokens, maybe cluster;
+        batches: tables in the order of their keys: origin, source, id, loc, epoch, tokens, maybe cluster;
             other columns go to the .parquet as they are, `key` goes nowhere.
         dtype: uint8, uint16 or uint32.
         eos: id that ends each document.
@@ -184,7 +184,7 @@ class _Rows:
 
     def __init__(self, file: Output) -> None:
         self._file = file
-        self._writer: pq.ParquetWriter | None = None  # opened late: its schema is the first batch's
+        self._writer: ParquetWriter | None = None  # opened late: its schema is the first batch's
         self._waiting: list[pa.Table] = []
 
     def __enter__(self) -> _Rows:
@@ -212,7 +212,7 @@ class _Rows:
     def _flush(self, *, whole_groups_only: bool) -> None:
         table = pa.concat_tables(self._waiting).combine_chunks()
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._file, table.schema, compression="zstd")
+            self._writer = ParquetWriter(self._file, table.schema, compression="zstd")
         until = len(table) // _ROW_GROUP * _ROW_GROUP if whole_groups_only else len(table)
         if until or not whole_groups_only:
             self._writer.write_table(table.slice(0, until), row_group_size=_ROW_GROUP)

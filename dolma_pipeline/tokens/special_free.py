@@ -73,9 +73,12 @@ def _new_names(info: TokenizerInfo, model: Mapping[str, Any]) -> dict[str, str]:
     pieces = {piece for piece, _ in vocabulary} if isinstance(vocabulary, list) else vocabulary
     tokens = [token for token in info.special_ids if token in pieces]
     if "merges" in model:  # a piece that is merged cannot be renamed, and a longer one that is not is never reached
+        looked_up = bool(model.get("ignore_merges"))
+        tokens = [t for t in tokens if looked_up or len(t) == 1]
+        if not tokens:
+            return {}
         parts = {part for merge in model["merges"] for part in (merge.split(" ") if isinstance(merge, str) else merge)}
         made = {"".join(merge.split(" ") if isinstance(merge, str) else merge) for merge in model["merges"]}
-        looked_up = bool(model.get("ignore_merges"))
-        tokens = [t for t in tokens if (looked_up or len(t) == 1) and t not in parts and t not in made]
+        tokens = [t for t in tokens if t not in parts and t not in made]
     # A blank parts words, or is written otherwise (`▁`), and a control character is no text: no piece is so called.
     return {token: f"\x00 special \x00 {info.special_ids[token]} \x00" for token in tokens}

@@ -86,13 +86,21 @@ def load_tokenizer(
         DataError: no such file, or not a tokenizer.
         UnknownNameError: a special token that the tokenizer does not have.
     """
+    return parse_tokenizer(tokenizer_text(path), special_tokens=special_tokens, engine=engine, name=str(path))
+
+
+def tokenizer_text(path: str | Path) -> str:
+    """The text of a tokenizer.json.
+
+    Raises:
+        DataError: no such file, or not UTF-8.
+    """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; `tokenizer.load` names a tokenizer.json") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a tokenizer.json: {error}") from error
-    return parse_tokenizer(text, special_tokens=special_tokens, engine=engine, name=str(path))
 
 
 def parse_tokenizer(

@@ -111,13 +111,15 @@ class ReadDocuments(beam.PTransform):
     def expand(self, begin: Any) -> Any:
         """Read."""
         shards = plan_shards({self.source: self.patterns}, split_bytes=self.split_bytes)
-        spread = begin | beam.Create(shards) | beam.Reshuffle()
+        places = [(shard, paths.located(self.patterns, shard.path)) for shard in shards]
+        spread = begin | beam.Create(places) | beam.Reshuffle()
         return _with_failures(spread | beam.FlatMap(_read).with_outputs("failures", main="batches"))
 
 
-def _read(shard: Shard) -> Iterator[Any]:
+def _read(place: tuple[Shard, str]) -> Iterator[Any]:
+    shard, location = place
     failures: list[Failure] = []
-    yield from ShardReader(shard, report=failures.append)
+    yield from ShardReader(shard, location, report=failures.append)
     yield from _failed("ReadDocuments", shard.name, failures)
 
 

@@ -68,7 +68,7 @@ def test_kept_attributes_may_be_dolmas_and_given(mine: Path) -> None:
     changes: dict[str, Any] = {
         "tag__format": "jsonl",
         "sources": {"forum": {"documents": "in/forum/*", "attributes": "scores"}},
-        "mix": {"where": {"good": "score(quality.good) > 0.2"}},
+        "mix": {"where": {"good": "score(quality.good) > 0.2"}, "documents": True},
         "tokens__keep_attributes": ["length_v1.length_v1__words", "quality.good"],
         "dedupe": None,
     }
@@ -142,7 +142,7 @@ def test_another_text_of_a_tagger_file_is_a_change(mine: Path) -> None:
     (mine / "marks.py").write_text(text.replace('"asides"', '"a2"').replace("c.isdigit()", "c.isalpha()"))
     with pytest.raises(SettingsChangedError) as caught:
         run(recipe(mine / "run", **nothing), quiet=True)
-    assert "  modules: the file of marks_v1 was changed\n" in str(caught.value)
+    assert "  modules: the file of marks_v1: other content\n" in str(caught.value)
     assert "attributes/length_v1" not in str(caught.value)
     run(recipe(mine / "run", **nothing), quiet=True, redo=True)
     after = files(mine / "run")
@@ -158,7 +158,9 @@ def test_too_few_rows(mine: Path, form: str) -> None:
     else:
         write_given_parquet(mine / "scores", num_rows=69)
         rule, name = "quality.good > 0.5", r"scores/forum/d\.parquet"
-    with pytest.raises(MisalignedError, match=rf"^.*forum/d: {name}: 69 rows, but shard forum/d has at least 70 doc"):
+    with pytest.raises(
+        MisalignedError, match=rf"^mix/judge, forum/00000: {name}: 69 rows, but shard forum/d has at least 70 doc"
+    ):
         given(mine, rule)
 
 
@@ -227,7 +229,11 @@ def split(folder: Path, form: str, size: str) -> dict[str, Any]:
         "sources": {"s": {"documents": f"big.{ending}", "attributes": "attr"}},
         "tag": None,
         "dedupe": None,
-        "mix": {"where": {"en": "score(lang.en) > 0.45"}, "sources": {"s": {"remove": ["lang.sacks"]}}},
+        "mix": {
+            "where": {"en": "score(lang.en) > 0.45"},
+            "sources": {"s": {"remove": ["lang.sacks"]}},
+            "documents": True,
+        },
         "tokens": {"keep_attributes": ["lang.en"]},
     }
     run(recipe(folder / size, **changes), quiet=True)

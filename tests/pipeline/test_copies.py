@@ -67,7 +67,8 @@ def test_every_cluster_with_a_good_copy_keeps_one(mine: Path) -> None:
     assert [row["keep"] for row in column(mine, "minhash", "web/b")] == [True, True, False]
     assert kept(mine) == {"web/b#1", "web/a#2"}
     near_a = column(mine, "minhash", "web/a")
-    assert {row["cluster"] for row in near_a[:2]} == {"web/a#0"}
+    assert {row["cluster"] for row in near_a[:2]} == {"web/b#1"}  # the one that stays
+    assert {row["group"] for row in near_a[:2]} == {"web/a#0"}
     assert (near_a[0]["size"], near_a[2]["size"]) == (4, 1)
 
 
@@ -82,20 +83,42 @@ def test_a_copy_that_is_too_short_in_its_source_is_no_keeper(mine: Path) -> None
 @pytest.mark.parametrize(
     ("prefer", "winner"),
     [
-        ("length(text) DESC", "web/a#0"),  # all equal: the smallest origin
+        ([], "web/a#0"),
+        ("length(text) DESC", "web/a#0"),  # all equal: the first seen
+        ("chars DESC, (metadata->>'$.stars')::INT DESC", "web/b#11"),
         ("(metadata->>'$.stars')::INT DESC", "web/b#11"),
         ("(metadata->>'$.stars')::INT % 3 DESC, (metadata->>'$.stars')::INT DESC", "web/b#11"),
         ("(metadata->>'$.stars')::INT % 3 ASC, (metadata->>'$.stars')::INT DESC", "web/b#9"),
         ("length_v1.words ASC", "web/a#0"),
     ],
 )
-def test_prefer_and_ties(mine: Path, prefer: str, winner: str) -> None:
+def test_prefer_and_ties(mine: Path, prefer: str | list[str], winner: str) -> None:
     """Origins are compared by shard, then by number: row 2 comes before row 11."""
     texts(mine, {"web/a": [LONG[0]] * 3, "web/b": [LONG[0]] * 12}, dedupe__prefer=prefer)
     assert kept(mine) == {winner}
     ranks = [row["rank"] for shard in ("web/a", "web/b") for row in column(mine, "exact", shard)]
     assert sorted(ranks) == list(range(15))
-    assert {row["cluster"] for row in column(mine, "exact", "web/b")} == {"web/a#0"}
+    assert {row["cluster"] for row in column(mine, "exact", "web/b")} == {winner}
+
+
+def test_ties_go_to_the_source_that_comes_first_in_the_recipe(mine: Path) -> None:
+    """Not to the one that is first by name; within a source to the first seen."""
+    shards = {"web/b": [LONG[0], LONG[1]], "books/z": [LONG[1], LONG[1]], "code/a": [LONG[0], LONG[2], LONG[2]]}
+    texts(mine, shards)
+    assert kept(mine) == {"web/b#0", "web/b#1", "code/a#1"}
+    dropped = [row for path in (mine / "run/mix/dropped").rglob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert {row["origin"]: row["copy_of"] for row in dropped} == {
+        "books/z#0": "web/b#1",
+        "books/z#1": "web/b#1",
+        "code/a#0": "web/b#0",
+        "code/a#2": "code/a#1",
+    }
+
+
+def test_a_source_may_be_preferred_whatever_the_order_of_the_recipe(mine: Path) -> None:
+    shards = {"web/b": [LONG[0], LONG[1]], "ref/z": [LONG[1], LONG[3]], "code/a": [LONG[0], LONG[1]]}
+    texts(mine, shards, dedupe__prefer="source = 'ref' DESC")
+    assert kept(mine) == {"web/b#0", "ref/z#0", "ref/z#1"}
 
 
 def test_jaccard_is_the_likeness_to_the_one_that_stays(mine: Path) -> None:
@@ -138,7 +161,8 @@ def test_a_step_may_be_called_like_a_folder_of_work(mine: Path) -> None:
     rule = {"unique": "elect.keep AND edges.keep"}
     texts(mine, {"web/a": [LONG[0], LONG[0], LONG[1]]}, dedupe={"steps": steps}, mix={"where": rule})
     assert kept(mine) == {"web/a#0", "web/a#2"}
-    assert (mine / "run/dedupe/elect/signatures/web/a.parquet").is_file()
+    assert (mine / "run/dedupe/elect/clusters/members.parquet").is_file()
+    assert (mine / "run/dedupe/edges/signatures/web/a.parquet").is_file()
 
 
 def test_copies_that_pass_are_held_out_together_or_not_at_all(mine: Path) -> None:

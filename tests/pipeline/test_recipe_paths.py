@@ -49,9 +49,10 @@ def tree(at: str, **changes: Any) -> dict[str, Any]:
         "sources": {
             "web": {"documents": [f"{at}/docs/a[1].jsonl", f"{at}/docs/b*.jsonl"], "attributes": f"{at}/given"}
         },
-        "tag": {"modules": [f"{at}/marks.py"], "taggers": ["length_v1", "marks_v1"]},
+        "modules": [f"{at}/marks.py"],
+        "tag": {"taggers": ["length_v1", "marks_v1"]},
         "tokenizer": {"load": f"{at}/tok.json"},
-        "mix": {"where": {"lang": "score(lang.x__en) > 0.5"}},
+        "mix": {"where": {"lang": "score(lang.x__en) > 0.5"}, "documents": True},
         "tokens": {},
         **changes,
     }
@@ -66,8 +67,8 @@ def test_a_recipe_whose_paths_begin_with_a_tilde_is_the_recipe_with_the_home_fol
     assert documents == [f"{name}-{i}" for name in ("a[1]", "b") for i in range(20)]
     shards = [orjson.loads(line) for line in (folder / "shards.jsonl").read_bytes().splitlines()]
     assert [(shard["name"], shard["path"]) for shard in shards] == [
-        ("web/a[1]", f"{home}/docs/a[1].jsonl"),
-        ("web/b", f"{home}/docs/b.jsonl"),
+        ("web/a[1]", "a[1].jsonl"),
+        ("web/b", "b.jsonl"),
     ]
     # The recipe stays as it was written, so it means the same in another home.
     assert 'output: "~/out/run"' in (folder / "recipe.yaml").read_text()
@@ -79,7 +80,7 @@ VARIABLES: dict[str, dict[str, Any]] = {
     "output": {"output": "$RUNS/x"},
     "sources.web.documents": {"sources": {"web": {"documents": "$RUNS/docs/*.jsonl"}}},
     "sources.web.attributes": {"sources": {"web": {"documents": "~/docs/*.jsonl", "attributes": "${RUNS}/given"}}},
-    "tag.modules": {"tag": {"modules": ["$RUNS/marks.py"], "taggers": ["length_v1"]}},
+    "modules": {"modules": ["$RUNS/marks.py"], "tag": {"taggers": ["length_v1"]}},
     "tokenizer.load": {"tokenizer": {"load": "$RUNS/tok.json"}},
     "eval.tasks": {"train": {}, "eval": {"held_out": False, "tasks": ["$RUNS/task.jsonl"]}},
 }

@@ -21,6 +21,7 @@ from dolma_pipeline.dedup.edges import sorted_column
 from dolma_pipeline.documents import Batch
 from dolma_pipeline.errors import UnknownNameError, UsageError
 from dolma_pipeline.io.tables import get_table
+from dolma_pipeline.registry import keep_registry
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.columns import read_index
 from dolma_pipeline.run.run import Run
@@ -86,6 +87,7 @@ class DedupeKind(ABC):
 
 KINDS: dict[str, DedupeKind] = {}
 """Every kind of this process, by name."""
+keep_registry(KINDS)
 
 
 def register_kind(kind: DedupeKind) -> DedupeKind:

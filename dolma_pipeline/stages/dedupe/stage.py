@@ -8,7 +8,7 @@ from typing import Any
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
-from dolma_pipeline.run.stage import Stage
+from dolma_pipeline.run.stage import Stage, module_files
 from dolma_pipeline.stages.dedupe.cluster import Cluster
 from dolma_pipeline.stages.dedupe.edges import Edges
 from dolma_pipeline.stages.dedupe.elect import Candidates, Elect, all_steps
@@ -44,6 +44,7 @@ class DedupeStage(Stage):
             settings = {"kind": step.kind, **kind.settings(step)}
             reads = {f"dedupe.steps.{step.name}.{key}": value for key, value in settings.items()}
             files = {"signatures": f"format {kind.format}"} if kind.format > 1 else {}
+            files |= module_files(process, f"dedupe kind {step.kind}", type(kind).__module__)
             found.append(
                 Artifact(f"dedupe/{step.name}", "dedupe", reads, files=files, needs=(known["index"],), growing=True)
             )

@@ -15,7 +15,7 @@ from dolma_pipeline.documents import Batch
 from dolma_pipeline.io.jsonl import LinesWriter
 from dolma_pipeline.io.tables import get_table
 from dolma_pipeline.run import layout
-from dolma_pipeline.run.artifact import Artifact, canonical
+from dolma_pipeline.run.artifact import Artifact, canonical, digest
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt
@@ -78,9 +78,13 @@ def index_columns(run: Run, shard: ShardAt) -> pa.Table:
     return get_table(run.folder, layout.index(shard.name), NAMES)
 
 
-def lines_name(mix: Artifact, shard: str) -> str:
-    """Lines of a shard that were written before the plan; a file of their number beside it says that they are whole."""
-    return layout.cache("lines", mix.whole_digest, f"{shard}.jsonl.zst")
+def lines_name(run: Run, mix: Artifact, shard: ShardAt) -> str:
+    """Lines of a shard that were written before the plan; a file of their number beside it says that they are whole.
+
+    Which copies pass, and what their cluster is called, depends on all shards; so do the lines.
+    """
+    base = digest([mix.whole_digest, run.shards_digest, shard.sha256])
+    return layout.cache("lines", base, f"{shard.name}.jsonl.zst")
 
 
 class Lines:

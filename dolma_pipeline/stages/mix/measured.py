@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.run import layout
-from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.artifact import Artifact, digest
 from dolma_pipeline.run.columns import read_block, read_index
 from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt
 from dolma_pipeline.stages import kept
 from dolma_pipeline.stages.rules import source_rules
@@ -36,9 +37,9 @@ MEASURED = pa.schema(
 cluster: all that the dedupe steps connect with it have the same; without such steps its own origin."""
 
 
-def measured_name(mix: Artifact, shard: str) -> str:
-    """Where the measures of a shard are."""
-    return layout.cache("measured", mix.whole_digest, f"{shard}.parquet")
+def measured_name(run: Run, mix: Artifact, shard: str) -> str:
+    """Where the measures of a shard are; which documents pass depends on all shards."""
+    return layout.cache("measured", digest([mix.whole_digest, run.shards_digest]), f"{shard}.parquet")
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,11 @@ class Measured:
         found: NDArray[np.bool_] = self.held_keys[np.searchsorted(self.rows, rows)] < self.held_cut
         return found
 
-    def table(self, process: Process, base: str) -> pa.Table:
-        """All that is measured (`MEASURED`); base: of the kept ids, "" where there are none."""
+    def table(self, process: Process, place: str) -> pa.Table:
+        """All that is measured (`MEASURED`); place: of the kept ids, "" where there are none."""
         tokens, edited = np.zeros(len(self.rows), np.int64), np.zeros(len(self.rows), np.bool_)
-        if base and len(self.rows):
-            tokens, edited = self._from_kept(process, base)
+        if place and len(self.rows):
+            tokens, edited = self._from_kept(process, place)
         elif len(self.rows):
             edited = self._from_spans(process)
         sizes = read_index(process.run, self.shard, ["bytes"]).column("bytes").to_numpy()[self.rows]
@@ -95,14 +96,14 @@ class Measured:
         arrays = [pa.array(column, field.type) for column, field in zip(columns, MEASURED, strict=True)]
         return pa.Table.from_arrays(arrays, schema=MEASURED)
 
-    def _from_kept(self, process: Process, base: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def _from_kept(self, process: Process, place: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         folder, seed = process.run.folder, process.run.recipe.seed
-        with kept.KeptIds(folder, kept.kept_files(folder, base, self.shard.name, seed)) as ids:
+        with kept.KeptIds(folder, kept.kept_files(folder, place, seed)) as ids:
             rows = ids.column("row")
             order = np.argsort(rows, kind="stable")
             at = np.searchsorted(rows[order], self.rows)
             if len(rows) == 0 or (at >= len(rows)).any() or (rows[order][at] != self.rows).any():
-                raise DataError(f"{self.shard.name}: tokens of some documents are not among the kept ids in {base}.")
+                raise DataError(f"{self.shard.name}: tokens of some documents are not among the kept ids in {place}.")
             counts = ids.num_tokens()[order][at]
             return np.where(counts > 0, counts + 1, 0), ids.column("edited")[order][at].astype(np.bool_)
 

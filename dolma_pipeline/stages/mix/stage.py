@@ -10,17 +10,17 @@ import orjson
 
 from dolma_pipeline.config.recipe import MixSourceConfig, Recipe
 from dolma_pipeline.errors import ConfigError
-from dolma_pipeline.registry import load_mixer
+from dolma_pipeline.registry import load_mixer, mixer_spec
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
-from dolma_pipeline.run.manifests import add_counts, close, read_lines
+from dolma_pipeline.run.manifests import close, read_lines
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import gathered, read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import names
-from dolma_pipeline.run.stage import Stage
+from dolma_pipeline.run.stage import Stage, at, module_files
 from dolma_pipeline.stages.asked import asked_artifact, asked_steps, name_of
 from dolma_pipeline.stages.encode import Encoding, ids_digest
 from dolma_pipeline.stages.judged import JUDGED
@@ -92,6 +92,7 @@ class MixStage(Stage):
     name = "mix"
     summary = "filter, mask, sample to a budget"
     after = ("verdicts", "tokenizer")
+    readings = ("ask", "encode", "write")
 
     def check(self, process: Process) -> Sequence[str]:
         """Rules, edits and the mixer must exist; weights need a budget."""
@@ -100,7 +101,8 @@ class MixStage(Stage):
         assert mix is not None
         for source in used_sources(process):
             source_rules(process, source)
-        load_mixer(mix.mixer.name, **mix.mixer.parameters)
+        with at(recipe, "mix.mixer"):
+            load_mixer(mix.mixer.name, **mix.mixer.parameters)
         weighted = [name for name, own in mix.sources.items() if own.weight is not None]
         if weighted and budget_of(mix, tokenizer=True)[1] is None:
             place = recipe.place(f"mix.sources.{weighted[0]}.weight")
@@ -118,7 +120,8 @@ class MixStage(Stage):
         last = [f"attributes/{recipe.dedupe.steps[-1].name}"] if recipe.dedupe else []
         wanted = ["index", VERDICTS, "tokenizer", *last, *(f"attributes/{c}" for c in columns)]
         needs = tuple({name: known[name] for name in wanted if name in known}.values())
-        return [Artifact("mix", "mix", reads, own, needs=needs, owns=OWNED)]
+        files = module_files(process, f"mix.mixer {recipe.mix.mixer.name}", mixer_spec(recipe.mix.mixer.name).module)
+        return [Artifact("mix", "mix", reads, own, files, needs, owns=OWNED)]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """Encode and measure, plan, write."""
@@ -217,7 +220,7 @@ class CloseMix(Phase):
         (artifact,) = self.artifacts
         counts = {line["shard"]: line["counts"] for line in read_lines(run.folder, self.verdicts.folder)}
         made = [
-            {**record, "counts": add_counts(counts[record["shard"]], record["counts"])}
+            {**record, "counts": {**record["counts"], **counts[record["shard"]]}}  # of an earlier close they are there
             for record in gathered(run, artifact).values()
         ]
         plan = MixPlan.from_json(orjson.loads(run.folder.read(layout.PLAN)))

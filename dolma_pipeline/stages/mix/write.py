@@ -87,7 +87,7 @@ class _Writing(Feeder):
         self._process, self._consumer, self._shard = process, consumer, shard
         self._folder, plan = run.folder, read_plan(process)
         assert run.recipe.mix is not None
-        self._chosen = get_table(run.folder, measured_name(consumer.artifact, shard.name))
+        self._chosen = get_table(run.folder, measured_name(run, consumer.artifact, shard.name))
         self._rows: NDArray[np.int64] = self._chosen.column("row").to_numpy()
         self._held = plan.is_held(shard.source, self._chosen.column("held_key").to_numpy())
         keys = self._chosen.column("key").to_numpy()
@@ -103,7 +103,7 @@ class _Writing(Feeder):
             wanted |= one.wanted
         self._texts: dict[int, str] = {}
         if consumer.ids and wanted.any():
-            self._texts = kept_texts(run.folder, kept.ids_base(consumer.ids), shard.name, run.recipe.seed)
+            self._texts = kept_texts(run.folder, kept.place_of(process, consumer.ids, shard), run.recipe.seed)
         self._unread = np.array([row for row in self._rows[wanted].tolist() if row not in self._texts], np.int64)
         self._rules = source_rules(process, shard.source)
         self._columns: pa.Table | None = None
@@ -111,7 +111,7 @@ class _Writing(Feeder):
 
     def _lines_at_hand(self) -> dict[str, Any] | None:
         """The lines that were written while documents were encoded, if they are those that the plan wants."""
-        found = kept_lines(self._process.run, lines_name(self._consumer.artifact, self._shard.name))
+        found = kept_lines(self._process.run, lines_name(self._process.run, self._consumer.artifact, self._shard))
         documents = self._rows[self._copies > 0]
         return found if found and (self._copies <= 1).all() and found["rows"] == documents.tolist() else None
 
@@ -177,7 +177,7 @@ class _Writing(Feeder):
 
     def _copied_lines(self) -> dict[str, Any]:
         name, artifact = layout.documents(self._shard.name), self._consumer.artifact
-        source = self._folder.stream(lines_name(artifact, self._shard.name))
+        source = self._folder.stream(lines_name(self._process.run, artifact, self._shard))
         with source, self._folder.committing(name) as file:
             shutil.copyfileobj(source, file, 1 << 20)
         return output_record(artifact, name, file, rows=int((self._copies > 0).sum()))

@@ -38,7 +38,7 @@ class Parts(Phase):
     """Writes the parts; closes the artifact `tokens`.
 
     Args:
-        ids: digest of the kept ids. cut: the phase that made the lists. edited: labels are of no matter here.
+        ids: digest of the kept ids. cut: the phase that made the lists.
     """
 
     ids: str = ""
@@ -155,7 +155,7 @@ class _Gathered:
     """Where each document of a part lies, and what is known of it beside its ids."""
 
     def __init__(self, process: Process, ids: str, stack: ExitStack, num_rows: int) -> None:
-        self._process, self._base, self._stack = process, kept.ids_base(ids), stack
+        self._process, self._own_ids, self._stack = process, ids, stack
         self._open: list[KeptIds] = []
         self._chunks: list[pa.ListArray] = []
         self._num_lists = 0
@@ -170,7 +170,7 @@ class _Gathered:
     def add(self, shard: ShardAt, at: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
         """Find the documents of one shard; at: their places in the part."""
         run = self._process.run
-        stems = kept.kept_files(run.folder, self._base, shard.name, run.recipe.seed)
+        stems = kept.kept_files(run.folder, kept.place_of(self._process, self._own_ids, shard), run.recipe.seed)
         ids = self._stack.enter_context(KeptIds(run.folder, stems))
         keys = kept.order_keys(shard.name, rows[at], run.recipe.seed)
         places = ids.places(shard.name, rows[at], keys)

@@ -143,7 +143,7 @@ def test_nothing_is_compiled_where_numba_does_not_compile(empty: Path, monkeypat
 def test_a_failure_says_what_python_said(empty: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("raise SystemExit('no room left')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(RunError, match="compiling kernels failed with exit code 1: no room left"):
+    with pytest.raises(RunError, match="compiling kernels failed with exit code 1: SystemExit: no room left"):
         ensure(["components"])
 
 

@@ -199,3 +199,19 @@ def test_loading_a_file_or_a_notebook_cell_again_replaces_it() -> None:
     for cell in ("<cell 1>", "<cell 2>"):
         exec(compile(SHARE, cell, "exec"), names)
     assert DECLARED["share_v1"].place == "<cell 2>:4"
+
+
+def test_a_class_may_say_which_compiled_kernels_it_uses() -> None:
+    def declared(**attributes: Any) -> tuple[str, ...]:
+        parts = {"fields": {"n": int}, "tag": lambda self, batch: {}, **attributes}
+        made = tagger("kernels_v1")(dataclass(type("Kernels", (), parts)))
+        assert made.__name__ == "Kernels"
+        return DECLARED.pop("kernels_v1").kernels
+
+    assert declared() == ("words", "lines", "spans"), "what stands behind a batch's tables"
+    assert declared(kernels=("scan", "words")) == ("words", "scan")
+    assert declared(kernels=()) == ()
+    with pytest.raises(TaggerError, match=r"tagger 'kernels_v1': no kernel named 'word'\. Did you mean 'words'"):
+        declared(kernels=("word",))
+    with pytest.raises(TaggerError, match=r"kernels is str 'words'; it is a tuple of names, as \('words',\)"):
+        declared(kernels="words")

@@ -1,0 +1,108 @@
+"""The pipeline's functions without Beam, asked again and late, as runners ask; and what crosses a shuffle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from dolma_pipeline.engines.beam import OnBeam
+from dolma_pipeline.engines.chain import Bins, Count, chain, close, plan, total, work
+from dolma_pipeline.errors import RunError, StageError, UsageError
+from dolma_pipeline.run import perform
+from dolma_pipeline.run.run import Run
+from tests.dolma_pipeline.engines.toys import CHAIN, CountWords, Many, memory_run, promised, records_of
+
+
+@pytest.fixture
+def run() -> Run:
+    return memory_run()
+
+
+def planned(run: Run, phase: Any, closing: Any = ()) -> list[tuple[int, Any]]:
+    return plan(b"", [], run=run, closing=closing, phase=phase, number="00", dealing=Bins())
+
+
+def worked(run: Run, phase: Any, number: int, element: Any) -> Count:
+    (count,) = work((number, [element]), run=run, phase=phase, number="00", dealing=Bins())
+    return count
+
+
+def test_the_parts_without_beam(run: Run) -> None:
+    phase = Many(num_tasks=100)
+    bins = planned(run, phase)
+    assert [number for number, _ in bins] == list(range(64))
+    assert sorted(task.key for _, tasks in bins for task in tasks) == [f"{number:06d}" for number in range(100)]
+    assert all(task.payload == int(task.key) for _, tasks in bins for task in tasks)
+    counts = [worked(run, phase, number, tasks) for number, tasks in bins]
+    assert sum(count.tasks for count in counts) == 100
+    assert close(b"", counts, run=run, closing=[phase]) == total(counts)
+    assert planned(run, phase) == []
+
+
+def test_counts_add_up_in_any_order() -> None:
+    counts = [Count(1, 0.5), Count(2, 0.25), Count(0, 0.0)]
+    assert total(counts) == total([total(counts[:2]), total(counts[2:])]) == Count(3, 0.75)
+    assert total([]) == Count()
+
+
+def test_what_a_runner_repeats_does_no_harm(run: Run) -> None:
+    plain = memory_run()
+    for phase in CHAIN:
+        perform.whole(plain, phase)
+    words, initials, end = CHAIN
+    bins = planned(run, words)
+    assert planned(run, words) == bins
+    for number, tasks in [*bins, *bins[:3]]:
+        worked(run, words, number, tasks)
+    later = planned(run, initials, closing=[words])
+    assert planned(run, initials, closing=[words]) == later
+    for number, tasks in later * 2:
+        worked(run, initials, number, tasks)
+    for _ in range(2):
+        close(b"", [], run=run, closing=[initials, end])
+    assert planned(run, words) == planned(run, initials, closing=[words]) == []
+    for (number, tasks), phase in [(bins[0], words), (later[0], initials)]:
+        worked(run, phase, number, tasks)  # late
+    assert promised(run.folder) == promised(plain.folder)
+    assert records_of(run.folder) == records_of(plain.folder)
+
+
+def test_a_bin_that_was_lost_is_told(run: Run) -> None:
+    (number, tasks), *_ = planned(run, CountWords())
+    worked(run, CountWords(), number, tasks)
+    with pytest.raises(RunError, match=r"^toy/words: 11 of its 12 tasks not done: "):
+        close(b"", [], run=run, closing=[CountWords()])
+    assert run.folder.stat("words/manifest.json") is None
+
+
+def test_transforms_are_called_like_their_phases(run: Run) -> None:
+    pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions([]))
+    chain(pipeline, run, CHAIN, Bins())
+    names = [one.full_label for one in pipeline.transforms_stack[0].parts]
+    assert [name for name in names if "words" in name] == [
+        f"00 toy/words: {what}" for what in ("begin", "plan", "spread", "work", "count")
+    ]
+    assert len(set(names)) == len(names)
+
+
+def test_runners_and_options_by_name(run: Run) -> None:
+    with pytest.raises(UsageError, match="no Beam runner named 'FlinkRuner'"):
+        OnBeam("FlinkRuner").run(run, CHAIN)
+    with pytest.raises(UsageError, match="no Beam option named 'direct_num_worker'"):
+        OnBeam("FnApiRunner", ["--direct_num_worker=3"]).run(run, CHAIN)
+    assert run.folder.stat("words/manifest.json") is None
+    said: list[str] = []
+    OnBeam("FnApiRunner").run(run, CHAIN, say=said.append)
+    assert said == ["3 phases on FnApiRunner"]
+
+
+def test_what_a_runner_itself_raises(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("no job server")
+
+    monkeypatch.setattr("apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner.run_pipeline", broken)
+    with pytest.raises(StageError, match=r"^the pipeline failed: no job server$"):
+        OnBeam("FnApiRunner").run(run, CHAIN)
