@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.documents import SPANS_TYPE, Batch
@@ -28,6 +27,7 @@ from dolma_pipeline.io.attributes import (
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.paths import expanded
+from dolma_pipeline.io.tables import get_table
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
@@ -260,9 +260,8 @@ def _whole(column: pa.ChunkedArray) -> pa.StructArray:
 
 
 def read_index(run: Run, shard: ShardAt, columns: Sequence[str]) -> pa.Table:
-    """Columns of a shard's index, in their order of `INDEX`."""
-    with run.folder.random(layout.index(shard.name)) as file:
-        return pq.read_table(file, columns=list(columns))
+    """Columns of a shard's index, in this order."""
+    return get_table(run.folder, layout.index(shard.name), columns)
 
 
 def read_block(process: Process, block: Block, *, index: Collection[str], wanted: Mapping[str, Fields]) -> pa.Table:

@@ -115,7 +115,7 @@ class Consumer(ABC):
 
     @property
     def hands_on(self) -> str:
-        """The label of the column that its feeders add to `Feed.columns`, the very one that its file has; "" if none."""
+        """The label of a column that its feeders add to `Feed.columns`, the very one that its file has; "" if none."""
         return ""
 
     @property

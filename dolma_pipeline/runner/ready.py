@@ -5,7 +5,7 @@ It may be killed at any point: what an artifact was made with stays there until 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -36,6 +36,7 @@ def make_ready(
     """
     _forget_failures(run, shards)
     _forget_strays(run)
+    _forget_work(run, artifacts)
     for one in reversed(decisions):
         if one.state in ("new", "changed", "again"):
             _clear(run, one.artifact, artifacts)
@@ -60,6 +61,36 @@ def _clear(run: Run, artifact: Artifact, artifacts: Sequence[Artifact]) -> None:
     for name in artifact.owned:
         folder.delete([name])
         folder.delete_tree(name)
+
+
+NOTE = b"""\
+What this folder holds is made again where it is needed. It may be removed, as a whole, while no run is at work.
+"""
+
+
+def _forget_work(run: Run, artifacts: Sequence[Artifact]) -> None:
+    """Where the cache was removed, what was left there by tasks of unfinished work is gone: they are done again.
+
+    What is done of artifacts with files of their own stays done.
+    """
+    folder = run.folder
+    if folder.stat(layout.CACHE_NOTE) is not None:
+        return
+    for one in artifacts:
+        if one.growing and not one.cache and (done := gathered(run, one)):
+            write_earlier(folder, one, one.settings(run.shards_digest), done.values())
+    for under in sorted({"/".join(entry.name.split("/")[:2]) for entry in folder.list(layout.DONE)}):
+        if under != layout.EARLIER:
+            folder.delete_tree(under)
+    for kind in {one.name for one in artifacts if one.cache}:
+        _forget_opened(folder, kind)
+    folder.write(layout.CACHE_NOTE, NOTE)
+
+
+def _forget_opened(folder: RunFolder, kind: str) -> None:
+    """Records of finished caches that were opened again, whichever their settings were."""
+    opened = layout.earlier(f"{layout.CACHE}/{kind}/").removesuffix(".jsonl")
+    folder.delete([entry.name for entry in folder.list(layout.EARLIER) if entry.name.startswith(opened)])
 
 
 def _open_again(run: Run, one: Decision, shards: Mapping[str, Shard]) -> None:
@@ -108,15 +139,13 @@ def _endings(name: str) -> set[str]:
     return {"/".join(parts[i:]) for i in range(1, len(parts))}
 
 
-def tidy(run: Run, artifacts: Iterable[Artifact], *, keep_work: bool) -> None:
+def tidy(run: Run, artifacts: Sequence[Artifact], *, keep_work: bool) -> None:
     """Remove what finished work no longer needs: done records, work files, caches of other settings, attempts."""
-    artifacts = list(artifacts)
-    caches = {one.name: one for one in artifacts if one.cache}
     finished = {one.name for one in artifacts if is_finished(run.folder, one, run.shards_digest)}
-    complete = {one.name for one in artifacts} - {*caches} <= finished
-    if complete:
-        finished |= {*caches}  # what they were for is there
-    for entry in list(run.folder.list(layout.DONE)):
+    if {one.name for one in artifacts if not one.cache} <= finished:
+        finished |= {one.name for one in artifacts if one.cache}  # what they were for is there
+        _tidy_cache(run, [one for one in artifacts if one.cache], keep_work=keep_work)
+    for entry in list(run.folder.list(layout.DONE)):  # last, as a run that finds them comes here once more
         under, _, name = entry.name.rpartition("/")
         if name == COVERS and set(orjson.loads(run.folder.read(entry.name))) <= finished:
             run.folder.delete_tree(under)
@@ -124,17 +153,15 @@ def tidy(run: Run, artifacts: Iterable[Artifact], *, keep_work: bool) -> None:
     if next(run.folder.list(layout.DONE), None) is None:
         run.folder.delete_tree(layout.DONE)  # the empty folder, where folders exist by themselves
     run.folder.remove_attempts()
-    if complete:
-        for kind in () if keep_work else WORK:
-            run.folder.delete_tree(f"{layout.CACHE}/{kind}")
-        for name, one in caches.items():
-            _forget_other_settings(run.folder, name, one)
 
 
-def _forget_other_settings(folder: RunFolder, name: str, current: Artifact) -> None:
-    kind = f"{layout.CACHE}/{name}"
-    for digest in {entry.name.removeprefix(f"{kind}/").split("/")[0] for entry in folder.list(kind)}:
-        if f"{kind}/{digest}" != current.folder:
-            folder.delete_tree(f"{kind}/{digest}")
-    opened = layout.earlier(f"{kind}/").removesuffix(".jsonl")
-    folder.delete([entry.name for entry in folder.list(layout.EARLIER) if entry.name.startswith(opened)])
+def _tidy_cache(run: Run, caches: Sequence[Artifact], *, keep_work: bool) -> None:
+    current = {one.folder for one in caches}
+    for kind in () if keep_work else WORK:
+        run.folder.delete_tree(f"{layout.CACHE}/{kind}")
+    for kind in sorted({one.name for one in caches}):
+        place = f"{layout.CACHE}/{kind}"
+        for digest in {entry.name.removeprefix(f"{place}/").split("/")[0] for entry in run.folder.list(place)}:
+            if f"{place}/{digest}" not in current:
+                run.folder.delete_tree(f"{place}/{digest}")
+        _forget_opened(run.folder, kind)

@@ -8,7 +8,6 @@ Cost: 0.3 ms a MB of text to write, nothing to map; about 0.62 MB of uint16 ids 
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import pairwise
@@ -26,8 +25,9 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import ShardAt
 from dolma_pipeline.stages.tokenizer import run_tokenizer
 from dolma_pipeline.storage.folder import RunFolder
-from dolma_pipeline.tokens.keys import document_key
+from dolma_pipeline.storage.mapped import Mapped
 from dolma_pipeline.tokens.cuts import ORDER
+from dolma_pipeline.tokens.keys import document_key
 
 BLOCK_BYTES = 64_000_000
 """Text whose documents are sorted together."""
@@ -220,15 +220,13 @@ class KeptIds:
 
     def __init__(self, folder: RunFolder, stems: Sequence[str]) -> None:
         self._stack = ExitStack()
-        self._maps: list[mmap.mmap] = []
+        self._maps: list[Mapped] = []
         self.batches: list[pa.RecordBatch] = []
         self.stems = list(stems)
         for stem in stems:
             path = self._stack.enter_context(folder.local(f"{stem}.arrow"))
-            with open(path, "rb") as file:
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._maps.append(mapped)
-            reader = pa.ipc.open_file(pa.py_buffer(mapped))
+            self._maps.append(mapped := Mapped(path))
+            reader = pa.ipc.open_file(mapped.buffer)
             self.batches += [reader.get_batch(i) for i in range(reader.num_record_batches)]
         self._keys = [batch.column("key").to_numpy() for batch in self.batches]
         self._starts = np.concatenate([[0], np.cumsum([len(keys) for keys in self._keys])]).astype(np.int64)
@@ -237,7 +235,7 @@ class KeptIds:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.batches, self._keys = [], []
+        self.batches, self._keys, self._maps = [], [], []
         self._stack.close()
 
     def column(self, name: str) -> NDArray[Any]:
@@ -292,8 +290,7 @@ class KeptIds:
     def release(self) -> None:
         """Give back the pages that were touched; they are read again if they are touched again."""
         for mapped in self._maps:
-            if hasattr(mmap, "MADV_DONTNEED"):  # not on every system; then the system takes them when it needs them
-                mapped.madvise(mmap.MADV_DONTNEED)
+            mapped.release()
 
 
 def sort_anew(folder: RunFolder, place: str, shard: str, *, old: int, seed: int) -> None:

@@ -206,6 +206,8 @@ def cut_of(keys: NDArray[np.uint64], sizes: NDArray[np.int64], rest: int) -> tup
     order = np.argsort(keys, kind="stable")
     sums = np.cumsum(sizes[order])
     taken = int(np.searchsorted(sums, rest, side="right"))
+    if 0 < taken < len(order):  # documents of one key are taken together, or not at all
+        taken = int(np.searchsorted(keys[order[: taken + 1]], keys[order[taken]]))
     return (int(keys[order[taken - 1]]), taken) if taken else (None, 0)
 
 
