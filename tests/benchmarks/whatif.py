@@ -43,22 +43,20 @@ WHERE = {
 
 OTHER = {
     **WHERE,
-    **{
-        "english": "language_v1.en >= 0.3 OR source = 'code'",
-        "words": "gopher_v1.word_count BETWEEN 60 AND 4500",
-        "length": "gopher_v1.mean_word_length BETWEEN 0.3 AND 5",
-        "median": "gopher_v1.median_word_length < 5.5",
-        "symbols": "gopher_v1.symbol_ratio < 4.5",
-        "bullets": "gopher_v1.bullet_line_share < 4.5",
-        "ellipses": "gopher_v1.ellipsis_line_share < 5",
-        "alpha": "gopher_v1.alpha_word_share > 0.02",
-        "stop": "gopher_v1.stop_word_kinds >= 30",
-        "pii": "len(pii_v1.email) + len(pii_v1.phone) + len(pii_v1.ip) <= 18",
-        "curly": "NOT c4_v1.has_curly_bracket OR c4_v1.line_count > 200",
-        "lines": "len(c4_v1.lines_without_end) < 11",
-        "size": "chars BETWEEN 120 AND 90000",
-        "near": "minhash.keep OR exact.size > 3",
-    },
+    "english": "language_v1.en >= 0.3 OR source = 'code'",
+    "words": "gopher_v1.word_count BETWEEN 60 AND 4500",
+    "length": "gopher_v1.mean_word_length BETWEEN 0.3 AND 5",
+    "median": "gopher_v1.median_word_length < 5.5",
+    "symbols": "gopher_v1.symbol_ratio < 4.5",
+    "bullets": "gopher_v1.bullet_line_share < 4.5",
+    "ellipses": "gopher_v1.ellipsis_line_share < 5",
+    "alpha": "gopher_v1.alpha_word_share > 0.02",
+    "stop": "gopher_v1.stop_word_kinds >= 30",
+    "pii": "len(pii_v1.email) + len(pii_v1.phone) + len(pii_v1.ip) <= 18",
+    "curly": "NOT c4_v1.has_curly_bracket OR c4_v1.line_count > 200",
+    "lines": "len(c4_v1.lines_without_end) < 11",
+    "size": "chars BETWEEN 120 AND 90000",
+    "near": "minhash.keep OR exact.size > 3",
 }
 
 CHANGES = {"one": ["words: gopher_v1.word_count BETWEEN 60 AND 4500"]} | {

@@ -13,7 +13,7 @@ from dolma_pipeline.errors import ConfigError
 from dolma_pipeline.registry import load_mixer, mixer_spec
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
-from dolma_pipeline.run.manifests import add_counts, close, read_lines
+from dolma_pipeline.run.manifests import close, read_lines
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
@@ -220,7 +220,7 @@ class CloseMix(Phase):
         (artifact,) = self.artifacts
         counts = {line["shard"]: line["counts"] for line in read_lines(run.folder, self.verdicts.folder)}
         made = [
-            {**record, "counts": add_counts(counts[record["shard"]], record["counts"])}
+            {**record, "counts": {**record["counts"], **counts[record["shard"]]}}  # of an earlier close they are there
             for record in gathered(run, artifact).values()
         ]
         plan = MixPlan.from_json(orjson.loads(run.folder.read(layout.PLAN)))

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dolma_pipeline.tokens.cuts import cut_points, part_of
 
 from dolma_pipeline.engines import Here
 from dolma_pipeline.errors import ConfigError, DataError
@@ -24,6 +23,7 @@ from dolma_pipeline.stages import kept
 from dolma_pipeline.stages.kept import order_keys
 from dolma_pipeline.stages.tokenizer import run_tokenizer
 from dolma_pipeline.storage.local import LocalFolder
+from dolma_pipeline.tokens.cuts import cut_points, part_of
 from dolma_pipeline.tokens.encode import encoder
 from tests.dolma_pipeline.stages.small import jsonl, made, make, manifest, promised, rows, small_run
 
