@@ -22,7 +22,11 @@ from dolma_pipeline.storage.memory import MemoryFolder
 from tests.dolma_pipeline.stages.small import small_recipe, write_shards
 from tests.pipeline.tiny import engine
 
-SHARDS = {"web/a": ["one two three", "one two three", "four"], "web/b": ["five six", "four"], "code/c": ["one two three"]}
+SHARDS = {
+    "web/a": ["one two three", "one two three", "four"],
+    "web/b": ["five six", "four"],
+    "code/c": ["one two three"],
+}
 RECIPE: dict[str, Any] = {
     "tag": {"taggers": ["length_v1", {"tagger": "length_v1", "name": "other"}]},
     "dedupe": {"steps": [{"name": "exact", "kind": "exact"}, {"name": "near", "kind": "minhash"}]},
