@@ -42,8 +42,8 @@ test-slow: $(VENV)/installed-dev ## the tests that take minutes
 interop: $(VENV)/installed-dev $(INTEROP_VENV)/installed ## our shards read by OLMo-core, in an environment of its own
 	DOLMA_PIPELINE_INTEROP_PYTHON=$(abspath $(INTEROP_VENV))/bin/python $(BIN)/python -m pytest -m interop
 
-bench: $(VENV)/installed-dev ## speed beside Dolma, datatrove and tokenizers; installs them, writes results.json
-	$(BIN)/python tests/benchmarks/bench.py --peers $(BENCH_VENV)
+bench: $(VENV)/installed-dev ## speed beside the program before, Dolma, datatrove and tokenizers; ROWS=run,seed for some
+	$(BIN)/python tests/benchmarks/bench.py --peers $(BENCH_VENV) $(if $(ROWS),--rows $(ROWS)) $(if $(SCALE),--scale $(SCALE))
 
 clean: ## what was built and cached; the environments stay (`rm -rf .venv*`), and so do runs
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache results.json

@@ -6,7 +6,7 @@ is in the folder, and by the kept ids beside it, which another run of other rule
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig, Recipe
 from dolma_pipeline.look.folder import Finished, SourceRows
-from dolma_pipeline.look.table import Group, shard_columns
+from dolma_pipeline.look.table import Group, read_shards
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import digest
 from dolma_pipeline.run.manifests import read_manifest
-from dolma_pipeline.run.shards import Block, ShardAt
+from dolma_pipeline.run.shards import Block
 from dolma_pipeline.stages import kept
 from dolma_pipeline.stages.encode import ids_digest
 from dolma_pipeline.stages.rules import mix_config
@@ -102,25 +102,27 @@ class Measures:
     def group(self, source: SourceRows) -> Group:
         """`tokens` of a source's documents, UNKNOWN where nothing has measured them."""
 
-        def make(block: Block) -> pa.Table:
-            return pa.table({"tokens": np.concatenate([self._shard(one) for one in block.shards])})
+        def make(block: Block, columns: Sequence[str]) -> pa.Table:
+            return pa.table({"tokens": self._counts(block)})
 
         return Group(source, ["tokens", self.mark], make)
 
-    def _shard(self, shard: ShardAt) -> NDArray[np.int64]:
-        folder = self.finished.run.folder
-        tokens = np.full(shard.rows, UNKNOWN, np.int64)
-        num_known = 0
+    def _counts(self, block: Block) -> NDArray[np.int64]:
+        folder, shards = self.finished.run.folder, block.shards
+        counts = [np.full(shard.rows, UNKNOWN, np.int64) for shard in shards]
+        known = [0] * len(shards)
         if self.selected:
-            table = shard_columns(folder, layout.selected(shard.name), ["row", "tokens"])
-            tokens[table.column("row").to_numpy()] = table.column("tokens").to_numpy()
-            num_known = table.num_rows
-        stems = self.stems.get(kept.content_of(shard), [])
-        if sum(int(orjson.loads(folder.read(f"{stem}.json"))["rows"]) for stem in stems) > num_known:
-            with kept.KeptIds(folder, stems) as ids:
-                counts = ids.num_tokens()
-                tokens[ids.column("row")] = np.where(counts > 0, counts + 1, 0)
-        return tokens
+            tables = read_shards(folder, [layout.selected(shard.name) for shard in shards], ["row", "tokens"])
+            for number, table in enumerate(tables):
+                counts[number][table.column("row").to_numpy()] = table.column("tokens").to_numpy()
+                known[number] = table.num_rows
+        for shard, tokens, num_known in zip(shards, counts, known, strict=True):
+            stems = self.stems.get(kept.content_of(shard), [])
+            if sum(int(orjson.loads(folder.read(f"{stem}.json"))["rows"]) for stem in stems) > num_known:
+                with kept.KeptIds(folder, stems) as ids:
+                    found = ids.num_tokens()
+                    tokens[ids.column("row")] = np.where(found > 0, found + 1, 0)
+        return np.concatenate(counts)
 
 
 def _measured_alike(finished: Finished, manifest: Mapping[str, Any]) -> bool:

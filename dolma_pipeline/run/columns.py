@@ -7,7 +7,7 @@ block of shards at once (`read_block`) and reads no text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -264,12 +264,20 @@ def read_index(run: Run, shard: ShardAt, columns: Sequence[str]) -> pa.Table:
     return get_table(run.folder, layout.index(shard.name), columns)
 
 
-def read_block(process: Process, block: Block, *, index: Collection[str], wanted: Mapping[str, Fields]) -> pa.Table:
+def read_block(
+    process: Process,
+    block: Block,
+    *,
+    index: Collection[str],
+    wanted: Mapping[str, Fields],
+    aligned: MutableMapping[tuple[str, str], str] | None = None,
+) -> pa.Table:
     """Columns of all documents of a block, in order, without their text.
 
     Args:
         block: consecutive shards of one source. index: columns of `INDEX`, or `source`.
         wanted: attribute label -> fields.
+        aligned: is told how attributes made elsewhere were found to fit: shard and label -> `ids` or `counts`.
 
     Returns:
         The index columns asked for (`source`: the recipe's), then the attribute columns; `block.rows` rows.
@@ -289,7 +297,10 @@ def read_block(process: Process, block: Block, *, index: Collection[str], wanted
             table = read_index(process.run, shard, names)
             columns = dict(zip(table.column_names, table.columns, strict=True))
         for field in fields:
-            columns[field.name] = _column(process, shard, field, given=field.name not in made)
+            given = field.name not in made
+            columns[field.name], by = _given(process, shard, field) if given else (_made(process, shard, field), "")
+            if given and aligned is not None:
+                aligned[shard.name, field.name] = by
         parts.append(pa.table(columns) if columns else pa.table({"row": pa.array(range(shard.rows), pa.int64())}))
     table = pa.concat_tables(parts)
     if "source" in index:
@@ -297,20 +308,24 @@ def read_block(process: Process, block: Block, *, index: Collection[str], wanted
     return table
 
 
-def _column(process: Process, shard: ShardAt, field: pa.Field, *, given: bool) -> pa.Array:
-    """A whole attribute column of a shard; one that was made elsewhere is held against the ids of the index."""
+def _made(process: Process, shard: ShardAt, field: pa.Field) -> pa.Array:
+    """A whole attribute column that this run has made."""
+    with _file(process, shard, field.name) as (path, _):
+        column = read_attribute(path, field)
+        if len(column) != shard.rows:
+            raise DataError(
+                f"{path}: {len(column)} rows for shard {shard.name}, which has {shard.rows} documents. "
+                f"Delete the folder of attributes/{field.name} and run again: it is made anew."
+            )
+        return column
+
+
+def _given(process: Process, shard: ShardAt, field: pa.Field) -> tuple[pa.Array, str]:
+    """A whole attribute column that was made elsewhere, held against the ids of the index; and what it was held by."""
     with _file(process, shard, field.name) as (path, rows):
-        if not given:
-            column = read_attribute(path, field)
-            if len(column) != shard.rows:
-                raise DataError(
-                    f"{path}: {len(column)} rows for shard {shard.name}, which has {shard.rows} documents. "
-                    f"Delete the folder of attributes/{field.name} and run again: it is made anew."
-                )
-            return column
         reader = AttributeReader(path, pa.schema([field]), rows=rows)
         ids = read_index(process.run, shard, ["id"]).column("id").combine_chunks()
         ids = ids.chunk(0) if isinstance(ids, pa.ChunkedArray) else ids
         table = reader.take_rows(shard.rows, ids=ids, shard=shard.name)
         reader.finish(shard.rows)
-        return _whole(table.column(field.name))
+        return _whole(table.column(field.name)), reader.aligned_by

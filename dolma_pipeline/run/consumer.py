@@ -72,7 +72,7 @@ class Feeder(ABC):
     @abstractmethod
     def close(self, read: ShardRead) -> Mapping[str, Any]:
         """All batches came. Finish files (they are committed after this) and give what is to be recorded:
-        `outputs`, `counts`; `shard` and `inputs` are added."""
+        `outputs`, `counts`; `shard` and `inputs` are added. `files`: as `Work.files`."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from dolma_pipeline.storage.folder import RunFolder
 __all__ = [
     "add_counts",
     "close",
+    "has_lines",
     "is_finished",
     "output_record",
     "pretty",
@@ -71,11 +72,18 @@ def is_finished(folder: RunFolder, artifact: Artifact, shards_digest: str) -> bo
     return artifact.is_like(found) and made_for(found) == shards_digest
 
 
-def read_lines(folder: RunFolder, artifact_folder: str, *, may_be_lost: bool = False) -> Iterator[dict[str, Any]]:
-    """The records of a finished artifact, in order; none where it has no list of them.
+def has_lines(folder: RunFolder, artifact_folder: str) -> bool:
+    """Whether the list of records that a manifest tells of is there, whole; if not, the artifact is to be healed."""
+    manifest = read_manifest(folder, artifact_folder)
+    name = layout.lines(artifact_folder)
+    if manifest is None or "shards" not in manifest or folder.stat(name) is None:
+        return False
+    found: bool = hashlib.sha256(folder.read(name)).hexdigest() == manifest["shards"]["sha256"]
+    return found
 
-    Args:
-        may_be_lost: none, too, where the list is gone; for the launcher, which sees that it is made again.
+
+def read_lines(folder: RunFolder, artifact_folder: str) -> Iterator[dict[str, Any]]:
+    """The records of a finished artifact, in order; none where it has no list of them.
 
     Raises:
         DataError: the manifest tells of a list that is not there, or of another one.
@@ -87,8 +95,6 @@ def read_lines(folder: RunFolder, artifact_folder: str, *, may_be_lost: bool = F
     try:
         content = folder.read(name)
     except FileNotFoundError:
-        if may_be_lost:
-            return
         raise DataError(
             f"{folder.url}/{name}: gone, but its manifest tells of it. Run again; it is made anew."
         ) from None

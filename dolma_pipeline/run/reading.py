@@ -78,12 +78,15 @@ class Reading(Phase):
         inputs = [shard.input(read.sha256)]
         records: dict[str, list[dict[str, Any]]] = {}
         more: dict[str, Any] = {}
-        for consumer, found in zip(consumers, given, strict=True):
+        files: list[str] = []
+        for consumer, closed in zip(consumers, given, strict=True):
+            found = {key: value for key, value in closed.items() if key != "files"}
+            files += closed.get("files", ())
             if consumer.records:
                 records[consumer.artifact.name] = [{"shard": shard.name, "inputs": inputs, **found}]
             else:
-                more[consumer.name] = dict(found)
-        return Work(records, more, read.documents, read.num_bytes)
+                more[consumer.name] = found
+        return Work(records, more, read.documents, read.num_bytes, files)
 
     def finish(self, run: Run, records: Iterator[Record]) -> None:
         """Close the artifacts that are finished with it."""

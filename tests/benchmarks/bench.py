@@ -1,12 +1,16 @@
-"""`make bench`: we and the tools that people use now, on the same text, in one run of a few minutes.
+"""`make bench`: this program, the one before it and the tools that people use, on the same text, in one run.
 
-    python tests/benchmarks/bench.py                           everything; installs the peers first
-    python tests/benchmarks/bench.py --rows minhash,tokenize   some rows
+    make bench                              everything; installs the peers first
+    make bench ROWS=run,threshold           some rows
+    make bench ROWS=run SCALE=0.1           smaller corpora, to try; no promise is meant for them
     python tests/benchmarks/bench.py --documents 'my/**/*.jsonl.gz'
 
-Every measurement is a process of its own with one thread. Speeds are MB (10^6 bytes of UTF-8 text) per second of
-CPU time; start-up, reading the sample and the first call are outside. Prints a table and writes results.json, a
-list of its rows. Ends with 3 if a promise is not kept.
+Rows: gopher minhash tokenize read (against peers), run beam workers memory worker files (whole runs), threshold budget
+seed (changes of a finished run), compile fixed (start-up), whatif. Each takes minutes at most.
+
+Every measurement is a process of its own with one thread. Speeds are MB (10^6 bytes of UTF-8 text) per second of CPU
+time; against peers, start-up, reading the sample and the first call are outside. Each row is printed when it is done;
+results.json has all of them. Ends with 3 if a promise is not kept.
 """
 
 from __future__ import annotations
@@ -14,15 +18,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
+import before
+import bench_again
 import bench_run
+import bench_scale
+import bench_start
+import bench_whatif
 import environments
 import numpy as np
 import samples
-from rows import Row, compare, table
+from bench_run import Runs
+from rows import HEADER, Row, compare, details, line
 
 KERNEL_MB = 6.0  # what the slow peers take 10 to 25 s for
 WARM_MB, UNSEEN_MB, CHECKED_MB = 4.0, 60.0, 8.0
@@ -30,13 +41,23 @@ READ_MB = 140.0
 
 
 class Bench:
-    """The comparisons; `work` holds samples and the collected corpus, `peers` the peers' environments."""
+    """The comparisons; `work` holds samples and corpora, `peers` the peers' environments."""
 
-    def __init__(self, work: Path, peers: Path, patterns: Sequence[str]) -> None:
-        self.work, self.peers = work, peers
-        self.long = samples.collected(work / "corpus")
-        self.sources = samples.given(patterns) if patterns else self.long
+    def __init__(self, work: Path, peers: Path, patterns: Sequence[str], *, scale: float = 1.0, times: int = 1) -> None:
+        self.work, self.peers, self.scale, self.times = work, peers, scale, times
+        self.patterns = patterns
         self._sample: Path | None = None
+        self._runs: Runs | None = None
+
+    @cached_property
+    def long(self) -> Mapping[str, Sequence[str]]:
+        """The collected corpus."""
+        return samples.collected(self.work / "whole_run" / "corpus")
+
+    @cached_property
+    def sources(self) -> Mapping[str, Sequence[str]]:
+        """What the kernels' rows read."""
+        return samples.given(self.patterns) if self.patterns else self.long
 
     @property
     def sample(self) -> Path:
@@ -97,37 +118,69 @@ class Bench:
         more = {"num_files": len(files)}
         return [compare("read_jsonl_gz", f"gzip + orjson {version('orjson')}", ours, peer, at_least=2, more=more)]
 
-    def run(self) -> list[Row]:
-        """The whole pipeline without training."""
-        return bench_run.measure(self.work, self.long)
+    def runs(self) -> Runs:
+        """Whole runs, of this program and of the one before where it can be had."""
+        if self._runs is None:
+            folder = self.work / "whole_run"
+            folder.mkdir(parents=True, exist_ok=True)
+            self._runs = Runs(folder, before.before(self.peers / "before"), scale=self.scale, times=self.times)
+        return self._runs
+
+
+WHOLE_RUNS: dict[str, Callable[[Runs], Iterable[Row]]] = {
+    "run": bench_run.whole,
+    "beam": bench_run.beam_share,
+    "workers": bench_scale.workers,
+    "memory": bench_scale.memory,
+    "worker": bench_scale.worker_memory,
+    "files": bench_scale.files,
+    "threshold": bench_again.threshold,
+    "budget": bench_again.budget,
+    "seed": bench_again.seed,
+    "compile": bench_start.compiling,
+    "fixed": bench_start.fixed,
+    "whatif": bench_whatif.whatif,
+}
+
+
+def measures(bench: Bench) -> dict[str, Callable[[], Iterable[Row]]]:
+    """Every name of `--rows`, and what gives its rows."""
+    peers: dict[str, Callable[[], Iterable[Row]]] = {
+        "gopher": bench.gopher,
+        "minhash": bench.minhash,
+        "tokenize": bench.tokenize,
+        "read": bench.read,
+    }
+    whole = {name: lambda measure=measure: measure(bench.runs()) for name, measure in WHOLE_RUNS.items()}
+    return {**peers, **whole}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print, write; 0 where every promise is kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", action="append", help="glob of Dolma documents instead of the collected ones")
-    parser.add_argument("--rows", default="gopher,minhash,tokenize,read,run", help="comma-separated; default: all")
+    parser.add_argument("--rows", default="", help="comma-separated; default: all")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="of the corpora of whole runs; default: 1, as promised"
+    )
+    parser.add_argument("--times", type=int, default=1, help="so often each run, of which the cheapest counts")
     parser.add_argument("--work", type=Path, default=Path("runs/bench"), help="folder for samples and runs")
     parser.add_argument("--peers", type=Path, default=Path(".venv-bench"), help="folder for the peers' environments")
     parser.add_argument("--output", type=Path, default=Path("results.json"))
     options = parser.parse_args(arguments)
     options.work.mkdir(parents=True, exist_ok=True)
-    bench = Bench(options.work, options.peers, options.documents or samples.development_data())
-    measures: dict[str, Callable[[], list[Row]]] = {
-        "gopher": bench.gopher,
-        "minhash": bench.minhash,
-        "tokenize": bench.tokenize,
-        "read": bench.read,
-        "run": bench.run,
-    }
-    found: list[Row] = []
-    for name in options.rows.split(","):
-        if name not in measures:
-            parser.error(f"no row named '{name}'; there are {', '.join(measures)}")
-        print(f"measuring {name}", file=sys.stderr)
-        found += measures[name]()
-        options.output.write_text(json.dumps([row.as_json() for row in found], indent=2) + "\n")
-    print(table(found))
+    patterns = options.documents or samples.development_data()
+    bench = Bench(options.work, options.peers, patterns, scale=options.scale, times=options.times)
+    known, found = measures(bench), list[Row]()
+    names = options.rows.split(",") if options.rows else [*known]
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"no row named '{unknown[0]}'; there are {', '.join(known)}")
+    print(HEADER, flush=True)
+    for name in names:
+        for row in known[name]():
+            print("\n".join([line(row), *details(row)]), flush=True)
+            found.append(row)
+            options.output.write_text(json.dumps([row.as_json() for row in found], indent=2) + "\n")
     return 0 if all(row.kept for row in found) else 3
 
 

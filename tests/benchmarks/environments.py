@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import venv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,23 @@ def install(name: str, folder: Path) -> Path:
     return python
 
 
-def measure(script: str, *arguments: object, python: Path | str = sys.executable) -> dict[str, Any]:
-    """Run a script of this folder in a process of its own with one thread; its last line of output is the result."""
-    home = Path(python).parent.parent
+def measure(
+    script: str,
+    *arguments: object,
+    python: Path | str = sys.executable,
+    home: Path = HERE.parents[1],
+    variables: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run a script of this folder in a process of its own with one thread; its last line of output is the result.
+
+    Args:
+        script: its name. arguments: its arguments. python: runs it. home: the folder of the library that it imports.
+        variables: of its environment, beside those that are always set.
+    """
+    place = Path(python).parent.parent
     threads = {f"{name}_NUM_THREADS": "1" for name in _ONE_THREAD}
-    offline = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "NLTK_DATA": str(home / "nltk_data")}
-    environment = os.environ | threads | offline | {"PYTHONHASHSEED": "0", "PYTHONPATH": str(HERE.parents[1])}
+    offline = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "NLTK_DATA": str(place / "nltk_data")}
+    environment = os.environ | threads | offline | {"PYTHONHASHSEED": "0", "PYTHONPATH": str(home)} | (variables or {})
     command = [str(python), str(HERE / script), *map(str, arguments)]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:

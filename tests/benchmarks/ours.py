@@ -26,7 +26,7 @@ def batches(path: str) -> list[Batch]:
 
     (shard,) = plan_shards({"bench": [path]}, split_bytes=1 << 40)
     failures: list[object] = []
-    found = list(ShardReader(shard, report=failures.append))
+    found = list(ShardReader(shard, path, report=failures.append))
     if failures:
         raise SystemExit(f"{path}: {failures[0]}")
     return found
@@ -97,7 +97,7 @@ def read_jsonl_gz(*paths: str) -> None:
 
     def read(path: str) -> Iterator[Batch]:
         (shard,) = plan_shards({"bench": [path]}, split_bytes=1 << 40)
-        return iter(ShardReader(shard, report=lambda failure: None))
+        return iter(ShardReader(shard, path, report=lambda failure: None))
 
     list(read(paths[0]))
     seconds, mb, rows = 0.0, 0.0, 0

@@ -1,8 +1,11 @@
-"""One whole run, measured in this process: `run_once.py beam|plain RECIPE WORKERS`, `idle RECIPE` or `warm`.
+"""One whole run, measured in this process, by whichever state of the program Python finds.
 
-`plain` does the steps one after the other without Beam; `idle` is what a worker holds before it sees a text, and
-`copy RECIPE` what one of several does; `warm` compiles the kernels, so that no measurement pays for it. Prints one
-JSON line.
+    run_once.py local|here|redo RECIPE WORKERS KEY=VALUE...   a run; `here`: by a plain loop without Beam
+    run_once.py idle|copy RECIPE        what a worker holds before it sees a text: the only one, one of several
+    run_once.py compile RECIPE          compiles the kernels that a recipe needs
+    run_once.py warm                    compiles all kernels, so that no measurement pays for it
+
+`redo` changes a finished run. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,42 +40,52 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
 
-def run_plainly() -> None:
-    """Put the steps' own loop in the place of the Beam pipeline."""
-    from dolma_pipeline.stages.step import run_steps
+def run_here() -> None:
+    """Put the plain loop in the place of the engine that a recipe asks for."""
+    from dolma_pipeline.engines import Here
+    from dolma_pipeline.engines.choose import EngineChoice
 
-    def steps_only(context: object, steps: Sequence[Any], **rest: object) -> None:
-        run_steps(steps)
+    def here(choice: object, say: object = None) -> Here:
+        return Here()
 
-    holders = [m for name, m in sys.modules.items() if name.startswith("dolma_pipeline.") and "run_on_beam" in vars(m)]
-    if not holders:
-        raise SystemExit("dolma_pipeline.runner has no run_on_beam any more; the plain run must be started another way")
-    for module in holders:
-        vars(module)["run_on_beam"] = steps_only
+    vars_of: Any = EngineChoice
+    vars_of.engine = here
 
 
-def whole(how: str, recipe: str, workers: str) -> dict[str, object]:
+def whole(how: str, recipe: str, workers: str, *overrides: str) -> dict[str, object]:
     """The run and what it cost, imports included."""
     cpu, _ = usage()
     wall = time.perf_counter()
+    from counted import Counted
+
     from dolma_pipeline.config import load_recipe
     from dolma_pipeline.runner import run
 
-    loaded = load_recipe(recipe, f"workers={workers}")
-    if how == "plain":
-        run_plainly()
-    run(loaded, stages=STAGES, quiet=True)
+    loaded = load_recipe(recipe, f"workers={workers}", *overrides)
+    counted = Counted()
+    if how == "here":
+        run_here()
+    begun = time.time()
+    run(loaded, stages=STAGES, redo=how == "redo", quiet=True)
     wall = time.perf_counter() - wall
     after, peak = usage()
     mix = manifest(loaded.output, "mix")
+    totals = {
+        name: sum(counts[name] for counts in mix["counts"].values())
+        for name in ("bytes_in", "bytes_kept", "tokens_kept", "in", "kept")
+    }
+    seen = {"read_mb": counted.read / 1e6, "encoded_mb": counted.encoded / 1e6} if workers == "1" else {}
     return {
         "cpu_s": after - cpu,
         "wall_s": wall,
         "peak_mb": peak,
-        "text_mb": sum(counts["bytes_in"] for counts in mix["counts"].values()) / 1e6,
-        "kept_mb": sum(counts["bytes_kept"] for counts in mix["counts"].values()) / 1e6,
-        "tokens": sum(counts["tokens_kept"] for counts in mix["counts"].values()),
-        "cpu_s_by_step": by_step(Path(loaded.output)),
+        "text_mb": totals["bytes_in"] / 1e6,
+        "kept_mb": totals["bytes_kept"] / 1e6,
+        "tokens": totals["tokens_kept"],
+        "documents": totals["in"],
+        "kept": totals["kept"],
+        **seen,
+        "cpu_s_by_step": by_step(Path(loaded.output), since=begun),
     }
 
 
@@ -83,11 +95,11 @@ def manifest(output: str, unit: str) -> dict[str, Any]:
     return found
 
 
-def by_step(folder: Path) -> dict[str, float]:
-    """CPU seconds of each step's tasks, from the run's own log (which only a run on Beam writes)."""
+def by_step(folder: Path, *, since: float) -> dict[str, float]:
+    """CPU seconds of each phase's tasks, from the run's own log; since: events before this time are another run's."""
     log = folder / "log" / "events.jsonl"
     events = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    return {event["step"]: event["cpu_seconds"] for event in events if event["event"] == "end"}
+    return {e["step"]: e["cpu_seconds"] for e in events if e["event"] == "end" and e["time"] >= since}
 
 
 def idle(recipe: str) -> dict[str, object]:
@@ -112,10 +124,9 @@ def copy(recipe: str) -> dict[str, object]:
     import socket
     import threading
 
-    from dolma_pipeline.runner.forks import ForkServer, can_fork, shared_taggers
-    from dolma_pipeline.runner.watchdog import descendants
-
     from dolma_pipeline.config import load_recipe
+    from dolma_pipeline.engines.forks import ForkServer, can_fork, shared_taggers
+    from dolma_pipeline.engines.watchdog import descendants
     from dolma_pipeline.stages.warming import kernels_of
 
     if not can_fork():
@@ -140,13 +151,30 @@ def copy(recipe: str) -> dict[str, object]:
 
 def warm() -> dict[str, object]:
     """Compile every kernel, once for this machine."""
-    from dolma_pipeline.kernels.warm import ensure
+    from dolma_pipeline.kernels import warm as kernels
 
-    ensure()
-    return {"cpu_s": usage()[0]}
+    wall = time.perf_counter()
+    compile_all: Any = getattr(kernels, "ensure", kernels.warm)  # before, one process compiled everything
+    compile_all()
+    return {"wall_s": time.perf_counter() - wall, "cpu_s": usage()[0]}
+
+
+def compile_for(recipe: str) -> dict[str, object]:
+    """What a first run of a recipe waits for: kernels, compiled on disk as its engine has them compiled."""
+    from dolma_pipeline.config import load_recipe
+    from dolma_pipeline.engines.warming import compile_kernels
+    from dolma_pipeline.stages.warming import kernels_of
+
+    loaded = load_recipe(recipe)
+    kernels = kernels_of(loaded, loaded.stages())
+    said: list[str] = []
+    wall = time.perf_counter()
+    compile_kernels(kernels, said.append)
+    wall = time.perf_counter() - wall
+    return {"wall_s": wall, "cpu_s": usage()[0], "num_kernels": len(kernels), "num_lines_said": len(said)}
 
 
 if __name__ == "__main__":
-    actions = {"idle": idle, "copy": copy, "warm": warm}
+    actions = {"idle": idle, "copy": copy, "warm": warm, "compile": compile_for}
     name, *arguments = sys.argv[1:]
     print(json.dumps(actions[name](*arguments) if name in actions else whole(name, *arguments)))

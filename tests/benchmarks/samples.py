@@ -17,6 +17,7 @@ from xxhash import xxh3_64_intdigest
 
 from dolma_pipeline.demo import collect
 from dolma_pipeline.io.documents import ShardReader
+from dolma_pipeline.io.paths import located
 from dolma_pipeline.io.shards import plan_shards
 
 LONG_BYTES = 200_000_000
@@ -59,7 +60,7 @@ def development_data() -> list[str]:
 def read(sources: Mapping[str, Sequence[str]]) -> Iterator[Text]:
     """All documents of the sources, in order."""
     for shard in plan_shards(sources, split_bytes=1 << 40):
-        for batch in ShardReader(shard, report=lambda failure: None):
+        for batch in ShardReader(shard, located(sources[shard.source], shard.path), report=lambda failure: None):
             yield from map(Text, batch.origins(), batch.strings)
 
 

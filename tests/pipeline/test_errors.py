@@ -27,7 +27,8 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "tagger",
         {"tag__taggers": ["length_v1", "mark_v1"]},
         ConfigError,
-        "tag.taggers.1: no tagger named 'mark_v1'. Did you mean 'marks_v1'? Your own: `modules: [./my_",
+        "tag.taggers.1: no tagger named 'mark_v1'. Did you mean 'marks_v1'? "
+        "Your own: `modules: [./my_file.py]` at the top of the recipe.",
     ),
     (
         "a tagger's parameter",
@@ -123,7 +124,7 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "preferred attribute",
         {"dedupe__prefer": "length_v1.wordz DESC"},
         ConfigError,
-        "dedupe.prefer.0: no field of 'length_v1' named 'wordz'. Did you mean 'words'?",
+        "dedupe.prefer: no field of 'length_v1' named 'wordz'. Did you mean 'words'?",
     ),
     (
         "tokenizer file",
@@ -205,7 +206,7 @@ def test_an_error_names_file_and_line(here: Path, tmp_path: Path, capsys: pytest
         ({"mix__where": "length_v1.wrds > 3"}, '"where"', "mix.where: no field of 'length_v1' named 'wrds'"),
         ({"mix__where": "length_v1.words >"}, '"where"', "mix.where: `length_v1.words >` is not SQL"),
         ({"mix__replace": [{"spans": "marks_v1.nmes", "with": "x"}]}, '"spans"', "mix.replace.0.spans: no span field"),
-        ({"dedupe__prefer": "length_v1.wrds DESC"}, '"prefer"', "dedupe.prefer.0: no field of"),
+        ({"dedupe__prefer": "length_v1.wrds DESC"}, '"prefer"', "dedupe.prefer: no field of"),
         ({"train": {"model": "tinny"}}, '"model"', "train.model: no model named 'tinny'. Did you mean 'tiny'?"),
         (
             {"sources": {"web": {"documents": "in/web/*", "attributes": "no/scores"}}, "mix__sources": {}},

@@ -5,7 +5,7 @@ A task a block of shards; columns alone. The verdicts of a shard keep a bit a ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,15 +83,22 @@ class Decide(Phase):
         rules = source_rules(process, block.shards[0].source)
         early = [read_judged(process.run, self.judged, shard) for shard in block.shards]
         failed, null = self._all_rules(process, rules, block, pa.concat_tables(early))
-        table = _values_table(process, rules, block)
+        aligned: dict[tuple[str, str], str] = {}
+        table = _values_table(process, rules, block, aligned)
+        fits: dict[str, dict[str, dict[str, int]]] = {}
+        for (name, label), by in aligned.items():
+            fits.setdefault(name, {})[label] = {by: 1}
         records = []
         at = 0
         for shard, judged in zip(block.shards, early, strict=True):
             rows = slice(at, at + shard.rows)
             edited = judged.column("edited_chars").to_numpy() if "edited_chars" in judged.column_names else None
-            records.append(
-                self._shard(process, shard, rules, failed[:, rows], null[:, rows], edited, table.slice(at, shard.rows))
+            one = self._shard(
+                process, shard, rules, failed[:, rows], null[:, rows], edited, table.slice(at, shard.rows)
             )
+            if shard.name in fits:
+                one["counts"]["aligned"] = fits[shard.name]
+            records.append(one)
             at += shard.rows
         return Work({VERDICTS: records}, documents=block.rows)
 
@@ -156,14 +163,19 @@ class Decide(Phase):
         close(run.folder, self.artifacts[0], made, shards_digest=run.shards_digest, expected=names(run))
 
 
-def _values_table(process: Process, rules: SourceRules, block: Block) -> pa.Table:
-    """What is told of dropped documents: ids, the columns that rules look at, and which copy stays."""
+def _values_table(
+    process: Process, rules: SourceRules, block: Block, aligned: MutableMapping[tuple[str, str], str]
+) -> pa.Table:
+    """What is told of dropped documents: ids, the columns that rules look at, and which copy stays.
+
+    aligned: see `read_block`. All columns that rules look at are read here, so of all made elsewhere it is told.
+    """
     index, wanted = rules.wanted(rules.all_columns)
     recipe = process.run.recipe
     if rules.late and recipe.dedupe:
         marks: dict[str, Fields] = {step.name: frozenset({"keep", "cluster"}) for step in recipe.dedupe.steps}
         wanted = merged(wanted, marks)
-    return read_block(process, block, index={*index, "id", "bytes"}, wanted=wanted)
+    return read_block(process, block, index={*index, "id", "bytes"}, wanted=wanted, aligned=aligned)
 
 
 def _dropped(

@@ -220,10 +220,7 @@ class CloseMix(Phase):
         (artifact,) = self.artifacts
         counts = {line["shard"]: line["counts"] for line in read_lines(run.folder, self.verdicts.folder)}
         made = [
-            {
-                **record,
-                "counts": {**record["counts"], **counts[record["shard"]]},
-            }  # of one that was opened again: its own
+            {**record, "counts": {**record["counts"], **counts[record["shard"]]}}  # of an earlier close they are there
             for record in gathered(run, artifact).values()
         ]
         plan = MixPlan.from_json(orjson.loads(run.folder.read(layout.PLAN)))

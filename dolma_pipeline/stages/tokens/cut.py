@@ -98,7 +98,8 @@ class Cut(Phase):
         base = digest([self.digest, run.shards_digest])
         names = pa.array([shard.name for shard in shards], pa.string())
         most = run.recipe.tokens.max_shard_tokens
-        return Work(more={"parts": {name: _write(run, base, name, one, names, most) for name, one in found.items()}})
+        parts = {name: _write(run, base, name, one, names, most) for name, one in found.items()}
+        return Work(more={"parts": parts}, files=[name for files in parts.values() for name in files])
 
 
 def _collect(run: Run, shard: ShardAt, number: int, found: dict[str, _Split]) -> None:
