@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.columns import DEDUPE_TYPE
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.stage import Stage, at, module_files
@@ -33,6 +36,10 @@ class DedupeStage(Stage):
                 kind_of(step)
         prefer_columns(process)
         return ()
+
+    def columns(self, process: Process) -> Mapping[str, pa.StructType]:
+        """The steps'."""
+        return {step.name: DEDUPE_TYPE for step in all_steps(process.run.recipe)}
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
         """`dedupe/<step>` and `attributes/<step>` of every step."""
