@@ -56,6 +56,11 @@ class Fetch(Phase):
         """The index, and what `after` says."""
         return frozenset({layout.INDEX, *self.after})
 
+    @property
+    def digest(self) -> str:
+        """What its records depend on: what is asked for, too."""
+        return digest([super().digest, self.asks, self.index, self.wanted, self.text])
+
     def tasks(self, run: Run) -> Iterator[Task]:
         """The shards of the origins, each with its rows, ascending.
 
@@ -87,8 +92,8 @@ class Fetch(Phase):
         return Work(more={"file": name}, documents=len(rows))
 
     def _file(self, run: Run, shard: str) -> str:
-        about = [self.digest, run.shards_digest, self.asks, self.index, self.wanted, self.text]
-        return layout.cache("fetched", digest(about), f"{self.label}/{shard}.parquet")
+        base = digest([self.digest, run.shards_digest])
+        return layout.cache("fetched", base, f"{self.label}/{shard}.parquet")
 
     def rows(self, run: Run, origins: Sequence[str]) -> pa.Table:
         """What was fetched of these documents, a row an origin, in their order.

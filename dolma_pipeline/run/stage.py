@@ -122,12 +122,20 @@ def stages_in_order() -> list[Stage]:
 
 
 def artifacts_of(stage: Stage, process: Process, known: Mapping[str, Artifact]) -> dict[str, Artifact]:
-    """What a stage makes, by name; of a stage from outside the hash of its file is among what it depends on."""
+    """What a stage makes, by name; of a stage from outside the hash of its file is among what it depends on.
+
+    What holds documents of sources says so: it is made again where their inputs have another content.
+    """
+    sources: dict[str, list[str]] = {}
+    for source, name in stage.document_artifacts(process).items():
+        sources.setdefault(name, []).append(source)
     files = module_files(process, f"stage {stage.name}", type(stage).__module__)
     found: dict[str, Artifact] = {}
     for one in stage.artifacts(process, known):
         needs = tuple(found.get(need.name, need) for need in one.needs)  # those of its own with their files, too
-        found[one.name] = replace(one, needs=needs, files={**one.files, **files}) if files else one
+        own = tuple(sorted({*one.sources, *sources.get(one.name, ())}))
+        whole = replace(one, needs=needs, files={**one.files, **files}, sources=own if sources else one.sources)
+        found[one.name] = whole if files or sources else one
     return found
 
 
