@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from dolma_pipeline.config.recipe import Recipe
-from dolma_pipeline.documents import SPANS_TYPE, Batch
+from dolma_pipeline.documents import Batch
 from dolma_pipeline.errors import ConfigError, DataError, MisalignedError
 from dolma_pipeline.io.attribute_types import is_open, settled
 from dolma_pipeline.io.attributes import (
@@ -32,6 +33,7 @@ from dolma_pipeline.run import layout
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt, listed
+from dolma_pipeline.run.stage import columns_of, maker_of
 
 INDEX = pa.schema(
     [
@@ -75,26 +77,24 @@ def open_shard(run: Run, shard: ShardAt, report: Callable[[Failure], None]) -> S
     return ShardReader(shard.shard, shard.location, report=report, fields=source.fields, normalize=run.recipe.normalize)
 
 
+@contextmanager
+def documents_of(process: Process, shard: ShardAt, report: Callable[[Failure], None]) -> Iterator[ShardReader]:
+    """The documents of a shard: those of its input, or what a stage has made of it."""
+    run, maker = process.run, maker_of(process, shard.source)
+    if maker is None:
+        yield open_shard(run, shard, report)
+        return
+    made = maker.documents(process, shard)
+    with run.folder.local(made.name) as path:
+        own = replace(shard.shard, format=made.format, start=None, end=None)
+        reader = ShardReader(own, str(path), report=report, normalize=run.recipe.normalize)
+        yield reader
+        reader.sha256 = made.sha256  # of what the run was given: its own files are held to their records
+
+
 def made_columns(process: Process) -> dict[str, pa.StructType]:
     """Columns that this run makes itself: label -> struct type, known before anything has run."""
-    recipe = process.run.recipe
-
-    def make() -> dict[str, pa.StructType]:
-        columns: dict[str, pa.StructType] = {}
-        if recipe.tag:
-            for use in recipe.tag.taggers:
-                type_ = process.tagger(use).type
-                columns[use.name] = type_ if recipe.tag.format == "parquet" else _dolma_type(use.name, type_)
-        if recipe.dedupe:
-            columns.update({step.name: DEDUPE_TYPE for step in recipe.dedupe.steps})
-        return columns
-
-    return process.kept("made columns", make)
-
-
-def _dolma_type(label: str, type_: pa.StructType) -> pa.StructType:
-    # A string field's names in Dolma's files depend on its values, so it cannot stand in a rule.
-    return pa.struct([pa.field(f"{label}__{f.name}", SPANS_TYPE) for f in type_ if not pa.types.is_string(f.type)])
+    return process.kept("made columns", lambda: columns_of(process))
 
 
 def given_columns(process: Process, source: str) -> dict[str, pa.StructType]:

@@ -61,7 +61,7 @@ def _stage_rows(result: Result) -> list[list[str]]:
     timings = _timings(result.events)
     made = {m.stage for m in result.manifests.values()}
     names = [stage.name for stage in stages_in_order() if stage.name in made - {INDEX}]
-    for stage in names or [INDEX]:
+    for stage in names or sorted(made):  # the index where nothing else was asked for
         units = [m for m in result.manifests.values() if m.stage == stage]
         if stage == "mix":
             units = [m for m in units if m.name == "mix"] or units

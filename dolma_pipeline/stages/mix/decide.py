@@ -27,7 +27,7 @@ from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed, names
 from dolma_pipeline.sql.bits import count_bits, pack
 from dolma_pipeline.stages.asked import read_asked
 from dolma_pipeline.stages.judged import answers, judged_table, merged, read_bits, read_judged
-from dolma_pipeline.stages.rules import SourceRules, source_rules
+from dolma_pipeline.stages.rules import MIN_CHARS, SourceRules, source_rules
 
 VERDICTS = "mix/verdicts"
 
@@ -82,7 +82,7 @@ class Decide(Phase):
         block: Block = task.payload
         rules = source_rules(process, block.shards[0].source)
         early = [read_judged(process.run, self.judged, shard) for shard in block.shards]
-        failed, null = self._all_rules(process, rules, block, pa.concat_tables(early))
+        failed, null, edited = self._all_rules(process, rules, block, pa.concat_tables(early))
         aligned: dict[tuple[str, str], str] = {}
         table = _values_table(process, rules, block, aligned)
         fits: dict[str, dict[str, dict[str, int]]] = {}
@@ -92,9 +92,9 @@ class Decide(Phase):
         at = 0
         for shard, judged in zip(block.shards, early, strict=True):
             rows = slice(at, at + shard.rows)
-            edited = judged.column("edited_chars").to_numpy() if "edited_chars" in judged.column_names else None
+            lengths = None if edited is None else edited[rows]
             one = self._shard(
-                process, shard, rules, failed[:, rows], null[:, rows], edited, table.slice(at, shard.rows)
+                process, shard, rules, failed[:, rows], null[:, rows], lengths, table.slice(at, shard.rows)
             )
             if shard.name in fits:
                 one["counts"]["aligned"] = fits[shard.name]
@@ -104,8 +104,8 @@ class Decide(Phase):
 
     def _all_rules(
         self, process: Process, rules: SourceRules, block: Block, early: pa.Table
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Failed and NULL of all rules in their order, bool[rules, n]."""
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64] | None]:
+        """Failed and NULL of all rules in their order, bool[rules, n]; code points of edited texts where they count."""
         found = {name: pair for name, *pair in zip(rules.early, *read_bits(early, len(rules.early)), strict=True)}
         some = rules.late_columns
         if some.names:
@@ -116,11 +116,15 @@ class Decide(Phase):
         if text and self.asked is not None:
             said = read_asked(process, self.asked, block, len(text))
             found |= {name: pair for name, *pair in zip(text, *said, strict=True)}
+        edited = early.column("edited_chars").to_numpy() if "edited_chars" in early.column_names else None
+        if MIN_CHARS in rules.late:
+            edited = rules.edited_chars(read_block(process, block, index={"chars"}, wanted=rules.edit_columns))
+            found[MIN_CHARS] = [edited < rules.min_chars, np.zeros(block.rows, np.bool_)]
         shape = (len(rules.names), block.rows)
         failed, null = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
         for i, name in enumerate(rules.names):
             failed[i], null[i] = found[name]
-        return failed, null
+        return failed, null, edited
 
     def _shard(
         self,

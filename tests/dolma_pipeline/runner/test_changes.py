@@ -21,7 +21,7 @@ def made(reads: dict[str, Any], own: dict[str, dict[str, Any]] | None = None, **
 @pytest.mark.parametrize(
     ("before", "now", "lines"),
     [
-        (made({"mix.where.english": OLD}), made({"mix.where.english": NEW}), [f"mix.where.english: '{OLD}' -> '{NEW}'"]),
+        (made({"mix.where.en": OLD}), made({"mix.where.en": NEW}), [f"mix.where.en: '{OLD}' -> '{NEW}'"]),
         (made({}, {"b": {"mix.sources.b.where.own": OLD}}), made({}, {"b": {"mix.sources.b.where.own": NEW}}),
          [f"mix.sources.b.where.own: '{OLD}' -> '{NEW}'"]),
         (made({}), made({}, {"a": {"mix.sources.a.skip_rules": ["r"]}}),

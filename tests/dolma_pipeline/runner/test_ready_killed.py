@@ -181,8 +181,12 @@ def test_killed_while_it_opens_for_new_shards(
     assert len(changed) > 5
     opened: list[str] = []
     original = columns_module.open_shard
-    monkeypatch.setattr(columns_module, "open_shard",
-                        lambda run, shard, report: opened.append(shard.name) or original(run, shard, report))  # fmt: skip
+
+    def note(run: Any, shard: Any, report: Any) -> Any:
+        opened.append(shard.name)
+        return original(run, shard, report)
+
+    monkeypatch.setattr(columns_module, "open_shard", note)
     for num_changes in prefixes(len(changed)):
         output = copy_of(finished)
         with killed_after(num_changes, "make_ready"), pytest.raises(Killed):
