@@ -7,11 +7,11 @@ starting costs nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from dolma_pipeline.cli.commands import COMMANDS, Command
+from dolma_pipeline.cli.commands import COMMANDS, FORMAT, Command, Option
 from dolma_pipeline.errors import UnknownNameError, UsageError
 
 FLAGS = {
@@ -22,12 +22,9 @@ FLAGS = {
     "-q": "--quiet",
     "--quiet": "--quiet",
     "--version": "--version",
-    "--dry-run": "--dry-run",
-    "--redo": "--redo",
 }
-"""As typed -> long form; `--format` is the only option with a value."""
+"""What every call takes: as typed -> long form."""
 
-FORMATS = ("text", "json")
 _OVERRIDE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=.*", re.DOTALL)
 
 
@@ -46,7 +43,8 @@ class Arguments:
         command: None with --help or --version alone.
         words: what is neither an option nor KEY=VALUE: the recipe, names.
         overrides: the KEY=VALUE, in order.
-        flags: long forms, such as `--redo`.
+        flags: long forms of options that stand alone, such as `--redo`.
+        values: of options that something follows, in the order given, by the option's name.
         format: of what goes to stdout.
         beam_options: all after `--`.
     """
@@ -55,6 +53,7 @@ class Arguments:
     words: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     flags: frozenset[str] = frozenset()
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     format: Literal["text", "json"] = "text"
     beam_options: tuple[str, ...] = ()
 
@@ -69,15 +68,23 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     words: list[str] = []
     overrides: list[str] = []
     flags: set[str] = set()
-    format: Literal["text", "json"] | None = None
+    values: dict[str, tuple[str, ...]] = {}
+    given: list[str] = []
+    options = {option.name: option for command in COMMANDS.values() for option in command.options}
     rest = iter(before)
     for argument in rest:
+        name, equals, value = argument.partition("=")
         if argument in FLAGS:
             flags.add(FLAGS[argument])
-        elif argument == "--format" or argument.startswith("--format="):
-            format = _format(argument[9:] if "=" in argument else next(rest, ""))
         elif argument.startswith("-") and argument != "-":
-            raise UnknownNameError("option", argument, [*FLAGS, "--format"])
+            option = options.get(name)
+            if option is None or (equals and not option.value):
+                raise UnknownNameError("option", argument, [*FLAGS, *options])
+            given.append(name)
+            if option.value:
+                values[name] = (*values.get(name, ()), _value(option, value if equals else None, rest))
+            else:
+                flags.add(name)
         elif words and _OVERRIDE.fullmatch(argument):
             overrides.append(argument)
         else:
@@ -85,17 +92,29 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     if {"--verbose", "--quiet"} <= flags:
         raise UsageError("found both -v and -q; give one of them")
     command = _command(words[0]) if words else None
+    formats = values.pop(FORMAT.name, ("text",))
     parsed = Arguments(
         command=command,
         words=tuple(words[1:]),
         overrides=tuple(overrides),
         flags=frozenset(flags),
-        format=format or "text",
+        values=values,
+        format="json" if formats[-1] == "json" else "text",
         beam_options=after,
     )
     if command is not None and not flags & {"--help", "--version"}:
-        _check(parsed, command, format_given=format is not None)
+        _check(parsed, command, given)
     return parsed
+
+
+def _value(option: Option, value: str | None, rest: Iterator[str]) -> str:
+    """What follows an option, behind `=` or as the next argument."""
+    found = next(rest, "") if value is None else value
+    if option.choices and found not in option.choices:
+        raise UsageError(f"{option.name} takes {' or '.join(option.choices)}, found '{found}'")
+    if not found:
+        raise UsageError(f"nothing follows {option.name}; it takes {option.value}: {option.purpose}")
+    return found
 
 
 def _split(argv: Sequence[str]) -> tuple[Sequence[str], tuple[str, ...]]:
@@ -103,14 +122,6 @@ def _split(argv: Sequence[str]) -> tuple[Sequence[str], tuple[str, ...]]:
         return argv, ()
     at = list(argv).index("--")
     return argv[:at], tuple(argv[at + 1 :])
-
-
-def _format(value: str) -> Literal["text", "json"]:
-    if value == "text":
-        return "text"
-    if value == "json":
-        return "json"
-    raise UsageError(f"--format takes {' or '.join(FORMATS)}, found '{value}'")
 
 
 def _command(name: str) -> Command:
@@ -121,12 +132,15 @@ def _command(name: str) -> Command:
     raise UnknownNameError("command", name, COMMANDS, hint="'dolma-pipeline --help' shows them all.")
 
 
-def _check(parsed: Arguments, command: Command, *, format_given: bool) -> None:
-    given = [flag for flag in ("--dry-run", "--redo") if flag in parsed.flags] + ["--format"] * format_given
-    for option in given:
-        if option not in command.options:
-            takes = ", ".join(command.options) or "none"
-            raise UsageError(f"'{command.name}' has no option {option}; of these it takes {takes}")
+def _check(parsed: Arguments, command: Command, given: Sequence[str]) -> None:
+    """The command must take these options, and what else was typed."""
+    takes = {option.name: option for option in command.options}
+    for name in given:
+        if name not in takes:
+            raise UsageError(f"'{command.name}' has no option {name}; of these it takes {', '.join(takes) or 'none'}")
+    for name, values in parsed.values.items():
+        if len(values) > 1 and not takes[name].repeats:
+            raise UsageError(f"{name} was given {len(values)} times; it is given once")
     if not command.takes_recipe:
         if parsed.overrides:
             raise UsageError(f"'{command.name}' takes no KEY=VALUE, found '{parsed.overrides[0]}'")

@@ -10,7 +10,35 @@ from dataclasses import dataclass
 from typing import Literal
 
 Group = Literal["Make", "Look", "Extend", "Set up"]
-Option = Literal["--dry-run", "--redo", "--format"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option; a command declares its own beside itself, in `options`.
+
+    Args:
+        name: as typed, such as `--redo`.
+        purpose: one line for the help.
+        value: what follows it, as the help shows it; "" for an option that stands alone.
+        choices: all values that there are; () for any.
+        repeats: whether it may be given more than once.
+    """
+
+    name: str
+    purpose: str
+    value: str = ""
+    choices: tuple[str, ...] = ()
+    repeats: bool = False
+
+    @property
+    def form(self) -> str:
+        """As the help shows it: `--format text|json`."""
+        return f"{self.name} {self.value}".rstrip()
+
+
+DRY_RUN = Option(name="--dry-run", purpose="check it all, start nothing")
+REDO = Option(name="--redo", purpose="make again what was made with other settings")
+FORMAT = Option(name="--format", purpose="of what goes to stdout", value="text|json", choices=("text", "json"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +49,11 @@ class Command:
         name: as typed.
         group: heading in the help.
         summary: one line.
-        module: in `dolma_pipeline.cli`; has `main(arguments) -> Reply`.
+        module: in `dolma_pipeline.cli`, or with a dot anywhere; has `main(arguments) -> Reply`.
         usage: what follows the name.
         details: paragraphs for its own help.
         example: lines for its own help.
-        options: which of the shared options it takes.
+        options: those that it takes, shared ones and its own.
         stages: what it runs, in order; () is every stage that the recipe has.
         section: key of the recipe whose keys its help shows; "" is the top.
     """
@@ -47,16 +75,25 @@ class Command:
         return self.section is not None
 
 
-def _stage(name: str, summary: str, details: str, example: str, stages: tuple[str, ...] = ()) -> Command:
+def _stage(
+    name: str,
+    summary: str,
+    details: str,
+    example: str,
+    stages: tuple[str, ...] = (),
+    *,
+    module: str = "run",
+    options: tuple[Option, ...] = (),
+) -> Command:
     return Command(
         name=name,
         group="Make",
         summary=summary,
-        module="run",
+        module=module,
         usage="RECIPE [KEY=VALUE ...] [-- BEAM OPTIONS]",
         details=details,
         example=example,
-        options=("--dry-run", "--redo", "--format"),
+        options=(DRY_RUN, REDO, FORMAT, *options),
         stages=stages,
         section="" if name == "run" else name,
     )
@@ -90,13 +127,26 @@ _ALL = (
     ),
     _stage(
         "mix",
-        "filter, mask, sample to a budget",
+        "filter, mask, sample to a budget (--plan, --what-if SQL)",
         "Applies the rules, replaces and cuts spans, sets documents apart to measure on, and draws the share of each\n"
         "source in the budget. Where the recipe has a tokenizer it is made first, and tokens are counted; else bytes\n"
-        "or documents. Every dropped document is in mix/dropped with its rules.",
+        "or documents. Every dropped document is in mix/dropped with its rules. On finished work, --plan and --what-if\n"
+        "read no text and change nothing: see docs/what-if.md.",
         "dolma-pipeline mix my.yaml mix.target_tokens=20M\n"
-        "dolma-pipeline mix my.yaml 'mix.where.english=language_v1.en >= 0.8' --redo",
+        "dolma-pipeline mix my.yaml 'mix.where.english=language_v1.en >= 0.8' --redo\n"
+        "dolma-pipeline mix my.yaml --plan mix.target_tokens=20M\n"
+        "dolma-pipeline mix my.yaml --what-if 'words: gopher_v1.word_count >= 100' --what-if seed=2",
         ("tokenizer", "mix"),
+        module="mix",
+        options=(
+            Option(name="--plan", purpose="what there is and what would be taken; reads no text, starts nothing"),
+            Option(
+                name="--what-if",
+                value="CHANGE",
+                purpose="what 'RULE: SQL' ('RULE:' without it) or KEY=VALUE would do; may be repeated",
+                repeats=True,
+            ),
+        ),
     ),
     _stage(
         "tokens",
@@ -128,7 +178,7 @@ _ALL = (
         usage="taggers|mixers|models|assets",
         details="Shows names, what they do, their parameters with defaults, and where they come from.",
         example="dolma-pipeline list taggers\ndolma-pipeline list models --format json",
-        options=("--format",),
+        options=(FORMAT,),
     ),
     Command(
         name="fetch",
@@ -139,7 +189,7 @@ _ALL = (
         details="Gets files into the cache, all of them or those named, and prints where they are. A run fetches what\n"
         "it needs by itself; this is for machines that go offline. 'dolma-pipeline list assets' shows the names.",
         example="dolma-pipeline fetch\ndolma-pipeline fetch lid.176.ftz",
-        options=("--format",),
+        options=(FORMAT,),
     ),
     Command(
         name="demo-corpus",
@@ -150,7 +200,18 @@ _ALL = (
         details="Writes four sources of documents below OUT: code, docs, readme and licence. Nothing is downloaded;\n"
         "the same environment gives the same bytes.",
         example="dolma-pipeline demo-corpus runs/quickstart-corpus",
-        options=("--format",),
+        options=(FORMAT,),
+    ),
+    Command(
+        name="clean",
+        group="Set up",
+        summary="what a run folder holds that may go (--yes removes it)",
+        module="clean",
+        usage="RUN [KIND ...]",
+        details="Shows what the folder of a run holds that can be removed, how big it is and what it costs to have it\n"
+        "again. Kinds: table, ids, old, attempts, and unfinished, which goes only where it is named. Results stay.",
+        example="dolma-pipeline clean runs/quickstart\ndolma-pipeline clean runs/quickstart table old --yes",
+        options=(FORMAT, Option(name="--yes", purpose="remove it")),
     ),
 )
 

@@ -13,6 +13,8 @@ Turns raw documents into tokenized shards, and scores them by training a model.
 
   dolma-pipeline run pipelines/quickstart.yaml       from documents to a score
   dolma-pipeline mix my.yaml mix.target_tokens=20M   one stage
+  dolma-pipeline mix my.yaml --plan                  what there is and what would be taken; reads no text
+  dolma-pipeline mix my.yaml --what-if 'words: gopher_v1.word_count >= 100'
   dolma-pipeline run my.yaml --dry-run               check it all, start nothing
 """
 
@@ -24,12 +26,7 @@ Exit      0 done; 1 failed, the same command resumes; 2 wrong use, nothing start
 'dolma-pipeline COMMAND --help' shows its keys, their defaults and an example.
 """
 
-OPTIONS = {
-    "--dry-run": "check it all, start nothing",
-    "--redo": "make again what was made with other settings",
-    "--format text|json": "of what goes to stdout",
-    "-v, -q": "more, or less, on stderr",
-}
+COMMON = (("-v, -q", "more, or less, on stderr"),)
 
 
 def program_help() -> str:
@@ -49,8 +46,8 @@ def command_help(command: Command) -> str:
     parts = [f"Usage: dolma-pipeline {command.name} {command.usage}", command.details]
     if command.section is not None:
         parts += _keys(command)
-    options = [(form, what) for form, what in OPTIONS.items() if form.split()[0] in command.options or form[1] == "v"]
-    parts.append("Options\n" + _table(options))
+    options = [(option.form, option.purpose) for option in command.options]
+    parts.append("Options\n" + _table([*options, *COMMON]))
     parts.append("Examples\n" + "\n".join(f"  {line}" for line in command.example.splitlines()))
     return "\n\n".join(parts) + "\n"
 
@@ -75,7 +72,7 @@ def _keys(command: Command) -> list[str]:
             rows.append((row.path, row.default, row.type, row.purpose))
     parts.append(heading + "\n" + _table(rows))
     if not command.stages:
-        stages = ", ".join(name for name, one in COMMANDS.items() if len(one.stages) and one.module == "run")
+        stages = ", ".join(name for name, one in COMMANDS.items() if len(one.stages))
         parts.append(f"The keys of a stage: dolma-pipeline COMMAND --help, for {stages}. All keys: docs/recipes.md.")
     return parts
 

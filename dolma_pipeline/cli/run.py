@@ -4,9 +4,32 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from dolma_pipeline.cli.arguments import Arguments, Reply
 from dolma_pipeline.errors import TooManyFailuresError, UsageError
+
+if TYPE_CHECKING:
+    from dolma_pipeline.config.recipe import Recipe
+
+
+def open_for(arguments: Arguments) -> Recipe:
+    """The recipe that a command is given, with its overrides.
+
+    Raises:
+        ConfigError: the recipe or an override is wrong.
+        UsageError: the recipe does not have the stage.
+    """
+    from dolma_pipeline.runner.modules import open_recipe
+
+    command = arguments.command
+    if command is None:
+        raise UsageError("no command was given")
+    recipe = open_recipe(arguments.words[0], *arguments.overrides)
+    if command.stages and command.name not in recipe.stages():
+        have = ", ".join(recipe.stages())
+        raise UsageError(f"{arguments.words[0]} has no `{command.name}` to run; its stages are {have}")
+    return recipe
 
 
 def main(arguments: Arguments) -> Reply:
@@ -17,23 +40,14 @@ def main(arguments: Arguments) -> Reply:
         UsageError: the recipe does not have the stage.
         DolmaError: whatever the run raises.
     """
-    from dolma_pipeline.config.loader import load_recipe
-
-    command = arguments.command
-    if command is None:
-        raise UsageError("no command was given")
-    recipe = load_recipe(arguments.words[0], *arguments.overrides)
-    missing = [stage for stage in command.stages if stage not in recipe.stages()]
-    if missing:
-        have = ", ".join(recipe.stages())
-        raise UsageError(f"{arguments.words[0]} has no `{missing[0]}` to run; its stages are {have}")
+    recipe = open_for(arguments)
     from dolma_pipeline.runner import Result, run
 
     exit_code = 0
     try:
         result = run(
             recipe,
-            stages=command.stages,
+            stages=_stages(arguments, recipe),
             redo="--redo" in arguments.flags,
             dry_run="--dry-run" in arguments.flags,
             beam_options=arguments.beam_options,
@@ -47,3 +61,9 @@ def main(arguments: Arguments) -> Reply:
     if arguments.format == "json":
         return Reply(json.dumps(result.record(), indent=2, sort_keys=True, ensure_ascii=False) + "\n", exit_code)
     return Reply(result.text().rstrip("\n") + "\n", exit_code)
+
+
+def _stages(arguments: Arguments, recipe: Recipe) -> tuple[str, ...]:
+    """The command's stages that the recipe has: `mix` works without a tokenizer."""
+    assert arguments.command is not None
+    return tuple(stage for stage in arguments.command.stages if stage in recipe.stages())

@@ -47,9 +47,10 @@ class Here:
         if not phases:
             return
         with keeping_logs(lambda: _keep(run)):
-            self._run(run, phases, say)
+            self.loop(run, phases, say=say)
 
-    def _run(self, run: Run, phases: Sequence[Phase], say: Say | None) -> None:
+    def loop(self, run: Run, phases: Sequence[Phase], *, say: Say | None = None) -> None:
+        """The loop alone, for an engine that keeps logs by itself."""
         draw, late = random.Random(self.seed), list[tuple[Phase, Task]]()
         for number, phase in enumerate(phases, 1):
             if say:

@@ -1,4 +1,7 @@
-"""Phases on this machine: Beam's embedded runner, in memory for one worker, else on worker processes.
+"""Phases on this machine: a loop for one worker, else Beam's embedded runner on worker processes.
+
+One worker shares nothing with anybody, so it needs no runner: a loop in this process starts a second earlier. Options
+for Beam are for Beam, which then runs in memory.
 
 More than one worker: `multi_processing`, one process each, under the watchdog; on Linux they are copies of one
 process, made by `forks`. They take tasks one by one from a queue in the control folder, which evens out what no
@@ -7,6 +10,8 @@ weight tells; that is sound because a worker that dies ends the run.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,9 +19,10 @@ from typing import Any, ClassVar
 from dolma_pipeline.engines.control import Control, controlling, kept_at
 from dolma_pipeline.engines.engine import Say
 from dolma_pipeline.engines.forks import ForkServer
+from dolma_pipeline.engines.here import Here
 from dolma_pipeline.engines.progress import Progress
 from dolma_pipeline.engines.reports import as_error, first_raised
-from dolma_pipeline.engines.watchdog import run_guarded
+from dolma_pipeline.engines.watchdog import POLL_SECONDS, run_guarded, stopped_by_signals
 from dolma_pipeline.engines.workers import environment, worker_variables
 from dolma_pipeline.errors import DolmaError
 from dolma_pipeline.run.log import CONTROL
@@ -27,10 +33,10 @@ from dolma_pipeline.storage import scratch
 
 @dataclass(frozen=True)
 class Local:
-    """The embedded runner.
+    """This machine.
 
     Args:
-        workers: processes; 1: in memory, in this one.
+        workers: processes; 1: this one.
         options: as on a Beam command line.
         forks: makes the workers; without it Beam starts each by itself. Not used for one worker.
     """
@@ -47,6 +53,9 @@ class Local:
         """
         if not phases:
             return
+        if self.workers == 1 and not self.options:
+            self._loop(run, phases, say)
+            return
         pipeline = self._pipeline(run, phases)
         with controlling(run.folder) as control, environment(variables := self._variables(control)):
             with Progress(control, [phase.name for phase in phases], say=say) as progress:
@@ -59,6 +68,11 @@ class Local:
                     each_poll=progress.poll,
                     forks=self.forks,
                 )
+
+    def _loop(self, run: Run, phases: Sequence[Phase], say: Say | None) -> None:
+        with controlling(run.folder) as control, environment(self._variables(control)), stopped_by_signals():
+            with Progress(control, [phase.name for phase in phases], say=say) as progress, _polled(progress):
+                Here().loop(run, phases)
 
     def _variables(self, control: Control) -> dict[str, str]:
         """Environment variables of this run; those of workers reach them through the fork server or by inheritance."""
@@ -101,6 +115,24 @@ class Turns:
     def taken(self, phase: str, element: Any) -> Iterator[Task]:
         """See `chain.Dealing`."""
         return Control.here().take_turns(phase)
+
+
+@contextlib.contextmanager
+def _polled(progress: Progress) -> Iterator[None]:
+    """Progress is shown from a thread beside the loop, which stays where Ctrl-C is heard."""
+    ended = threading.Event()
+
+    def poll() -> None:
+        while not ended.wait(POLL_SECONDS):
+            progress.poll()
+
+    thread = threading.Thread(target=poll, daemon=True, name="progress")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _raised(control: Control) -> DolmaError | None:

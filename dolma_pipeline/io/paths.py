@@ -10,6 +10,7 @@ A file that is written appears under its name only when it is whole: a random te
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import glob
 import hashlib
 import os
@@ -177,16 +178,61 @@ class Locator:
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        self._prefixes = list(dict.fromkeys(map(_prefix, patterns)))
+        self._patterns: dict[str | None, list[str]] = {}
+        for pattern in patterns:
+            self._patterns.setdefault(_prefix(pattern), []).append(pattern)
+        self._finders: dict[str | None, _Finder] = {}
 
     def __call__(self, relative: str) -> str:
         """The place of a file. relative: as `Found.relative`."""
-        places = [_with_home(relative) if prefix is None else f"{prefix}{relative}" for prefix in self._prefixes]
+        places = {p: _with_home(relative) if p is None else f"{p}{relative}" for p in self._patterns}
         if len(places) > 1:
-            for place in places:
-                if not is_url(place) and os.path.exists(place):
+            for prefix, place in places.items():
+                if (is_url(place) or os.path.isfile(place)) and self._finder(prefix).finds(place):
                     return place
-        return places[0] if places else relative
+        return next(iter(places.values()), relative)
+
+    def _finder(self, prefix: str | None) -> _Finder:
+        if prefix not in self._finders:
+            self._finders[prefix] = _Finder(self._patterns[prefix])
+        return self._finders[prefix]
+
+
+class _Finder:
+    """Tells a file that one of some patterns finds from a neighbour of such."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._files, self._globs = set[str](), list[list[str]]()
+        for pattern in patterns:
+            if pattern.startswith("@"):
+                self._files.update(path for path, _ in _read_list(pattern[1:]))
+            elif is_url(pattern):
+                self._files.add(pattern)
+            elif os.path.isfile(path := _with_home(pattern)):
+                self._files.add(path)
+            else:
+                self._globs.append(path.split("/"))
+
+    def finds(self, place: str) -> bool:
+        names = place.split("/")
+        return place in self._files or any(_matches(names, parts) for parts in self._globs)
+
+
+def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
+    literal = _num_literal(parts)
+    return names[:literal] == parts[:literal] and _fits(names[literal:], parts[literal:])
+
+
+def _fits(names: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether the parts of a path are what `glob` finds for those of a pattern."""
+    if not parts or not names:
+        return not names and not parts
+    hidden = names[0].startswith(".") and not parts[0].startswith(".")
+    if parts == ["**"]:
+        return not any(name.startswith(".") for name in names)
+    if parts[0] == "**":
+        return _fits(names, parts[1:]) or (not hidden and _fits(names[1:], parts))
+    return not hidden and fnmatch.fnmatchcase(names[0], parts[0]) and _fits(names[1:], parts[1:])
 
 
 def located(patterns: Sequence[str], relative: str) -> str:

@@ -15,7 +15,7 @@ import fcntl
 import hashlib
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,9 +40,16 @@ class Compiled:
         self._key = hashlib.sha256("\n".join([*state, self._sources]).encode()).hexdigest()[:16]
         self._folders = _folders()
 
-    def has(self, name: str) -> bool:
-        """Whether the kernels of a module are compiled, and their machine code is still there."""
-        return any(self._is_marked(folder, name) for folder in self._folders)
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Those of some modules whose kernels are not compiled, or whose machine code is not there any more."""
+        marked: set[str] = set()
+        wanted = list(names)
+        for folder in self._folders:
+            if _read(folder / self._name) == self._sources:
+                places = {name: _read(folder / f"{self._name}-{self._key}-{name}") for name in wanted}
+                stored = {place: _stored_modules(place) for place in set(places.values()) if place}
+                marked |= {name for name, place in places.items() if place and name in stored[place]}
+        return [name for name in wanted if name not in marked]
 
     def mark(self, name: str) -> None:
         """Say that the kernels of a module are compiled; without effect where nothing can be written."""
@@ -85,12 +92,6 @@ class Compiled:
                     wait()
                     fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-    def _is_marked(self, folder: Path, name: str) -> bool:
-        if _read(folder / self._name) != self._sources:
-            return False
-        stored = _read(folder / f"{self._name}-{self._key}-{name}")
-        return bool(stored) and any(p.name.startswith(f"{name}.") and p.suffix == ".nbi" for p in _files(Path(stored)))
 
     def _write(self, name: str, text: str) -> None:
         with contextlib.suppress(OSError):
@@ -142,6 +143,14 @@ def _processor() -> str:
         return f"{platform.machine()} {platform.processor()}"
     told = sorted(line for line in lines if line.startswith(("model", "flags", "vendor_id", "CPU part", "Features")))
     return "\n".join([platform.machine(), os.environ.get("NUMBA_CPU_NAME", ""), *told])
+
+
+def _stored_modules(folder: str) -> set[str]:
+    """Names of the modules of which numba has an index in a folder."""
+    try:
+        return {name.partition(".")[0] for name in os.listdir(folder) if name.endswith(".nbi")}
+    except OSError:
+        return set()
 
 
 def _files(folder: Path) -> list[Path]:

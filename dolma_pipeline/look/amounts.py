@@ -94,14 +94,14 @@ class Histogram:
         self._sums = {name: grouped.column(f"{name}{suffix}").to_numpy() for name in values}
         size = grouped.num_rows
         full = [
-            grouped.column(f"w{i}").to_numpy() if i in parting else np.full(size, word[0] if len(word) else 0, np.uint64)
+            grouped.column(f"w{i}").to_numpy()
+            if i in parting
+            else np.full(size, word[0] if len(word) else 0, np.uint64)
             for i, word in enumerate(words)
         ]
         at = np.cumsum([0, *widths])
         self._words = [np.stack(full[a:b], axis=1).reshape(size, b - a) for a, b in zip(at[:-1], at[1:], strict=True)]
-        self._failed = [
-            unpack(bits, len(names)) for bits, names in zip(self._words[0::2], self._names, strict=True)
-        ]
+        self._failed = [unpack(bits, len(names)) for bits, names in zip(self._words[0::2], self._names, strict=True)]
 
     def amount(self, some: NDArray[np.bool_], when: int = 1) -> Amount:
         """Of some groups, with tokens as before (0) or after (1)."""
@@ -116,8 +116,10 @@ class Histogram:
 
     def passes(self, when: int) -> NDArray[np.bool_]:
         """Which groups pass all rules, before (0) or after (1)."""
-        failed = self._failed[when]
-        return ~failed.any(axis=0) if len(failed) else np.ones(len(self._sums["bytes"]), np.bool_)
+        found = np.ones(len(self._sums["bytes"]), np.bool_)
+        for failed in self._failed[when]:
+            found &= ~failed
+        return found
 
     def rules(self) -> dict[str, RuleChange]:
         """Every rule of before and after: those of now in their order, then those that are gone."""

@@ -23,7 +23,7 @@ from dolma_pipeline.look.marks import marks_of
 from dolma_pipeline.look.measured import same_edits
 from dolma_pipeline.run.columns import read_block
 from dolma_pipeline.run.process import Process
-from dolma_pipeline.sql import Rules, unpack
+from dolma_pipeline.sql import Rules, num_words, unpack
 from dolma_pipeline.stages.rules import MIN_CHARS, SourceRules, mix_config, rule_names, where_of
 
 Verdict = tuple[NDArray[np.bool_], NDArray[np.bool_]]
@@ -56,13 +56,16 @@ class SourceVerdicts:
 def made_verdicts(finished: Finished, columns: Columns) -> tuple[SourceVerdicts, NDArray[np.int64] | None]:
     """The verdicts in the folder for one source, and code points of edited texts where they were counted."""
     source = columns.groups.source
-    table = columns.table.columns(columns.groups.verdicts())
-    names = rule_names(mix_config(finished.run.recipe), source.name)
-    found = []
-    for kind in ("fail", "null"):
-        words = [table.column(name).to_numpy() for name in table.column_names if name.startswith(f"{kind}_")]
-        found.append(unpack(np.stack(words, axis=1), len(names)))
-    edited = table.column("edited_chars").to_numpy() if "edited_chars" in table.column_names else None
+    mix = mix_config(finished.run.recipe)
+    names = rule_names(mix, source.name)
+    kinds = {kind: [f"{kind}_{word}" for word in range(num_words(len(names)))] for kind in ("fail", "null")}
+    counted = ["edited_chars"] if MIN_CHARS in names else []
+    table = columns.table.columns(columns.groups.verdicts(), [*kinds["fail"], *kinds["null"], *counted])
+    found = [
+        unpack(np.stack([table.column(word).to_numpy() for word in words], axis=1), len(names))
+        for words in kinds.values()
+    ]
+    edited = table.column("edited_chars").to_numpy() if counted else None
     rules = {name: (failed, null) for name, failed, null in zip(names, *found, strict=True)}
     return SourceVerdicts(rules, source.rows), edited
 
@@ -122,8 +125,11 @@ class Asking:
         rules = self.rules()
         where = where_of(mix_config(self.process.run.recipe), self.source)
         known = self._known()
-        kept = [name for name in rules.late if where[name] in known and (same or not rules.text_rules([name]))]
+        names = [name for name in rules.late if name != MIN_CHARS]
+        kept = [name for name in names if where[name] in known and (same or not rules.text_rules([name]))]
         found = {name: self.before.rules[known[where[name]]] for name in kept if same}
+        if MIN_CHARS in rules.late:
+            found[MIN_CHARS] = self._short(rules)
         left = [name for name in rules.late if name not in found]
         self._refuse_text(rules, left, election=True)
         return found | (self._asked(rules.asked(left), clusters, elected) if left else {})

@@ -1,9 +1,9 @@
 """What is to be tried: `--what-if`, in the words of the recipe.
 
-    words: gopher_v1.word_count >= 100            a rule of that name keeps its place; a new one goes last
-    words:                                        there is no such rule
-    mix.sources.web.where.stars: chars > 9        the rule of one source, where its name alone does not tell
-    mix.target_tokens=20M, seed=4, …              anything below `mix`, and the seed, as KEY=VALUE
+words: gopher_v1.word_count >= 100            a rule of that name keeps its place; a new one goes last
+words:                                        there is no such rule
+mix.sources.web.where.stars: chars > 9        the rule of one source, where its name alone does not tell
+mix.target_tokens=20M, seed=4, …              anything below `mix`, and the seed, as KEY=VALUE
 """
 
 from __future__ import annotations
@@ -32,15 +32,26 @@ def changed(recipe: Recipe, changes: Sequence[str]) -> Recipe:
         UsageError: a change that is neither, is of something else than `mix` and `seed`, or takes a rule away that is
             not there. ConfigError: a key or value that cannot be.
     """
-    recipe = resolved(recipe)
+    before = recipe = resolved(recipe)
     settings = [change for change in changes if _is_setting(recipe, change)]
     if settings:
         recipe = _settings(recipe, settings)
     for change in changes:
         if change not in settings:
             recipe = _rule(recipe, change)
-    check_recipe(recipe)
+    check_recipe(_with_plain_names(recipe, before))
     return resolved(recipe)
+
+
+def _with_plain_names(recipe: Recipe, before: Recipe) -> Recipe:
+    """Rules that were one text, and are called like their terms, under names that a recipe may have: for its check."""
+    mix, old = mix_config(recipe), mix_config(before)
+    for key in [WHERE, *(f"mix.sources.{source}.where" for source in mix.sources)]:
+        written = old.where if key == WHERE else old.sources.get(key.split(".")[2], MixSourceConfig()).where
+        terms = list(split_rules(written)) if set(written) == {"where"} else []
+        where = {f"term_{terms.index(n)}" if n in terms else n: sql for n, sql in _where(mix, key).items()}
+        mix = _with(mix, key, where) if terms else mix
+    return replace(recipe, mix=mix)
 
 
 def _is_setting(recipe: Recipe, change: str) -> bool:
@@ -85,7 +96,9 @@ def _rule(recipe: Recipe, change: str) -> Recipe:
         where[rule] = sql
     mix = _with(mix, key, where)
     if key == WHERE and not sql:  # nothing is left to skip
-        own = {name: replace(s, skip_rules=tuple(r for r in s.skip_rules if r != rule)) for name, s in mix.sources.items()}
+        own = {
+            name: replace(s, skip_rules=tuple(r for r in s.skip_rules if r != rule)) for name, s in mix.sources.items()
+        }
         mix = replace(mix, sources=own)
     return replace(recipe, mix=mix, origin={**recipe.origin, f"{key}.{rule}": f"--what-if '{change}'"})
 
@@ -133,4 +146,3 @@ def _with(mix: MixConfig, key: str, where: Mapping[str, str]) -> MixConfig:
     source = key.removeprefix("mix.sources.").removesuffix(".where")
     own = replace(mix.sources.get(source, MixSourceConfig()), where=where)
     return replace(mix, sources={**mix.sources, source: own})
-

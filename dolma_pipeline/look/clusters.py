@@ -120,9 +120,8 @@ def _terms(finished: Finished, columns: Columns, rows: NDArray[np.int64]) -> pa.
     recipe = finished.run.recipe
     assert recipe.dedupe is not None
     if not recipe.dedupe.prefer or len(rows) == 0:
-        order = preferred(finished.process, columns.groups.source.name)
-        fields = order.order.schema if order is not None else pa.schema([])
-        return fields.empty_table()
+        bound = preferred(finished.process, columns.groups.source.name)
+        return (bound.order.schema if bound is not None else pa.schema([])).empty_table()
     steps = {step.name for step in recipe.dedupe.steps}
     types = {name: type_ for name, type_ in columns.types.items() if name not in steps}
     stored = stored_of(types)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from dolma_pipeline.look.groups import THERE, Groups, count_name, is_list, score_name, stored_of
+from dolma_pipeline.look.groups import Groups, is_list, stored_of, there_name
 from dolma_pipeline.look.table import Table, Wanted
 from dolma_pipeline.run.columns import attribute_types, read_block
-from dolma_pipeline.sql.columns import BYTES, CHARS, index_fields
+from dolma_pipeline.sql.columns import BYTES, index_fields
 from dolma_pipeline.sql.rewrite import Field, Stored
 
 Reference = tuple[str, str | None]
@@ -51,49 +51,70 @@ class Columns:
             given: columns of all documents that are made elsewhere (dedupe steps), by name.
         """
         given = given or {}
-        whole = {label for label, _ in lists}
-        wanted: dict[str, Wanted] = {}
-        for column, field in references:
-            if column not in given and column not in whole:
-                for name, found in self._group(column, field):
-                    before = wanted.get(name)
-                    names = [*(before[1] or ()), *(found[1] or ())] if before else found[1]
-                    wanted[name] = (found[0], list(dict.fromkeys(names or ())))
-        wanted = wanted or {"sizes": (self.groups.sizes(), [BYTES])}  # rules of constants have rows, too
-        rest = self._whole(sorted(whole - set(given)))
-        source = self.groups.source.name
+        whole = {label for label, _ in lists} - set(given)
+        left = [one for one in references if one[0] not in given and one[0] not in whole]
+        rest = _Whole(self.groups, sorted(whole))
         at = 0
-        for chunk in self.table.chunks(list(wanted.values())):
-            columns = dict(zip(chunk.column_names, chunk.columns, strict=True))
+        for chunk in self.table.chunks(self._wanted(left)):
+            columns = {name: chunk.column(name) for name in chunk.column_names if not _is_plain(name)}
+            for label in dict.fromkeys(column for column, _ in left if column in self.types):
+                columns[label] = _struct(chunk, label)
             if any(column == "source" for column, _ in references):
-                columns["source"] = pa.repeat(pa.scalar(source), chunk.num_rows)
+                columns["source"] = pa.repeat(pa.scalar(self.groups.source.name), chunk.num_rows)
             columns |= {name: array.slice(at, chunk.num_rows) for name, array in given.items()}
             columns |= rest.take(chunk.num_rows)
             at += chunk.num_rows
             yield pa.table(columns)
 
-    def _group(self, column: str, field: str | None) -> Iterator[tuple[str, Wanted]]:
-        """The group that holds a column, under a name of its own."""
-        groups = self.groups
-        if column in (CHARS, BYTES):
-            yield "sizes", (groups.sizes(), [column])
-        elif column in index_fields.names and column != "source":
-            yield column, (groups.document(column), [column])
-        elif column in self.types:
-            type_ = self.types[column]
-            scalars = [f.name for f in type_ if not is_list(f.type)]
-            names = [field] if field is not None else scalars or [THERE]
-            yield f"scalars {column}", (groups.scalars(column), [f"{column}.{name}" for name in names])
-        elif column != "source":
-            label = next(one for one in self.types if self._stands_for(column, one))
-            yield f"spans {label}", (groups.spans(label), [column])
+    def _wanted(self, references: Sequence[Reference]) -> list[Wanted]:
+        """The columns of the table that are read, by group; one at least, because rules of constants have rows, too."""
+        index: dict[str, None] = {}
+        attributes: dict[str, dict[str, None]] = {}
+        for column, field in references:
+            if column in index_fields.names:
+                index |= {} if column == "source" else {column: None}
+            elif column in self.types:
+                plain = [one.name for one in self.types[column] if not is_list(one.type)]
+                names = [f"{column}.{field}"] if field is not None else [f"{column}.{name}" for name in plain]
+                if field is None:
+                    names.append(there_name(column))
+                attributes.setdefault(column, {}).update(dict.fromkeys(names))
+            else:
+                label = next(label for label, names in self._stand_ins.items() if column in names)
+                attributes.setdefault(label, {})[column] = None
+        if not index and not attributes:
+            index = {BYTES: None}
+        found: list[Wanted] = [(self.groups.index(), list(index))] if index else []
+        return found + [(self.groups.attribute(label), list(names)) for label, names in attributes.items()]
 
-    def _stands_for(self, column: str, label: str) -> bool:
-        names = [f.name for f in self.types[label] if is_list(f.type)]
-        return column in {*(count_name(label, n) for n in names), *(score_name(label, n) for n in names)}
+    @property
+    def _stand_ins(self) -> dict[str, set[str]]:
+        """Label -> columns that stand for its lists."""
+        found: dict[str, set[str]] = {}
+        for kept in (self.stored.counts, self.stored.scores):
+            for (label, _), name in kept.items():
+                found.setdefault(label, set()).add(name)
+        return found
 
-    def _whole(self, labels: Sequence[str]) -> _Whole:
-        return _Whole(self.groups, labels)
+
+def _is_plain(name: str) -> bool:
+    """Whether a column of the table is a field of an attribute, `label.field`."""
+    return "." in name and not name.startswith("#")
+
+
+def _struct(chunk: pa.Table, label: str) -> pa.StructArray:
+    """An attribute of the fields that were read; NULL where it was not there, as far as that was read."""
+    there = there_name(label)
+    names = [name for name in chunk.column_names if name.startswith(f"{label}.")]
+    arrays = [chunk.column(name).combine_chunks() for name in names]
+    arrays = [array.chunk(0) if isinstance(array, pa.ChunkedArray) else array for array in arrays]
+    names = [name.removeprefix(f"{label}.") for name in names]
+    mask = None
+    if there in chunk.column_names:
+        mask = pa.array(~chunk.column(there).to_numpy(zero_copy_only=False))
+    if not arrays:  # lists alone, and the rule asks whether they are there
+        arrays, names = [pa.repeat(pa.scalar(True), chunk.num_rows)], ["_"]
+    return pa.StructArray.from_arrays(arrays, names=names, mask=mask)
 
 
 class _Whole:
@@ -114,4 +135,3 @@ class _Whole:
             self._held = next(self._parts)
         part, self._held = self._held.slice(0, rows), self._held.slice(rows)
         return {label: part.column(label) for label in self._labels}
-

@@ -114,7 +114,7 @@ def with_recipe(before: Finished, recipe: Recipe) -> Process:
 def _check(found: Finished) -> None:
     """Verdicts, and all that they are made from, must be finished; caches need not be there."""
     wanted = {VERDICTS}
-    for artifact in reversed(found.artifacts.values()):
+    for artifact in reversed([*found.artifacts.values()]):
         if artifact.name in wanted:
             wanted |= {need.name for need in artifact.needs}
     left = [d for name in found.artifacts if name in wanted and not (d := found.state(name)).artifact.cache]

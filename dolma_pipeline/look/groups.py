@@ -5,7 +5,7 @@ Lists of spans are not copied: their number and the first one's score stand for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dolma_pipeline.documents import is_spans
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.look.folder import Finished, SourceRows
-from dolma_pipeline.look.table import Group, shard_columns
+from dolma_pipeline.look.table import Group, read_shards
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.columns import attribute_types, made_columns, read_block
 from dolma_pipeline.run.shards import Block
@@ -26,18 +26,15 @@ from dolma_pipeline.stages.mix.decide import VERDICTS
 from dolma_pipeline.stages.rules import given_reads
 from dolma_pipeline.tokens.keys import document_key
 
-THERE = "_there"
-"""Field of an attribute without numbers: it is NULL where the attribute is."""
-
 
 def count_name(label: str, field: str) -> str:
     """The column that holds how many items a list has."""
-    return f"{label}.{field}#count"
+    return f"#count.{label}.{field}"
 
 
 def score_name(label: str, field: str) -> str:
     """The column that holds what `score()` gives of spans."""
-    return f"{label}.{field}#score"
+    return f"#score.{label}.{field}"
 
 
 def stored_of(types: Mapping[str, pa.StructType]) -> Stored:
@@ -47,6 +44,11 @@ def stored_of(types: Mapping[str, pa.StructType]) -> Stored:
         {(label, field.name): count_name(label, field.name) for label, field in lists},
         {(label, field.name): score_name(label, field.name) for label, field in lists if is_spans(field.type)},
     )
+
+
+def there_name(label: str) -> str:
+    """The column that says whether an attribute is there at all (a tagger that failed leaves NULL)."""
+    return f"#there.{label}"
 
 
 @dataclass(frozen=True)
@@ -60,62 +62,44 @@ class Groups:
     finished: Finished
     source: SourceRows
 
-    def sizes(self) -> Group:
-        """`chars` and `bytes` of the text as read."""
-        return self._index(("chars", "bytes"))
-
-    def document(self, column: str) -> Group:
-        """One of the document's own columns: id, metadata, …"""
-        return self._index((column,))
-
-    def _index(self, columns: tuple[str, ...]) -> Group:
+    def index(self) -> Group:
+        """The columns of the index: `chars` and `bytes` of the text as read, id, metadata, …"""
         folder = self.finished.run.folder
 
-        def make(block: Block) -> pa.Table:
-            return pa.concat_tables([shard_columns(folder, layout.index(s.name), columns) for s in block.shards])
+        def make(block: Block, columns: Sequence[str]) -> pa.Table:
+            return pa.concat_tables(read_shards(folder, [layout.index(s.name) for s in block.shards], columns))
 
-        return Group(self.source, ["index", self._made_from("index"), columns], make)
+        return Group(self.source, ["index", self._made_from("index")], make)
 
-    def scalars(self, label: str) -> Group:
-        """An attribute without its lists: one struct column."""
+    def attribute(self, label: str) -> Group:
+        """An attribute: `label.field` of its plain fields, `count_name` and `score_name` of its lists, `there_name`."""
         type_ = self._type(label)
-        fields = [field for field in type_ if not is_list(field.type)]
 
-        def make(block: Block) -> pa.Table:
-            if fields:
-                return self._attribute(block, label, [field.name for field in fields], [f.name for f in fields])
-            column = _whole(self._attribute(block, label, [type_[0].name], [type_[0].name]), label)
-            there = pa.repeat(pa.scalar(True), len(column))
-            return pa.table({label: pa.StructArray.from_arrays([there], names=[THERE], mask=column.is_null())})
-
-        return Group(self.source, ["scalars", label, self._attribute_key(label)], make)
-
-    def spans(self, label: str) -> Group:
-        """Number of items of each list of an attribute, and the first score of spans; NULL where the list is."""
-        lists = [field for field in self._type(label) if is_list(field.type)]
-        names = [field.name for field in lists]
-        # Of spans the scores are enough, a third of what there is to read.
-        leaves = [f"{f.name}.list.element.score" if is_spans(f.type) else f.name for f in lists]
-
-        def make(block: Block) -> pa.Table:
-            column = _whole(self._attribute(block, label, names, leaves), label)
+        def make(block: Block, columns: Sequence[str]) -> pa.Table:
+            fields = {column: field_of(label, column) or type_[0].name for column in columns}
+            struct = self._struct(block, label, [type_.field(name) for name in dict.fromkeys(fields.values())])
             found: dict[str, pa.Array] = {}
-            for field in lists:
-                items = pc.struct_field(column, field.name)
-                found[count_name(label, field.name)] = pc.list_value_length(items).cast(pa.int64())
-                if is_spans(field.type):
-                    found[score_name(label, field.name)] = first_scores(items)
+            for column, name in fields.items():
+                if column == there_name(label):
+                    found[column] = struct.is_valid()
+                    continue
+                values = pc.struct_field(struct, name)
+                if column == count_name(label, name):
+                    found[column] = pc.list_value_length(values).cast(pa.int64())
+                elif column == score_name(label, name):
+                    found[column] = first_scores(values)
+                else:
+                    found[column] = values
             return pa.table(found)
 
-        return Group(self.source, ["spans", label, self._attribute_key(label)], make)
+        return Group(self.source, ["attribute", label, self._attribute_key(label)], make)
 
     def verdicts(self) -> Group:
         """`fail_N`, `null_N` of all rules in their order, and `edited_chars` where it is known."""
         folder = self.finished.run.folder
 
-        def make(block: Block) -> pa.Table:
-            found = pa.concat_tables([shard_columns(folder, layout.verdicts(shard.name)) for shard in block.shards])
-            return found.drop_columns(["passes"])
+        def make(block: Block, columns: Sequence[str]) -> pa.Table:
+            return pa.concat_tables(read_shards(folder, [layout.verdicts(s.name) for s in block.shards], columns))
 
         key = ["verdicts", self.finished.artifacts[VERDICTS].whole_digest, self.finished.run.shards_digest]
         return Group(self.source, key, make)
@@ -124,9 +108,8 @@ class Groups:
         """`key` and `held_key` of each document by its own origin, for the recipe's seed."""
         seed = self.finished.run.recipe.seed
 
-        def make(block: Block) -> pa.Table:
-            key, held_key = keys_of(block, seed)
-            return pa.table({"key": key, "held_key": held_key})
+        def make(block: Block, columns: Sequence[str]) -> pa.Table:
+            return pa.table({name: keys_of(block, seed, name) for name in columns})
 
         return Group(self.source, ["keys", seed], make)
 
@@ -143,25 +126,34 @@ class Groups:
         _, own = given_reads(self.finished.process, [label])
         return ["given", own.get(self.source.name), str(self._type(label))]
 
-    def _attribute(self, block: Block, label: str, fields: list[str], leaves: list[str]) -> pa.Table:
-        """A struct column with these fields; leaves: what of them is read, where the file is our own Parquet."""
+    def _struct(self, block: Block, label: str, fields: Sequence[pa.Field]) -> pa.StructArray:
+        """A struct column with these fields; of spans the score alone where that saves reading."""
         process, tag = self.finished.process, self.finished.run.recipe.tag
         if label not in made_columns(process) or (tag and tag.format != "parquet"):
-            return read_block(process, block, index=(), wanted={label: frozenset(fields)})
-        folder, names, parts = process.run.folder, [f"{label}.{leaf}" for leaf in leaves], []
-        for shard in block.shards:
-            part = shard_columns(folder, layout.attributes(label, shard.name), names)
+            wanted = {label: frozenset(field.name for field in fields)}
+            return _whole(read_block(process, block, index=(), wanted=wanted), label)
+        leaves = [f"{f.name}.list.element.score" if is_spans(f.type) else f.name for f in fields]
+        names = [layout.attributes(label, shard.name) for shard in block.shards]
+        parts = read_shards(process.run.folder, names, [f"{label}.{leaf}" for leaf in leaves])
+        for part, shard, name in zip(parts, block.shards, names, strict=True):
             if part.num_rows != shard.rows:
                 raise DataError(
-                    f"{folder.url}/{layout.attributes(label, shard.name)}: {part.num_rows} rows for shard {shard.name}, "
-                    f"which has {shard.rows} documents. Delete the folder of attributes/{label} and run again."
+                    f"{process.run.folder.url}/{name}: {part.num_rows} rows for shard {shard.name}, which has "
+                    f"{shard.rows} documents. Delete the folder of attributes/{label} and run again."
                 )
-            parts.append(part)
-        return pa.concat_tables(parts)
+        return _whole(pa.concat_tables(parts), label)
+
+
+def field_of(label: str, column: str) -> str:
+    """The field of an attribute that a column of the table is made from; empty for `there_name`."""
+    if column == there_name(label):
+        return ""
+    plain = column.removeprefix("#count.").removeprefix("#score.") if column.startswith("#") else column
+    return plain.removeprefix(f"{label}.")
 
 
 def first_scores(items: pa.ListArray) -> pa.Array:
-    """What `score()` gives of each list of spans, float32: the first one's score, 0.0 of an empty list, NULL of NULL."""
+    """What `score()` gives of lists of spans, float32: the first score, 0.0 of an empty list, NULL of NULL."""
     lengths = pc.list_value_length(items).fill_null(0).to_numpy(zero_copy_only=False)
     starts = items.offsets.to_numpy()[:-1][lengths > 0]
     scores = np.zeros(len(items), np.float32)
@@ -171,14 +163,15 @@ def first_scores(items: pa.ListArray) -> pa.Array:
     return pa.array(scores, mask=items.is_null().to_numpy(zero_copy_only=False))
 
 
-def keys_of(block: Block, seed: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Sampling keys, and held-out keys of documents that are alone, of a block: uint64[n] each."""
-    keys, held_keys = [], []
-    for shard in block.shards:
-        origins = [f"{shard.name}#{row}" for row in range(shard.rows)]
-        keys.append(document_key(origins, seed=seed))
-        held_keys.append(document_key(origins, seed=seed, purpose="held_out"))
-    return np.concatenate(keys), np.concatenate(held_keys)
+def keys_of(block: Block, seed: int, name: str) -> NDArray[np.uint64]:
+    """Sampling keys (`key`), or held-out keys of documents that are alone (`held_key`), of a block: uint64[n]."""
+    purpose = "held_out" if name == "held_key" else ""
+    return np.concatenate(
+        [
+            document_key((f"{shard.name}#{row}" for row in range(shard.rows)), seed=seed, purpose=purpose)
+            for shard in block.shards
+        ]
+    )
 
 
 def is_list(type_: pa.DataType) -> bool:

@@ -6,7 +6,7 @@ is in the folder, and by the kept ids beside it, which another run of other rule
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig, Recipe
 from dolma_pipeline.look.folder import Finished, SourceRows
-from dolma_pipeline.look.table import Group, shard_columns
+from dolma_pipeline.look.table import Group, read_shards
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import digest
 from dolma_pipeline.run.manifests import read_manifest
@@ -50,7 +50,8 @@ class Tokens:
     @property
     def known(self) -> NDArray[np.bool_]:
         """Which documents are measured."""
-        return self.counts != UNKNOWN
+        found: NDArray[np.bool_] = self.counts != UNKNOWN
+        return found
 
     def estimated(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
         """All counts: those that are not known by the bytes of the text, 0 where nothing is known."""
@@ -70,7 +71,7 @@ class Measures:
     """Where the tokens of a run's documents are written.
 
     selected: `mix/selected` was measured with the recipe's tokenizer and edits; mark: what it and the kept ids hold.
-    stems: shard -> its files of kept ids of the seed that has most documents, without ending.
+    stems: shard and content (`kept.content_of`) -> its files of kept ids, without ending, of the seed that has most.
     """
 
     finished: Finished
@@ -84,7 +85,7 @@ class Measures:
         run = finished.run
         if run.recipe.tokenizer is None or not finished.is_done("tokenizer"):
             return None
-        base = kept.ids_base(ids_digest(finished.process, finished.artifacts))
+        base = kept.ids_base(finished.process, ids_digest(finished.process, finished.artifacts))
         names = [(entry.name, entry.size) for entry in run.folder.list(base)]
         found: dict[str, dict[str, list[str]]] = {}
         for name, _ in names:
@@ -101,25 +102,27 @@ class Measures:
     def group(self, source: SourceRows) -> Group:
         """`tokens` of a source's documents, UNKNOWN where nothing has measured them."""
 
-        def make(block: Block) -> pa.Table:
-            return pa.table({"tokens": np.concatenate([self._shard(one.name, one.rows) for one in block.shards])})
+        def make(block: Block, columns: Sequence[str]) -> pa.Table:
+            return pa.table({"tokens": self._counts(block)})
 
         return Group(source, ["tokens", self.mark], make)
 
-    def _shard(self, shard: str, rows: int) -> NDArray[np.int64]:
-        folder = self.finished.run.folder
-        tokens = np.full(rows, UNKNOWN, np.int64)
-        num_known = 0
+    def _counts(self, block: Block) -> NDArray[np.int64]:
+        folder, shards = self.finished.run.folder, block.shards
+        counts = [np.full(shard.rows, UNKNOWN, np.int64) for shard in shards]
+        known = [0] * len(shards)
         if self.selected:
-            table = shard_columns(folder, layout.selected(shard), ["row", "tokens"])
-            tokens[table.column("row").to_numpy()] = table.column("tokens").to_numpy()
-            num_known = table.num_rows
-        stems = self.stems.get(shard, [])
-        if sum(int(orjson.loads(folder.read(f"{stem}.json"))["rows"]) for stem in stems) > num_known:
-            with kept.KeptIds(folder, stems) as ids:
-                counts = ids.num_tokens()
-                tokens[ids.column("row")] = np.where(counts > 0, counts + 1, 0)
-        return tokens
+            tables = read_shards(folder, [layout.selected(shard.name) for shard in shards], ["row", "tokens"])
+            for number, table in enumerate(tables):
+                counts[number][table.column("row").to_numpy()] = table.column("tokens").to_numpy()
+                known[number] = table.num_rows
+        for shard, tokens, num_known in zip(shards, counts, known, strict=True):
+            stems = self.stems.get(kept.content_of(shard), [])
+            if sum(int(orjson.loads(folder.read(f"{stem}.json"))["rows"]) for stem in stems) > num_known:
+                with kept.KeptIds(folder, stems) as ids:
+                    found = ids.num_tokens()
+                    tokens[ids.column("row")] = np.where(found > 0, found + 1, 0)
+        return np.concatenate(counts)
 
 
 def _measured_alike(finished: Finished, manifest: Mapping[str, Any]) -> bool:

@@ -52,7 +52,7 @@ class State:
         for name, one in columns.items():
             verdicts[name], edited[name] = made_verdicts(found, one)
         sizes = {
-            name: table.columns(one.groups.sizes(), ["bytes"]).column("bytes").to_numpy()
+            name: table.columns(one.groups.index(), ["bytes"]).column("bytes").to_numpy()
             for name, one in columns.items()
         }
         return cls(found, columns, verdicts, edited, sizes, _tokens(found, table, sizes))
@@ -81,11 +81,11 @@ class State:
         for source in ordered:
             if seed == self.finished.run.recipe.seed:
                 groups = self.columns[source.name].groups
-                table = self.columns[source.name].table.columns(groups.keys())
+                table = self.columns[source.name].table.columns(groups.keys(), ["key", "held_key"])
                 own.append((table.column("key").to_numpy(), table.column("held_key").to_numpy()))
             else:
-                parts = [keys_of(block, seed) for block in source.blocks]
-                own.append((np.concatenate([k for k, _ in parts]), np.concatenate([h for _, h in parts])))
+                parts = [[keys_of(block, seed, name) for block in source.blocks] for name in ("key", "held_key")]
+                own.append((np.concatenate(parts[0]), np.concatenate(parts[1])))
         held = self.clusters.held_keys(np.concatenate([held for _, held in own]))
         return {
             source.name: (keys, held[source.first : source.first + source.rows])
@@ -111,7 +111,7 @@ class State:
 def _tokens(found: Finished, table: Table, sizes: Mapping[str, NDArray[np.int64]]) -> dict[str, Tokens]:
     measures = Measures.of(found)
     counts = {
-        name: table.columns(measures.group(source)).column("tokens").to_numpy()
+        name: table.columns(measures.group(source), ["tokens"]).column("tokens").to_numpy()
         if measures
         else np.full(source.rows, UNKNOWN, np.int64)
         for name, source in found.sources.items()

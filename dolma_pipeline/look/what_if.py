@@ -192,4 +192,3 @@ def _source(
         int((chosen[1] & ~chosen[0]).sum()),
         int((chosen[0] & ~chosen[1]).sum()),
     )
-

@@ -72,7 +72,7 @@ class Feeder(ABC):
     @abstractmethod
     def close(self, read: ShardRead) -> Mapping[str, Any]:
         """All batches came. Finish files (they are committed after this) and give what is to be recorded:
-        `outputs`, `counts`; `shard` and `inputs` are added."""
+        `outputs`, `counts`; `shard` and `inputs` are added. `files`: as `Work.files`."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,14 @@ class Consumer(ABC):
     def columns(self) -> Mapping[str, frozenset[str] | None]:
         """Attribute columns that its feeders want in `Feed.columns`: label -> fields (None: all).
 
-        A column that another consumer makes in the same reading is handed on; others are read from their files.
+        A column that another consumer hands on in the same reading is taken from there; others are read from files.
         """
         return {}
+
+    @property
+    def hands_on(self) -> str:
+        """The label of a column that its feeders add to `Feed.columns`, the very one that its file has; "" if none."""
+        return ""
 
     @property
     def records(self) -> bool:

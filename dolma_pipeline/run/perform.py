@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dolma_pipeline.errors import RunError
+from dolma_pipeline.errors import DataError, RunError
+from dolma_pipeline.run import layout
 from dolma_pipeline.run.manifests import is_finished
 from dolma_pipeline.run.phase import Phase, Task
 from dolma_pipeline.run.process import Process
@@ -51,11 +53,28 @@ def work(run: Run, phase: Phase, task: Task, *, again: bool = False) -> Done:
         process.log.phase = phase.name
         start = time.process_time()
         if again or not is_done(run, phase, task):
-            done = phase.work(process, task)
+            with _told_what_is_gone(run, phase):
+                done = phase.work(process, task)
             write_record(run, phase, task, done)
         seconds = time.process_time() - start
         process.log.event(phase.name, "task", key=task.key, cpu_seconds=round(seconds, 3))
         return Done(phase.name, task.key, seconds)
+
+
+@contextlib.contextmanager
+def _told_what_is_gone(run: Run, phase: Phase) -> Iterator[None]:
+    """A file that work needs and does not find is an error that says what to do."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if f"{run.folder.url}/{layout.CACHE}/" in str(error):
+            cure = (
+                f"A run's cache may be removed when it is finished; this one is not. Delete {run.folder.url}/"
+                f"{layout.DONE}, too, and run again: unfinished work begins anew."
+            )
+        else:
+            cure = "If it is an input, put it back; what the run has made itself, the same command makes again."
+        raise DataError(f"{phase.name} needs a file that is gone: {error}. {cure}") from error
 
 
 def flush(run: Run) -> None:

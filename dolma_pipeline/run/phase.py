@@ -41,16 +41,19 @@ class Work:
 
     records: artifact's name -> its records, each with `shard` (or the name of a part), as `shards.jsonl` will have
         them. more: what a later phase must know, plain JSON. documents, num_bytes: worked on, for progress and speed.
+    files: names of files that later phases need and of which `records` do not tell (work files, caches); where one of
+        them, or an output of `records`, is gone when a run goes on, the task is done again.
     """
 
     records: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
     documents: int = 0
     num_bytes: int = 0
+    files: Sequence[str] = ()
 
 
 Record = Mapping[str, Any]
-"""A done record as it is stored: task, records, more, documents, bytes."""
+"""A done record as it is stored: task, records, more, files, documents, bytes."""
 
 
 @dataclass(frozen=True)

@@ -52,14 +52,12 @@ def _readers(left: Sequence[Step], there: Collection[str]) -> list[Consumer]:
     """The consumers that can read together now."""
     waiting = [step for step in left if isinstance(step, Consumer)]
     found: list[Consumer] = []
-    in_reading: set[str] = set()
     grew = True
     while grew:
         grew = False
         for one in waiting:
-            handed_on = {name for name in in_reading if name.rpartition("/")[2] in one.columns}
+            handed_on = {name for maker in found if maker.hands_on in one.columns for name in maker.makes}
             if one not in found and one.needs <= {*there, *handed_on}:
                 found.append(one)
-                in_reading |= one.makes
                 grew = True
     return found

@@ -39,6 +39,7 @@ def write_record(run: Run, phase: Phase, task: Task, work: Work) -> None:
         "task": task.key,
         "records": {name: list(found) for name, found in work.records.items()},
         "more": dict(work.more),
+        "files": list(work.files),
         "documents": work.documents,
         "bytes": work.num_bytes,
     }

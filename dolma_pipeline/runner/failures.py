@@ -11,7 +11,7 @@ import orjson
 from dolma_pipeline.errors import TooManyFailuresError
 from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.run import layout
-from dolma_pipeline.run.manifests import read_lines
+from dolma_pipeline.run.manifests import has_lines, read_lines
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.result import Result
 
@@ -25,10 +25,12 @@ class LostFile(NamedTuple):
 
 
 def lost_files(run: Run) -> list[LostFile]:
-    """The files that could not be read to their end, by shard."""
+    """The files that could not be read to their end, by shard; none as long as the index is not there."""
+    if not has_lines(run.folder, layout.INDEX):
+        return []
     return [
         LostFile(line["shard"], line["inputs"][0]["path"], line["lost"])
-        for line in read_lines(run.folder, "index")
+        for line in read_lines(run.folder, layout.INDEX)
         if "lost" in line
     ]
 
@@ -46,7 +48,7 @@ def check_failures(run: Run, result: Result) -> None:
             f"max_failed_files {recipe.max_failed_files} allows: {named}{more}. What could be read is written.",
             result,
         )
-    for name, manifest in sorted(result.manifests.items(), key=lambda item: item[1].stage != "mix"):
+    for name, manifest in sorted(result.manifests.items(), key=lambda item: item[0] != "mix"):
         counts = [c for c in manifest.counts.values() if "failed" in c]
         failed, seen = sum(c["failed"] for c in counts), sum(c.get("in", 0) for c in counts)
         if not recipe.allows_failures(failed, seen):
@@ -74,4 +76,5 @@ def common_failures(run: Run, artifact: str) -> str:
     )
     reasons = Counter(orjson.loads(line)["reason"] for line in itertools.islice(lines, 10_000))
     often = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3))
-    return f"{expanded(run.recipe.output)}/{layout.FAILED}/{where}/ has file, line and reason of each; most often: {often}."
+    folder = f"{expanded(run.recipe.output)}/{layout.FAILED}/{where}"
+    return f"{folder}/ has file, line and reason of each; most often: {often}."

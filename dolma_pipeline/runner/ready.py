@@ -5,7 +5,7 @@ It may be killed at any point: what an artifact was made with stays there until 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -16,10 +16,11 @@ from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import is_finished, read_lines
 from dolma_pipeline.run.records import COVERS, gathered, write_earlier
 from dolma_pipeline.run.run import Run
+from dolma_pipeline.runner.check import sizes_of
 from dolma_pipeline.runner.decide import Decision
 from dolma_pipeline.storage.folder import RunFolder
 
-WORK = ("edges", "candidates", "elected", "sample", "measured", "lines", "parts")
+WORK = ("edges", "candidates", "elected", "sample", "measured", "lines", "parts", "fetched")
 """Caches that serve one run only."""
 
 
@@ -36,11 +37,12 @@ def make_ready(
     """
     _forget_failures(run, shards)
     _forget_strays(run)
+    _forget_lost(run, artifacts)
     for one in reversed(decisions):
         if one.state in ("new", "changed", "again"):
             _clear(run, one.artifact, artifacts)
         elif one.state in ("grow", "heal"):
-            _open_again(run, one, shards)
+            _open_again(run, one, artifacts, shards)
         elif one.artifact.growing:
             gone = [record for name, record in gathered(run, one.artifact).items() if name not in shards]
             _delete_outputs(run, one.artifact, gone)
@@ -50,6 +52,15 @@ def _clear(run: Run, artifact: Artifact, artifacts: Sequence[Artifact]) -> None:
     """Take away an artifact, and records of unfinished work on it; those of others beside it stay."""
     folder = run.folder
     folder.delete([layout.manifest(artifact.folder), layout.earlier(artifact.folder)])
+    _forget_records(run, artifact, artifacts)
+    for name in artifact.owned:
+        folder.delete([name])
+        folder.delete_tree(name)
+
+
+def _forget_records(run: Run, artifact: Artifact, artifacts: Sequence[Artifact]) -> None:
+    """Take away the done records of an artifact; those of others beside it stay."""
+    folder = run.folder
     for entry in list(folder.list(layout.DONE)):
         under, _, name = entry.name.rpartition("/")
         if name == COVERS and artifact.name in (covers := orjson.loads(folder.read(entry.name))):
@@ -57,12 +68,15 @@ def _clear(run: Run, artifact: Artifact, artifacts: Sequence[Artifact]) -> None:
                 if other.name != artifact.name and other.holds(covers.get(other.name), run.shards_digest):
                     write_earlier(folder, other, other.settings(run.shards_digest), gathered(run, other).values())
             folder.delete_tree(under)
-    for name in artifact.owned:
-        folder.delete([name])
-        folder.delete_tree(name)
 
 
-def _open_again(run: Run, one: Decision, shards: Mapping[str, Shard]) -> None:
+def _forget_opened(folder: RunFolder, kind: str) -> None:
+    """Records of finished caches that were opened again, whichever their settings were."""
+    opened = layout.earlier(f"{layout.CACHE}/{kind}/").removesuffix(".jsonl")
+    folder.delete([entry.name for entry in folder.list(layout.EARLIER) if entry.name.startswith(opened)])
+
+
+def _open_again(run: Run, one: Decision, artifacts: Sequence[Artifact], shards: Mapping[str, Shard]) -> None:
     """Turn finished work back into records, so that shards can be added to it, and take its manifest away."""
     artifact, folder = one.artifact, run.folder
     missing = set(one.missing)
@@ -73,6 +87,7 @@ def _open_again(run: Run, one: Decision, shards: Mapping[str, Shard]) -> None:
     assert one.before is not None
     write_earlier(folder, artifact, one.before, kept)
     # Whatever of this is done when the launcher is killed: until the manifest goes, all is opened again.
+    _forget_records(run, artifact, artifacts)  # a run that was killed before it cleared up left some
     _delete_outputs(run, artifact, gone)
     folder.delete([layout.manifest(artifact.folder), layout.lines(artifact.folder)])
 
@@ -96,11 +111,35 @@ def _forget_failures(run: Run, shards: Mapping[str, Shard]) -> None:
 
 
 def _forget_strays(run: Run) -> None:
-    """Done records of which nothing says what they are for: their folder was being removed."""
+    """Done records of which nothing says what they are for: their folder was removed, or was being removed."""
     folders = {"/".join(entry.name.split("/")[:2]) for entry in run.folder.list(layout.DONE)}
     for under in sorted(folders - {layout.EARLIER}):
         if run.folder.stat(f"{under}/{COVERS}") is None:
             run.folder.delete_tree(under)
+
+
+def _forget_lost(run: Run, artifacts: Sequence[Artifact]) -> None:
+    """Records of unfinished work of which a file is gone, from the cache or elsewhere: their tasks are done again."""
+    folder = run.folder
+    done = [entry.name for entry in folder.list(layout.DONE) if not entry.name.endswith(f"/{COVERS}")]
+    if not done:
+        return
+    there, known = sizes_of(folder), {one.name: one for one in artifacts}
+    opened = {layout.earlier(one.folder): one for one in artifacts}
+    for name in done:
+        if artifact := opened.get(name):
+            settings, *records = map(orjson.loads, folder.read(name).splitlines())
+            whole = [record for record in records if there.keys() >= {*_outputs(artifact, record)}]
+            if len(whole) < len(records):
+                write_earlier(folder, artifact, settings, whole)
+        elif not name.startswith(f"{layout.EARLIER}/"):
+            record = orjson.loads(folder.read(name))
+            files = {*record["files"]}
+            for made, parts in record["records"].items():
+                if made in known:
+                    files |= {output for part in parts for output in _outputs(known[made], part)}
+            if not there.keys() >= files:
+                folder.delete([name])
 
 
 def _endings(name: str) -> set[str]:
@@ -108,33 +147,30 @@ def _endings(name: str) -> set[str]:
     return {"/".join(parts[i:]) for i in range(1, len(parts))}
 
 
-def tidy(run: Run, artifacts: Iterable[Artifact], *, keep_work: bool) -> None:
+def tidy(run: Run, artifacts: Sequence[Artifact], *, keep_work: bool) -> None:
     """Remove what finished work no longer needs: done records, work files, caches of other settings, attempts."""
-    artifacts = list(artifacts)
-    caches = {one.name: one for one in artifacts if one.cache}
     finished = {one.name for one in artifacts if is_finished(run.folder, one, run.shards_digest)}
-    complete = {one.name for one in artifacts} - {*caches} <= finished
-    if complete:
-        finished |= {*caches}  # what they were for is there
-    for entry in list(run.folder.list(layout.DONE)):
+    _forget_strays(run)  # of workers of another run that was given up
+    if {one.name for one in artifacts if not one.cache} <= finished:
+        finished |= {one.name for one in artifacts if one.cache}  # what they were for is there
+        _tidy_cache(run, [one for one in artifacts if one.cache], keep_work=keep_work)
+    run.folder.delete([layout.earlier(one.folder) for one in artifacts if one.name in finished])
+    run.folder.remove_attempts()
+    for entry in list(run.folder.list(layout.DONE)):  # last: as long as there are some, the next run tidies again
         under, _, name = entry.name.rpartition("/")
         if name == COVERS and set(orjson.loads(run.folder.read(entry.name))) <= finished:
             run.folder.delete_tree(under)
-    run.folder.delete([layout.earlier(one.folder) for one in artifacts if one.name in finished])
     if next(run.folder.list(layout.DONE), None) is None:
         run.folder.delete_tree(layout.DONE)  # the empty folder, where folders exist by themselves
-    run.folder.remove_attempts()
-    if complete:
-        for kind in () if keep_work else WORK:
-            run.folder.delete_tree(f"{layout.CACHE}/{kind}")
-        for name, one in caches.items():
-            _forget_other_settings(run.folder, name, one)
 
 
-def _forget_other_settings(folder: RunFolder, name: str, current: Artifact) -> None:
-    kind = f"{layout.CACHE}/{name}"
-    for digest in {entry.name.removeprefix(f"{kind}/").split("/")[0] for entry in folder.list(kind)}:
-        if f"{kind}/{digest}" != current.folder:
-            folder.delete_tree(f"{kind}/{digest}")
-    opened = layout.earlier(f"{kind}/").removesuffix(".jsonl")
-    folder.delete([entry.name for entry in folder.list(layout.EARLIER) if entry.name.startswith(opened)])
+def _tidy_cache(run: Run, caches: Sequence[Artifact], *, keep_work: bool) -> None:
+    current = {one.folder for one in caches}
+    for kind in () if keep_work else WORK:
+        run.folder.delete_tree(f"{layout.CACHE}/{kind}")
+    for kind in sorted({one.name for one in caches}):
+        place = f"{layout.CACHE}/{kind}"
+        for digest in {entry.name.removeprefix(f"{place}/").split("/")[0] for entry in run.folder.list(place)}:
+            if f"{place}/{digest}" not in current:
+                run.folder.delete_tree(f"{place}/{digest}")
+        _forget_opened(run.folder, kind)

@@ -23,7 +23,7 @@ from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import Block, ShardAt
 from dolma_pipeline.sql import Rules
-from dolma_pipeline.sql.bits import Bits, unpack
+from dolma_pipeline.sql.bits import Bits, num_words, unpack
 from dolma_pipeline.sql.columns import rule_table
 from dolma_pipeline.stages.rules import given_reads, rule_reads, source_rules, split_references, united, used_sources
 
@@ -122,7 +122,8 @@ class _Asking(Feeder):
     def close(self, read: ShardRead) -> Mapping[str, Any]:
         columns: dict[str, pa.Array] = {}
         for i, kind in enumerate(("fail", "null")):
-            words = np.concatenate([bits[i] for bits in self._found]) if self._found else np.zeros((0, 1), np.uint64)
+            nothing = np.zeros((0, num_words(len(self._rules.names))), np.uint64)
+            words = np.concatenate([nothing, *(bits[i] for bits in self._found)])
             columns |= {f"{kind}_{word}": pa.array(words[:, word]) for word in range(words.shape[1])}
         name = f"{self._artifact.folder}/{self._shard.name}.parquet"
         file = put_table(self._folder, name, pa.table(columns))

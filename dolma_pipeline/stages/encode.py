@@ -102,6 +102,7 @@ class _Encoding(Feeder):
         self._seed, self._folder = run.recipe.seed, run.folder
         self._rows = read_verdicts(run, shard)
         self._place = kept.place_of(process, consumer.ids, shard) if consumer.ids else ""
+        self._files: list[str] = []
         self._new = self._not_kept() if self._place else self._rows[:0]
         self._measured = Measured.of(process, shard, self._rows) if consumer.mix is not None else None
         self._lines: Lines | None = None
@@ -124,11 +125,13 @@ class _Encoding(Feeder):
             for other in kept.seeds_of(folder, place)[:1]:
                 kept.sort_anew(folder, place, self._shard.name, old=other, seed=self._seed)
             stems = kept.kept_files(folder, place, self._seed)
-        self._stem = f"{place}/{len(stems)}-{self._seed}"
-        if not stems:
-            return self._rows
-        with kept.KeptIds(folder, stems) as found:
-            return self._rows[~np.isin(self._rows, found.column("row"))]
+        new = self._rows
+        if stems:
+            with kept.KeptIds(folder, stems) as found:
+                new = new[~np.isin(new, found.column("row"))]
+            self._files += [f"{stem}{ending}" for stem in stems for ending in (".arrow", ".json")]
+        self._stem = kept.stem_of(place, new, self._seed)
+        return new
 
     def add(self, feed: Feed) -> None:
         batch = feed.batch
@@ -180,10 +183,13 @@ class _Encoding(Feeder):
         if num_kept:
             num_texts = self._put_texts()
             kept.mark_whole(self._folder, self._stem, rows=num_kept, texts=num_texts)
+            self._files += [f"{self._stem}.arrow", f"{self._stem}.json"]
         if self._measured is not None and self._consumer.mix is not None:
             table = self._measured.table(self._process, self._place)
-            put_table(self._folder, measured_name(self._consumer.mix, self._shard.name), table)
-        return {}
+            name = measured_name(self._process.run, self._consumer.mix, self._shard.name)
+            put_table(self._folder, name, table)
+            self._files.append(name)
+        return {"files": self._files}
 
     def _put_texts(self) -> int:
         """Leave the texts of documents that may be held out beside the kept ids; says how many."""

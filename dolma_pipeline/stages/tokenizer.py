@@ -22,7 +22,7 @@ from dolma_pipeline.errors import ConfigError, DataError
 from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.run import layout
-from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.artifact import Artifact, digest
 from dolma_pipeline.run.consumer import Consumer, Feed, Feeder, ShardRead
 from dolma_pipeline.run.manifests import close, output_record
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
@@ -191,12 +191,12 @@ class Sampling(Consumer):
     def start(self, process: Process, shard: ShardAt, stack: ExitStack) -> Feeder:
         """Begin a shard."""
         rows = read_verdicts(process.run, shard) if self.verdicts else np.arange(shard.rows)
-        return _Sampling(process, sample_name(self.artifact, shard.name), shard, rows)
+        return _Sampling(process, sample_name(process.run, self.artifact, shard.name), shard, rows)
 
 
-def sample_name(artifact: Artifact, shard: str) -> str:
-    """A shard's part of the sample."""
-    return layout.cache("sample", artifact.whole_digest, f"{shard}.parquet")
+def sample_name(run: Run, artifact: Artifact, shard: str) -> str:
+    """A shard's part of the sample; which documents pass depends on all shards."""
+    return layout.cache("sample", digest([artifact.whole_digest, run.shards_digest]), f"{shard}.parquet")
 
 
 class _Sampling(Feeder):
@@ -223,7 +223,7 @@ class _Sampling(Feeder):
 
     def close(self, read: ShardRead) -> Mapping[str, Any]:
         put_table(self._process.run.folder, self._name, smallest(self._held, self._budget), compression="zstd")
-        return {"file": self._name}
+        return {"files": [self._name]}
 
 
 def edited_texts(rules: SourceRules, feed: Feed, rows: np.ndarray) -> pa.StringArray:
@@ -289,7 +289,9 @@ class MakeTokenizer(Phase):
             "added": dict(info.added_ids),
         }
         outputs = [output_record(artifact, layout.TOKENIZER, file, rows=0)]
-        return Work(more={"tokenizer": about, "outputs": outputs, "warnings": warnings}, documents=1)
+        return Work(
+            more={"tokenizer": about, "outputs": outputs, "warnings": warnings}, documents=1, files=[layout.TOKENIZER]
+        )
 
     def _trained(self, process: Process, report: Callable[[str], None]) -> str:
         from dolma_pipeline.tokens.train_bpe import train_bpe
@@ -297,13 +299,13 @@ class MakeTokenizer(Phase):
         run, config = process.run, tokenizer_config(process.run)
         sample = SAMPLE.empty_table()
         for shard in indexed(run):
-            part = get_table(run.folder, sample_name(self.artifacts[0], shard.name))
+            part = get_table(run.folder, sample_name(run, self.artifacts[0], shard.name))
             sample = pa.concat_tables([sample, part])
             if sample.nbytes > 2 * config.sample_bytes + 64_000_000:
                 sample = smallest(sample, config.sample_bytes)
         if sample.num_rows == 0:
             raise DataError(
-                "tokenizer: no document passes mix.where, so there is no text to train on. "
+                "no document passes mix.where, so there is no text to train on. "
                 "Documents that could not be read, if there are any, are in failed/ with their reason."
             )
         return train_bpe(

@@ -112,6 +112,76 @@ class Twice(Chaos):
         self.note(phase, verb, "twice", task, point)
 
 
+class Forgetful(Chaos):
+    """The run breaks in some phases, whose tasks are done; before the same command is given again, somebody removes the
+    cache. thorough: in each phase."""
+
+    def __init__(self, pool: list[Worker], *, seed: int, commits: Commits, thorough: bool = False) -> None:
+        super().__init__(pool, seed=seed, commits=commits, thorough=thorough)
+        self.left = set(commits if thorough else self.chance.sample([*commits], 3))
+
+    @property
+    def num_workers(self) -> int:
+        return 1 + len(self.left)
+
+    def __call__(self, phases: Sequence[Phase]) -> None:
+        worker = self.pool.pop()  # another process each time: nothing that one keeps outlives its run
+        for phase in phases:
+            for task in worker.do(Order(phase, "tasks")):
+                worker.do(Order(phase, "work", task))
+            if phase.name in self.left:
+                self.left.remove(phase.name)
+                self.note(phase, "forgot")
+                worker.dismiss()
+                raise Stopped(f"{phase.name}: the cache is removed")
+            worker.do(Order(phase, "finish"))
+        self.pool.append(worker)
+
+
+class Abandoned(Chaos):
+    """A run of another recipe is broken off at its last phase, with a worker left in each of its phases; they go on
+    when the new run has made the folder ready for itself."""
+
+    @property
+    def num_workers(self) -> int:
+        return 2 + len(self.commits)
+
+    def __init__(self, pool: list[Worker], *, seed: int, commits: Commits, thorough: bool = False) -> None:
+        super().__init__(pool, seed=seed, commits=commits, thorough=thorough)
+        self.zombies: list[tuple[Phase, Worker]] = []
+
+    def __call__(self, phases: Sequence[Phase]) -> None:
+        if self.zombies:
+            self._again(phases)
+            return
+        for phase in phases:
+            tasks, straggler = self.pool[0].do(Order(phase, "tasks")), self.pool.pop()
+            straggler.begin(Order(phase, "work", self.chance.choice(tasks), stop=self.chance.choice([0, 0, 1])))
+            straggler.paused()
+            self.zombies.append((phase, straggler))
+            for task in tasks:
+                self.pool[0].do(Order(phase, "work", task))
+            if phase is phases[-1]:
+                raise Stopped(f"{phase.name}: this run is given up")
+            self.pool[0].do(Order(phase, "finish"))
+
+    def _again(self, phases: Sequence[Phase]) -> None:
+        for phase, straggler in self.zombies:
+            straggler.go()
+            try:
+                straggler.end()
+            except Failed as error:
+                self.note(phase, "zombie", error.kind, error.message)
+            else:
+                self.note(phase, "zombie", "done")
+            self.pool.append(straggler)
+        for phase in phases:
+            for task in self.pool[1].do(Order(phase, "tasks")):
+                self.pool[1].do(Order(phase, "work", task))
+            self.pool[1].do(Order(phase, "finish"))
+            self.note(phase, "made anew")
+
+
 class Killed(Chaos):
     """In each phase a worker is killed: before, in the middle of, or after a task, or of the finish.
 

@@ -2,16 +2,19 @@
 
     host.py               in the corpus' folder; reads a line of JSON for each scenario, answers with one
 
-A line: `scenario` (undisturbed, twice, killed, stragglers), `tree` (the recipe), `output`, `seed`, `thorough`, and
-`commits` (a file that an undisturbed run writes and the others read). An answer: `notes` of what was done to which
-phase and how often the run was `begun`, or the `error`. Each scenario is a copy of this process, and its workers are
-copies of that, made before it has started anything: whoever copies itself has no threads.
+A line: `scenario` (a key of `SCENARIOS`, or `launched`), `of` (whole, toys), `tree` (the recipe, or the toys' texts),
+`output`, `seed`, `thorough`, and `commits` (a file that an undisturbed run writes and the others read). abandoned:
+`before`, the recipe that is given up for `tree`. launched: `kills`, before which changes launchers die (0: never).
+An answer: `notes` of what was done to which phase and how often the run was `begun`, or the `error`; launched: `ends`,
+how many changes each launcher made before its phases and in all (null: it was killed). Each scenario is a copy of this
+process, and its workers are copies of that, made before it has started anything: whoever copies itself has no threads.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,7 +23,18 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import adapter
-from tests.chaos.engines import Chaos, Commits, Killed, Stopped, Stragglers, Twice, Undisturbed
+from tests.chaos.engines import (
+    Abandoned,
+    Chaos,
+    Commits,
+    Forgetful,
+    Killed,
+    Stopped,
+    Stragglers,
+    Twice,
+    Undisturbed,
+)
+from tests.chaos.launches import launch
 from tests.chaos.phases import Phase
 from tests.chaos.workers import Worker
 
@@ -29,27 +43,35 @@ SCENARIOS: dict[str, type[Chaos]] = {
     "twice": Twice,
     "killed": Killed,
     "stragglers": Stragglers,
+    "forgetful": Forgetful,
+    "abandoned": Abandoned,
 }
 
 
 def carry_out(asked: dict[str, Any]) -> dict[str, Any]:
     """One scenario."""
+    run = adapter.RUNS[asked["of"]]
+    if asked["scenario"] == "launched":
+        return {"ends": [launch(run, asked["tree"], asked["output"], at=at) for at in asked["kills"]]}
     kind, output, commits_file = SCENARIOS[asked["scenario"]], asked["output"], Path(asked["commits"])
     commits: Commits = {} if kind is Undisturbed else json.loads(commits_file.read_text(encoding="utf-8"))
     settings: dict[str, Any] = {"seed": asked["seed"], "thorough": asked["thorough"], "commits": commits}
     pool = [Worker(output) for _ in range(kind(pool=[], **settings).num_workers)]
     engine = kind(pool=pool, **settings)
-    begun = 0
+    begun, tree = 0, asked.get("before", asked["tree"])
     while True:
         begun += 1
         try:
-            adapter.run(asked["tree"], output, engine)
+            run(tree, output, engine)
         except Stopped:
+            tree = asked["tree"]
+            if isinstance(engine, Forgetful) and os.path.isdir(f"{output}/cache"):
+                shutil.rmtree(f"{output}/cache")
             continue
         break
     if isinstance(engine, Stragglers):
         engine.after_the_end()
-        adapter.run(asked["tree"], output, _nothing_left)
+        run(asked["tree"], output, _nothing_left)
     if kind is Undisturbed:
         commits_file.write_text(json.dumps(commits), encoding="utf-8")
     engine.dismiss()

@@ -13,15 +13,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
+from dolma_pipeline.config import load_recipe
+from dolma_pipeline.runner import run
 from dolma_pipeline.tokens import Order, TokenDataset, batch_instances
-from dolma_pipeline.tokens.encode import encoder
-from dolma_pipeline.tokens.runs import cut_points, read_run, run_table, sort_runs, write_run
-from dolma_pipeline.tokens.shards import write_part
-from dolma_pipeline.tokens.tokenizer import TokenizerInfo, load_tokenizer
+from dolma_pipeline.tokens.tokenizer import load_tokenizer
 
 pytestmark = pytest.mark.interop
 
@@ -29,31 +26,21 @@ LENGTH, BATCH, SEED, EPOCHS, WORLD_SIZES = 64, 8, 7, 2, (1, 2, 4)
 EOS = "<|endoftext|>"
 
 
-def shards(folder: Path, texts: list[str], info: TokenizerInfo) -> Path:
-    """Real text through the whole of our writing side: encode, run files, parts."""
-    documents = pa.table(
-        {
-            "origin": [f"web/part-0#{row}" for row in range(len(texts))],
-            "source": ["web"] * len(texts),
-            "id": [f'id "{row}",\n{row}' for row in range(len(texts))],
-            "loc": list(range(1, len(texts) + 1)),
-        }
-    )
-    run = run_table(documents, encoder(info).encode(pa.array(texts)), seed=1, dtype=info.dtype)
-    lengths = np.diff(run.column("tokens").combine_chunks().offsets.to_numpy()) + 1
-    cuts = cut_points(run.column("key").to_numpy(), lengths.astype(np.int64), max_tokens=int(lengths.sum()) // 3)
-    write_run(folder / "run.arrow", run, cuts=cuts)
-    for part in range(len(cuts) + 1):
-        batches = sort_runs([read_run(folder / "run.arrow", part=part)])
-        special = list(info.special_ids.values())
-        write_part(
-            folder / "train" / f"part-{part:05}",
-            batches,
-            dtype=info.dtype,
-            eos=info.special_id(EOS),
-            special_ids=special,
-        )
-    return folder / "train"
+def shards(folder: Path, texts: list[str], tokenizer: Path) -> Path:
+    """Real text through a whole run."""
+    rows = [{"id": f'id "{row}",\n{row}', "text": text} for row, text in enumerate(texts)]
+    (folder / "web.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {
+        "name": "interop",
+        "output": "run",
+        "sources": {"web": {"documents": ["web.jsonl"]}},
+        "tokenizer": {"load": str(tokenizer)},
+        "mix": {},
+        "tokens": {"max_shard_tokens": 30_000, "eos": EOS},
+    }
+    (folder / "recipe.yaml").write_text(json.dumps(settings))
+    run(load_recipe(folder / "recipe.yaml"), quiet=True)
+    return folder / "run" / "tokens" / "train"
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +67,9 @@ def seen(
     python: str, data: Path, texts: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[TokenDataset, dict[str, Any]]:
     """Our dataset, and what OLMo-core says of the same folder."""
-    info = load_tokenizer(data / "tokenizer" / "allenai_gpt-neox-olmo-dolma-v1_5.json")
-    folder = shards(tmp_path_factory.mktemp("interop"), texts, info)
+    path = data / "tokenizer" / "allenai_gpt-neox-olmo-dolma-v1_5.json"
+    info = load_tokenizer(path)
+    folder = shards(tmp_path_factory.mktemp("interop"), texts, path)
     asked = {
         "folder": str(folder),
         "sequence_length": LENGTH,

@@ -27,7 +27,8 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "tagger",
         {"tag__taggers": ["length_v1", "mark_v1"]},
         ConfigError,
-        "tag.taggers.1: no tagger named 'mark_v1'. Did you mean 'marks_v1'? Your own: `modules: [./my_",
+        "tag.taggers.1: no tagger named 'mark_v1'. Did you mean 'marks_v1'? "
+        "Your own: `modules: [./my_file.py]` at the top of the recipe.",
     ),
     (
         "a tagger's parameter",
@@ -61,7 +62,7 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
     ),
     (
         "source in the mix",
-        {"mix__sources": {"wbe": {"weight": 1.0}}},
+        {"mix__sources": {"wbe": {"min_chars": 1}}},
         ConfigError,
         "mix.sources.wbe: no source named 'wbe'. Did you mean 'web'?",
     ),
@@ -123,7 +124,7 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "preferred attribute",
         {"dedupe__prefer": "length_v1.wordz DESC"},
         ConfigError,
-        "dedupe.prefer.0: no field of 'length_v1' named 'wordz'. Did you mean 'words'?",
+        "dedupe.prefer: no field of 'length_v1' named 'wordz'. Did you mean 'words'?",
     ),
     (
         "tokenizer file",
@@ -153,7 +154,7 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
         "output that is a URL",
         {"output": "s3://bucket/run"},
         ConfigError,
-        "output: s3://bucket/run: a run's folder is local in this version; inputs may be URLs.",
+        "output: s3://bucket/run: a run's folder cannot be at s3://. There are: file, memory.",
     ),
     (
         "output that is a file",
@@ -201,11 +202,11 @@ def test_an_error_names_file_and_line(here: Path, tmp_path: Path, capsys: pytest
             '"own"',
             "mix.sources.web.where.own: no field of",
         ),
-        ({"mix__sources": {"web": {"weight": 2.0}}}, '"weight"', "mix.sources.web.weight: needs a budget: set one"),
+        ({"mix__sources": {"web": {"weight": 2.0}}}, '"weight"', "mix.sources.web.weight: needs a budget: set one of"),
         ({"mix__where": "length_v1.wrds > 3"}, '"where"', "mix.where: no field of 'length_v1' named 'wrds'"),
         ({"mix__where": "length_v1.words >"}, '"where"', "mix.where: `length_v1.words >` is not SQL"),
         ({"mix__replace": [{"spans": "marks_v1.nmes", "with": "x"}]}, '"spans"', "mix.replace.0.spans: no span field"),
-        ({"dedupe__prefer": "length_v1.wrds DESC"}, '"prefer"', "dedupe.prefer.0: no field of"),
+        ({"dedupe__prefer": "length_v1.wrds DESC"}, '"prefer"', "dedupe.prefer: no field of"),
         ({"train": {"model": "tinny"}}, '"model"', "train.model: no model named 'tinny'. Did you mean 'tiny'?"),
         (
             {"sources": {"web": {"documents": "in/web/*", "attributes": "no/scores"}}, "mix__sources": {}},
@@ -356,5 +357,5 @@ def test_a_tagger_of_the_script_itself(tmp_path: Path) -> None:
 
 def test_nothing_passes(here: Path, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"mix__where": {"none": "length_v1.words > 100000"}, "dedupe": None}
-    with pytest.raises(DataError, match=r"^tokenizer: no document passes mix\.where, so there is no text"):
+    with pytest.raises(DataError, match=r"^tokenizer/make, all: no document passes mix\.where, so"):
         run(recipe(tmp_path / "run", **changes), quiet=True)

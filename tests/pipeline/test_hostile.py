@@ -18,19 +18,23 @@ from tests.pipeline.tiny import document, files, make_documents, read_jsonl, rec
 NOTHING = dict.fromkeys(("dedupe", "tokens"))
 
 
-@pytest.fixture(scope="module")
-def hostile(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TooManyFailuresError]:
-    """A run over all hostile files, up to the mix, without rules; it ends with too many failures."""
-    folder = tmp_path_factory.mktemp("hostile") / "run"
-    changes: dict[str, Any] = {
+def hostile_changes(data: Path) -> dict[str, Any]:
+    """All hostile files, up to the mix, without rules."""
+    return {
         "sources": {"bad": {"documents": [str(data / "hostile/*.jsonl*"), str(data / "hostile/names/**/*")]}},
         "tag": {"taggers": ["length_v1", "gopher_v1", "c4_v1"]},
         "tokenizer": {"train": "bpe", "vocab_size": 400, "sample_bytes": 2_000_000},
         "mix": {},
         **NOTHING,
     }
+
+
+@pytest.fixture(scope="module")
+def hostile(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TooManyFailuresError]:
+    """A run over all hostile files; it ends with files that could not be read to their end."""
+    folder = tmp_path_factory.mktemp("hostile") / "run"
     with pytest.raises(TooManyFailuresError) as caught:
-        run(recipe(folder, **changes), quiet=True)
+        run(recipe(folder, **hostile_changes(data)), quiet=True)
     return folder, caught.value
 
 
@@ -40,8 +44,9 @@ def manifest_lines(data: Path) -> list[dict[str, Any]]:
 
 def outputs(folder: Path, path: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Documents in the mix, and failures, of an input file."""
-    (shard,) = [s["name"] for s in read_jsonl(folder / "shards.jsonl") if s["path"].endswith(f"hostile/{path}")]
-    failed = folder / "failed" / "tag" / f"{shard}.jsonl"
+    paths = (path, path.removeprefix("names/"))  # below the fixed prefix of the pattern that finds it
+    (shard,) = [s["name"] for s in read_jsonl(folder / "shards.jsonl") if s["path"] in paths]
+    failed = folder / "failed" / "index" / f"{shard}.jsonl"
     documents = read_jsonl(folder / "mix" / "documents" / f"{shard}.jsonl.zst")
     return documents, read_jsonl(failed) if failed.exists() else []
 
@@ -61,14 +66,14 @@ def test_good_documents_come_through_and_the_rest_is_reported(
         if line.get("error", "maybe") != "maybe" and not (found == other != good):
             assert failures, line["file"]
         for failure in failures:
-            assert failure["path"].endswith(line["file"])
+            assert line["file"].endswith(failure["path"])
             assert failure["line"] >= 1
             assert 5 < len(failure["reason"]) < 300
 
 
 def test_failures_never_hold_the_text(hostile: tuple[Path, TooManyFailuresError]) -> None:
     folder, _ = hostile
-    kept = {"path", "reason", "line", "byte", "row", "id"}
+    kept = {"path", "reason", "line", "byte", "row", "id", "lost"}
     num_failures = 0
     for path in (folder / "failed").rglob("*.jsonl"):
         for failure in read_jsonl(path):
@@ -89,15 +94,29 @@ def test_every_stage_saw_the_same_rows(hostile: tuple[Path, TooManyFailuresError
         assert counts["in"] == counts["kept"] + counts["failed"]
 
 
-def test_too_many_failures_is_exit_3_with_everything_else_written(hostile: tuple[Path, TooManyFailuresError]) -> None:
+def test_lost_files_are_exit_3_with_everything_else_written(hostile: tuple[Path, TooManyFailuresError]) -> None:
     folder, error = hostile
     assert error.exit_code == 3
+    lost = {row["path"] for path in (folder / "failed").rglob("*.jsonl") for row in read_jsonl(path) if "lost" in row}
+    assert len(lost) > 3
+    assert str(error).startswith(f"{len(lost)} files could not be read to the end, more than max_failed_files 0 allows")
+    assert all(f"({path}): " in str(error) for path in lost)
+    assert str(error).endswith(" What could be read is written.")
+    assert isinstance(error.result, Result)
+    assert {one.path for one in error.result.lost_files} == lost
+    assert (folder / "mix" / "manifest.json").is_file()
+
+
+def test_too_many_documents_are_exit_3_too(hostile: tuple[Path, TooManyFailuresError], data: Path) -> None:
+    folder, _ = hostile
+    with pytest.raises(TooManyFailuresError) as caught:
+        run(recipe(folder, max_failed_files=100, **hostile_changes(data)), quiet=True)
+    error = caught.value
     assert " documents failed in mix, more than max_failed_share 0.01 allows; everything else is written." in str(error)
-    assert "/failed/mix/ has file, line and reason of each; most often: " in str(error)
+    assert "/failed/index/ has file, line and reason of each; most often: " in str(error)
     failed = int(str(error).split(" of ")[0])
     assert sum(int(count) for count in re.findall(r"\((\d+)\)", str(error))) <= failed
     assert isinstance(error.result, Result)
-    assert (folder / "mix" / "manifest.json").is_file()
 
 
 @pytest.fixture
@@ -138,13 +157,13 @@ def test_a_tagger_that_raises_costs_its_document_only(mine: Path) -> None:
     assert len(hammers) > 10
     column = pq.read_table(mine / "run/attributes/marks_v1/web/a.parquet").column("marks_v1").to_pylist()
     assert [row for row, value in enumerate(column) if value is None] == hammers
-    failures = read_jsonl(mine / "run/failed/tag/web/a.jsonl")
+    failures = read_jsonl(mine / "run/failed/attributes/marks_v1/web/a.jsonl")
     assert failures == [
         {
             "id": documents[row]["id"],
             "line": row + 1,
-            "path": "in/a.jsonl",
-            "reason": "marks_v1: ValueError: a hammer",
+            "path": "a.jsonl",
+            "reason": "ValueError: a hammer",
             "row": row,
         }
         for row in hammers
@@ -171,11 +190,11 @@ def test_too_many_stays_too_many(mine: Path) -> None:
 
 
 def test_failures_of_one_tagger_outlive_another_that_is_added(mine: Path) -> None:
-    only = {"taggers": ["marks_v1"]}
-    run_with_hammers(mine, max_failed_share=1.0, modules=["./marks.py"], tag=only, mix=None, tokenizer=None)
-    failures = (mine / "run/failed/tag/web/a.jsonl").read_bytes()
+    only = {"tag": {"taggers": ["marks_v1"]}, "modules": ["./marks.py"]}
+    run_with_hammers(mine, max_failed_share=1.0, mix=None, tokenizer=None, **only)
+    failures = (mine / "run/failed/attributes/marks_v1/web/a.jsonl").read_bytes()
     run_with_hammers(mine, max_failed_share=1.0, mix=None, tokenizer=None)
-    assert (mine / "run/failed/tag/web/a.jsonl").read_bytes() == failures != b""
+    assert (mine / "run/failed/attributes/marks_v1/web/a.jsonl").read_bytes() == failures != b""
 
 
 def test_a_document_that_cannot_be_found_by_its_words_is_kept(mine: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,44 +16,49 @@ ROOT = Path(__file__).parents[2]
 
 POINTS = [
     "shards.jsonl",
-    "dedupe/minhash/.done/unit.json",
-    "attributes/length_v1/.done/shards/code/c.json",
-    "attributes/marks_v1/.done/shards/web/a.json",  # the other tagger has done the shard with the bad line
+    ".done/scan-*/.covers.json",
+    "attributes/marks_v1/forum/d.parquet",  # its signatures are there, its index is not
+    ".done/scan-*/web/a.json",  # the shard with the bad line: all files are there, the record is not
+    "index/manifest.json",
     "attributes/length_v1/manifest.json",
-    "dedupe/exact/.done/shards/forum/d.json",
-    "attributes/length_v1/.done",  # done; the next start clears it up, and dies
-    "dedupe/minhash/edges/*.parquet",
-    "dedupe/minhash/.work/edges/.done/shards/*.json",
+    "cache/judged/*/web/b.parquet",
+    "cache/judged/*/manifest.json",
+    "cache/edges/*/minhash/*.parquet",
     "dedupe/minhash/clusters/members.parquet",
-    "dedupe/.elect/candidates/web/a.parquet",
-    "dedupe/exact/edges",
-    "dedupe/minhash/.work",
-    "dedupe/.elect/elected/minhash.parquet",
+    "dedupe/minhash/manifest.json",
+    ".done/dedupe.candidates-*/forum/00000.json",
+    "cache/elected/*/groups/exact.parquet",
     "attributes/minhash/forum/d.parquet",
-    "tokenizer/.sample/web/a.parquet",
-    "dedupe/.elect",
+    "attributes/minhash/manifest.json",  # the other step is finished
+    "mix/dropped/web/a.parquet",
+    "mix/verdicts/manifest.json",
+    "cache/sample/*/web/a.parquet",
     "tokenizer/tokenizer.json",
     "tokenizer/manifest.json",
-    "mix/dropped/web/a.parquet",
-    "tokenizer/.sample",
+    "cache/ids/*/web/a/*.texts.parquet",
+    "cache/lines/*/web/b.jsonl.zst.json",
+    "cache/measured/*/web/b.parquet",
     "mix/plan.json",
     "mix/documents/forum/d.jsonl.zst",
-    "tokens/.work/cuts.json",
-    "mix/.work",
-    "tokens/.work/runs/held_out/forum/d.arrow",
+    "mix/manifest.json",
+    "cache/parts/*/held_out/web/*.parquet",
     "tokens/held_out/web/part-00000.npy",
     "tokens/manifest.json",
-    "tokens/.done",  # all is done, only the work is left
-    "tokens/.work",
+    "-cache/parts/*",  # done; the next start clears it up, and dies
+    "-.done/scan-*/web",
+    "-.done/write-*",
 ]
-"""In the order in which a run comes to them."""
+"""In the order in which a run comes to them; `-`: before it goes."""
 
 
-def killed(corpus: Path, output: Path, points: list[str], how: str) -> list[int]:
-    """Exit codes of the runs: -9 for each point, then that of the last one, which is left alone."""
+def killed(corpus: Path, output: Path, points: list[str], how: str, *, last: bool = True) -> list[int]:
+    """Exit codes of the runs: -9 for each point, then that of the last one, which is left alone.
+
+    last: whether there is one.
+    """
     script = ROOT / "tests/pipeline/killed.py"
     done = subprocess.run(
-        [sys.executable, script, json.dumps(tree()), output, json.dumps(points), how],
+        [sys.executable, script, json.dumps(tree()), output, json.dumps([*points, *([None] if last else [])]), how],
         cwd=corpus,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -73,8 +79,17 @@ def test_killed_at_any_kind_of_point(finished: Path, corpus: Path, tmp_path: Pat
 
 
 def test_killed_in_each_stage_on_beam(finished: Path, corpus: Path, tmp_path: Path) -> None:
-    points = [point for point in POINTS if point.endswith(("a.json", "h/edges/*.parquet", "r.json", ".zst", ".npy"))]
-    assert [point.split("/")[0] for point in points] == ["attributes", "dedupe", "tokenizer", "mix", "tokens"]
+    points = [point for point in POINTS if point.endswith(("web/a.json", "minhash/*.parquet", "r.json", ".zst", "npy"))]
+    assert [point.split("/")[0] for point in points] == [".done", "cache", "tokenizer", "mix", "tokens"]
     ends = killed(corpus, tmp_path / "run", points, "beam")
     assert ends == [*[-signal.SIGKILL] * len(points), 0]
+    assert files(tmp_path / "run") == files(finished)
+
+
+def test_a_run_that_was_killed_goes_on_without_its_cache(finished: Path, corpus: Path, tmp_path: Path) -> None:
+    """Whatever of its unfinished work lay there is done again."""
+    for point in ("cache/elected/*/groups/exact.parquet", "mix/documents/forum/d.jsonl.zst", "tokens/*/part-00002.npy"):
+        assert killed(corpus, tmp_path / "run", [point, point], "plain", last=False) == [-signal.SIGKILL] * 2
+        shutil.rmtree(tmp_path / "run/cache")
+    assert killed(corpus, tmp_path / "run", [], "plain") == [0]
     assert files(tmp_path / "run") == files(finished)

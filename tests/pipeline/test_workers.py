@@ -13,11 +13,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from dolma_pipeline.runner.forks import MODULE
-from dolma_pipeline.runner.watchdog import descendants
 
+from dolma_pipeline.engines import choose
+from dolma_pipeline.engines.forks import MODULE
+from dolma_pipeline.engines.watchdog import descendants
 from dolma_pipeline.errors import DataError, DolmaError, StageError, WorkerDiedError
-from dolma_pipeline.runner import launcher, run
+from dolma_pipeline.runner import run
+from dolma_pipeline.storage import scratch
 from tests.pipeline.tiny import files, recipe, tree, write_corpus
 from tests.processes import is_alive, wait_for
 
@@ -64,7 +66,7 @@ def test_workers_that_beam_starts_by_itself_give_the_same_bytes(
     finished: Path, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on systems where a process cannot be copied."""
-    monkeypatch.setattr(launcher, "can_fork", lambda: False)
+    monkeypatch.setattr(choose, "can_fork", lambda: False)
     run(recipe(tmp_path / "run", workers=2), quiet=True)
     assert files(tmp_path / "run") == files(finished)
     assert workers() == []
@@ -174,18 +176,28 @@ KILLED = "os.kill(os.getpid(), 9)"
             "raise ValueError('no such model')",
             True,
             StageError,
-            r"^tag, \w+/\w: ValueError: no such model\nTraceback[^$]*in setup",
+            r"^scan, \w+/\w: ValueError: no such model\nTraceback[^$]*in setup",
         ),
-        ("raise DataError('marks.txt: damaged')", True, DataError, r"^tag, \w+/\w: marks\.txt: damaged$"),
-        ("raise DataError('marks.txt: damaged')", False, DataError, r"^tag, \w+/\w: marks\.txt: damaged$"),
-        (KILLED, True, WorkerDiedError, r"^a worker process ended unasked \(signal SIGKILL\); killed from outside"),
+        ("raise DataError('marks.txt: damaged')", True, DataError, r"^scan, \w+/\w: marks\.txt: damaged$"),
+        ("raise DataError('marks.txt: damaged')", False, DataError, r"^scan, \w+/\w: marks\.txt: damaged$"),
+        (
+            KILLED,
+            True,
+            WorkerDiedError,
+            r"^a worker process ended unasked \(signal SIGKILL\), killed from outside, or out of memory\. Worker log: ",
+        ),
         (
             "os._exit(0)",
             True,
             WorkerDiedError,
-            r"^a worker process ended unasked \(exit code 0\); what workers said is in",
+            r"^a worker process ended unasked \(exit code 0\)\. Worker log: ",
         ),
-        (KILLED, False, WorkerDiedError, r"^a worker process ended unasked \(.*137.*\); killed from outside"),
+        (
+            KILLED,
+            False,
+            WorkerDiedError,
+            r"^a worker process ended unasked \(.*137.*\), killed from outside, or out of memory\. Worker log: ",
+        ),
     ],
 )
 def test_a_worker_that_fails_ends_the_run_at_once(
@@ -197,8 +209,8 @@ def test_a_worker_that_fails_ends_the_run_at_once(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Guards the two private names of Beam that `runner/watchdog.py` hooks: without them this waits or hangs."""
-    monkeypatch.setattr(launcher, "can_fork", lambda: forks)
+    """Guards the two private names of Beam that `engines/watchdog.py` hooks: without them this waits or hangs."""
+    monkeypatch.setattr(choose, "can_fork", lambda: forks)
     (mine / "marks.py").write_text(ONE_FAILS.format(act=act), encoding="utf-8")
     with pytest.raises(kind, match=said) as caught:
         tag_only(mine, workers=2)
@@ -219,12 +231,12 @@ def test_a_worker_that_fails_ends_the_run_at_once(
 def test_sigterm_leaves_no_worker(corpus: Path, tmp_path: Path, moment: str) -> None:
     (tmp_path / "my.yaml").write_text(json.dumps({"output": str(tmp_path / "run"), **tree(workers=2)}))
     command = [sys.executable, "-m", "dolma_pipeline", "-q", "run", tmp_path / "my.yaml"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), scratch.VARIABLE: str(tmp_path / "scratch")}
     process = subprocess.Popen(command, cwd=corpus, env=environment, stderr=subprocess.PIPE, text=True)
     signs = {
         "they are about to start": lambda: descendants(process.pid) and (tmp_path / "run/lock.json").exists(),
-        "they begin": (tmp_path / "run/log/workers.txt").exists,
-        "they are at work": (tmp_path / "run/log/progress").exists,
+        "they begin": lambda: [*(tmp_path / "scratch").rglob("workers.txt")],
+        "they are at work": lambda: [*(tmp_path / "scratch").rglob("log/progress/*/*.jsonl")],
     }
     wait_for(signs[moment])
     begun = descendants(process.pid)
@@ -236,7 +248,7 @@ def test_sigterm_leaves_no_worker(corpus: Path, tmp_path: Path, moment: str) -> 
         ["error: interrupted; what is done stays done, the same command goes on from there"],
     )
     wait_for(lambda: not any(map(is_alive, begun)))
-    wait_for(lambda: not [one for one in Path("/proc").glob("[0-9]*/fd/2") if _leads(one, tmp_path / "run")])
+    wait_for(lambda: not [one for one in Path("/proc").glob("[0-9]*/fd/2") if _leads(one, tmp_path)])
     assert not (tmp_path / "run" / "lock.json").exists()
 
 
@@ -250,12 +262,9 @@ def _leads(link: Path, folder: Path) -> bool:
 def test_a_run_that_is_killed_with_its_workers_goes_on(finished: Path, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text(json.dumps({"output": str(tmp_path / "run"), **tree(workers=2)}))
     command = [sys.executable, "-m", "dolma_pipeline", "-q", "run", tmp_path / "my.yaml"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), scratch.VARIABLE: str(tmp_path / "scratch")}
     process = subprocess.Popen(command, cwd=corpus, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
-    events = tmp_path / "run" / "log" / "events.jsonl"
-    deadline = time.monotonic() + 60
-    while "mix/filter" not in (events.read_text() if events.exists() else "") and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(lambda: [*(tmp_path / "run" / ".done").glob("mix.decide-*/*/*.json")])
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert (tmp_path / "run" / "lock.json").exists()

@@ -76,7 +76,8 @@ class Cluster(Phase):
             more={
                 "clusters": {"clusters": len(np.unique(labels)), "documents": len(nodes)},
                 "outputs": [output_record(self.artifacts[0], name, file, rows=len(nodes))],
-            }
+            },
+            files=[name],
         )
 
     def finish(self, run: Run, records: Iterator[Record]) -> None:

@@ -79,4 +79,4 @@ class Edges(Phase):
         edges = np.unique(np.concatenate(found), axis=0)
         name = layout.cache("edges", digest([self.digest, run.shards_digest]), f"{self.step.name}/{task.key}.parquet")
         put_table(run.folder, name, pa.table({"a": edges[:, 0], "b": edges[:, 1]}))
-        return Work(more={"file": name, "edges": len(edges)})
+        return Work(more={"file": name, "edges": len(edges)}, files=[name])

@@ -108,7 +108,7 @@ class Candidates(Phase):
             columns |= dict(zip(values.column_names, values.columns, strict=True))
         name = layout.cache("candidates", digest([self.digest, run.shards_digest]), f"{block.key}.parquet")
         put_table(run.folder, name, pa.table(columns))
-        return Work(more={"file": name})
+        return Work(more={"file": name}, files=[name])
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Elect(Phase):
             groups = pa.table({"node": elected.group_nodes, "label": elected.group_labels})
             put_table(run.folder, names["groups"], groups, compression="zstd")
             files[step] = names
-        return Work(more={"files": files})
+        return Work(more={"files": files}, files=[name for names in files.values() for name in names.values()])
 
 
 def _nobody(process: Process) -> pa.Table:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.run import layout
-from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.artifact import Artifact, digest
 from dolma_pipeline.run.columns import read_block, read_index
 from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt
 from dolma_pipeline.stages import kept
 from dolma_pipeline.stages.rules import source_rules
@@ -36,9 +37,9 @@ MEASURED = pa.schema(
 cluster: all that the dedupe steps connect with it have the same; without such steps its own origin."""
 
 
-def measured_name(mix: Artifact, shard: str) -> str:
-    """Where the measures of a shard are."""
-    return layout.cache("measured", mix.whole_digest, f"{shard}.parquet")
+def measured_name(run: Run, mix: Artifact, shard: str) -> str:
+    """Where the measures of a shard are; which documents pass depends on all shards."""
+    return layout.cache("measured", digest([mix.whole_digest, run.shards_digest]), f"{shard}.parquet")
 
 
 @dataclass(frozen=True)

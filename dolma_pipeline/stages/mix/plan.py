@@ -53,7 +53,7 @@ class Plan(Phase):
         columns: dict[str, list[list[np.ndarray]]] = {}
         for shard in indexed(run):
             names = ["key", "held_key", "tokens", "bytes"]
-            table = get_table(run.folder, measured_name(self.artifacts[0], shard.name), names)
+            table = get_table(run.folder, measured_name(run, self.artifacts[0], shard.name), names)
             parts = columns.setdefault(shard.source, [[] for _ in names])
             for part, name in zip(parts, names, strict=True):
                 part.append(table.column(name).to_numpy())
@@ -64,7 +64,8 @@ class Plan(Phase):
         plan = plan_mix(selections, mix, mixer, tokenizer=run.recipe.tokenizer is not None)
         with run.folder.committing(layout.PLAN) as file:
             file.write(pretty(plan.to_json()))
-        return Work(more={"outputs": [output_record(self.artifacts[0], layout.PLAN, file, rows=len(selections))]})
+        output = output_record(self.artifacts[0], layout.PLAN, file, rows=len(selections))
+        return Work(more={"outputs": [output]}, files=[layout.PLAN])
 
 
 def read_plan(process: Process) -> MixPlan:

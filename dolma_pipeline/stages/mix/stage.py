@@ -13,14 +13,14 @@ from dolma_pipeline.errors import ConfigError
 from dolma_pipeline.registry import load_mixer, mixer_spec
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
-from dolma_pipeline.run.manifests import add_counts, close, read_lines
+from dolma_pipeline.run.manifests import close, read_lines
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import gathered, read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import names
-from dolma_pipeline.run.stage import Stage, module_files
+from dolma_pipeline.run.stage import Stage, at, module_files
 from dolma_pipeline.stages.asked import asked_artifact, asked_steps, name_of
 from dolma_pipeline.stages.encode import Encoding, ids_digest
 from dolma_pipeline.stages.judged import JUDGED
@@ -29,6 +29,7 @@ from dolma_pipeline.stages.mix.plan import Plan
 from dolma_pipeline.stages.mix.planning import MixPlan, budget_of
 from dolma_pipeline.stages.mix.write import Writing
 from dolma_pipeline.stages.rules import (
+    MIN_CHARS,
     edit_reads,
     given_reads,
     rule_names,
@@ -63,9 +64,9 @@ class VerdictStage(Stage):
         rules = {source: source_rules(process, source) for source in used_sources(process)}
         asked = asked_artifact(process, known, "late", {source: one.late for source, one in rules.items()})
         columns = sorted({c for source, one in rules.items() for c in one.columns_of(one.names)})
-        reads, own = united(
-            rule_reads(process, {source: one.names for source, one in rules.items()}), given_reads(process, columns)
-        )
+        named = {source: one.names for source, one in rules.items()}
+        edits = edit_reads(process) if any(MIN_CHARS in one.late for one in rules.values()) else ({}, {})
+        reads, own = united(rule_reads(process, named), edits, given_reads(process, columns))
         for source in rules:
             own.setdefault(source, {})["mix.where: order"] = rule_names(recipe.mix, source)
         steps = [step.name for step in recipe.dedupe.steps] if recipe.dedupe else []
@@ -101,7 +102,8 @@ class MixStage(Stage):
         assert mix is not None
         for source in used_sources(process):
             source_rules(process, source)
-        load_mixer(mix.mixer.name, **mix.mixer.parameters)
+        with at(recipe, "mix.mixer"):
+            load_mixer(mix.mixer.name, **mix.mixer.parameters)
         weighted = [name for name, own in mix.sources.items() if own.weight is not None]
         if weighted and budget_of(mix, tokenizer=True)[1] is None:
             place = recipe.place(f"mix.sources.{weighted[0]}.weight")
@@ -219,7 +221,7 @@ class CloseMix(Phase):
         (artifact,) = self.artifacts
         counts = {line["shard"]: line["counts"] for line in read_lines(run.folder, self.verdicts.folder)}
         made = [
-            {**record, "counts": add_counts(counts[record["shard"]], record["counts"])}
+            {**record, "counts": {**record["counts"], **counts[record["shard"]]}}  # of an earlier close they are there
             for record in gathered(run, artifact).values()
         ]
         plan = MixPlan.from_json(orjson.loads(run.folder.read(layout.PLAN)))

@@ -87,7 +87,7 @@ class _Writing(Feeder):
         self._process, self._consumer, self._shard = process, consumer, shard
         self._folder, plan = run.folder, read_plan(process)
         assert run.recipe.mix is not None
-        self._chosen = get_table(run.folder, measured_name(consumer.artifact, shard.name))
+        self._chosen = get_table(run.folder, measured_name(run, consumer.artifact, shard.name))
         self._rows: NDArray[np.int64] = self._chosen.column("row").to_numpy()
         self._held = plan.is_held(shard.source, self._chosen.column("held_key").to_numpy())
         keys = self._chosen.column("key").to_numpy()

@@ -24,7 +24,7 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, indexed
 from dolma_pipeline.stages.kept import order_keys
-from dolma_pipeline.tokens.runs import cut_points, part_of
+from dolma_pipeline.tokens.cuts import cut_points, part_of
 
 
 def splits(recipe: Recipe, sources: list[str]) -> list[str]:
@@ -98,7 +98,8 @@ class Cut(Phase):
         base = digest([self.digest, run.shards_digest])
         names = pa.array([shard.name for shard in shards], pa.string())
         most = run.recipe.tokens.max_shard_tokens
-        return Work(more={"parts": {name: _write(run, base, name, one, names, most) for name, one in found.items()}})
+        parts = {name: _write(run, base, name, one, names, most) for name, one in found.items()}
+        return Work(more={"parts": parts}, files=[name for files in parts.values() for name in files])
 
 
 def _collect(run: Run, shard: ShardAt, number: int, found: dict[str, _Split]) -> None:

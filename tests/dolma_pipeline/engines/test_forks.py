@@ -130,11 +130,8 @@ def test_any_signal_is_told_of(tmp_path: Path, forks: ForkServer, silent_port: i
 
 def test_only_built_in_taggers_are_shared() -> None:
     """A user's tagger may open connections or start threads, which a copy would not have."""
-    tag = {"taggers": ["length_v1", {"tagger": "gopher_v1", "name": "mine_v1"}], "modules": ["./marks.py"]}
-    assert shared_taggers(recipe("x", tag={**tag, "taggers": [*tag["taggers"], "marks_v1"]})) == [
-        "gopher_v1",
-        "length_v1",
-    ]
+    tag = {"taggers": ["length_v1", {"tagger": "gopher_v1", "name": "mine_v1"}, "marks_v1"]}
+    assert shared_taggers(recipe("x", modules=["./marks.py"], tag=tag)) == ["gopher_v1", "length_v1"]
     assert shared_taggers(recipe("x", tag=None)) == []
 
 

@@ -113,8 +113,9 @@ class Initials(Phase):
         found = set[str]()
         for name in task.payload:
             found |= {word for word in orjson.loads(process.run.folder.read(f"words/{name}")) if word[0] in task.key}
-        process.run.folder.write(layout.cache("initials", TOTAL.digest, f"{task.key}.json"), canonical(sorted(found)))
-        return Work(more={"distinct": len(found)})
+        name = layout.cache("initials", TOTAL.digest, f"{task.key}.json")
+        process.run.folder.write(name, canonical(sorted(found)))
+        return Work(more={"distinct": len(found)}, files=[name])
 
 
 @dataclass(frozen=True)

@@ -46,13 +46,13 @@ def test_a_mark_holds_until_something_changes(stored: Path, sources: Path, monke
     first = Compiled()
     first.remove_stale()
     (stored / "words._split-1.py311.nbi").touch()
-    assert not first.has("words")
+    assert first.missing(["words"]) == ["words"]
     first.mark("words")
-    assert first.has("words")
-    assert Compiled().has("words")
-    assert not Compiled().has("lines")
+    assert first.missing(["words"]) == []
+    assert Compiled().missing(["words"]) == []
+    assert Compiled().missing(["lines"]) == ["lines"]
     monkeypatch.setattr(compiled, "version", lambda name: "another")
-    assert not Compiled().has("words")
+    assert Compiled().missing(["words"]) == ["words"]
     monkeypatch.undo()
 
 
@@ -72,12 +72,12 @@ def test_changed_sources_are_not_what_was_compiled(stored: Path, sources: Path, 
     else:
         (sources / "more.py").touch()
     now = Compiled()
-    assert not now.has("words")
+    assert now.missing(["words"]) == ["words"]
     now.remove_stale()
     assert names(stored) == {"notes.txt"}
-    assert not first.has("words"), "the old marks are gone with the old files"
+    assert first.missing(["words"]) == ["words"], "the old marks are gone with the old files"
     now.mark("words")
-    assert not now.has("words"), "a mark is nothing without numba's file"
+    assert now.missing(["words"]) == ["words"], "a mark is nothing without numba's file"
 
 
 def test_files_of_these_sources_stay(stored: Path, sources: Path) -> None:
@@ -95,10 +95,10 @@ def test_two_checkouts_share_a_folder_of_marks(stored: Path, sources: Path, monk
     other.mkdir()
     monkeypatch.setattr(compiled, "PACKAGE", other)
     monkeypatch.setattr(compiled, "numba_folder", lambda: other / "empty")
-    assert not Compiled().has("words")
+    assert Compiled().missing(["words"]) == ["words"]
     Compiled().remove_stale()
     monkeypatch.setattr(compiled, "PACKAGE", sources)
-    assert Compiled().has("words")
+    assert Compiled().missing(["words"]) == []
 
 
 def test_files_of_another_user_are_left_and_told(stored: Path, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_where_nothing_can_be_written_nothing_is_marked_and_nothing_breaks(
     with Compiled().locked(wait=pytest.fail):
         Compiled().remove_stale()
         Compiled().mark("words")
-    assert not Compiled().has("words")
+    assert Compiled().missing(["words"]) == ["words"]
 
 
 def test_marks_lie_beside_the_modules_else_with_the_user(
@@ -141,7 +141,7 @@ def test_marks_lie_beside_the_modules_else_with_the_user(
     (stored / "words.f-1.py311.nbi").touch()
     Compiled().mark("words")
     assert len(names(tmp_path / "home" / "dolma_pipeline")) == 2
-    assert Compiled().has("words")
+    assert Compiled().missing(["words"]) == []
 
 
 def test_one_process_at_a_time(stored: Path, sources: Path) -> None:

@@ -16,7 +16,7 @@ from dolma_pipeline.runner import Result, run
 from tests.pipeline import tiny
 from tests.pipeline.tiny import corpus, here  # noqa: F401 fixtures
 
-STAGES = ("tag", "dedupe", "tokenizer", "mix")
+STAGES = ("tag", "dedupe", "mix")
 
 
 def loaded(output: str | Path, **changes: Any) -> Recipe:

@@ -9,7 +9,7 @@ from dolma_pipeline.run import perform
 from dolma_pipeline.run.manifests import read_manifest
 from dolma_pipeline.run.records import done_tasks
 from dolma_pipeline.run.run import Run
-from tests.dolma_pipeline.engines.toys import TEXTS, CountWords, Total, events, expected_total, memory_run, promised
+from tests.dolma_pipeline.engines.toys import CHAIN, TEXTS, CountWords, events, expected_total, memory_run, promised
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ def test_an_end_with_tasks_left_closes_nothing(run: Run) -> None:
 
 
 def test_ends_and_plans_after_the_end_do_nothing(run: Run) -> None:
-    for phase in (CountWords(), Total()):
+    for phase in CHAIN:
         perform.whole(run, phase)
     before = promised(run.folder)
-    for phase in (CountWords(), Total()):
+    for phase in CHAIN:
         assert list(perform.begin(run, phase)) == []
         perform.end(run, phase)
     assert promised(run.folder) == before

@@ -197,7 +197,9 @@ def test_new_shards_are_read_alone(run: Run, tmp_path: Path, opened: list[str]) 
     write_shards(tmp_path, {"web/aa": ["new"]})
     grown = run_of(run.recipe, run.folder)
     artifacts = [*artifacts_of(grown).values(), FIRST]
-    make_ready(grown, [decide(grown, one) for one in artifacts], artifacts, {one.name: one.shard for one in listed(grown)})
+    make_ready(
+        grown, [decide(grown, one) for one in artifacts], artifacts, {one.name: one.shard for one in listed(grown)}
+    )
     make(grown)
     del opened[:]
     read(grown, Toy(FIRST, "first"))

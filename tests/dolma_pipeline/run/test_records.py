@@ -24,7 +24,7 @@ def test_a_record_says_what_was_done(run: Run) -> None:
     phase, task = CountWords(), Task("000.txt")
     assert not records.is_done(run, phase, task)
     records.cover(run, phase)
-    work = Work({"words": [{"shard": "000.txt"}]}, {"words": 3}, documents=1, num_bytes=9)
+    work = Work({"words": [{"shard": "000.txt"}]}, {"words": 3}, documents=1, num_bytes=9, files=["cache/x"])
     records.write_record(run, phase, task, work)
     assert records.is_done(run, phase, task)
     assert records.done_tasks(run, phase) == {"000.txt"}
@@ -33,6 +33,7 @@ def test_a_record_says_what_was_done(run: Run) -> None:
         "task": "000.txt",
         "records": {"words": [{"shard": "000.txt"}]},
         "more": {"words": 3},
+        "files": ["cache/x"],
         "documents": 1,
         "bytes": 9,
     }

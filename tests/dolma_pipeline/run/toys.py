@@ -58,6 +58,10 @@ class Toy(Consumer):
         return dict.fromkeys(self.wants)
 
     @property
+    def hands_on(self) -> str:
+        return self.label.removeprefix("attributes/") if self.label.startswith("attributes/") else ""
+
+    @property
     def records(self) -> bool:
         return self.records_it
 
@@ -90,6 +94,10 @@ class _Toy(Feeder):
 @dataclass(frozen=True)
 class Lengths(Consumer):
     """Makes the column `lengths`, as taggers do."""
+
+    @property
+    def hands_on(self) -> str:
+        return "lengths"
 
     @property
     def reading(self) -> str:

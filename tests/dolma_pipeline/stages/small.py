@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from dolma_pipeline import stages as _stages  # noqa: F401 importing it registers the stages
+from dolma_pipeline.config import resolved
 from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.engines import Here
@@ -71,6 +72,7 @@ def small_run(
 def run_of(recipe: Recipe, where: RunFolder) -> Run:
     """A run of a recipe, its list of shards written."""
     Process.leave()
+    recipe = resolved(recipe)
     modules = user_modules(recipe)
     inputs = plan_inputs(recipe, where, redo=False)
     where.write(layout.SHARDS, inputs.content)

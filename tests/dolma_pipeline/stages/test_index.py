@@ -150,6 +150,6 @@ def test_the_manifest(tmp_path: Path) -> None:
 def test_normalized_texts_are_what_is_measured(tmp_path: Path, steps: list[str]) -> None:
     run = made(tmp_path, {"web/a": ["e\u0301cole  du\tsoir "]}, tag=TAG, normalize=steps)
     (found,) = rows(run, "index/web/a.parquet")
-    text = {"nfc": "\u00e9cole  du\tsoir ", "whitespace": "e\u0301cole du soir"}.get(steps[0] if len(steps) == 1 else "",
-                                                                                     "\u00e9cole du soir")  # fmt: skip
+    alone = {"nfc": "\u00e9cole  du\tsoir ", "whitespace": "e\u0301cole du soir"}
+    text = alone[steps[0]] if len(steps) == 1 else "\u00e9cole du soir"
     assert (found["chars"], found["bytes"]) == (len(text), len(text.encode()))

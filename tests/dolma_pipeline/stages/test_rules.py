@@ -102,8 +102,10 @@ def test_what_does_not_exist_is_named_with_its_place(tmp_path: Path, mix: dict[s
 
 
 def test_reads_are_keys_that_a_user_would_change(tmp_path: Path) -> None:
-    mix = {"where": {"words": "length_v1.words > 1", "chars": "chars > 3"},
-           "sources": {"web": {"where": {"own": "id <> ''"}, "min_chars": 4}, "code": {"skip_rules": ["chars"]}}}  # fmt: skip
+    rules = {"words": "length_v1.words > 1", "chars": "chars > 3"}
+    own = {"where": {"own": "id <> ''"}, "min_chars": 4}
+    mix = {"where": rules,
+           "sources": {"web": own, "code": {"skip_rules": ["chars"]}}}  # fmt: skip
     run = bound(tmp_path, mix=mix)
     process = Process.of(run)
     names = {source: source_rules(process, source).names for source in ("web", "code")}

@@ -15,6 +15,7 @@ from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.errors import ConfigError, DolmaError
 from dolma_pipeline.runner import Result, run
 from tests.dolma_pipeline.tokens.small import TEXTS, unigram
+from tests.pipeline.tiny import plain as plain
 from tests.pipeline.tiny import write_documents
 
 BASE64 = base64.b64encode(bytes(i * i % 251 for i in range(6000))).decode()
@@ -98,8 +99,11 @@ def test_unknown_text_is_counted_and_special_text_stays_text(capfd: Any) -> None
 def test_it_is_said_before_anything_is_started(capfd: Any) -> None:
     write_documents(Path("in.jsonl"), [{"id": "0", "text": "x"}])
     recipe = {"output": "out", "sources": {"s": {"documents": "in.jsonl"}}, "mix": {}, "tokens": {"eos": "</s>"}}
-    run(recipe_from_text(json.dumps({**recipe, "tokenizer": load_unigram()})), dry_run=True)
-    assert "warning: tok.json: the tokenizer writes <unk> (id 2)" in capfd.readouterr().err
+    result = run(recipe_from_text(json.dumps({**recipe, "tokenizer": load_unigram()})), dry_run=True)
+    (said,) = result.warnings()
+    assert said.startswith("tok.json: the tokenizer writes <unk> (id 2) for text that it does not know")
+    assert f"\nwarning: {said}\n" in result.text()
+    assert capfd.readouterr().err == ""
     assert not Path("out").exists()
 
 

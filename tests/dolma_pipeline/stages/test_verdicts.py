@@ -250,5 +250,18 @@ def test_attributes_that_are_gone_are_named(tmp_path: Path) -> None:
     run = small_run(tmp_path, DOCUMENTS, tag=TAG, mix={"where": {"words": "length_v1.words > 2"}})
     make(run, until="scan")
     run.folder.delete(["attributes/length_v1/web/b.parquet"])
-    with pytest.raises((DataError, FileNotFoundError), match=r"attributes/length_v1/web/b\.parquet"):
+    words = (
+        r"mix/judge needs a file that is gone: .*/attributes/length_v1/web/b\.parquet: no such file\. If it is an inp"
+    )
+    with pytest.raises(DataError, match=words):
         make(run, until="mix/judge")
+
+
+def test_a_cache_that_is_gone_while_work_is_unfinished(tmp_path: Path) -> None:
+    run = small_run(tmp_path, DOCUMENTS, dedupe=DEDUPE, mix={})
+    make(run, until="dedupe/edges/exact")
+    run.folder.delete_tree("cache/edges")
+    with pytest.raises(DataError, match=r"gone: .*/cache/edges/.* Delete memory://.*/\.done, too, and run again: unf"):
+        make(run, until="dedupe/cluster/exact")
+    run.folder.delete_tree(".done")
+    assert make(run)[-1] == "mix/close"

@@ -10,7 +10,7 @@ import pytest
 
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.tokens import Order, TokenDataset, where_is
-from dolma_pipeline.tokens.runs import run_table, sort_runs
+from dolma_pipeline.tokens.keys import document_key
 from dolma_pipeline.tokens.shards import write_part
 
 EOS = 65_535
@@ -20,12 +20,18 @@ EOS = 65_535
 def dataset(tmp_path: Path) -> TokenDataset:
     """200 shuffled documents; document 7 holds the id 7 many times."""
     rows = range(200)
-    documents = pa.table(
-        {"origin": [f"s/f#{i}" for i in rows], "source": ["s"] * 200, "id": ["x"] * 200, "loc": list(rows)}
+    table = pa.table(
+        {
+            "key": document_key([f"s/f#{i}" for i in rows], seed=1),
+            "origin": [f"s/f#{i}" for i in rows],
+            "source": ["s"] * 200,
+            "id": ["x"] * 200,
+            "loc": list(rows),
+            "epoch": pa.array([0] * 200, pa.int32()),
+            "tokens": pa.array([[i] * (1 + i % 30) for i in rows], pa.list_(pa.uint16())),
+        }
     )
-    tokens = pa.array([[i] * (1 + i % 30) for i in rows], pa.list_(pa.uint32()))
-    run = run_table(documents, tokens, seed=1, dtype=np.dtype("<u2"))
-    write_part(tmp_path / "part-00000", sort_runs([run]), dtype=np.dtype("<u2"), eos=EOS)
+    write_part(tmp_path / "part-00000", [table.sort_by("key")], dtype=np.dtype("<u2"), eos=EOS)
     return TokenDataset(tmp_path, sequence_length=16, dtype="uint16")
 
 

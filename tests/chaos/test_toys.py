@@ -1,11 +1,9 @@
-"""Whatever an engine repeats, delays or kills, over begin, work and end of phases: the same bytes."""
+"""Whatever an engine repeats, delays or kills, over begin, work and end of toy phases: the same bytes."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,31 +13,25 @@ from typing import Any
 import pytest
 
 from dolma_pipeline.storage.local import LocalFolder
+from tests.chaos.hosting import Host
 from tests.dolma_pipeline.engines.toys import CHAIN, TEXTS, expected_total, promised
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
-ROOT = Path(__file__).parents[2]
 NAMES = {phase.name for phase in CHAIN}
 
 
 @dataclass(frozen=True)
-class Host:
-    """The process that carries out the scenarios, and the undisturbed run."""
+class Toys:
+    """Who carries out the scenarios, and the undisturbed run."""
 
-    process: subprocess.Popen[str]
+    host: Host
     folder: Path
 
     def __call__(self, scenario: str, output: Path, **settings: Any) -> dict[str, Any]:
         """Carry out a scenario; its report."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        asked = {"tree": {"texts": TEXTS}, "commits": str(self.folder / "commits.json"), "thorough": False, **settings}
-        self.process.stdin.write(json.dumps({"scenario": scenario, "output": str(output), "seed": 0, **asked}) + "\n")
-        self.process.stdin.flush()
-        report: dict[str, Any] = json.loads(self.process.stdout.readline())
-        assert "error" not in report, report["error"]
-        return report
+        commits = str(self.folder / "commits.json")
+        return self.host(scenario, tree={"texts": TEXTS}, commits=commits, output=str(output), **settings)
 
     def again(self, scenario: str, output: Path, **settings: Any) -> dict[str, Any]:
         """The same run under a scenario: the same files; its report."""
@@ -54,17 +46,15 @@ class Host:
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    command = [sys.executable, "-m", "tests.chaos.trunk_host"]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    found = Host(process, tmp_path_factory.mktemp("undisturbed"))
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toys]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    found = Toys(Host(folder, "toys"), folder)
     found("undisturbed", found.folder / "run")
     yield found
-    process.communicate()
-    assert process.returncode == 0
+    found.host.end()
 
 
-def test_the_harness_sees_all_phases_and_their_commits(host: Host) -> None:
+def test_the_harness_sees_all_phases_and_their_commits(host: Toys) -> None:
     assert list(host.commits) == [phase.name for phase in CHAIN]
     assert {num for tasks in host.commits.values() for task, num in tasks.items() if task != "finish"} == {2}
     assert {name: tasks["finish"] for name, tasks in host.commits.items()} == {
@@ -75,7 +65,7 @@ def test_the_harness_sees_all_phases_and_their_commits(host: Host) -> None:
 
 
 @pytest.mark.parametrize("seed", range(1, 5))
-def test_everything_twice_at_once(host: Host, tmp_path: Path, seed: int) -> None:
+def test_everything_twice_at_once(host: Toys, tmp_path: Path, seed: int) -> None:
     notes = host.again("twice", tmp_path / "run", seed=seed)["notes"]
     for verb in ("work", "finish"):
         assert {phase for phase, *what in notes if what[:2] == [verb, "twice"]} == NAMES
@@ -83,20 +73,21 @@ def test_everything_twice_at_once(host: Host, tmp_path: Path, seed: int) -> None
 
 
 @pytest.mark.parametrize("seed", range(1, 5))
-def test_a_worker_is_killed_in_every_phase(host: Host, tmp_path: Path, seed: int) -> None:
+def test_a_worker_is_killed_in_every_phase(host: Toys, tmp_path: Path, seed: int) -> None:
     report = host.again("killed", tmp_path / "run", seed=seed)
     assert {phase for phase, what, *_ in report["notes"] if what == "killed"} == NAMES
 
 
-def test_a_worker_is_killed_at_every_commit_of_every_task(host: Host, tmp_path: Path) -> None:
+def test_a_worker_is_killed_at_every_commit_of_every_task(host: Toys, tmp_path: Path) -> None:
     report = host.again("killed", tmp_path / "run", seed=7, thorough=True)
     kills = Counter(phase for phase, what, *_ in report["notes"] if what == "killed")
     assert kills == {name: sum(num + 2 for num in tasks.values()) for name, tasks in host.commits.items()}
     assert report["begun"] > 2
 
 
-@pytest.mark.parametrize(("seed", "thorough"), [(1, False), (2, False), (3, False), (4, True)])
-def test_stragglers_in_every_phase(host: Host, tmp_path: Path, seed: int, thorough: bool) -> None:
+@pytest.mark.parametrize("thorough", [False, True])
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_stragglers_in_every_phase(host: Toys, tmp_path: Path, seed: int, thorough: bool) -> None:
     notes = host.again("stragglers", tmp_path / "run", seed=seed, thorough=thorough)["notes"]
     for done in ("straggles until the end of", "worked again after all", "zombie"):
         assert {phase for phase, what, *_ in notes if what == done} == NAMES

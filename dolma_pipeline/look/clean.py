@@ -1,0 +1,176 @@
+"""`clean`: what in a run's folder can be removed, how big it is, and what it costs to have it again.
+
+Only what a run makes again by itself, and what no result needs: results are left alone, signatures too (a run would
+find them missing, and read all text again for them). Asked of the folder alone; no recipe is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dolma_pipeline.errors import UnknownNameError, UsageError
+from dolma_pipeline.look.table import KIND as TABLE
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.manifests import read_manifest
+from dolma_pipeline.runner.lock import RunLock
+from dolma_pipeline.runner.ready import WORK
+from dolma_pipeline.storage.folder import Entry, RunFolder, run_folder
+from dolma_pipeline.storage.local import LocalFolder
+
+IDS = "ids"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Something that can be removed.
+
+    name: as it is asked for. what, costs: for people. unasked: it goes when no kind is named.
+    """
+
+    name: str
+    what: str
+    costs: str
+    unasked: bool = True
+
+
+KINDS = {
+    one.name: one
+    for one in (
+        Kind(TABLE, "the table that --plan and --what-if ask", "the next of them makes it, in seconds"),
+        Kind(
+            IDS,
+            "kept ids: tokens of documents that pass",
+            "the next change of rules, budget, seed or tokens reads and encodes all documents that pass",
+        ),
+        Kind("old", "caches of other settings", "nothing, unless those settings come back"),
+        Kind("attempts", "files that were never whole, of processes that died", "nothing"),
+        Kind(
+            "unfinished",
+            "records and work files of what is not finished",
+            "a run that was stopped does its open phases from their beginning",
+            unasked=False,
+        ),
+    )
+}
+"""What can be removed, by name, in the order in which it is shown."""
+
+
+@dataclass(frozen=True)
+class Removable:
+    """One kind in one folder. files: their names, but for `attempts`, which have none; num_files, bytes: of them."""
+
+    kind: Kind
+    num_files: int
+    bytes: int
+    files: Sequence[str] = field(default=(), repr=False)
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "kind": self.kind.name,
+            "files": self.num_files,
+            "bytes": self.bytes,
+            "what": self.kind.what,
+            "costs": self.kind.costs,
+            "unasked": self.kind.unasked,
+        }
+
+
+def opened(place: str) -> RunFolder:
+    """A run's folder.
+
+    Raises:
+        UsageError: there is no run.
+    """
+    folder = run_folder(place)
+    if folder.stat(layout.SHARDS) is None:
+        raise UsageError(f"{place}: no run's folder ({layout.SHARDS} is not there). Give the `output` of a recipe.")
+    return folder
+
+
+def removable(folder: RunFolder, kinds: Sequence[str] = ()) -> list[Removable]:
+    """What can be removed of these kinds (default all), those that have no files too.
+
+    Raises:
+        UnknownNameError: no such kind.
+    """
+    for name in kinds:
+        if name not in KINDS:
+            raise UnknownNameError("kind of removable files", name, KINDS)
+    by_kind: dict[str, list[Entry]] = {name: [] for name in KINDS}
+    is_current = _current(folder)
+    for entry in folder.list(layout.CACHE):
+        name = _kind_of(entry.name, is_current)
+        if name:
+            by_kind[name].append(entry)
+    by_kind["unfinished"] += list(folder.list(layout.DONE))
+    found = []
+    for name, entries in by_kind.items():
+        if kinds and name not in kinds:
+            continue
+        count, size = len(entries), sum(entry.size for entry in entries)
+        if name == "attempts":
+            count, size = _attempts(folder)
+        found.append(Removable(KINDS[name], count, size, [entry.name for entry in entries]))
+    return found
+
+
+def remove(folder: RunFolder, some: Sequence[Removable]) -> None:
+    """Remove them.
+
+    Raises:
+        UsageError: a run is at work in the folder.
+    """
+    with RunLock(folder):
+        for one in some:
+            if one.kind.name == "attempts":
+                folder.remove_attempts()
+            folder.delete(one.files)
+        names = [name for one in some for name in one.files]
+        places = {
+            "/".join(name.split("/")[:depth]) for name in names for depth in (1, 2, 3) if name.count("/") >= depth
+        }
+        for place in sorted(places, reverse=True):
+            if next(folder.list(place), None) is None:
+                folder.delete_tree(place)  # empty folders, where folders exist by themselves
+
+
+def _kind_of(name: str, is_current: Callable[[str], bool]) -> str:
+    """The kind of a file below cache/; empty for one that finished work needs."""
+    cached = name.split("/")[1]
+    if cached in (TABLE, IDS):
+        return cached
+    if cached in WORK:
+        return "unfinished"
+    return "" if is_current("/".join(name.split("/")[:3])) else "old"
+
+
+def _current(folder: RunFolder) -> Callable[[str], bool]:
+    """Whether a cached artifact's folder is one that the finished verdicts were made from, or is not finished itself."""
+    manifests = {
+        entry.name.removesuffix("/manifest.json"): read_manifest(folder, entry.name.removesuffix("/manifest.json"))
+        for entry in folder.list(layout.CACHE)
+        if entry.name.endswith("/manifest.json")
+    }
+    verdicts = read_manifest(folder, "mix/verdicts")
+    if verdicts is None:
+        return lambda place: True
+    needed = set(verdicts["needs"].values())
+    for manifest in manifests.values():
+        if manifest is not None and manifest["digest"] in needed:
+            needed |= set(manifest["needs"].values())
+    old = {place for place, manifest in manifests.items() if manifest is not None and manifest["digest"] not in needed}
+    return lambda place: place not in old
+
+
+def _attempts(folder: RunFolder) -> tuple[int, int]:
+    """How many files were never whole, and their bytes; nothing where the storage does not show them."""
+    place = folder.local_path()
+    if place is None:
+        return 0, 0
+    from dolma_pipeline.storage.names import TEMPORARY
+
+    entries = list(LocalFolder(place / TEMPORARY).list())
+    return len(entries), sum(entry.size for entry in entries)
