@@ -91,7 +91,7 @@ def test_a_list_of_files(here: Path) -> None:
     with pytest.raises(UsageError, match=r"^@list\.txt: the list is empty\. Put one path on each line\.$"):
         paths.find(["@list.txt"])
     (here / "list.txt").write_bytes(b"\xff\xfed\0")
-    with pytest.raises(UsageError, match=r"^@list\.txt: the list is no UTF-8: "):
+    with pytest.raises(UsageError, match=r"^@list\.txt: the list is not valid UTF-8: "):
         paths.find(["@list.txt"])
 
 
@@ -177,9 +177,7 @@ def test_a_tilde_is_a_home_folder_everywhere(here: Path, home: Path) -> None:
 
 
 def test_an_unknown_home_is_refused(here: Path, home: Path) -> None:
-    words = (
-        r"^~nobody-of-that-name/x\.jsonl: ~nobody-of-that-name is no home folder, there is no user nobody-of-that-name"
-    )
+    words = r"^~nobody-of-that-name/x\.jsonl: ~nobody-of-that-name is not a home folder, there is no user nobody"
     for call in (paths.expanded, lambda path: paths.find([path])):
         with pytest.raises(UsageError, match=words):
             call("~nobody-of-that-name/x.jsonl")
@@ -253,7 +251,7 @@ def test_a_name_that_is_no_utf8_is_refused(here: Path) -> None:
     except OSError:
         pytest.skip("this file system takes no such names")
     with pytest.raises(
-        UsageError, match=r"^'data/bad\\udcff\.jsonl': the name of this file is no UTF-8\. Rename it\.$"
+        UsageError, match=r"^'data/bad\\udcff\.jsonl': the name of this file is not valid UTF-8\. Rename it\.$"
     ):
         paths.find(["data/*.jsonl"])
 
