@@ -324,7 +324,7 @@ def test_prefer_cannot_look_at_what_it_decides(here: Path, tmp_path: Path) -> No
             "mix/manifest.json",
             r"mix/manifest\.json: damaged \(.*\)\. Delete .*mix and run again; it will be made anew\.$",
         ),
-        ("shards.jsonl", r"shards\.jsonl: damaged, or no run's list of shards \(.*\)\. Use another output, or delete"),
+        ("shards.jsonl", r"shards\.jsonl: damaged, or not a run's list of shards \(.*\)\. Use another output"),
     ],
 )
 def test_damaged_records_of_a_run(finished: Path, here: Path, tmp_path: Path, file: str, said: str) -> None:

@@ -27,7 +27,8 @@ from dolma_pipeline.run import stage as stages
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.columns import read_block, read_index
 from dolma_pipeline.run.consumer import Consumer, Feed, Feeder, ShardRead
-from dolma_pipeline.run.manifests import close, output_record, read_lines as read_records
+from dolma_pipeline.run.manifests import close, output_record
+from dolma_pipeline.run.manifests import read_lines as read_records
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
@@ -255,7 +256,9 @@ class UnpackStage(stages.Stage):
     before = ("index",)
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
-        return [Artifact("unpacked", "unpack", {"unpack.sources": sorted(self.document_artifacts(process))}, growing=True)]
+        return [
+            Artifact("unpacked", "unpack", {"unpack.sources": sorted(self.document_artifacts(process))}, growing=True)
+        ]
 
     def document_artifacts(self, process: Process) -> Mapping[str, str]:
         config = process.run.recipe.sections["unpack"]

@@ -112,22 +112,22 @@ def test_rows_without_a_text_are_reported_and_their_neighbours_come_through(file
     read = Read(shard)
     assert read.column("text") == ["a", "", "b"]
     assert read.locs == [1, 3, 4]
-    assert read.failures == [Failure(str(file), "'text' is null; a string is wanted", line=2)]
+    assert read.failures == [Failure(str(file), "'text' is null; expected a string", line=2)]
     numbers = Read(parquet(file, {"body": [1, 2]}), fields={"text": "body"})
     assert [(f.line, f.reason) for f in numbers.failures] == [
-        (1, "'body' is int; a string is wanted"),
-        (2, "'body' is int; a string is wanted"),
+        (1, "'body' is int; expected a string"),
+        (2, "'body' is int; expected a string"),
     ]
 
 
 def test_bytes_are_a_text_if_they_are_utf8_and_bad_strings_cost_only_their_row(file: Path) -> None:
     read = Read(parquet(file, {"text": pa.array(["é".encode(), b"\xff", b"b"])}))
     assert read.column("text") == ["é", "b"]
-    assert [(f.line, f.reason) for f in read.failures] == [(2, "encoding: 'text' holds bytes that are no UTF-8")]
+    assert [(f.line, f.reason) for f in read.failures] == [(2, "encoding: 'text' holds bytes that are not valid UTF-8")]
     unchecked = pa.array([b"a", b"\xff", b"c"]).view(pa.string())
     read = Read(parquet(file, {"text": ["a", "b", "c"], "url": unchecked}))
     assert read.column("text") == ["a", "c"]
-    assert [f.reason for f in read.failures] == ["encoding: 'url' holds bytes that are no UTF-8"]
+    assert [f.reason for f in read.failures] == ["encoding: 'url' holds bytes that are not valid UTF-8"]
 
 
 def test_fields_name_other_columns_and_a_wrong_name_says_which_there_are(file: Path) -> None:
