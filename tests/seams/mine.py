@@ -220,9 +220,9 @@ class Masking(Phase):
         assert isinstance(config, MasksConfig)
         table = read_block(process, task.payload, index={"chars"}, wanted={config.step: frozenset({"keep"})})
         found = [
-            {"spans": [] if row[config.step]["keep"] else [{"start": 0, "end": min(config.chars, row["chars"]), "score": 1}]}
+            {"spans": [] if row[config.step]["keep"] else [dict(start=0, end=min(config.chars, row["chars"]), score=1)]}
             for row in table.to_pylist()
-        ]  # fmt: skip
+        ]
         records, at = [], 0
         for shard in task.payload.shards:
             name = layout.attributes("masks", shard.name)
