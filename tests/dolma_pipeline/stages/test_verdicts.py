@@ -276,8 +276,8 @@ def test_spans_behind_a_text_are_told_and_drop_nothing(tmp_path: Path) -> None:
     texts = ["a text of some length", "another text of some length"]
     lines = [{"id": f"d{i}", "attributes": {"e__t__spans": [[2, end, 1]]}} for i, end in enumerate((6, 400))]
     (given / "a.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(one) + "\n" for one in lines).encode()))
-    mix = {"sources": {"web": {"remove": ["e.e__t__spans"], "min_chars": 5}}}
+    mix = {"sources": {"web": {"remove": ["e.t__spans"], "min_chars": 5}}}
     run = small_run(tmp_path, {"web/a": texts}, sources={"web": {"attributes": [str(given)]}}, mix=mix)
-    words = r"given/a\.jsonl\.gz:2: .*e__t__spans: span \[2, 400\] ends behind the text, which has 27 characters"
+    words = r"given/a\.jsonl\.gz:2: .*t__spans: span \[2, 400\] ends behind the text, which has 27 characters"
     with pytest.raises(MisalignedError, match=words):
         make(run, until="mix/decide")
