@@ -188,7 +188,7 @@ class Locator:
         places = {p: _with_home(relative) if p is None else f"{p}{relative}" for p in self._patterns}
         if len(places) > 1:
             for prefix, place in places.items():
-                if not is_url(place) and os.path.isfile(place) and self._finder(prefix).finds(place):
+                if (is_url(place) or os.path.isfile(place)) and self._finder(prefix).finds(place):
                     return place
         return next(iter(places.values()), relative)
 
@@ -199,13 +199,15 @@ class Locator:
 
 
 class _Finder:
-    """Tells a local file that one of some patterns finds from a neighbour of such."""
+    """Tells a file that one of some patterns finds from a neighbour of such."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._files, self._globs = set[str](), list[list[str]]()
         for pattern in patterns:
             if pattern.startswith("@"):
                 self._files.update(path for path, _ in _read_list(pattern[1:]))
+            elif is_url(pattern):
+                self._files.add(pattern)
             elif os.path.isfile(path := _with_home(pattern)):
                 self._files.add(path)
             else:

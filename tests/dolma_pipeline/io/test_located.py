@@ -9,8 +9,16 @@ import pytest
 
 from dolma_pipeline.io import paths
 
-TREE = ["a.jsonl", "x/a.jsonl", "x/b.jsonl", "x/y/a.jsonl", "x/.h.jsonl", ".x/a.jsonl"]
-TREE = [*(f"d/{name}" for name in TREE), "e/b.jsonl", "l.txt"]
+TREE = [
+    "d/a.jsonl",
+    "d/x/a.jsonl",
+    "d/x/b.jsonl",
+    "d/x/y/a.jsonl",
+    "d/x/.h.jsonl",
+    "d/.x/a.jsonl",
+    "e/b.jsonl",
+    "l.txt",
+]
 
 
 @pytest.mark.parametrize(
@@ -41,3 +49,9 @@ def test_a_file_is_located_where_its_own_pattern_finds_it(
     }
     for one in found:  # a neighbour that a pattern does not find is never taken for one that it does
         assert paths.located(patterns, one.relative) in {other.path for other in found}
+
+
+def test_urls_of_several_folders_are_where_they_are_named() -> None:
+    urls = ["https://host/a/one.jsonl", "https://host/b/two.jsonl", "s3://bucket/b/three.jsonl"]
+    found = paths.find(urls)
+    assert [paths.located(urls, one.relative) for one in found] == urls
