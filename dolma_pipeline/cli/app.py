@@ -29,7 +29,8 @@ def dispatch(argv: Sequence[str]) -> Reply:
     if "--help" in arguments.flags:
         return Reply(command_help(arguments.command))
     set_up_logging(arguments)
-    module = importlib.import_module(f"dolma_pipeline.cli.{arguments.command.module}")
+    name = arguments.command.module
+    module = importlib.import_module(name if "." in name else f"dolma_pipeline.cli.{name}")
     reply: Reply = module.main(arguments)
     return reply
 

@@ -49,7 +49,7 @@ class Command:
         name: as typed.
         group: heading in the help.
         summary: one line.
-        module: in `dolma_pipeline.cli`; has `main(arguments) -> Reply`.
+        module: in `dolma_pipeline.cli`, or with a dot anywhere; has `main(arguments) -> Reply`.
         usage: what follows the name.
         details: paragraphs for its own help.
         example: lines for its own help.

@@ -121,6 +121,9 @@ def _check_dedupe(recipe: Recipe) -> None:
                 key = f"dedupe.steps.{i}.{name}"
                 if key in recipe.origin or getattr(step, name) != defaults[name]:
                     raise fail(recipe, key, f"is of kind {kind}, and this step is of kind {step.kind}; leave it out")
+        if step.kind in STEP_KEYS and step.parameters:
+            name, known = next(iter(step.parameters)), ("name", "kind", *STEP_KEYS[step.kind])
+            raise fail(recipe, f"dedupe.steps.{i}.{name}", unknown_name("key", name, known))
 
 
 def _check_tokenizer(recipe: Recipe) -> None:

@@ -62,14 +62,16 @@ class TagConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DedupeStepConfig:
-    """One way to find duplicates. `key` is of kind exact; `shingle`, `bands` and `rows` are of kind minhash."""
+    """One way to find duplicates. `key` is of kind exact; `shingle`, `bands` and `rows` are of kind minhash. All other
+    keys are parameters of a kind that `modules` bring."""
 
     name: Annotated[str, Key(purpose="folder, column and name in `where` (NAME.keep)")]
-    kind: Annotated[Literal["exact", "minhash"], Key(purpose="equal texts, or near-duplicates")]
+    kind: Annotated[str, Key(purpose="exact (equal texts), minhash (near-duplicates), or one of `modules`", at_least=1)]
     key: Annotated[Literal["text"], Key(purpose="exact: what must be equal")] = "text"
     shingle: Annotated[int, Key(purpose="minhash: words in a shingle", unit="words", at_least=1)] = 5
     bands: Annotated[int, Key(purpose="minhash: bands; one equal band makes a candidate", at_least=1)] = 14
     rows: Annotated[int, Key(purpose="minhash: minima in a band", at_least=1)] = 8
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,8 +125,11 @@ class Asking:
         rules = self.rules()
         where = where_of(mix_config(self.process.run.recipe), self.source)
         known = self._known()
-        kept = [name for name in rules.late if where[name] in known and (same or not rules.text_rules([name]))]
+        names = [name for name in rules.late if name != MIN_CHARS]
+        kept = [name for name in names if where[name] in known and (same or not rules.text_rules([name]))]
         found = {name: self.before.rules[known[where[name]]] for name in kept if same}
+        if MIN_CHARS in rules.late:
+            found[MIN_CHARS] = self._short(rules)
         left = [name for name in rules.late if name not in found]
         self._refuse_text(rules, left, election=True)
         return found | (self._asked(rules.asked(left), clusters, elected) if left else {})

@@ -32,15 +32,26 @@ def changed(recipe: Recipe, changes: Sequence[str]) -> Recipe:
         UsageError: a change that is neither, is of something else than `mix` and `seed`, or takes a rule away that is
             not there. ConfigError: a key or value that cannot be.
     """
-    recipe = resolved(recipe)
+    before = recipe = resolved(recipe)
     settings = [change for change in changes if _is_setting(recipe, change)]
     if settings:
         recipe = _settings(recipe, settings)
     for change in changes:
         if change not in settings:
             recipe = _rule(recipe, change)
-    check_recipe(recipe)
+    check_recipe(_with_plain_names(recipe, before))
     return resolved(recipe)
+
+
+def _with_plain_names(recipe: Recipe, before: Recipe) -> Recipe:
+    """Rules that were one text, and are called like their terms, under names that a recipe may have: for its check."""
+    mix, old = mix_config(recipe), mix_config(before)
+    for key in [WHERE, *(f"mix.sources.{source}.where" for source in mix.sources)]:
+        written = old.where if key == WHERE else old.sources.get(key.split(".")[2], MixSourceConfig()).where
+        terms = list(split_rules(written)) if set(written) == {"where"} else []
+        where = {f"term_{terms.index(n)}" if n in terms else n: sql for n, sql in _where(mix, key).items()}
+        mix = _with(mix, key, where) if terms else mix
+    return replace(recipe, mix=mix)
 
 
 def _is_setting(recipe: Recipe, change: str) -> bool:

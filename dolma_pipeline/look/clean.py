@@ -128,9 +128,13 @@ def remove(folder: RunFolder, some: Sequence[Removable]) -> None:
             if one.kind.name == "attempts":
                 folder.remove_attempts()
             folder.delete(one.files)
-        for kind in {name.split("/")[1] for one in some for name in one.files if name.startswith(f"{layout.CACHE}/")}:
-            if next(folder.list(f"{layout.CACHE}/{kind}"), None) is None:
-                folder.delete_tree(f"{layout.CACHE}/{kind}")  # empty folders, where folders exist by themselves
+        names = [name for one in some for name in one.files]
+        places = {
+            "/".join(name.split("/")[:depth]) for name in names for depth in (1, 2, 3) if name.count("/") >= depth
+        }
+        for place in sorted(places, reverse=True):
+            if next(folder.list(place), None) is None:
+                folder.delete_tree(place)  # empty folders, where folders exist by themselves
 
 
 def _kind_of(name: str, is_current: Callable[[str], bool]) -> str:
@@ -144,29 +148,21 @@ def _kind_of(name: str, is_current: Callable[[str], bool]) -> str:
 
 
 def _current(folder: RunFolder) -> Callable[[str], bool]:
-    """Whether a cached artifact's folder is that of the finished verdicts, or is not finished itself."""
-    verdicts = read_manifest(folder, "mix/verdicts") or {}
-    needed = set(verdicts.get("needs", {}).values())
-    known: dict[str, bool] = {}
-
-    def is_current(place: str) -> bool:
-        if place not in known:
-            manifest = read_manifest(folder, place)
-            known[place] = manifest is None or not needed or manifest["digest"] in _all_needed(folder, needed)
-        return known[place]
-
-    return is_current
-
-
-def _all_needed(folder: RunFolder, needed: set[str]) -> set[str]:
-    """Digests of what verdicts need, and of cached artifacts that those need."""
-    found = set(needed)
-    for entry in folder.list(layout.CACHE):
-        if entry.name.endswith("/manifest.json"):
-            manifest = read_manifest(folder, entry.name.removesuffix("/manifest.json"))
-            if manifest is not None and manifest["digest"] in needed:
-                found |= set(manifest["needs"].values())
-    return found
+    """Whether a cached artifact's folder is one that the finished verdicts were made from, or is not finished itself."""
+    manifests = {
+        entry.name.removesuffix("/manifest.json"): read_manifest(folder, entry.name.removesuffix("/manifest.json"))
+        for entry in folder.list(layout.CACHE)
+        if entry.name.endswith("/manifest.json")
+    }
+    verdicts = read_manifest(folder, "mix/verdicts")
+    if verdicts is None:
+        return lambda place: True
+    needed = set(verdicts["needs"].values())
+    for manifest in manifests.values():
+        if manifest is not None and manifest["digest"] in needed:
+            needed |= set(manifest["needs"].values())
+    old = {place for place, manifest in manifests.items() if manifest is not None and manifest["digest"] not in needed}
+    return lambda place: place not in old
 
 
 def _attempts(folder: RunFolder) -> tuple[int, int]:

@@ -63,8 +63,8 @@ def _chosen(choice: Choice, kept: Mapping[str, Amount]) -> list[list[str]]:
 
 
 def what_if_text(report: WhatIf) -> str:
-    """Three tables: documents that pass, what is chosen, and every rule."""
-    rows = [["source", "pass", "would pass", "gained", "lost", "MB", "would be MB", "tokens", "would be tokens"]]
+    """Three tables: documents that pass, what is chosen, and the rules that say otherwise."""
+    rows = [["source", "pass", "would pass", "gained", "lost", "MB", "would be", "tokens", "would be"]]
     for name, one in report.sources.items():
         counts = (one.before, one.after, one.gained, one.lost)
         rows.append(
@@ -78,32 +78,49 @@ def what_if_text(report: WhatIf) -> str:
     said = "\n".join(f"  {change}" for change in report.changes)
     parts = [f"what if\n{said}", f"documents that pass\n{table(rows)}"]
     if report.after is not None:
-        kept = {name: one.after for name, one in report.sources.items()}
-        parts.append(f"what would be taken\n{table(_chosen(report.after, kept))}")
+        parts.append(f"what would be taken\n{table(_taken(report, report.after))}")
     rules = _rules(report)
     if len(rules) > 1:
-        title = "rules: dropped (first reason / any / only), and what each alone lets pass or drops now"
-        parts.append(f"{title}\n{table(rules)}")
+        parts.append(f"rules that say otherwise (first reason / any reason / only reason)\n{table(rules)}")
     return "\n\n".join([*parts, *_notes(report.notes)]) + "\n"
 
 
+def _taken(report: WhatIf, after: Choice) -> list[list[str]]:
+    head = ["source", "documents", "would be", "gained", "lost", "tokens", "would be", "held out", "epochs", "cut by"]
+    rows, about = [head], "" if after.exact else "~"
+    for name, one in report.sources.items():
+        old = report.before.plan.sources[name] if report.before is not None else None
+        new = after.plan.sources[name]
+        counted = one.after.tokens is not None
+        rows.append(
+            [
+                name,
+                "-" if old is None else f"{old.documents:,}",
+                f"{about}{new.documents:,}",
+                f"{about}{one.chosen_gained:,}",
+                f"{about}{one.chosen_lost:,}",
+                f"{old.tokens:,}" if old is not None and counted else "?",
+                f"{about or ('' if one.after.exact else '~')}{new.tokens:,}" if counted else "?",
+                f"{about}{new.held_out['documents']:,}",
+                f"{about}{new.epochs:.3g}",
+                cut_by(new, after.plan.unit) or "-",
+            ]
+        )
+    return rows
+
+
 def _rules(report: WhatIf) -> list[list[str]]:
-    rows = [["rule", "source", "dropped", "would drop", "gained", "lost", "MB gained", "MB lost"]]
-    names = dict.fromkeys(rule for one in report.sources.values() for rule in one.rules)
-    for rule in names:
+    """The rules whose counts differ, by source."""
+    rows = [["rule", "source", "drops", "would drop", "gained", "lost", "MB gained", "MB lost"]]
+    for rule in dict.fromkeys(rule for one in report.sources.values() for rule in one.rules):
         for source, one in report.sources.items():
             change = one.rules.get(rule)
-            if change is not None:
-                gained, lost = change.gained, change.lost
-                rows.append(
-                    [
-                        rule,
-                        source,
-                        *(_reasons(counts) for counts in (change.before, change.after)),
-                        *(f"{each.documents:,}" for each in (gained, lost)),
-                        *(mb(each.bytes) for each in (gained, lost)),
-                    ]
-                )
+            if change is None or change.before == change.after:
+                continue
+            reasons = [_reasons(counts) for counts in (change.before, change.after)]
+            moved = (change.gained, change.lost)
+            counts = [f"{each.documents:,}" for each in moved]
+            rows.append([rule, source, *reasons, *counts, *(mb(each.bytes) for each in moved)])
     return rows
 
 

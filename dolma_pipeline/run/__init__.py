@@ -7,4 +7,5 @@ phase      `Phase`, `Task`, `Work`                     records    done records: 
 consumer   `Consumer`, what wants text                 reading    one reading of a shard for all who want its text
 stage      `Stage` and the registry                    planner    from what is left to phases in order
 perform    a task done, a phase begun and ended        log        segments of logs
+columns    what there is beside the text               fetch      `Fetch`, rows of documents by their origins
 """

@@ -7,14 +7,15 @@ block of shards at once (`read_block`) and reads no text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from dolma_pipeline.config.recipe import Recipe
-from dolma_pipeline.documents import SPANS_TYPE, Batch
+from dolma_pipeline.documents import Batch
 from dolma_pipeline.errors import ConfigError, DataError, MisalignedError
 from dolma_pipeline.io.attribute_types import is_open, settled
 from dolma_pipeline.io.attributes import (
@@ -32,6 +33,7 @@ from dolma_pipeline.run import layout
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt, listed
+from dolma_pipeline.run.stage import columns_of, maker_of
 
 INDEX = pa.schema(
     [
@@ -75,26 +77,24 @@ def open_shard(run: Run, shard: ShardAt, report: Callable[[Failure], None]) -> S
     return ShardReader(shard.shard, shard.location, report=report, fields=source.fields, normalize=run.recipe.normalize)
 
 
+@contextmanager
+def documents_of(process: Process, shard: ShardAt, report: Callable[[Failure], None]) -> Iterator[ShardReader]:
+    """The documents of a shard: those of its input, or what a stage has made of it."""
+    run, maker = process.run, maker_of(process, shard.source)
+    if maker is None:
+        yield open_shard(run, shard, report)
+        return
+    made = maker.documents(process, shard)
+    with run.folder.local(made.name) as path:
+        own = replace(shard.shard, format=made.format, start=None, end=None)
+        reader = ShardReader(own, str(path), report=report, normalize=run.recipe.normalize)
+        yield reader
+        reader.sha256 = made.sha256  # of what the run was given: its own files are held to their records
+
+
 def made_columns(process: Process) -> dict[str, pa.StructType]:
     """Columns that this run makes itself: label -> struct type, known before anything has run."""
-    recipe = process.run.recipe
-
-    def make() -> dict[str, pa.StructType]:
-        columns: dict[str, pa.StructType] = {}
-        if recipe.tag:
-            for use in recipe.tag.taggers:
-                type_ = process.tagger(use).type
-                columns[use.name] = type_ if recipe.tag.format == "parquet" else _dolma_type(use.name, type_)
-        if recipe.dedupe:
-            columns.update({step.name: DEDUPE_TYPE for step in recipe.dedupe.steps})
-        return columns
-
-    return process.kept("made columns", make)
-
-
-def _dolma_type(label: str, type_: pa.StructType) -> pa.StructType:
-    # A string field's names in Dolma's files depend on its values, so it cannot stand in a rule.
-    return pa.struct([pa.field(f"{label}__{f.name}", SPANS_TYPE) for f in type_ if not pa.types.is_string(f.type)])
+    return process.kept("made columns", lambda: columns_of(process))
 
 
 def given_columns(process: Process, source: str) -> dict[str, pa.StructType]:
@@ -264,12 +264,20 @@ def read_index(run: Run, shard: ShardAt, columns: Sequence[str]) -> pa.Table:
     return get_table(run.folder, layout.index(shard.name), columns)
 
 
-def read_block(process: Process, block: Block, *, index: Collection[str], wanted: Mapping[str, Fields]) -> pa.Table:
+def read_block(
+    process: Process,
+    block: Block,
+    *,
+    index: Collection[str],
+    wanted: Mapping[str, Fields],
+    aligned: MutableMapping[tuple[str, str], str] | None = None,
+) -> pa.Table:
     """Columns of all documents of a block, in order, without their text.
 
     Args:
         block: consecutive shards of one source. index: columns of `INDEX`, or `source`.
         wanted: attribute label -> fields.
+        aligned: is told how attributes made elsewhere were found to fit: shard and label -> `ids` or `counts`.
 
     Returns:
         The index columns asked for (`source`: the recipe's), then the attribute columns; `block.rows` rows.
@@ -289,7 +297,10 @@ def read_block(process: Process, block: Block, *, index: Collection[str], wanted
             table = read_index(process.run, shard, names)
             columns = dict(zip(table.column_names, table.columns, strict=True))
         for field in fields:
-            columns[field.name] = _column(process, shard, field, given=field.name not in made)
+            given = field.name not in made
+            columns[field.name], by = _given(process, shard, field) if given else (_made(process, shard, field), "")
+            if given and aligned is not None:
+                aligned[shard.name, field.name] = by
         parts.append(pa.table(columns) if columns else pa.table({"row": pa.array(range(shard.rows), pa.int64())}))
     table = pa.concat_tables(parts)
     if "source" in index:
@@ -297,20 +308,24 @@ def read_block(process: Process, block: Block, *, index: Collection[str], wanted
     return table
 
 
-def _column(process: Process, shard: ShardAt, field: pa.Field, *, given: bool) -> pa.Array:
-    """A whole attribute column of a shard; one that was made elsewhere is held against the ids of the index."""
+def _made(process: Process, shard: ShardAt, field: pa.Field) -> pa.Array:
+    """A whole attribute column that this run has made."""
+    with _file(process, shard, field.name) as (path, _):
+        column = read_attribute(path, field)
+        if len(column) != shard.rows:
+            raise DataError(
+                f"{path}: {len(column)} rows for shard {shard.name}, which has {shard.rows} documents. "
+                f"Delete the folder of attributes/{field.name} and run again: it is made anew."
+            )
+        return column
+
+
+def _given(process: Process, shard: ShardAt, field: pa.Field) -> tuple[pa.Array, str]:
+    """A whole attribute column that was made elsewhere, held against the ids of the index; and what it was held by."""
     with _file(process, shard, field.name) as (path, rows):
-        if not given:
-            column = read_attribute(path, field)
-            if len(column) != shard.rows:
-                raise DataError(
-                    f"{path}: {len(column)} rows for shard {shard.name}, which has {shard.rows} documents. "
-                    f"Delete the folder of attributes/{field.name} and run again: it is made anew."
-                )
-            return column
         reader = AttributeReader(path, pa.schema([field]), rows=rows)
         ids = read_index(process.run, shard, ["id"]).column("id").combine_chunks()
         ids = ids.chunk(0) if isinstance(ids, pa.ChunkedArray) else ids
         table = reader.take_rows(shard.rows, ids=ids, shard=shard.name)
         reader.finish(shard.rows)
-        return _whole(table.column(field.name))
+        return _whole(table.column(field.name)), reader.aligned_by

@@ -22,6 +22,7 @@ from dolma_pipeline.storage.folder import RunFolder
 __all__ = [
     "add_counts",
     "close",
+    "has_lines",
     "is_finished",
     "output_record",
     "pretty",
@@ -69,6 +70,16 @@ def is_finished(folder: RunFolder, artifact: Artifact, shards_digest: str) -> bo
     """Whether an artifact of these very settings is finished for the run's shards."""
     found = read_manifest(folder, artifact.folder)
     return artifact.is_like(found) and made_for(found) == shards_digest
+
+
+def has_lines(folder: RunFolder, artifact_folder: str) -> bool:
+    """Whether the list of records that a manifest tells of is there, whole; if not, the artifact is to be healed."""
+    manifest = read_manifest(folder, artifact_folder)
+    name = layout.lines(artifact_folder)
+    if manifest is None or "shards" not in manifest or folder.stat(name) is None:
+        return False
+    found: bool = hashlib.sha256(folder.read(name)).hexdigest() == manifest["shards"]["sha256"]
+    return found
 
 
 def read_lines(folder: RunFolder, artifact_folder: str) -> Iterator[dict[str, Any]]:

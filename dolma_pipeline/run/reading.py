@@ -109,22 +109,22 @@ class Reading(Phase):
 
 def _feed(process: Process, shard: ShardAt, consumers: Sequence[Consumer], feeders: Sequence[Feeder]) -> ShardRead:
     """Hand all batches of a shard to the feeders that want them."""
-    from dolma_pipeline.run.columns import AttributeColumns, open_shard
+    from dolma_pipeline.run.columns import AttributeColumns, documents_of
 
     failures: list[Failure] = []
-    reader = open_shard(process.run, shard, failures.append)
     made_here = {one.hands_on for one in consumers}
     wanted = _united(one.columns for one in consumers)
     attributes = AttributeColumns(process, shard, {label: f for label, f in wanted.items() if label not in made_here})
     documents = num_bytes = 0
-    for batch in reader:
-        feed = Feed(batch, attributes.take(batch))
-        for feeder in feeders:
-            if feeder.wants_text:
-                feeder.add(feed)
-        size = int(batch.text.offsets[-1] - batch.text.offsets[0])
-        documents, num_bytes = documents + len(batch), num_bytes + size
-        process.log.add("progress", documents=len(batch), bytes=size)
+    with documents_of(process, shard, failures.append) as reader:
+        for batch in reader:
+            feed = Feed(batch, attributes.take(batch))
+            for feeder in feeders:
+                if feeder.wants_text:
+                    feeder.add(feed)
+            size = int(batch.text.offsets[-1] - batch.text.offsets[0])
+            documents, num_bytes = documents + len(batch), num_bytes + size
+            process.log.add("progress", documents=len(batch), bytes=size)
     attributes.finish(documents)
     sha256 = reader.sha256 or ""
     if shard.sha256 and sha256 and sha256 != shard.sha256:
@@ -132,7 +132,7 @@ def _feed(process: Process, shard: ShardAt, consumers: Sequence[Consumer], feede
             f"{shard.location}: the file was changed (its sha256 is another) since this run indexed it. "
             "Put the old file back, or give it another name, or start in another output folder."
         )
-    return ShardRead(documents, num_bytes, tuple(failures), sha256, getattr(reader, "lost", ""))
+    return ShardRead(documents, num_bytes, tuple(failures), sha256, reader.lost)
 
 
 def _united(wishes: Iterable[Mapping[str, frozenset[str] | None]]) -> dict[str, frozenset[str] | None]:

@@ -7,7 +7,9 @@ import re
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
 
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.errors import ConfigError, DolmaError, UsageError
@@ -17,6 +19,15 @@ from dolma_pipeline.run.planner import Step
 
 if TYPE_CHECKING:
     from dolma_pipeline.run.process import Process
+    from dolma_pipeline.run.shards import ShardAt
+
+
+class MadeDocuments(NamedTuple):
+    """A file of the run's folder with the documents of a shard. format: of `io.formats`. sha256: of the input's content."""
+
+    name: str
+    format: str
+    sha256: str
 
 
 class Stage(ABC):
@@ -57,6 +68,22 @@ class Stage(ABC):
         """What it makes, in order; `known`: artifacts of the stages before, and of its own, by name."""
         return ()
 
+    def columns(self, process: Process) -> Mapping[str, pa.StructType]:
+        """Attribute columns that it makes, label -> struct type, known before anything has run.
+
+        The files of a label are the artifact `attributes/<label>`. Rules and edits may name them: those of a stage
+        that comes after `judge` are asked when duplicates are marked.
+        """
+        return {}
+
+    def document_artifacts(self, process: Process) -> Mapping[str, str]:
+        """Sources whose documents it makes, from their inputs, and the artifact that holds them."""
+        return {}
+
+    def documents(self, process: Process, shard: ShardAt) -> MadeDocuments:
+        """Where the documents of a shard of such a source are, once they are made."""
+        raise NotImplementedError(f"stage {self.name} makes no documents")
+
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """The phases and consumers that make those of its artifacts that are `left`."""
         return ()
@@ -95,13 +122,41 @@ def stages_in_order() -> list[Stage]:
 
 
 def artifacts_of(stage: Stage, process: Process, known: Mapping[str, Artifact]) -> dict[str, Artifact]:
-    """What a stage makes, by name; of a stage from outside the hash of its file is among what it depends on."""
+    """What a stage makes, by name; of a stage from outside the hash of its file is among what it depends on.
+
+    What holds documents of sources says so: it is made again where their inputs have another content.
+    """
+    sources: dict[str, list[str]] = {}
+    for source, name in stage.document_artifacts(process).items():
+        sources.setdefault(name, []).append(source)
     files = module_files(process, f"stage {stage.name}", type(stage).__module__)
     found: dict[str, Artifact] = {}
     for one in stage.artifacts(process, known):
         needs = tuple(found.get(need.name, need) for need in one.needs)  # those of its own with their files, too
-        found[one.name] = replace(one, needs=needs, files={**one.files, **files}) if files else one
+        own = tuple(sorted({*one.sources, *sources.get(one.name, ())}))
+        whole = replace(one, needs=needs, files={**one.files, **files}, sources=own if sources else one.sources)
+        found[one.name] = whole if files or sources else one
     return found
+
+
+def columns_of(process: Process, *, behind: str = "") -> dict[str, pa.StructType]:
+    """Attribute columns that the recipe's stages make, in order; behind: those of stages behind this one alone."""
+    stages = stages_in_order()
+    first = next((i + 1 for i, one in enumerate(stages) if one.name == behind), 0)
+    found: dict[str, pa.StructType] = {}
+    for stage in stages[first:]:
+        if stage.used(process):
+            found.update(stage.columns(process))
+    return found
+
+
+def maker_of(process: Process, source: str) -> Stage | None:
+    """The stage that makes a source's documents; None where they are its inputs."""
+
+    def look() -> dict[str, Stage]:
+        return {name: one for one in stages_in_order() if one.used(process) for name in one.document_artifacts(process)}
+
+    return process.kept("makers of documents", look).get(source)
 
 
 def all_artifacts(process: Process) -> dict[str, Artifact]:

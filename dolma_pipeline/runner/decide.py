@@ -11,7 +11,7 @@ import orjson
 from dolma_pipeline.errors import SettingsChangedError, UsageError
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
-from dolma_pipeline.run.manifests import read_lines, read_manifest
+from dolma_pipeline.run.manifests import has_lines, read_lines, read_manifest
 from dolma_pipeline.run.records import COVERS, earlier_settings
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.changes import changes
@@ -88,9 +88,8 @@ def _missing(run: Run, artifact: Artifact, manifest: Mapping[str, Any], sizes: M
     """Files that the manifest tells of and that are not there, or have another size."""
     outputs = [*manifest.get("outputs", ())]
     if "shards" in manifest:
-        name = layout.lines(artifact.folder)
-        if name not in sizes:
-            return [name]
+        if not has_lines(run.folder, artifact.folder):
+            return [layout.lines(artifact.folder)]
         outputs += [output for line in read_lines(run.folder, artifact.folder) for output in line.get("outputs", ())]
     places = {f"{artifact.output_root}/{output['path']}": output["bytes"] for output in outputs}
     return [name for name, size in places.items() if sizes.get(name) != size]

@@ -11,7 +11,7 @@ import orjson
 from dolma_pipeline.errors import TooManyFailuresError
 from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.run import layout
-from dolma_pipeline.run.manifests import read_lines
+from dolma_pipeline.run.manifests import has_lines, read_lines
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.result import Result
 
@@ -25,10 +25,12 @@ class LostFile(NamedTuple):
 
 
 def lost_files(run: Run) -> list[LostFile]:
-    """The files that could not be read to their end, by shard."""
+    """The files that could not be read to their end, by shard; none as long as the index is not there."""
+    if not has_lines(run.folder, layout.INDEX):
+        return []
     return [
         LostFile(line["shard"], line["inputs"][0]["path"], line["lost"])
-        for line in read_lines(run.folder, "index")
+        for line in read_lines(run.folder, layout.INDEX)
         if "lost" in line
     ]
 

@@ -20,7 +20,7 @@ from dolma_pipeline.errors import RunError, UsageError, unknown_name
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
-from dolma_pipeline.run.manifests import read_lines
+from dolma_pipeline.run.manifests import has_lines, read_lines
 from dolma_pipeline.run.phase import Phase
 from dolma_pipeline.run.planner import Step, plan
 from dolma_pipeline.run.process import Process
@@ -162,7 +162,9 @@ def _check(base: Run, inputs: Inputs, wanted: Sequence[str]) -> _Checked:
     # Checks see the list of shards before the run's own list is touched.
     trial = replace(run, folder=Overlay(run.folder, {layout.SHARDS: inputs.content}))
     artifacts, warnings = check_stages(Process.of(trial), wanted)
-    warnings += refuse_unknown_formats(run, inputs, {line["shard"] for line in read_lines(run.folder, "index")})
+    lines = read_lines(run.folder, layout.INDEX) if has_lines(run.folder, layout.INDEX) else ()
+    known = {line["shard"] for line in lines}
+    warnings += refuse_unknown_formats(run, inputs, known)
     return _Checked(run, inputs, artifacts, [*warnings, *training_warnings(run.recipe)])
 
 

@@ -20,7 +20,7 @@ from dolma_pipeline.runner.check import sizes_of
 from dolma_pipeline.runner.decide import Decision
 from dolma_pipeline.storage.folder import RunFolder
 
-WORK = ("edges", "candidates", "elected", "sample", "measured", "lines", "parts")
+WORK = ("edges", "candidates", "elected", "sample", "measured", "lines", "parts", "fetched")
 """Caches that serve one run only."""
 
 
@@ -154,14 +154,14 @@ def tidy(run: Run, artifacts: Sequence[Artifact], *, keep_work: bool) -> None:
     if {one.name for one in artifacts if not one.cache} <= finished:
         finished |= {one.name for one in artifacts if one.cache}  # what they were for is there
         _tidy_cache(run, [one for one in artifacts if one.cache], keep_work=keep_work)
-    for entry in list(run.folder.list(layout.DONE)):  # last, as a run that finds them comes here once more
+    run.folder.delete([layout.earlier(one.folder) for one in artifacts if one.name in finished])
+    run.folder.remove_attempts()
+    for entry in list(run.folder.list(layout.DONE)):  # last: as long as there are some, the next run tidies again
         under, _, name = entry.name.rpartition("/")
         if name == COVERS and set(orjson.loads(run.folder.read(entry.name))) <= finished:
             run.folder.delete_tree(under)
-    run.folder.delete([layout.earlier(one.folder) for one in artifacts if one.name in finished])
     if next(run.folder.list(layout.DONE), None) is None:
         run.folder.delete_tree(layout.DONE)  # the empty folder, where folders exist by themselves
-    run.folder.remove_attempts()
 
 
 def _tidy_cache(run: Run, caches: Sequence[Artifact], *, keep_work: bool) -> None:

@@ -22,6 +22,7 @@ def result_text(result: Result) -> str:
     for title, rows, note in (
         ("stages", _stage_rows(result), ""),
         ("dropped by rule (mix; first reason / any reason / only reason)", _rule_rows(result), ""),
+        ("attributes made elsewhere: files that fit the documents", _aligned_rows(result), ""),
         ("sources", _source_rows(result), "tokens count the EOS of each document"),
         ("training", _training_rows(result), ""),
         ("bits per byte, held out", _score_rows(result), ""),
@@ -60,7 +61,7 @@ def _stage_rows(result: Result) -> list[list[str]]:
     timings = _timings(result.events)
     made = {m.stage for m in result.manifests.values()}
     names = [stage.name for stage in stages_in_order() if stage.name in made - {INDEX}]
-    for stage in names or [INDEX]:
+    for stage in names or sorted(made):  # the index where nothing else was asked for
         units = [m for m in result.manifests.values() if m.stage == stage]
         if stage == "mix":
             units = [m for m in units if m.name == "mix"] or units
@@ -141,6 +142,16 @@ def _rule_rows(result: Result) -> list[list[str]]:
             found = mix.counts[source].get("rules", {}).get(rule)
             row.append(f"{found['first']} / {found['any']} / {found['alone']}" if found else "-")
         rows.append(row)
+    return rows
+
+
+def _aligned_rows(result: Result) -> list[list[str]]:
+    """How attributes that rules read were found to be of these documents."""
+    verdicts = result.manifests.get("mix/verdicts")
+    rows = [["attributes", "source", "by ids", "by their number alone"]]
+    for source in sorted(verdicts.counts if verdicts else ()):
+        for label, by in sorted(verdicts.counts[source].get("aligned", {}).items()) if verdicts else ():
+            rows.append([label, source, f"{by.get('ids', 0):,}", f"{by.get('counts', 0):,}"])
     return rows
 
 

@@ -17,7 +17,7 @@ from dolma_pipeline.io.shards import Shard, read_shards
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact, canonical
 from dolma_pipeline.run.columns import open_shard
-from dolma_pipeline.run.manifests import read_lines
+from dolma_pipeline.run.manifests import has_lines, read_lines
 from dolma_pipeline.run.records import gathered
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Locations, ShardAt
@@ -38,7 +38,9 @@ def changed_shards(run: Run, inputs: Inputs, index: Artifact) -> Iterator[ShardA
     Args:
         inputs: the list of now. index: the artifact; what is done of it counts, though it may be unfinished.
     """
-    made = {line["shard"]: line["inputs"][0]["sha256"] for line in read_lines(run.folder, layout.INDEX)}
+    made: dict[str, str] = {}
+    if has_lines(run.folder, layout.INDEX):
+        made = {line["shard"]: line["inputs"][0]["sha256"] for line in read_lines(run.folder, layout.INDEX)}
     made = made or {name: line["inputs"][0]["sha256"] for name, line in gathered(run, index).items()}
     if not made:
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from dolma_pipeline.run.manifests import output_record
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import ShardAt, listed
-from dolma_pipeline.run.stage import Stage, module_files
+from dolma_pipeline.run.stage import Stage, maker_of, module_files
 from dolma_pipeline.storage.folder import RunFolder
 
 SCAN = "scan"
@@ -49,7 +49,10 @@ class IndexStage(Stage):
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
         """`index`."""
-        return [index_artifact(process.run.recipe, foreign_formats(process))]
+        found = index_artifact(process.run.recipe, foreign_formats(process))
+        makers = {maker_of(process, source): None for source in process.run.recipe.sources}
+        made = sorted({name for one in makers if one is not None for name in one.document_artifacts(process).values()})
+        return [replace(found, needs=tuple(known[name] for name in made))]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """One consumer."""
@@ -93,6 +96,11 @@ class Index(Consumer):
     def reading(self) -> str:
         """`scan`."""
         return SCAN
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Documents that other stages make."""
+        return frozenset(need.name for need in self.artifact.needs)
 
     def start(self, process: Process, shard: ShardAt, stack: ExitStack) -> Feeder:
         """Begin a shard."""

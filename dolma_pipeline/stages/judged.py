@@ -58,7 +58,7 @@ class JudgeStage(Stage):
         early = {source: one.early for source, one in rules.items()}
         asked = asked_artifact(process, known, "early", early)
         columns = sorted({c for source, one in rules.items() for c in one.columns_of(one.early)})
-        edits = edit_reads(process) if any(one.min_chars for one in rules.values()) else ({}, {})
+        edits = edit_reads(process) if any(MIN_CHARS in one.early for one in rules.values()) else ({}, {})
         reads, own = united(rule_reads(process, early), edits, given_reads(process, columns))
         needs = [known["index"], *(known[f"attributes/{c}"] for c in columns if f"attributes/{c}" in known)]
         needs += [asked] if asked else []
@@ -135,7 +135,8 @@ def judge(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64] | None]:
     """The early rules of a block: failed and NULL, bool[rules, n]; code points of edited texts where they count."""
     index, wanted = rules.wanted(rules.early_columns)
-    if rules.min_chars:
+    edits = MIN_CHARS in rules.early
+    if edits:
         index = {*index, "chars"}
         wanted = merged(wanted, rules.edit_columns)
     table = read_block(process, block, index=index, wanted=wanted)
@@ -151,7 +152,7 @@ def judge(
         for i, name in enumerate(text):
             failed[place[name]], null[place[name]] = asked_failed[i], asked_null[i]
     edited = None
-    if rules.min_chars:
+    if edits:
         edited = rules.edited_chars(table)
         failed[place[MIN_CHARS]] = edited < rules.min_chars
     return failed, null, edited

@@ -1,8 +1,9 @@
 """What the recipe's rules, orders and edits mean for one source, bound to its columns once a process.
 
 A source's rules: `mix.where` without its `skip_rules`, its own `where`, and `min_chars` (of the edited text). They are
-of two kinds: early ones are asked before the election of duplicates and decide who may stay; late ones name a dedupe
-step. Either may read the text, which is then asked in a reading; all others are asked of columns.
+of two kinds: early ones are asked before the election of duplicates and decide who may stay; late ones name a column
+that is made later, such as a dedupe step's. Either may read the text, which is then asked in a reading; all others are
+asked of columns.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dolma_pipeline.run.artifact import digest
 from dolma_pipeline.run.columns import Fields, attribute_types, given_columns, given_path
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import listed
+from dolma_pipeline.run.stage import columns_of
 from dolma_pipeline.sql import Order, Rules, split_where
 from dolma_pipeline.sql.columns import RESERVED, rule_schema
 from dolma_pipeline.sql.rewrite import Stored
@@ -88,7 +90,7 @@ class SourceRules:
         stored: columns that stand in the place of lists, where rules are asked of a table that has them.
 
     Attributes:
-        names: all rules in the order in which they are asked. early, late: those without and with dedupe steps.
+        names: all rules in the order in which they are asked. early, late: those without and with columns made later.
         min_chars: shortest edited text; 0: any. edits: in order.
 
     Raises:
@@ -108,14 +110,12 @@ class SourceRules:
         self._places = {rule: recipe.place(key) for rule, key in rule_keys(mix, source).items()}
         self._max_memory = process.run.sql_bytes
         everything = self._bound(where)
-        dedupe = {step.name for step in recipe.dedupe.steps} if recipe.dedupe else set()
+        later = {*columns_of(process, behind="judge")}
         self._text = {name for name in where if everything.reads_text(name)}
-        late = {name for name in where if {column for column, _ in everything.references(name)} & dedupe}
+        late = {name for name in where if {column for column, _ in everything.references(name)} & later}
         self._where, self._everything = where, everything
         self.min_chars = own.min_chars
         self.names = tuple(rule_names(mix, source))
-        self.late = tuple(name for name in self.names if name in late)
-        self.early = tuple(name for name in self.names if name not in late)
         self.edits = [
             Edit(*_span_field(self.schema, one.spans, recipe.place(f"mix.replace.{i}.spans")), one.with_.encode())
             for i, one in enumerate(mix.replace)
@@ -124,6 +124,9 @@ class SourceRules:
             Edit(*_span_field(self.schema, spans, recipe.place(f"mix.sources.{source}.remove.{i}")), None)
             for i, spans in enumerate(own.remove)
         ]
+        late |= {MIN_CHARS} if {*self.edit_columns} & later else set()
+        self.late = tuple(name for name in self.names if name in late)
+        self.early = tuple(name for name in self.names if name not in late)
 
     def _bound(self, where: Mapping[str, str]) -> Rules:
         return Rules(
@@ -147,7 +150,7 @@ class SourceRules:
     @cached_property
     def late_columns(self) -> Rules:
         """The late rules that are asked of columns."""
-        return self._bound({n: self._where[n] for n in self.late if n not in self._text})
+        return self._bound({n: self._where[n] for n in self.late if n != MIN_CHARS and n not in self._text})
 
     @cached_property
     def all_columns(self) -> Rules:
@@ -252,11 +255,11 @@ def preferred(process: Process, source: str) -> BoundOrder | None:
     assert recipe.dedupe is not None
     if not recipe.dedupe.prefer:
         return None
-    steps = {step.name for step in recipe.dedupe.steps}  # they are made by this very order
+    later = {*columns_of(process, behind="judge")}  # of dedupe steps: they are made by this very order
     prefer = ", ".join(recipe.dedupe.prefer)
 
     def bind() -> BoundOrder:
-        types = {name: t for name, t in attribute_types(process, source).items() if name not in steps}
+        types = {name: t for name, t in attribute_types(process, source).items() if name not in later}
         place = recipe.place("dedupe.prefer")
         return BoundOrder(Order(prefer, rule_schema(types), place=place, max_memory_bytes=process.run.sql_bytes))
 

@@ -11,8 +11,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from dolma_pipeline import assets
 from dolma_pipeline.config.recipe import TaggerConfig
+from dolma_pipeline.documents import SPANS_TYPE
 from dolma_pipeline.errors import ConfigError
 from dolma_pipeline.io.attributes import attribute_writer
 from dolma_pipeline.io.jsonl import Failure
@@ -67,11 +70,26 @@ class TagStage(Stage):
         }
         return Artifact(f"attributes/{use.name}", "tag", reads, files=files, needs=(index,), growing=True)
 
+    def columns(self, process: Process) -> Mapping[str, pa.StructType]:
+        """The taggers'; of Dolma's files what can be known of them before they are written."""
+        config = process.run.recipe.tag
+        assert config is not None
+        found: dict[str, pa.StructType] = {}
+        for use in config.taggers:
+            type_ = process.tagger(use).type
+            found[use.name] = type_ if config.format == "parquet" else _dolma_type(use.name, type_)
+        return found
+
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """A consumer a tagger."""
         config = process.run.recipe.tag
         assert config is not None
         return [Tagging(left[name], use) for use in config.taggers if (name := f"attributes/{use.name}") in left]
+
+
+def _dolma_type(label: str, type_: pa.StructType) -> pa.StructType:
+    # A string field's names in Dolma's files depend on its values, so it cannot stand in a rule.
+    return pa.struct([pa.field(f"{label}__{f.name}", SPANS_TYPE) for f in type_ if not pa.types.is_string(f.type)])
 
 
 @dataclass(frozen=True)

@@ -305,7 +305,7 @@ class MakeTokenizer(Phase):
                 sample = smallest(sample, config.sample_bytes)
         if sample.num_rows == 0:
             raise DataError(
-                "tokenizer: no document passes mix.where, so there is no text to train on. "
+                "no document passes mix.where, so there is no text to train on. "
                 "Documents that could not be read, if there are any, are in failed/ with their reason."
             )
         return train_bpe(

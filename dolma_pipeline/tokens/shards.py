@@ -147,9 +147,13 @@ def write_part_files(
     )
 
 
-def dataset_digest(files: Iterable[PartFile]) -> str:
-    """`sha256:…` over names and contents of the ids (.npy) among a folder's files: what a model sees of them."""
-    ids = sorted((file.name, file.bytes, file.sha256) for file in files if file.name.endswith(".npy"))
+def dataset_digest(files: Iterable[PartFile], ending: str = ".npy") -> str:
+    """`sha256:…` over names and contents of the ids among a folder's files: what a model sees of them.
+
+    Args:
+        ending: of the files of ids.
+    """
+    ids = sorted((file.name, file.bytes, file.sha256) for file in files if file.name.endswith(ending))
     content = "".join(f"{name} {size} {sha256}\n" for name, size, sha256 in ids)
     return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
 

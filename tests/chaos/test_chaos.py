@@ -106,8 +106,8 @@ def test_stragglers_in_every_phase(loaded: Undisturbed, tmp_path: Path) -> None:
     check_stragglers(loaded, tmp_path / "run", seed=1)
 
 
-def test_workers_of_a_run_that_was_given_up(trained: Undisturbed, tmp_path: Path) -> None:
-    check_abandoned(trained, tmp_path / "run", seed=1)
+def test_workers_of_a_run_that_was_given_up(bare: Undisturbed, tmp_path: Path) -> None:
+    check_abandoned(bare, tmp_path / "run", seed=1)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.hosting import OTHER, Undisturbed
-from tests.pipeline.tiny import tree
+from tests.pipeline.tiny import FILES, make_documents, tree, write_documents
 
 pytestmark = pytest.mark.chaos
 
@@ -34,9 +34,9 @@ def lose(folder: Path, names: list[str]) -> None:
 
 
 def test_killed_at_its_first_changes(bare: Undisturbed, tmp_path: Path) -> None:
-    *killed, (before, whole) = bare.launched(tmp_path / "run", *range(1, 8))
-    assert killed == [None] * 7
-    assert 7 < before < whole
+    *killed, (before, whole) = bare.launched(tmp_path / "run", *range(1, 6))
+    assert killed == [None] * 5
+    assert 5 < before < whole
 
 
 def test_files_are_lost_after_it_was_killed_before_it_cleared_up(bare: Undisturbed, tmp_path: Path) -> None:
@@ -76,8 +76,26 @@ def holes(run: Undisturbed, folder: Path) -> None:
     lose(folder, [name for names in LOST for name in names])
 
 
+def fewer(run: Undisturbed, folder: Path) -> None:
+    """A finished run over fewer files."""
+    asked = {"commits": str(folder.with_name("other.json")), "output": str(folder)}
+    sources = {**run.tree["sources"], "web": {"documents": "in/web/a*"}}
+    run.host("undisturbed", tree={**run.tree, "sources": sources}, **asked)
+
+
+def changed(run: Undisturbed, folder: Path) -> None:
+    """A finished run over the same files, of which two had another content."""
+    asked = {"commits": str(folder.with_name("other.json")), "output": str(folder)}
+    documents = make_documents()
+    for name in ("web/a", "web/b"):
+        path = folder.with_name("in") / FILES[name]
+        write_documents(path, [{**one, "text": f"{one['text']} gone"} for one in documents[name][:40]])
+    sources = {**run.tree["sources"], "web": {"documents": f"{folder.with_name('in')}/web/*"}}
+    run.host("undisturbed", tree={**run.tree, "sources": sources}, **asked)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("start", [nothing, other, holes])
+@pytest.mark.parametrize("start", [nothing, other, holes, fewer, changed])
 @pytest.mark.parametrize("recipe", ["trained", "loaded"])
 def test_killed_at_any_change(
     request: pytest.FixtureRequest, tmp_path: Path, recipe: str, start: Callable[[Undisturbed, Path], None]
@@ -91,7 +109,7 @@ def test_killed_at_any_change(
         output = tmp_path / f"run-{at}"
         if (tmp_path / "start").exists():
             shutil.copytree(tmp_path / "start", output)
-        first, *_ = ends = run.launched(output, *([at] if at else []), redo=start is other)
+        first, *_ = ends = run.launched(output, *([at] if at else []), redo=start in (other, changed))
         if at == 0:
             before, whole = first
             points = sorted(chance.sample(range(1, before + 1), min(12, before)))

@@ -16,7 +16,7 @@ from dolma_pipeline.storage.local import LocalFolder
 from tests.chaos.hosting import Host
 from tests.dolma_pipeline.engines.toys import CHAIN, TEXTS, expected_total, promised
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
 NAMES = {phase.name for phase in CHAIN}
 
@@ -85,7 +85,8 @@ def test_a_worker_is_killed_at_every_commit_of_every_task(host: Toys, tmp_path: 
     assert report["begun"] > 2
 
 
-@pytest.mark.parametrize(("seed", "thorough"), [(1, False), (2, False), (3, False), (4, True)])
+@pytest.mark.parametrize("thorough", [False, True])
+@pytest.mark.parametrize("seed", range(1, 5))
 def test_stragglers_in_every_phase(host: Toys, tmp_path: Path, seed: int, thorough: bool) -> None:
     notes = host.again("stragglers", tmp_path / "run", seed=seed, thorough=thorough)["notes"]
     for done in ("straggles until the end of", "worked again after all", "zombie"):

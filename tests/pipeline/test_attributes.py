@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dolma_pipeline.errors import ConfigError, MisalignedError, SettingsChangedError
-from dolma_pipeline.runner import run
+from dolma_pipeline.runner import Result, run
 from tests.pipeline.tiny import files, make_documents, read_jsonl, recipe, write_corpus, write_lines
 
 SHARDS = make_documents()
@@ -99,7 +99,7 @@ def write_given_parquet(folder: Path, *, num_rows: int = 70) -> None:
     pq.write_table(pa.table({"quality": column}), folder / "forum/d.parquet")
 
 
-def given(mine: Path, rule: str, **changes: Any) -> None:
+def given(mine: Path, rule: str, **changes: Any) -> Result:
     settings: dict[str, Any] = {
         "sources": {
             "forum": {"documents": "in/forum/*", "attributes": "scores"},
@@ -110,19 +110,22 @@ def given(mine: Path, rule: str, **changes: Any) -> None:
         **NO_TOKENS,
         **changes,
     }
-    run(recipe(mine / "run", **settings), quiet=True)
+    return run(recipe(mine / "run", **settings), quiet=True)
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_attributes_made_elsewhere(mine: Path, form: str) -> None:
     if form == "jsonl":
         write_given_jsonl(mine / "scores")
-        given(mine, "score(quality.good) > 0.55")
+        result, by = given(mine, "score(quality.good) > 0.55"), "ids"
     else:
         write_given_parquet(mine / "scores")
-        given(mine, "quality.good > 0.55")
+        result, by = given(mine, "quality.good > 0.55"), "counts"
     rows = [int(origin.rpartition("#")[2]) for origin in mixed(mine / "run") if origin.startswith("forum")]
     assert sorted(rows) == [i for i in range(70) if i % 10 > 5]
+    assert result.manifests["mix/verdicts"].counts["forum"].aligned == {"quality": {by: 1}}
+    said = result.text().split("attributes made elsewhere: files that fit the documents\n")[1].splitlines()[2]
+    assert said.split() == ["quality", "forum", *(["1", "0"] if by == "ids" else ["0", "1"])]
 
 
 def test_given_attributes_that_change_are_a_change(mine: Path) -> None:

@@ -357,5 +357,5 @@ def test_a_tagger_of_the_script_itself(tmp_path: Path) -> None:
 
 def test_nothing_passes(here: Path, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"mix__where": {"none": "length_v1.words > 100000"}, "dedupe": None}
-    with pytest.raises(DataError, match=r"^tokenizer: no document passes mix\.where, so there is no text"):
+    with pytest.raises(DataError, match=r"^tokenizer/make, all: no document passes mix\.where, so"):
         run(recipe(tmp_path / "run", **changes), quiet=True)

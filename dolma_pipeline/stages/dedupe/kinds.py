@@ -21,7 +21,7 @@ from dolma_pipeline.dedup.edges import sorted_column
 from dolma_pipeline.documents import Batch
 from dolma_pipeline.errors import UnknownNameError, UsageError
 from dolma_pipeline.io.tables import get_table
-from dolma_pipeline.registry import keep_registry
+from dolma_pipeline.registry import YOUR_OWN, keep_registry
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.columns import read_index
 from dolma_pipeline.run.run import Run
@@ -100,9 +100,13 @@ def register_kind(kind: DedupeKind) -> DedupeKind:
 
 
 def kind_of(config: DedupeStepConfig) -> DedupeKind:
-    """The kind of a step."""
+    """The kind of a step.
+
+    Raises:
+        UnknownNameError: there is none of that name; says what is near.
+    """
     if config.kind not in KINDS:
-        raise UnknownNameError("dedupe kind", config.kind, KINDS)
+        raise UnknownNameError("dedupe kind", config.kind, KINDS, hint=f"Your own: {YOUR_OWN}.")
     return KINDS[config.kind]
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.columns import DEDUPE_TYPE
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
-from dolma_pipeline.run.stage import Stage, module_files
+from dolma_pipeline.run.stage import Stage, at, module_files
 from dolma_pipeline.stages.dedupe.cluster import Cluster
 from dolma_pipeline.stages.dedupe.edges import Edges
 from dolma_pipeline.stages.dedupe.elect import Candidates, Elect, all_steps
@@ -28,10 +31,15 @@ class DedupeStage(Stage):
 
     def check(self, process: Process) -> Sequence[str]:
         """Kinds must exist, and `prefer` must be an order over columns of every source."""
-        for step in all_steps(process.run.recipe):
-            kind_of(step)
+        for i, step in enumerate(all_steps(process.run.recipe)):
+            with at(process.run.recipe, f"dedupe.steps.{i}.kind"):
+                kind_of(step)
         prefer_columns(process)
         return ()
+
+    def columns(self, process: Process) -> Mapping[str, pa.StructType]:
+        """The steps'."""
+        return {step.name: DEDUPE_TYPE for step in all_steps(process.run.recipe)}
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
         """`dedupe/<step>` and `attributes/<step>` of every step."""

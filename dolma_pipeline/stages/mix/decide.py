@@ -5,7 +5,7 @@ A task a block of shards; columns alone. The verdicts of a shard keep a bit a ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed, names
 from dolma_pipeline.sql.bits import count_bits, pack
 from dolma_pipeline.stages.asked import read_asked
 from dolma_pipeline.stages.judged import answers, judged_table, merged, read_bits, read_judged
-from dolma_pipeline.stages.rules import SourceRules, source_rules
+from dolma_pipeline.stages.rules import MIN_CHARS, SourceRules, source_rules
 
 VERDICTS = "mix/verdicts"
 
@@ -82,23 +82,30 @@ class Decide(Phase):
         block: Block = task.payload
         rules = source_rules(process, block.shards[0].source)
         early = [read_judged(process.run, self.judged, shard) for shard in block.shards]
-        failed, null = self._all_rules(process, rules, block, pa.concat_tables(early))
-        table = _values_table(process, rules, block)
+        failed, null, edited = self._all_rules(process, rules, block, pa.concat_tables(early))
+        aligned: dict[tuple[str, str], str] = {}
+        table = _values_table(process, rules, block, aligned)
+        fits: dict[str, dict[str, dict[str, int]]] = {}
+        for (name, label), by in aligned.items():
+            fits.setdefault(name, {})[label] = {by: 1}
         records = []
         at = 0
         for shard, judged in zip(block.shards, early, strict=True):
             rows = slice(at, at + shard.rows)
-            edited = judged.column("edited_chars").to_numpy() if "edited_chars" in judged.column_names else None
-            records.append(
-                self._shard(process, shard, rules, failed[:, rows], null[:, rows], edited, table.slice(at, shard.rows))
+            lengths = None if edited is None else edited[rows]
+            one = self._shard(
+                process, shard, rules, failed[:, rows], null[:, rows], lengths, table.slice(at, shard.rows)
             )
+            if shard.name in fits:
+                one["counts"]["aligned"] = fits[shard.name]
+            records.append(one)
             at += shard.rows
         return Work({VERDICTS: records}, documents=block.rows)
 
     def _all_rules(
         self, process: Process, rules: SourceRules, block: Block, early: pa.Table
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Failed and NULL of all rules in their order, bool[rules, n]."""
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64] | None]:
+        """Failed and NULL of all rules in their order, bool[rules, n]; code points of edited texts where they count."""
         found = {name: pair for name, *pair in zip(rules.early, *read_bits(early, len(rules.early)), strict=True)}
         some = rules.late_columns
         if some.names:
@@ -109,11 +116,15 @@ class Decide(Phase):
         if text and self.asked is not None:
             said = read_asked(process, self.asked, block, len(text))
             found |= {name: pair for name, *pair in zip(text, *said, strict=True)}
+        edited = early.column("edited_chars").to_numpy() if "edited_chars" in early.column_names else None
+        if MIN_CHARS in rules.late:
+            edited = rules.edited_chars(read_block(process, block, index={"chars"}, wanted=rules.edit_columns))
+            found[MIN_CHARS] = [edited < rules.min_chars, np.zeros(block.rows, np.bool_)]
         shape = (len(rules.names), block.rows)
         failed, null = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
         for i, name in enumerate(rules.names):
             failed[i], null[i] = found[name]
-        return failed, null
+        return failed, null, edited
 
     def _shard(
         self,
@@ -156,14 +167,19 @@ class Decide(Phase):
         close(run.folder, self.artifacts[0], made, shards_digest=run.shards_digest, expected=names(run))
 
 
-def _values_table(process: Process, rules: SourceRules, block: Block) -> pa.Table:
-    """What is told of dropped documents: ids, the columns that rules look at, and which copy stays."""
+def _values_table(
+    process: Process, rules: SourceRules, block: Block, aligned: MutableMapping[tuple[str, str], str]
+) -> pa.Table:
+    """What is told of dropped documents: ids, the columns that rules look at, and which copy stays.
+
+    aligned: see `read_block`. All columns that rules look at are read here, so of all made elsewhere it is told.
+    """
     index, wanted = rules.wanted(rules.all_columns)
     recipe = process.run.recipe
     if rules.late and recipe.dedupe:
         marks: dict[str, Fields] = {step.name: frozenset({"keep", "cluster"}) for step in recipe.dedupe.steps}
         wanted = merged(wanted, marks)
-    return read_block(process, block, index={*index, "id", "bytes"}, wanted=wanted)
+    return read_block(process, block, index={*index, "id", "bytes"}, wanted=wanted, aligned=aligned)
 
 
 def _dropped(

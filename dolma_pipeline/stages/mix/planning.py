@@ -221,24 +221,33 @@ def _hold_out(
     """
     if config is None or config.share == 0:
         return dict.fromkeys(sorted(selections), 0), ()
-    cuts = {}
-    for name, one in sorted(selections.items()):
-        keys, inverse = np.unique(one.held_keys, return_inverse=True)
-        below = int(np.searchsorted(keys, np.uint64(min(int(config.share * KEY_END), KEY_END - 1))))
-        if below == 0 and len(keys) > 1:
-            below = 1  # a source that is measured needs something to be measured on
-        for sizes, most in _bounds(one, config):
-            together = np.bincount(inverse, sizes, len(keys)).astype(np.int64) if len(keys) else np.zeros(0, np.int64)
-            below = min(below, int(np.searchsorted(np.cumsum(together[:below]), most, side="right")))
-        cuts[name] = int(keys[below]) if below < len(keys) else KEY_END - 1
+    cuts = {name: _cut_of_held(one, config) for name, one in sorted(selections.items())}
+    most = np.uint64(max(cuts.values(), default=0))
+    low = {name: np.unique(one.held_keys[one.held_keys < most]) for name, one in selections.items()}
     spared: set[int] = set()
-    for name, one in selections.items():
-        for other, theirs in selections.items():
+    for name, mine in low.items():
+        mine = mine[mine < np.uint64(cuts[name])]
+        for other, theirs in low.items():
             if cuts[other] < cuts[name]:
-                mine = one.held_keys[one.held_keys < np.uint64(cuts[name])]
-                past = theirs.held_keys[theirs.held_keys >= np.uint64(cuts[other])]
-                spared |= set(np.intersect1d(mine, past).tolist())
+                spared |= set(np.intersect1d(mine, theirs[theirs >= np.uint64(cuts[other])]).tolist())
     return cuts, tuple(sorted(spared))
+
+
+def _cut_of_held(one: Selection, config: HeldOutConfig) -> int:
+    """The key below which a source's clusters are held out; only keys below the share are sorted."""
+    some = one.held_keys < np.uint64(min(int(config.share * KEY_END), KEY_END - 1))
+    rest = one.held_keys[~some]
+    if not some.any() and len(rest) and (rest != rest[0]).any():
+        some = one.held_keys == rest.min()  # a source that is measured needs something to be measured on
+        rest = one.held_keys[~some]
+    keys, inverse = np.unique(one.held_keys[some], return_inverse=True)
+    below = len(keys)
+    for sizes, most in _bounds(one, config):
+        together = np.bincount(inverse, sizes[some], len(keys)).astype(np.int64) if len(keys) else np.zeros(0, np.int64)
+        below = min(below, int(np.searchsorted(np.cumsum(together), most, side="right")))
+    if below < len(keys):
+        return int(keys[below])
+    return int(rest.min()) if len(rest) else KEY_END - 1
 
 
 def _bounds(one: Selection, config: HeldOutConfig) -> list[tuple[NDArray[np.int64], int]]:

@@ -29,6 +29,7 @@ from dolma_pipeline.stages.mix.plan import Plan
 from dolma_pipeline.stages.mix.planning import MixPlan, budget_of
 from dolma_pipeline.stages.mix.write import Writing
 from dolma_pipeline.stages.rules import (
+    MIN_CHARS,
     edit_reads,
     given_reads,
     rule_names,
@@ -63,9 +64,9 @@ class VerdictStage(Stage):
         rules = {source: source_rules(process, source) for source in used_sources(process)}
         asked = asked_artifact(process, known, "late", {source: one.late for source, one in rules.items()})
         columns = sorted({c for source, one in rules.items() for c in one.columns_of(one.names)})
-        reads, own = united(
-            rule_reads(process, {source: one.names for source, one in rules.items()}), given_reads(process, columns)
-        )
+        named = {source: one.names for source, one in rules.items()}
+        edits = edit_reads(process) if any(MIN_CHARS in one.late for one in rules.values()) else ({}, {})
+        reads, own = united(rule_reads(process, named), edits, given_reads(process, columns))
         for source in rules:
             own.setdefault(source, {})["mix.where: order"] = rule_names(recipe.mix, source)
         steps = [step.name for step in recipe.dedupe.steps] if recipe.dedupe else []

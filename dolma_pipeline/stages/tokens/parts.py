@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ from dolma_pipeline.stages import kept
 from dolma_pipeline.stages.kept import KeptIds, Lists
 from dolma_pipeline.stages.tokenizer import run_tokenizer
 from dolma_pipeline.stages.tokens.cut import Cut
-from dolma_pipeline.tokens.shards import PartFile, dataset_digest, write_part_files
+from dolma_pipeline.stages.tokens.writers import PartIds, writer_of
+from dolma_pipeline.tokens.shards import PartFile, dataset_digest
 from dolma_pipeline.tokens.unknown import unknown_counts, unknown_found
 
 BATCH_TOKENS = 2_000_000
@@ -38,11 +40,12 @@ class Parts(Phase):
     """Writes the parts; closes the artifact `tokens`.
 
     Args:
-        ids: digest of the kept ids. cut: the phase that made the lists.
+        ids: digest of the kept ids. cut: the phase that made the lists. format: of `writers`.
     """
 
     ids: str = ""
     cut: Cut | None = None
+    format: str = "olmo"
 
     @property
     def name(self) -> str:
@@ -71,26 +74,20 @@ class Parts(Phase):
         """Write one part."""
         run = process.run
         assert run.recipe.tokens is not None
-        info = run_tokenizer(process)
+        info, writer = run_tokenizer(process), writer_of(self.format)
         listed = get_table(run.folder, task.payload)
         stem = f"tokens/{task.key}"
         with ExitStack() as stack:
-            files = [
-                stack.enter_context(run.folder.committing(f"{stem}{ending}"))
-                for ending in (".npy", ".csv.gz", ".parquet")  # committed in the other order: the .npy last
+            files = [  # committed in the other order: that of the ids last
+                stack.enter_context(run.folder.committing(f"{stem}{ending}")) for ending in writer.endings
             ]
-            ids_file, csv_file, rows_file = files
-            part = write_part_files(
-                (rows_file, csv_file, ids_file),
-                _batches(process, self.ids, listed),
-                dtype=info.dtype,
-                eos=info.special_id(run.recipe.tokens.eos),
-                special_ids=sorted(info.special_ids.values()),
-                unk_id=info.unknown.id,
+            eos, special = info.special_id(run.recipe.tokens.eos), sorted(info.special_ids.values())
+            part = writer.write(
+                files, _batches(process, self.ids, listed), PartIds(info.dtype, eos, special, info.unknown.id)
             )
         outputs = [
             output_record(self.artifacts[0], f"{stem}{ending}", file, rows=part.num_documents)
-            for ending, file in sorted(zip((".npy", ".csv.gz", ".parquet"), files, strict=True))
+            for ending, file in sorted(zip(writer.endings, files, strict=True), key=itemgetter(0))
         ]
         record: dict[str, Any] = {
             "shard": task.key,
@@ -118,7 +115,7 @@ class Parts(Phase):
             "vocab_size": info.num_ids,
             "dtype": info.dtype.name,
             "eos": info.special_id(run.recipe.tokens.eos),
-            "dataset": dataset_digest(train_files(made)),
+            "dataset": dataset_digest(train_files(made), writer_of(self.format).endings[0]),
             "warnings": unknown_found(info, total_counts(made)),
         }
         close(run.folder, self.artifacts[0], made, shards_digest=run.shards_digest, extra=about)

@@ -10,12 +10,13 @@ from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.columns import attribute_types
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
-from dolma_pipeline.run.stage import Stage
+from dolma_pipeline.run.stage import Stage, module_files
 from dolma_pipeline.stages.encode import Encoding, ids_digest
 from dolma_pipeline.stages.rules import given_reads, united, used_sources
 from dolma_pipeline.stages.tokenizer import edit_columns
 from dolma_pipeline.stages.tokens.cut import Cut
 from dolma_pipeline.stages.tokens.parts import Parts
+from dolma_pipeline.stages.tokens.writers import writer_of
 
 
 class TokensStage(Stage):
@@ -24,6 +25,8 @@ class TokensStage(Stage):
     name = "tokens"
     summary = "shards for our trainer and OLMo-core"
     after = ("mix",)
+    format = "olmo"
+    """Of `writers`; no key of the recipe chooses another one yet."""
 
     def check(self, process: Process) -> Sequence[str]:
         """Kept attributes must exist in every source."""
@@ -49,7 +52,9 @@ class TokensStage(Stage):
         plain = {f"tokens.{key}": value for key, value in asdict(recipe.tokens).items()}
         reads, own = united(({**plain, "seed": recipe.seed}, {}), given_reads(process, labels))
         wanted = ["mix", "tokenizer", *(f"attributes/{label}" for label in labels)]
-        return [Artifact("tokens", "tokens", reads, own, needs=tuple(known[name] for name in wanted if name in known))]
+        files = module_files(process, f"token format {self.format}", type(writer_of(self.format)).__module__)
+        needs = tuple(known[name] for name in wanted if name in known)
+        return [Artifact("tokens", "tokens", reads, own, files, needs)]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """Kept ids, if they are not there; lists; parts."""
@@ -57,4 +62,4 @@ class TokensStage(Stage):
             return []
         tokens, ids = left["tokens"], ids_digest(process, known)
         cut = Cut((tokens,))
-        return [Encoding(tokens, ids, tuple(edit_columns(process))), cut, Parts((tokens,), ids, cut)]
+        return [Encoding(tokens, ids, tuple(edit_columns(process))), cut, Parts((tokens,), ids, cut, self.format)]

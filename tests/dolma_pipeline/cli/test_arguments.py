@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dolma_pipeline.cli.arguments import Arguments, parse_arguments
-from dolma_pipeline.cli.commands import COMMANDS
+from dolma_pipeline.cli.commands import COMMANDS, FORMAT, Command, Option
 from dolma_pipeline.errors import UsageError
 
 
@@ -26,6 +26,43 @@ def test_an_override_is_no_path_and_a_path_no_override() -> None:
     parsed = parse_arguments(["tag", "./a=b.yaml", "mix.where.x=a = 'b=c'"])
     assert parsed.words == ("./a=b.yaml",)
     assert parsed.overrides == ("mix.where.x=a = 'b=c'",)
+
+
+def test_what_follows_an_option_is_its_value_and_may_be_repeated() -> None:
+    typed = ["mix", "a.yaml", "--what-if", "words: x = 1", "--what-if=mix.max_epochs=2", "seed=3", "--format", "json"]
+    parsed = parse_arguments(typed)
+    assert parsed.values == {"--what-if": ("words: x = 1", "mix.max_epochs=2")}
+    assert (parsed.words, parsed.overrides, parsed.format) == (("a.yaml",), ("seed=3",), "json")
+    assert parse_arguments(["--plan", "mix", "a.yaml"]).flags == {"--plan"}
+
+
+def test_a_command_from_outside_has_options_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    depth = Option(name="--depth", purpose="how deep", value="N")
+    shape = Option(name="--shape", purpose="of it", value="round|square", choices=("round", "square"))
+    toy = Command(
+        name="dig",
+        group="Look",
+        summary="a hole",
+        module="dig",
+        usage="PLACE",
+        details="",
+        example="",
+        options=(FORMAT, depth, shape),
+    )
+    monkeypatch.setitem(COMMANDS, "dig", toy)  # type: ignore[arg-type]
+    parsed = parse_arguments(["dig", "here", "--depth=3", "--shape", "round"])
+    assert (parsed.command, parsed.words) == (toy, ("here",))
+    assert parsed.values == {"--depth": ("3",), "--shape": ("round",)}
+    for typed, words in [
+        ("dig --depth", "nothing follows --depth; it takes N: how deep"),
+        ("dig --depth 1 --depth 2", "--depth was given 2 times; it is given once"),
+        ("dig --shape oval", "--shape takes round or square, found 'oval'"),
+        ("dig --redo", "'dig' has no option --redo; of these it takes --format, --depth, --shape"),
+        ("tag a.yaml --depth 3", "'tag' has no option --depth; of these it takes --dry-run, --redo, --format"),
+    ]:
+        with pytest.raises(UsageError) as caught:
+            parse_arguments(typed.split())
+        assert words in str(caught.value)
 
 
 def test_nothing_and_help() -> None:

@@ -30,7 +30,15 @@ def test_the_program() -> None:
     assert re.search(r"^          tag          numbers and spans for each document; drops nothing$", text, re.M)
     table = text[text.index("\nMake") : text.index("\nOptions")]
     assert re.findall(r"^.{10}(\S+)  +\S", table, re.M) == list(COMMANDS)  # what is not built is absent
-    assert all(len(line) <= 90 for line in text.splitlines())
+    assert all(len(line) <= 104 for line in text.splitlines())
+
+
+def test_the_options_of_a_command_are_its_own() -> None:
+    mix = command_help(COMMANDS["mix"])
+    assert re.search(r"^  --what-if CHANGE +what 'RULE: SQL' .* would do; may be repeated$", mix, re.M)
+    assert re.search(r"^  --format text\|json +of what goes to stdout$", mix, re.M)
+    assert "--what-if" not in command_help(COMMANDS["tokens"])
+    assert re.search(r"^  --yes +remove it$", command_help(COMMANDS["clean"]), re.M)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

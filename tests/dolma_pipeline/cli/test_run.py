@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from dolma_pipeline import runner
 from dolma_pipeline.cli import main
 from dolma_pipeline.config import Recipe
 from dolma_pipeline.errors import TooManyFailuresError
@@ -42,10 +41,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         seen.append({"recipe": recipe, **options})
         return FakeResult()
 
-    runner = ModuleType("dolma_pipeline.runner")
-    runner.run = run  # type: ignore[attr-defined]
-    runner.Result = FakeResult  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "dolma_pipeline.runner", runner)
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(runner, "Result", FakeResult)
     return seen
 
 
@@ -108,7 +105,7 @@ def test_too_many_failures_show_the_tables_too(
         error.result = FakeResult()
         raise error
 
-    monkeypatch.setattr(sys.modules["dolma_pipeline.runner"], "run", run)
+    monkeypatch.setattr(runner, "run", run)
     assert main(["run", recipe]) == 3
     out, err = capsys.readouterr()
     assert out == "a table\n"

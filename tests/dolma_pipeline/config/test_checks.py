@@ -75,6 +75,7 @@ def test_the_columns_are_those_of_documents() -> None:
             "dedupe.steps.0.bands: is of kind minhash, and this step is of kind exact; leave it",
         ),
         ("dedupe.steps.1.key=text", "dedupe.steps.1.key: is of kind exact, and this step is of kind minhash"),
+        ("dedupe.steps.1.bandz=3", "dedupe.steps.1.bandz: no key named 'bandz'. Did you mean 'bands'"),
         ("dedupe.prefer=' '", "dedupe.prefer.0: found nothing, expected an SQL order such as `chars DESC`"),
         ("dedupe.prefer=[id, chars, id]", "dedupe.prefer.2: 'id' is there twice"),
         # tokenizer

@@ -9,8 +9,16 @@ import pytest
 
 from dolma_pipeline.io import paths
 
-TREE = ["a.jsonl", "x/a.jsonl", "x/b.jsonl", "x/y/a.jsonl", "x/.h.jsonl", ".x/a.jsonl"]
-TREE = [*(f"d/{name}" for name in TREE), "e/b.jsonl", "l.txt"]
+TREE = [
+    "d/a.jsonl",
+    "d/x/a.jsonl",
+    "d/x/b.jsonl",
+    "d/x/y/a.jsonl",
+    "d/x/.h.jsonl",
+    "d/.x/a.jsonl",
+    "e/b.jsonl",
+    "l.txt",
+]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,13 @@ from dolma_pipeline.errors import UsageError
 from dolma_pipeline.io import paths
 
 
+def find(patterns: list[str]) -> list[tuple[str, str]]:
+    """Paths and bases; where a file lies below its base: test_located."""
+    found = paths.find(patterns)
+    assert all(one.path.endswith(one.relative) for one in found)
+    return [(one.path, one.base) for one in found]
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -25,24 +32,24 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_globs_give_files_in_order_with_the_folder_before_the_first_wildcard(here: Path) -> None:
-    assert paths.find(["data/**/*.jsonl*"]) == [
+    assert find(["data/**/*.jsonl*"]) == [
         ("data/a/1.jsonl", "data"),
         ("data/a/2.jsonl.gz", "data"),
         ("data/b/1.jsonl", "data"),
         ("data/b/deep/3.jsonl", "data"),
     ]
-    assert paths.find(["data/b/1.jsonl"]) == [("data/b/1.jsonl", "data/b")]
-    assert paths.find(["data/*/1.jsonl", "data/a/*"]) == [
+    assert find(["data/b/1.jsonl"]) == [("data/b/1.jsonl", "data/b")]
+    assert find(["data/*/1.jsonl", "data/a/*"]) == [
         ("data/a/1.jsonl", "data"),
         ("data/b/1.jsonl", "data"),
         ("data/a/2.jsonl.gz", "data/a"),
     ]
-    assert paths.find(["data/.h*"]) == [("data/.hidden.jsonl", "data")]
-    assert paths.find([f"{here}/data/a/?.jsonl"]) == [(f"{here}/data/a/1.jsonl", f"{here}/data/a")]
+    assert find(["data/.h*"]) == [("data/.hidden.jsonl", "data")]
+    assert find([f"{here}/data/a/?.jsonl"]) == [(f"{here}/data/a/1.jsonl", f"{here}/data/a")]
 
 
 def test_a_file_counts_once_however_it_is_written(here: Path) -> None:
-    found = paths.find(["data/a/*", "./data/a/1.jsonl", str(here / "data" / "a" / "2.jsonl.gz"), "data/b/../a/*"])
+    found = find(["data/a/*", "./data/a/1.jsonl", str(here / "data" / "a" / "2.jsonl.gz"), "data/b/../a/*"])
     assert [path for path, _ in found] == ["data/a/1.jsonl", "data/a/2.jsonl.gz"]
 
 
@@ -61,23 +68,23 @@ def test_a_file_counts_once_however_it_is_written(here: Path) -> None:
 )
 def test_what_matches_nothing_says_what_there_is(here: Path, pattern: str, words: str) -> None:
     with pytest.raises(UsageError) as error:
-        paths.find([pattern])
+        find([pattern])
     assert str(error.value) == words
 
 
 def test_an_empty_folder_has_nothing(here: Path) -> None:
     (here / "empty").mkdir()
     with pytest.raises(UsageError, match=r"^empty/\*: no such file. In empty/ there is: nothing\.$"):
-        paths.find(["empty/*"])
+        find(["empty/*"])
     with pytest.raises(UsageError, match=r"^/no/such/\*: no such file. In // there is: "):
-        paths.find(["/no/such/*"])
+        find(["/no/such/*"])
 
 
 def test_a_list_of_files(here: Path) -> None:
     (here / "list.txt").write_text(
         "\ufeff# comment\n\n  data/b/1.jsonl  \r\ndata/a/1.jsonl\nhttps://host/x.jsonl.gz\ndata/b/1.jsonl\n"
     )
-    assert paths.find(["@list.txt"]) == [
+    assert find(["@list.txt"]) == [
         ("data/b/1.jsonl", "data/b"),
         ("data/a/1.jsonl", "data/a"),
         ("https://host/x.jsonl.gz", "https://host"),
@@ -86,13 +93,13 @@ def test_a_list_of_files(here: Path) -> None:
     with pytest.raises(
         UsageError, match=r"^@list\.txt:4: data/a/9\.jsonl: no such file\. In data/a/ there is: 1\.jsonl"
     ):
-        paths.find(["@list.txt"])
+        find(["@list.txt"])
     (here / "list.txt").write_text("# nothing\n")
     with pytest.raises(UsageError, match=r"^@list\.txt: the list is empty\. Put one path on each line\.$"):
-        paths.find(["@list.txt"])
+        find(["@list.txt"])
     (here / "list.txt").write_bytes(b"\xff\xfed\0")
     with pytest.raises(UsageError, match=r"^@list\.txt: the list is not valid UTF-8: "):
-        paths.find(["@list.txt"])
+        find(["@list.txt"])
 
 
 def touch(*names: str) -> None:
@@ -104,35 +111,35 @@ def touch(*names: str) -> None:
 def test_a_path_that_exists_is_that_file_whatever_wildcards_are_in_its_name(here: Path) -> None:
     touch("odd/a[1].jsonl", "odd/a1.jsonl", "odd/*.jsonl", "odd/b?.jsonl", "odd/b1.jsonl", "odd/[!x].jsonl")
     for name in ("a[1].jsonl", "a1.jsonl", "*.jsonl", "b?.jsonl", "[!x].jsonl"):
-        assert paths.find([f"odd/{name}"]) == [(f"odd/{name}", "odd")]
-        assert paths.find([f"{here}/odd/{name}"]) == [(f"{here}/odd/{name}", f"{here}/odd")]
+        assert find([f"odd/{name}"]) == [(f"odd/{name}", "odd")]
+        assert find([f"{here}/odd/{name}"]) == [(f"{here}/odd/{name}", f"{here}/odd")]
         Path("list.txt").write_text(f"odd/{name}\n")
-        assert paths.find(["@list.txt"]) == [(f"odd/{name}", "odd")]
-    assert [path for path, _ in paths.find(["odd/a[0-9].jsonl"])] == ["odd/a1.jsonl"]
+        assert find(["@list.txt"]) == [(f"odd/{name}", "odd")]
+    assert [path for path, _ in find(["odd/a[0-9].jsonl"])] == ["odd/a1.jsonl"]
     touch("a[2].jsonl")
-    assert paths.find(["a[2].jsonl"]) == [("a[2].jsonl", "")]
+    assert find(["a[2].jsonl"]) == [("a[2].jsonl", "")]
 
 
 def test_a_folder_with_brackets_before_the_wildcard_is_that_folder(here: Path) -> None:
     touch("odd/[x]/1.jsonl", "odd/[x]/sub[2]/2.jsonl", "odd/x/3.jsonl", "odd/[y]z/4.jsonl")
-    assert paths.find(["odd/[x]/*.jsonl"]) == [("odd/[x]/1.jsonl", "odd/[x]")]
-    assert paths.find(["odd/[x]/**/*.jsonl"]) == [
+    assert find(["odd/[x]/*.jsonl"]) == [("odd/[x]/1.jsonl", "odd/[x]")]
+    assert find(["odd/[x]/**/*.jsonl"]) == [
         ("odd/[x]/1.jsonl", "odd/[x]"),
         ("odd/[x]/sub[2]/2.jsonl", "odd/[x]"),
     ]
-    assert paths.find(["odd/[x]/sub[2]/?.jsonl"]) == [("odd/[x]/sub[2]/2.jsonl", "odd/[x]/sub[2]")]
-    assert paths.find(["odd/[xy]/*.jsonl"]) == [("odd/x/3.jsonl", "odd")]
-    assert [path for path, _ in paths.find(["odd/*/*.jsonl"])] == [
+    assert find(["odd/[x]/sub[2]/?.jsonl"]) == [("odd/[x]/sub[2]/2.jsonl", "odd/[x]/sub[2]")]
+    assert find(["odd/[xy]/*.jsonl"]) == [("odd/x/3.jsonl", "odd")]
+    assert [path for path, _ in find(["odd/*/*.jsonl"])] == [
         "odd/[x]/1.jsonl",
         "odd/[y]z/4.jsonl",
         "odd/x/3.jsonl",
     ]
-    assert paths.find([f"{here}/odd/[x]/*"]) == [(f"{here}/odd/[x]/1.jsonl", f"{here}/odd/[x]")]
+    assert find([f"{here}/odd/[x]/*"]) == [(f"{here}/odd/[x]/1.jsonl", f"{here}/odd/[x]")]
 
 
 def test_a_folder_called_like_a_wildcard_hides_no_other(here: Path) -> None:
     touch("odd/*/1.jsonl", "odd/b/2.jsonl")
-    assert paths.find(["odd/*/*.jsonl"]) == [("odd/*/1.jsonl", "odd"), ("odd/b/2.jsonl", "odd")]
+    assert find(["odd/*/*.jsonl"]) == [("odd/*/1.jsonl", "odd"), ("odd/b/2.jsonl", "odd")]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +154,7 @@ def test_a_folder_called_like_a_wildcard_hides_no_other(here: Path) -> None:
 def test_folders_with_brackets_are_looked_into_for_what_there_is(here: Path, pattern: str, words: str) -> None:
     touch("odd/[x]/1.jsonl")
     with pytest.raises(UsageError) as error:
-        paths.find([pattern])
+        find([pattern])
     assert str(error.value) == words
 
 
@@ -163,29 +170,29 @@ def home(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_tilde_is_a_home_folder_everywhere(here: Path, home: Path) -> None:
     one = (f"{home}/docs/1.jsonl", f"{home}/docs")
-    assert paths.find(["~/docs/1.jsonl"]) == paths.find(["~/docs/*.jsonl"]) == [one]
+    assert find(["~/docs/1.jsonl"]) == find(["~/docs/*.jsonl"]) == [one]
     (home / "list.txt").write_text("~/docs/1.jsonl\n")
-    assert paths.find(["@~/list.txt"]) == [one]
+    assert find(["@~/list.txt"]) == [one]
     assert paths.expanded("~") == str(home)
     assert paths.expanded("~/new/run") == f"{home}/new/run"
     assert paths.expanded("a/~/b") == "a/~/b"
     assert paths.expanded("s3://~/$x") == "s3://~/$x"
     touch("~/docs/1.jsonl")  # what an unexpanded path once made; ./~ names it
-    assert paths.find(["~/docs/1.jsonl"]) == [one]
-    assert paths.find(["./~/docs/1.jsonl"]) == [("./~/docs/1.jsonl", "./~/docs")]
+    assert find(["~/docs/1.jsonl"]) == [one]
+    assert find(["./~/docs/1.jsonl"]) == [("./~/docs/1.jsonl", "./~/docs")]
     assert paths.expanded("~root").startswith("/")
 
 
 def test_an_unknown_home_is_refused(here: Path, home: Path) -> None:
     words = r"^~nobody-of-that-name/x\.jsonl: ~nobody-of-that-name is not a home folder, there is no user nobody"
-    for call in (paths.expanded, lambda path: paths.find([path])):
+    for call in (paths.expanded, lambda path: find([path])):
         with pytest.raises(UsageError, match=words):
             call("~nobody-of-that-name/x.jsonl")
     (here / "list.txt").write_text("\n~nobody-of-that-name/x.jsonl\n")
     with pytest.raises(UsageError, match=r"^@list\.txt:2: ~nobody-of-that-name/x\.jsonl: "):
-        paths.find(["@list.txt"])
+        find(["@list.txt"])
     touch("~backup.jsonl")
-    assert paths.find(["~backup.jsonl"]) == [("~backup.jsonl", "")]
+    assert find(["~backup.jsonl"]) == [("~backup.jsonl", "")]
 
 
 @pytest.mark.parametrize("path", ["$DATA/a/1.jsonl", "${DATA}/a/*.jsonl", "data/$NOT_SET/1.jsonl", "~/${DATA}.jsonl"])
@@ -195,44 +202,42 @@ def test_a_variable_is_refused_and_not_taken_for_a_name(home: Path, path: str) -
         f"{path}: {variable} is not replaced in a recipe, and no file is called so. Write the path itself, or give "
         "this key on the command line, where the shell replaces it."
     )
-    for call in (paths.expanded, lambda path: paths.find([path])):
+    for call in (paths.expanded, lambda path: find([path])):
         with pytest.raises(UsageError) as error:
             call(path)
         assert str(error.value) == words
     Path("list.txt").write_text(f"data/a/1.jsonl\n{path}\n")
     with pytest.raises(UsageError) as error:
-        paths.find(["@list.txt"])
+        find(["@list.txt"])
     assert str(error.value) == f"@list.txt:2: {words}"
 
 
 def test_a_file_that_is_called_like_a_variable_is_that_file(home: Path) -> None:
     touch("data/$DATA/1.jsonl", "data/${x}.jsonl", "$DATA")
-    assert paths.find(["data/$DATA/1.jsonl"]) == [("data/$DATA/1.jsonl", "data/$DATA")]
-    assert paths.find(["data/$DATA/*.jsonl"]) == [("data/$DATA/1.jsonl", "data/$DATA")]
-    assert paths.find(["data/${x}.jsonl"]) == [("data/${x}.jsonl", "data")]
+    assert find(["data/$DATA/1.jsonl"]) == [("data/$DATA/1.jsonl", "data/$DATA")]
+    assert find(["data/$DATA/*.jsonl"]) == [("data/$DATA/1.jsonl", "data/$DATA")]
+    assert find(["data/${x}.jsonl"]) == [("data/${x}.jsonl", "data")]
     assert paths.expanded("$DATA") == "$DATA"
     with pytest.raises(UsageError, match=r"^data/price\$5\.jsonl: no such file\. In data/"):
-        paths.find(["data/price$5.jsonl"])
+        find(["data/price$5.jsonl"])
 
 
 def test_the_query_of_an_address_is_no_wildcard() -> None:
-    assert paths.find(["https://host/b.jsonl?download=true"]) == [
-        ("https://host/b.jsonl?download=true", "https://host")
-    ]
+    assert find(["https://host/b.jsonl?download=true"]) == [("https://host/b.jsonl?download=true", "https://host")]
     with pytest.raises(UsageError, match="no globs in URLs"):
-        paths.find(["https://host/*.jsonl?download=true"])
+        find(["https://host/*.jsonl?download=true"])
     with pytest.raises(UsageError, match="no globs in URLs"):
-        paths.find(["s3://bucket/a?.jsonl"])
+        find(["s3://bucket/a?.jsonl"])
 
 
 def test_urls_are_taken_as_they_are_and_cannot_be_patterns() -> None:
-    assert paths.find(["s3://bucket/a.jsonl", "https://host/b.parquet"]) == [
+    assert find(["s3://bucket/a.jsonl", "https://host/b.parquet"]) == [
         ("s3://bucket/a.jsonl", "s3://bucket"),
         ("https://host/b.parquet", "https://host"),
     ]
     words = r"^s3://bucket/\*: no globs in URLs\. List the files in a text file and give @that-file\.txt\.$"
     with pytest.raises(UsageError, match=words):
-        paths.find(["s3://bucket/*"])
+        find(["s3://bucket/*"])
     assert paths.storage_of("s3://bucket/a").size("s3://bucket/a") == 0
 
 
@@ -253,7 +258,7 @@ def test_a_name_that_is_no_utf8_is_refused(here: Path) -> None:
     with pytest.raises(
         UsageError, match=r"^'data/bad\\udcff\.jsonl': the name of this file is not valid UTF-8\. Rename it\.$"
     ):
-        paths.find(["data/*.jsonl"])
+        find(["data/*.jsonl"])
 
 
 def test_a_file_is_there_when_it_is_whole(tmp_path: Path) -> None:

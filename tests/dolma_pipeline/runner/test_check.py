@@ -9,6 +9,7 @@ import pytest
 
 from dolma_pipeline.errors import ConfigError, UnknownNameError
 from dolma_pipeline.runner.check import check_beam, check_output
+from dolma_pipeline.storage.local import LocalFolder
 from tests.pipeline.tiny import recipe
 
 
@@ -32,7 +33,7 @@ def test_an_output_without_permission(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_an_output_that_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert check_output(recipe("a/b")) == tmp_path / "a" / "b"
+    assert check_output(recipe("a/b")) == LocalFolder(tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []
 
 

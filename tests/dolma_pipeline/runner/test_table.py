@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dolma_pipeline.stages.units import Unit
-
+from dolma_pipeline import stages as _stages  # noqa: F401 importing it registers the stages
+from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.runner.decide import Decision
 from dolma_pipeline.runner.result import Counts, Manifest, Result
 from dolma_pipeline.runner.table import result_text, table
@@ -41,10 +41,10 @@ MIX = {
 }
 PLAN = {"code": {"tokens": 123456, "epochs": 1.0, "limited": True}, "web": {"tokens": 999, "epochs": 0.33333}}
 EVENTS = [
-    {"time": 10.0, "step": "mix/filter", "event": "begin"},
-    {"time": 12.0, "step": "mix/filter", "event": "end", "cpu_seconds": 3.0},
-    {"time": 12.0, "step": "mix/write", "event": "begin"},
-    {"time": 13.0, "step": "mix/write", "event": "end", "cpu_seconds": 1.0},
+    {"time": 10.0, "step": "encode", "event": "begin"},
+    {"time": 12.0, "step": "encode", "event": "end", "cpu_seconds": 3.0},
+    {"time": 12.0, "step": "mix/plan", "event": "begin"},
+    {"time": 13.0, "step": "mix/plan", "event": "end", "cpu_seconds": 1.0},
 ]
 SCORES = {
     0: {"held_out": {"web": {"bits_per_byte": 8.1, "num_documents": 9, "num_bytes": 1234}}},
@@ -92,20 +92,25 @@ what to try next
 """
 
 
+ORDER = {"code": {"mix.where: order": []}, "web": {"mix.where: order": ["words"]}}
+MANIFESTS = {
+    "mix/verdicts": manifest("mix/verdicts", "mix", MIX, source_config=ORDER),
+    "mix": manifest("mix", "mix", MIX, plan=PLAN),
+}
+
+
 def test_a_small_result() -> None:
-    mix = manifest("mix", "mix", MIX, plan=PLAN, config={"rule_order": {"code": [], "web": ["words"]}})
-    assert result_text(Result("runs/a", {"mix": mix}, SCORES, METRICS, EVENTS)) == GOLDEN
+    assert result_text(Result("runs/a", MANIFESTS, SCORES, METRICS, EVENTS)) == GOLDEN
 
 
 def test_a_step_that_ran_twice_counts_the_last_time() -> None:
-    mix = manifest("mix", "mix", MIX, plan=PLAN, config={"rule_order": {"code": [], "web": ["words"]}})
     later = [{**event, "time": event["time"] + 100} for event in EVENTS]
-    broken = [{"time": 50.0, "step": "mix/filter", "event": "begin"}]
-    assert result_text(Result("runs/a", {"mix": mix}, SCORES, METRICS, [*EVENTS, *broken, *later])) == GOLDEN
+    broken = [{"time": 50.0, "step": "encode", "event": "begin"}]
+    assert result_text(Result("runs/a", MANIFESTS, SCORES, METRICS, [*EVENTS, *broken, *later])) == GOLDEN
 
 
 def test_a_dry_run_and_nothing_to_do() -> None:
-    planned = [Decision(Unit("attributes/x_v1", "tag", {}, {}), "grow"), Decision(Unit("mix", "mix", {}, {}), "again")]
+    planned = [Decision(Artifact("attributes/x_v1", "tag"), "grow"), Decision(Artifact("mix", "mix"), "again")]
     assert result_text(Result("runs/a", {}, planned=planned, num_shards=3, dry_run=True)) == (
         "3 shards; all names, files and rules are in order.\n\n"
         "would make       state\n"
@@ -133,7 +138,7 @@ def test_dedupe_shows_what_all_its_steps_together_do_not_keep() -> None:
 
 
 def test_warnings_of_manifests_are_shown() -> None:
-    quiet = {"mix": manifest("mix", "mix", MIX, plan=PLAN, config={"rule_order": {}}, warnings=[])}
+    quiet = {"mix": manifest("mix", "mix", MIX, plan=PLAN, warnings=[])}
     assert "warnings" not in result_text(Result("out", quiet))
     loud = {**quiet, "tokenizer": manifest("tokenizer", "tokenizer", {}, warnings=["one thing", "another"])}
     result = Result("out", loud)

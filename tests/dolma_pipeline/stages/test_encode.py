@@ -1,4 +1,4 @@
-"""Kept ids that copies of a task leave for one shard: files of other rows never have one name, rows may be in several."""
+"""Kept ids that copies of a task leave: files of other rows have other names, and a row may be in several of them."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_nothing_passes(tmp_path: Path) -> None:
     settings = recipe()
     settings["mix"]["where"] = {"none": "length_v1.words > 99"}
     run = small_run(tmp_path, SHARDS, **settings)
-    with pytest.raises(DataError, match=r"tokenizer: no document passes mix\.where, so there is no text to train on"):
+    with pytest.raises(DataError, match=r"no document passes mix\.where, so there is no text to train on"):
         make(run)
 
 

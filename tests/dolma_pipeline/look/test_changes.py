@@ -1,0 +1,118 @@
+"""`--what-if` in the words of the recipe: rules by name and place, keys below `mix`, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dolma_pipeline.config import Recipe
+from dolma_pipeline.config.loader import recipe_from_text
+from dolma_pipeline.errors import ConfigError, UsageError
+from dolma_pipeline.look.changes import changed
+
+TEXT = """
+output: a
+sources: {web: {documents: x}, code: {documents: y}}
+tag: {taggers: [length_v1]}
+mix:
+  where: {words: length_v1.words > 5, long: chars > 9}
+  sources:
+    web: {where: {stars: bytes > 1, both: chars > 1}, skip_rules: [long]}
+    code: {where: {both: chars > 2}}
+"""
+
+
+def recipe() -> Recipe:
+    return recipe_from_text(TEXT)
+
+
+def where(*changes: str) -> Any:
+    mix = changed(recipe(), changes).mix
+    assert mix is not None
+    return list(mix.where.items()), {name: dict(one.where) for name, one in mix.sources.items()}
+
+
+OWN = {"web": {"stars": "bytes > 1", "both": "chars > 1"}, "code": {"both": "chars > 2"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rules", "own"),
+    [
+        (["words: chars > 1"], [("words", "chars > 1"), ("long", "chars > 9")], OWN),
+        (["new: a::INT = 3"], [("words", "length_v1.words > 5"), ("long", "chars > 9"), ("new", "a::INT = 3")], OWN),
+        (["words:"], [("long", "chars > 9")], OWN),
+        (["words: ", "words: x = 1"], [("long", "chars > 9"), ("words", "x = 1")], OWN),
+        (["mix.where.long: chars > 8"], [("words", "length_v1.words > 5"), ("long", "chars > 8")], OWN),
+        (
+            ["stars: bytes > 7"],
+            [("words", "length_v1.words > 5"), ("long", "chars > 9")],
+            {**OWN, "web": {"stars": "bytes > 7", "both": "chars > 1"}},
+        ),
+        (
+            ["mix.sources.code.where.both:", "mix.sources.code.where.more: 1 = 1"],
+            [("words", "length_v1.words > 5"), ("long", "chars > 9")],
+            {**OWN, "code": {"more": "1 = 1"}},
+        ),
+        (["mix.where.long=chars > 7"], [("words", "length_v1.words > 5"), ("long", "chars > 7")], OWN),
+    ],
+)
+def test_a_rule_keeps_its_place_a_new_one_goes_last_and_nothing_removes(
+    changes: list[str], rules: list[tuple[str, str]], own: dict[str, Any]
+) -> None:
+    assert where(*changes) == (rules, own)
+
+
+def test_a_rule_that_is_gone_is_skipped_nowhere() -> None:
+    mix = changed(recipe(), ["long:"]).mix
+    assert mix is not None
+    assert mix.sources["web"].skip_rules == ()
+
+
+def test_the_rules_of_one_text_are_named_by_their_terms() -> None:
+    text = TEXT.replace("{words: length_v1.words > 5, long: chars > 9}", '"chars > 4 AND bytes < 9"')
+    mix = changed(
+        recipe_from_text(text.replace(", skip_rules: [long]", "")), ["chars > 4: chars > 5", "new: 1 = 1"]
+    ).mix
+    assert mix is not None
+    assert list(mix.where.items()) == [("chars > 4", "chars > 5"), ("bytes < 9", "(bytes < 9)"), ("new", "1 = 1")]
+
+
+def test_keys_are_set_together_and_keep_their_place_in_errors() -> None:
+    after = changed(recipe(), ["mix.target_bytes=5k", "seed=9", "mix.sources.web.weight=2", "mix.held_out.share=0.5"])
+    assert after.mix is not None
+    assert (after.seed, after.mix.target_bytes, after.mix.sources["web"].weight) == (9, 5000, 2.0)
+    assert after.place("mix.target_bytes") == "--what-if 'mix.target_bytes=5k': mix.target_bytes"
+    assert changed(recipe(), ["words: x"]).place("mix.where.words") == "--what-if 'words: x': mix.where.words"
+    other = changed(after, ["mix.target_bytes=null", "mix.target_documents=7"])
+    assert other.mix is not None
+    assert (other.mix.target_bytes, other.mix.target_documents) == (None, 7)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("words", "--what-if 'words': expected 'RULE: SQL', 'RULE:' (without it), or KEY=VALUE such as"),
+        (": x", "expected 'RULE: SQL'"),
+        ("wrods:", "--what-if 'wrods:': no rule named 'wrods'. Did you mean 'words'?"),
+        (
+            "both: chars > 3",
+            "2 rules are called 'both'; say which: mix.sources.web.where.both, mix.sources.code.where.",
+        ),
+        (
+            "tag.format=jsonl",
+            "only `seed` and what is below `mix` can be tried on finished work; 'tag.format' needs a run",
+        ),
+        ("mix.target_token=5", "no key named 'target_token'. Did you mean 'target_tokens'"),
+        ("mix.target_bytes=lots", "mix.target_bytes"),
+    ],
+)
+def test_errors(change: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        changed(recipe(), [change])
+    assert words in str(caught.value)
+
+
+def test_two_budgets_are_an_error_as_in_a_recipe() -> None:
+    with pytest.raises(ConfigError, match="a mix has one budget"):
+        changed(recipe(), ["mix.target_bytes=5", "mix.target_documents=5"])
