@@ -220,8 +220,8 @@ class Masking(Phase):
         assert isinstance(config, MasksConfig)
         table = read_block(process, task.payload, index={"chars"}, wanted={config.step: frozenset({"keep"})})
         found = [
-            {"spans": [] if row[config.step]["keep"] else [dict(start=0, end=min(config.chars, row["chars"]), score=1)]}
-            for row in table.to_pylist()
+            {"spans": [] if kept["keep"] else [{"start": 0, "end": min(config.chars, chars), "score": 1}]}
+            for kept, chars in zip(table[config.step].to_pylist(), table["chars"].to_pylist(), strict=True)
         ]
         records, at = [], 0
         for shard in task.payload.shards:
