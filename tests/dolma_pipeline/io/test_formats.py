@@ -105,7 +105,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def texts(*shards: Shard) -> tuple[list[str], list[Failure]]:
     failures: list[Failure] = []
-    readers = [ShardReader(shard, report=failures.append) for shard in shards]
+    places = [next(Path().rglob(shard.path)) for shard in shards]
+    readers = [ShardReader(one, str(place), report=failures.append) for one, place in zip(shards, places, strict=True)]
     return [text for reader in readers for batch in reader for text in batch.strings], failures
 
 
