@@ -9,7 +9,7 @@ import dolma_pipeline as dp
 MAIL = re.compile(r"\S+@\S+\.org")
 
 
-@dp.tagger("mails_v1", fields={"spans": list[dp.Span], "count": int})
+@dp.tagger("addresses_v1", fields={"spans": list[dp.Span], "count": int})
 def mails(doc: dp.Document) -> dp.Attributes:
     """Addresses."""
     found = [dp.Span(m.start(), m.end()) for m in MAIL.finditer(doc.text)]

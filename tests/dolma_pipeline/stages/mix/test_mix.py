@@ -37,7 +37,7 @@ from tests.dolma_pipeline.stages.small import (
     small_run,
 )
 
-TAG = {"taggers": ["mails_v1", "length_v1"]}
+TAG = {"taggers": ["addresses_v1", "length_v1"]}
 DEDUPE = {"steps": [{"name": "exact", "kind": "exact"}]}
 WHERE = {"words": "length_v1.words >= 3", "unique": "exact.keep"}
 
@@ -64,7 +64,7 @@ TOKENIZER = {"train": "bpe", "vocab_size": 280, "added_tokens": ["|||MAIL|||"]}
 
 
 def settings(tokenizer: bool = True, **mix: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {"where": WHERE, "replace": [{"spans": "mails_v1.spans", "with": "|||MAIL|||"}],
+    found: dict[str, Any] = {"where": WHERE, "replace": [{"spans": "addresses_v1.spans", "with": "|||MAIL|||"}],
                              "keep_metadata": ["stars"], "held_out": {"share": 0.2}, **mix}  # fmt: skip
     whole: dict[str, Any] = {"modules": [MODULE], "tag": TAG, "dedupe": DEDUPE, "mix": found}
     return {**whole, "tokenizer": TOKENIZER} if tokenizer else whole
@@ -333,7 +333,7 @@ def test_documents_are_written_where_there_are_no_tokens(tmp_path: Path) -> None
 def test_settings_are_told_by_their_keys(run: Run) -> None:
     config = manifest(run, "mix")["config"]
     assert config["mix.held_out.share"] == 0.2
-    assert config["mix.replace"] == [{"spans": "mails_v1.spans", "with": "|||MAIL|||"}]
+    assert config["mix.replace"] == [{"spans": "addresses_v1.spans", "with": "|||MAIL|||"}]
     assert config["mix.mixer"] == "proportional"
     assert all(key == "seed" or key.startswith("mix.") for key in config)
 
