@@ -40,7 +40,8 @@ def recipe(sample_bytes: int = 20_000_000, **tokenizer: Any) -> dict[str, Any]:
     return {
         "modules": [MODULE], "tag": {"taggers": ["addresses_v1", "length_v1"]},
         "tokenizer": {"train": "bpe", "vocab_size": 270, "sample_bytes": sample_bytes, **tokenizer},
-        "mix": {"where": {"words": "length_v1.words > 2"}, "replace": [{"spans": "addresses_v1.spans", "with": "<mail>"}]},
+        "mix": {"where": {"words": "length_v1.words > 2"},
+                "replace": [{"spans": "addresses_v1.spans", "with": "<mail>"}]},
     }  # fmt: skip
 
 
