@@ -58,14 +58,19 @@ def unknown_text(tokenizer: Mapping[str, Any]) -> Unknown:
     return Unknown(token, ids[token])
 
 
+_NEVER_IN_UTF8 = frozenset({0xC0, 0xC1, *range(0xF5, 0x100)})
+"""Bytes of no text (RFC 3629, section 1); GPT-NeoX's vocabulary lacks them."""
+
+
 def _knows_all_bytes(tokenizer: Mapping[str, Any], ids: Mapping[str, int]) -> bool:
     """Whether every text comes down to bytes that are all in the vocabulary."""
     from tokenizers import pre_tokenizers
 
     if tokenizer["model"].get("byte_fallback"):
-        return all(f"<0x{byte:02X}>" in ids for byte in range(256))
+        return all(f"<0x{byte:02X}>" in ids for byte in range(256) if byte not in _NEVER_IN_UTF8)
     if "ByteLevel" in {*_types(tokenizer.get("pre_tokenizer")), *_types(tokenizer.get("normalizer"))}:
-        return all(char in ids for char in pre_tokenizers.ByteLevel.alphabet())
+        # Bytes of visible Latin-1 characters, as those of no UTF-8 are, stand for themselves in the alphabet.
+        return all(char in ids for char in pre_tokenizers.ByteLevel.alphabet() if ord(char) not in _NEVER_IN_UTF8)
     return False
 
 

@@ -88,6 +88,16 @@ def test_byte_level_bpe_knows_all_text() -> None:
         unknown_text(made)
 
 
+def test_bytes_that_no_text_has_need_not_be_known() -> None:
+    """GPT-NeoX's vocabulary, which OLMo uses, is without them."""
+    made = json.loads(train_bpe(TEXTS, vocab_size=280))
+    for char in "\u00c0\u00c1\u00f5\u00f6\u00f7\u00f8\u00f9\u00fa\u00fb\u00fc\u00fd\u00fe\u00ff":
+        del made["model"]["vocab"][char]
+    assert unknown_text(made) == Unknown()
+    del made["model"]["vocab"]["\u00c3"]  # begins letters such as \u00e9
+    assert unknown_text(made) == Unknown(dropped=True)
+
+
 def test_byte_level_without_all_bytes_does_not_know_all_text() -> None:
     made = json.loads(char_bpe())
     made["pre_tokenizer"] = json.loads(pre_tokenizers.ByteLevel().__getstate__())
