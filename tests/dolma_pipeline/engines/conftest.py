@@ -1,4 +1,4 @@
-"""One process that makes workers, for all tests of engines."""
+"""A process that makes workers, for the tests of engines."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from dolma_pipeline.run.process import Process
 Forked = Callable[[], Local]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
+    """Ends with the tests of a file: others count the processes that a run leaves."""
     if not can_fork():
         pytest.skip("workers are copies on Linux only")
     with ForkServer() as found:
