@@ -263,7 +263,7 @@ def _walk(root: Path, prefix: str) -> Iterator[Entry]:
 
     A folder is sorted as its name and "/", as all names in it begin, so that no more than one folder is held.
     """
-    folder = f"{root}/{prefix}"
+    folder = str(root / prefix)
     try:
         with _reading(folder):
             found = {f"{one.name}/" if one.is_dir() else one.name: one for one in os.scandir(folder)}
