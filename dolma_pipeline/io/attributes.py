@@ -18,6 +18,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dolma_pipeline.documents import SPANS_TYPE, Batch
@@ -27,7 +28,7 @@ from dolma_pipeline.io.attribute_cut import cut_of
 from dolma_pipeline.io.attribute_ids import first_difference
 from dolma_pipeline.io.attribute_lines import Blocks, lines_parts, lines_schema, whole_blocks
 from dolma_pipeline.io.attribute_names import dolma_schema
-from dolma_pipeline.io.attribute_parquet import parquet_parts, parquet_rows, parquet_schema
+from dolma_pipeline.io.attribute_parquet import parquet_errors, parquet_parts, parquet_rows, parquet_schema
 from dolma_pipeline.io.attribute_part import BadRowError, Part
 from dolma_pipeline.io.attribute_values import lists_of
 from dolma_pipeline.io.jsonl import LinesWriter
@@ -48,6 +49,7 @@ __all__ = [
     "find_attributes",
     "num_attribute_rows",
     "read_attribute",
+    "read_made_attribute",
 ]
 
 ROW_GROUP_ROWS = 65_536
@@ -201,6 +203,20 @@ def read_attribute(path: Path, field: pa.Field, *, rows: range | None = None) ->
         raise DataError(f"{error.part.place(path, error.index)}: {error.what}") from error
     column = pa.concat_tables([schema.empty_table(), *tables]).column(0).combine_chunks()
     return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+
+
+def read_made_attribute(path: Path, field: pa.Field) -> pa.StructArray:
+    """A whole column of a file that this library wrote: what its values are was seen to then.
+
+    Cost: a third of what `read_attribute` takes for a small file.
+    """
+    if path.suffix == ".parquet":
+        with parquet_errors(path), pq.ParquetFile(path) as file:
+            table = file.read([f"{field.name}.{one.name}" for one in field.type], use_threads=False)
+        if table.schema.types == [field.type]:
+            column = table.column(0).combine_chunks()
+            return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    return read_attribute(path, field)
 
 
 def _parts(path: Path, schema: pa.Schema, rows: range | None) -> Iterator[Part]:

@@ -23,7 +23,7 @@ from dolma_pipeline.io.attributes import (
     attribute_schema,
     find_attributes,
     num_attribute_rows,
-    read_attribute,
+    read_made_attribute,
 )
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
@@ -311,7 +311,7 @@ def read_block(
 def _made(process: Process, shard: ShardAt, field: pa.Field) -> pa.Array:
     """A whole attribute column that this run has made."""
     with _file(process, shard, field.name) as (path, _):
-        column = read_attribute(path, field)
+        column = read_made_attribute(path, field)
         if len(column) != shard.rows:
             raise DataError(
                 f"{path}: {len(column)} rows for shard {shard.name}, which has {shard.rows} documents. "

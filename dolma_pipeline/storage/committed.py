@@ -7,7 +7,7 @@ import io
 import os
 from typing import Any, BinaryIO
 
-from dolma_pipeline.storage.faults import told
+from dolma_pipeline.storage.faults import refused
 
 
 class Committed(io.RawIOBase):
@@ -47,8 +47,10 @@ class Committed(io.RawIOBase):
             raise ValueError(f"{self._place}: written to after its end")
         self._check_process()
         view = memoryview(data).cast("B")
-        with told("written", self._place):
+        try:  # not `told`: writers of columns write some bytes at a time, twenty times a file
             self._file.write(view)
+        except OSError as error:
+            raise refused("written", self._place, error) from error
         self._hash.update(view)
         self.num_bytes += len(view)
         return len(view)

@@ -82,9 +82,9 @@ class Decide(Phase):
         block: Block = task.payload
         rules = source_rules(process, block.shards[0].source)
         early = [read_judged(process.run, self.judged, shard) for shard in block.shards]
-        failed, null, edited = self._all_rules(process, rules, block, pa.concat_tables(early))
         aligned: dict[tuple[str, str], str] = {}
         table = _values_table(process, rules, block, aligned)
+        failed, null, edited = self._all_rules(process, rules, block, pa.concat_tables(early), table)
         fits: dict[str, dict[str, dict[str, int]]] = {}
         for (name, label), by in aligned.items():
             fits.setdefault(name, {})[label] = {by: 1}
@@ -103,14 +103,12 @@ class Decide(Phase):
         return Work({VERDICTS: records}, documents=block.rows)
 
     def _all_rules(
-        self, process: Process, rules: SourceRules, block: Block, early: pa.Table
+        self, process: Process, rules: SourceRules, block: Block, early: pa.Table, table: pa.Table
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64] | None]:
         """Failed and NULL of all rules in their order, bool[rules, n]; code points of edited texts where they count."""
         found = {name: pair for name, *pair in zip(rules.early, *read_bits(early, len(rules.early)), strict=True)}
         some = rules.late_columns
         if some.names:
-            index, wanted = rules.wanted(some)
-            table = read_block(process, block, index=index, wanted=wanted)
             found |= {name: pair for name, *pair in zip(some.names, *answers(some, table), strict=True)}
         text = rules.text_rules(rules.late)
         if text and self.asked is not None:

@@ -26,6 +26,7 @@ from dolma_pipeline.io.attributes import (
     dolma_schema,
     find_attributes,
     read_attribute,
+    read_made_attribute,
 )
 
 TINY = pa.struct([pa.field("n", pa.int64())])
@@ -336,6 +337,35 @@ def test_only_the_fields_asked_for_are_read_in_the_order_asked_for(tmp_path: Pat
     (good,) = (f for f in attribute_schema(lines).field("x_v1").type if f.name == "x_v1__good")
     rows = read_attribute(lines, pa.field("x_v1", pa.struct([good]))).to_pylist()
     assert [len(row["x_v1__good"]) for row in rows] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("names", [["count", "share", "good", "kind", "spans"], ["count", "spans"], ["good"]])
+def test_a_file_of_this_library_is_read_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    path = write(tmp_path / "a.parquet", pa.array(ROWS, FULL), pa.array(ROWS, FULL), type_=FULL)
+    wanted = pa.field("x_v1", pa.struct([field for field in FULL if field.name in names]))
+    expected = read_attribute(path, wanted)
+    with monkeypatch.context() as patch:
+        patch.setattr("dolma_pipeline.io.attributes.read_attribute", None)
+        found = read_made_attribute(path, wanted)
+    assert found.type == expected.type
+    assert found.to_pylist() == expected.to_pylist()
+    assert None in found.to_pylist()
+
+
+def test_a_made_file_that_is_not_as_it_was_written_is_read_like_any_other(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", pa.array(ROWS, FULL), type_=FULL)
+    turned = pa.field("x_v1", pa.struct([("spans", SPANS_TYPE), ("count", pa.int64())]))
+    assert read_made_attribute(path, turned).equals(read_attribute(path, turned))
+    with pytest.raises(DataError, match=r"no field of attribute x_v1 named 'm'"):
+        read_made_attribute(path, pa.field("x_v1", pa.struct([("m", pa.int64())])))
+    lines = dolma_file(tmp_path / "a.jsonl.gz")
+    field = attribute_schema(lines).field("x_v1")
+    assert read_made_attribute(lines, field).equals(read_attribute(lines, field))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"a\.parquet: damaged Parquet: "):
+        read_made_attribute(path, turned)
 
 
 def span_file(path: Path, spans: Sequence[Sequence[tuple[int, int]]], ids: Sequence[str] | None) -> Path:
