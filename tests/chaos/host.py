@@ -58,6 +58,18 @@ def carry_out(asked: dict[str, Any]) -> dict[str, Any]:
     settings: dict[str, Any] = {"seed": asked["seed"], "thorough": asked["thorough"], "commits": commits}
     pool = [Worker(output) for _ in range(kind(pool=[], **settings).num_workers)]
     engine = kind(pool=pool, **settings)
+    try:
+        answer = {"begun": _begun(asked, engine), "notes": engine.notes}
+    finally:
+        engine.dismiss()
+    if kind is Undisturbed:
+        commits_file.write_text(json.dumps(commits), encoding="utf-8")
+    return answer
+
+
+def _begun(asked: dict[str, Any], engine: Chaos) -> int:
+    """Carry it out, as often as it takes; how often that was."""
+    run, output = adapter.RUNS[asked["of"]], asked["output"]
     begun, tree = 0, asked.get("before", asked["tree"])
     while True:
         begun += 1
@@ -72,10 +84,7 @@ def carry_out(asked: dict[str, Any]) -> dict[str, Any]:
     if isinstance(engine, Stragglers):
         engine.after_the_end()
         run(asked["tree"], output, _nothing_left)
-    if kind is Undisturbed:
-        commits_file.write_text(json.dumps(commits), encoding="utf-8")
-    engine.dismiss()
-    return {"notes": engine.notes, "begun": begun}
+    return begun
 
 
 def _nothing_left(phases: Sequence[Phase]) -> None:

@@ -47,11 +47,12 @@ class Worker:
 
     def __init__(self, folder: str) -> None:
         self.pipe, theirs = Pipe()
+        parent = os.getpid()
         self.process = os.fork()
         if self.process == 0:
             self.pipe.close()
             try:
-                _obey(theirs, folder)
+                _obey(theirs, folder, parent)
             finally:
                 os._exit(1)
         theirs.close()
@@ -116,8 +117,8 @@ class Worker:
 class _Gate:
     """Counts the commits of a worker below a folder, and stops it before one of them."""
 
-    def __init__(self, pipe: Connection, folder: str) -> None:
-        self.pipe, self.folder = pipe, f"{folder}/"
+    def __init__(self, pipe: Connection, folder: str, parent: int) -> None:
+        self.pipe, self.folder, self.parent = pipe, f"{folder}/", parent
         self.order: Order | None = None
         self.commits = 0
         os.replace = self._watched(os.replace)  # type: ignore[assignment]
@@ -139,14 +140,21 @@ class _Gate:
         if self.order.how == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         self.pipe.send(("paused", point))
-        assert self.pipe.recv() == "go"
+        assert self.hear() == "go"
+
+    def hear(self) -> Any:
+        """The next order. Ends the process if there will be none: other workers hold copies of this pipe's end."""
+        while not self.pipe.poll(1):
+            if os.getppid() != self.parent:
+                os._exit(1)
+        return self.pipe.recv()
 
 
-def _obey(pipe: Connection, folder: str) -> None:
-    """The life of a worker."""
-    gate = _Gate(pipe, folder)
+def _obey(pipe: Connection, folder: str, parent: int) -> None:
+    """The life of a worker; it ends with its parent."""
+    gate = _Gate(pipe, folder, parent)
     while True:
-        order: Order = pipe.recv()
+        order: Order = gate.hear()
         gate.order, gate.commits = order, 0
         try:
             gate.at(0)
