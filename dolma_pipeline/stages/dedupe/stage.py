@@ -19,7 +19,8 @@ from dolma_pipeline.stages.dedupe.kinds import kind_of
 from dolma_pipeline.stages.dedupe.sign import Sign
 from dolma_pipeline.stages.dedupe.write import WriteMarks
 from dolma_pipeline.stages.judged import JUDGED
-from dolma_pipeline.stages.rules import given_reads, prefer_columns
+from dolma_pipeline.stages.reads import given_reads
+from dolma_pipeline.stages.rules import prefer_columns
 
 
 class DedupeStage(Stage):
@@ -67,8 +68,8 @@ class DedupeStage(Stage):
                 electing[f"dedupe.steps: before {step.name}"] = [one.name for one in steps[:place]]
             reads, own = given_reads(process, columns)
             sources = list(recipe.sources)
-            for at, source in enumerate(sources):  # the order decides ties; a source behind them changes nothing
-                own.setdefault(source, {})[f"sources: before {source}"] = sources[:at]
+            for number, source in enumerate(sources):  # the order decides ties; a source behind them changes nothing
+                own.setdefault(source, {})[f"sources: before {source}"] = sources[:number]
             needs = [
                 found[place],
                 *marks,
