@@ -182,7 +182,7 @@ def attribute_schema(path: Path) -> pa.Schema:
     """The attributes of a file as struct columns; of JSONL, every name that occurs in it.
 
     Raises:
-        DataError: the file is damaged, or no attribute file.
+        DataError: the file is damaged, or not an attribute file.
     """
     return parquet_schema(path) if path.suffix == ".parquet" else lines_schema(path)
 

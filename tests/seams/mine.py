@@ -219,10 +219,10 @@ class Masking(Phase):
         config = process.run.recipe.sections["masks"]
         assert isinstance(config, MasksConfig)
         table = read_block(process, task.payload, index={"chars"}, wanted={config.step: frozenset({"keep"})})
-        found = []
-        for row in table.to_pylist():
-            beginning = {"start": 0, "end": min(config.chars, row["chars"]), "score": 1}
-            found.append({"spans": [] if row[config.step]["keep"] else [beginning]})
+        found = [
+            {"spans": [] if kept["keep"] else [{"start": 0, "end": min(config.chars, chars), "score": 1}]}
+            for kept, chars in zip(table[config.step].to_pylist(), table["chars"].to_pylist(), strict=True)
+        ]
         records, at = [], 0
         for shard in task.payload.shards:
             name = layout.attributes("masks", shard.name)

@@ -19,8 +19,7 @@ from dolma_pipeline.stages.dedupe.kinds import kind_of
 from dolma_pipeline.stages.dedupe.sign import Sign
 from dolma_pipeline.stages.dedupe.write import WriteMarks
 from dolma_pipeline.stages.judged import JUDGED
-from dolma_pipeline.stages.reads import given_reads
-from dolma_pipeline.stages.rules import prefer_columns
+from dolma_pipeline.stages.rules import given_reads, prefer_columns
 
 
 class DedupeStage(Stage):
@@ -68,8 +67,8 @@ class DedupeStage(Stage):
                 electing[f"dedupe.steps: before {step.name}"] = [one.name for one in steps[:place]]
             reads, own = given_reads(process, columns)
             sources = list(recipe.sources)
-            for number, source in enumerate(sources):  # the order decides ties; a source behind them changes nothing
-                own.setdefault(source, {})[f"sources: before {source}"] = sources[:number]
+            for n, source in enumerate(sources):  # the order decides ties; a source behind them changes nothing
+                own.setdefault(source, {})[f"sources: before {source}"] = sources[:n]
             needs = [
                 found[place],
                 *marks,
