@@ -33,7 +33,8 @@ from dolma_pipeline.stages.dedupe.elect import (
     preferred_places,
     ranked_members,
 )
-from dolma_pipeline.stages.rules import given_reads, prefer_columns, preferred
+from dolma_pipeline.stages.reads import given_reads
+from dolma_pipeline.stages.rules import prefer_columns, preferred
 
 
 @dataclass(frozen=True)

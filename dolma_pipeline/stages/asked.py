@@ -25,7 +25,8 @@ from dolma_pipeline.run.shards import Block, ShardAt
 from dolma_pipeline.sql import Rules
 from dolma_pipeline.sql.bits import Bits, num_words, unpack
 from dolma_pipeline.sql.columns import rule_table
-from dolma_pipeline.stages.rules import given_reads, rule_reads, source_rules, split_references, united, used_sources
+from dolma_pipeline.stages.reads import given_reads, rule_reads, united
+from dolma_pipeline.stages.rules import source_rules, split_references, used_sources
 
 
 def name_of(when: str) -> str:

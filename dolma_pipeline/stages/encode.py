@@ -26,7 +26,8 @@ from dolma_pipeline.stages import kept
 from dolma_pipeline.stages.mix.decide import read_verdicts
 from dolma_pipeline.stages.mix.lines import Lines, lines_name
 from dolma_pipeline.stages.mix.measured import Measured, measured_name
-from dolma_pipeline.stages.rules import edit_reads, given_reads, source_rules, united
+from dolma_pipeline.stages.reads import edit_reads, given_reads, united
+from dolma_pipeline.stages.rules import source_rules
 from dolma_pipeline.stages.tokenizer import edit_columns, edited_texts, run_encoder
 from dolma_pipeline.storage.folder import RunFolder
 from dolma_pipeline.tokens.encode import Encoder

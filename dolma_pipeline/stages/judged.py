@@ -27,16 +27,8 @@ from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed, names
 from dolma_pipeline.run.stage import Stage
 from dolma_pipeline.sql.bits import pack, unpack
 from dolma_pipeline.stages.asked import asked_artifact, asked_steps, name_of, read_asked
-from dolma_pipeline.stages.rules import (
-    MIN_CHARS,
-    SourceRules,
-    edit_reads,
-    given_reads,
-    rule_reads,
-    source_rules,
-    united,
-    used_sources,
-)
+from dolma_pipeline.stages.reads import edit_reads, given_reads, rule_reads, united
+from dolma_pipeline.stages.rules import MIN_CHARS, SourceRules, source_rules, used_sources
 
 JUDGED = "judged"
 

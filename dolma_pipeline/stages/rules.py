@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,14 +20,14 @@ from numpy.typing import NDArray
 from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig, Recipe
 from dolma_pipeline.documents import is_spans
 from dolma_pipeline.errors import ConfigError, unknown_name
-from dolma_pipeline.run.artifact import digest
-from dolma_pipeline.run.columns import Fields, attribute_types, given_columns, given_path
+from dolma_pipeline.run.columns import Fields, attribute_types
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import listed
 from dolma_pipeline.run.stage import columns_of
 from dolma_pipeline.sql import Order, Rules, split_where
 from dolma_pipeline.sql.columns import RESERVED, rule_schema
 from dolma_pipeline.sql.rewrite import Stored
+from dolma_pipeline.stages.edits import Edit, edited_lengths
 
 MIN_CHARS = "min_chars"
 
@@ -72,15 +71,6 @@ def rule_keys(mix: MixConfig, source: str) -> dict[str, str]:
 def split_rules(where: Mapping[str, str], *, place: str = "where") -> dict[str, str]:
     """A recipe's one string arrives under the key `where`; its terms are rules that are called like their text."""
     return split_where(where["where"] if set(where) == {"where"} else where, place=place)
-
-
-@dataclass(frozen=True)
-class Edit:
-    """Spans to change: attribute column, its field, and the UTF-8 text in their place (None: they are cut out)."""
-
-    column: str
-    field: str
-    replacement: bytes | None
 
 
 class SourceRules:
@@ -204,33 +194,6 @@ class SourceRules:
         return edited_lengths(chars, parts) if parts else chars
 
 
-def edited_lengths(chars: NDArray[np.int64], parts: Sequence[tuple[pa.ListArray, bytes | None]]) -> NDArray[np.int64]:
-    """Code points of edited texts: what united spans cover goes, what stands in their place comes.
-
-    Args:
-        chars: of the texts. parts: as `kernels.edit.Edits.of` takes them; spans that overlap are united, and the one
-            that starts first gives the replacement, as there.
-    """
-    from dolma_pipeline.kernels.edit import Edits
-
-    edits = Edits.of(len(chars), parts)
-    if len(edits.starts) == 0:
-        return chars
-    row = np.repeat(np.arange(len(chars)), np.diff(edits.rows))
-    far = int(max(edits.ends.max(), 1)) + 1  # so that spans of two rows never overlap
-    starts, ends = edits.starts + row * far, edits.ends + row * far
-    reach = np.maximum.accumulate(ends)
-    opens = np.ones(len(starts), np.bool_)
-    opens[1:] = starts[1:] >= reach[:-1]
-    firsts = np.flatnonzero(opens)
-    lasts = np.append(firsts[1:], len(starts)) - 1
-    longer = np.array([len(text.decode()) for text in edits.texts] + [0], np.int64)  # -1, removed, is the last
-    change = longer[edits.replacements[firsts]] - (reach[lasts] - starts[firsts])
-    out = chars.copy()
-    np.add.at(out, row[firsts], change)
-    return out
-
-
 @dataclass(frozen=True)
 class BoundOrder:
     """An order bound to the columns of a source."""
@@ -296,73 +259,6 @@ def split_references(references: Collection[tuple[str, str | None]]) -> tuple[se
         column: None if None in found else frozenset(f for f in found if f) for column, found in sorted(fields.items())
     }
     return index, wanted
-
-
-def rule_reads(
-    process: Process, names: Mapping[str, Sequence[str]]
-) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """What these rules are in the words of the recipe: for all sources, and for one alone.
-
-    Args:
-        names: source -> rules of it.
-    """
-    mix = mix_config(process.run.recipe)
-    reads: dict[str, Any] = {}
-    own: dict[str, dict[str, Any]] = {}
-    for source, rules in names.items():
-        keys, where = rule_keys(mix, source), where_of(mix, source)
-        settings = mix.sources.get(source, MixSourceConfig())
-        for rule in rules:
-            if rule == MIN_CHARS:
-                own.setdefault(source, {})[f"mix.sources.{source}.min_chars"] = settings.min_chars
-            elif keys[rule].startswith("mix.where"):
-                reads[f"mix.where.{rule}" if keys[rule] != "mix.where" else f"mix.where: {rule}"] = where[rule]
-            else:
-                own.setdefault(source, {})[f"mix.sources.{source}.where.{rule}"] = where[rule]
-        if settings.skip_rules:
-            own.setdefault(source, {})[f"mix.sources.{source}.skip_rules"] = sorted(settings.skip_rules)
-    return reads, own
-
-
-def edit_reads(process: Process) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The edits in the words of the recipe: for all sources, and for one alone."""
-    mix = mix_config(process.run.recipe)
-    reads = {"mix.replace": [{"spans": r.spans, "with": r.with_} for r in mix.replace]} if mix.replace else {}
-    own = {name: {f"mix.sources.{name}.remove": list(one.remove)} for name, one in mix.sources.items() if one.remove}
-    return reads, own
-
-
-def given_reads(process: Process, columns: Collection[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The attribute files that sources bring along, where some of these columns are in them: by name and size."""
-    own: dict[str, dict[str, Any]] = {}
-    for source in used_sources(process):
-        if set(given_columns(process, source)) & set(columns):
-            own[source] = {f"sources.{source}.attributes": _given_files(process, source)}
-    return {}, own
-
-
-def _given_files(process: Process, source: str) -> str:
-    """A digest of the names and sizes of the attribute files that a source brings along; looked at once a process."""
-
-    def look() -> str:
-        folders = process.run.recipe.sources[source].attributes
-        files = [given_path(f, s) for f in folders for s in listed(process.run) if s.source == source]
-        return digest([[path.name, path.stat().st_size] for path in files])
-
-    return process.kept(("given files", source), look)
-
-
-def united(
-    *parts: tuple[dict[str, Any], dict[str, dict[str, Any]]],
-) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Several `(for all, for one source)` as one."""
-    reads: dict[str, Any] = {}
-    own: dict[str, dict[str, Any]] = {}
-    for for_all, for_one in parts:
-        reads |= for_all
-        for source, found in for_one.items():
-            own.setdefault(source, {}).update(found)
-    return reads, own
 
 
 def _span_field(schema: pa.Schema, name: str, place: str) -> tuple[str, str]:

@@ -32,14 +32,8 @@ from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, indexed
 from dolma_pipeline.run.stage import Stage, at
 from dolma_pipeline.stages.mix.decide import VERDICTS, read_verdicts
-from dolma_pipeline.stages.rules import (
-    SourceRules,
-    edit_reads,
-    given_reads,
-    source_rules,
-    united,
-    used_sources,
-)
+from dolma_pipeline.stages.reads import edit_reads, given_reads, united
+from dolma_pipeline.stages.rules import SourceRules, source_rules, used_sources
 from dolma_pipeline.tokens.encode import Encoder, encoder
 from dolma_pipeline.tokens.keys import document_key
 from dolma_pipeline.tokens.tokenizer import TokenizerInfo, parse_tokenizer, tokenizer_text

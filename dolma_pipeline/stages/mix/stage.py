@@ -28,16 +28,8 @@ from dolma_pipeline.stages.mix.decide import VERDICTS, Decide
 from dolma_pipeline.stages.mix.plan import Plan
 from dolma_pipeline.stages.mix.planning import MixPlan, budget_of
 from dolma_pipeline.stages.mix.write import Writing
-from dolma_pipeline.stages.rules import (
-    MIN_CHARS,
-    edit_reads,
-    given_reads,
-    rule_names,
-    rule_reads,
-    source_rules,
-    united,
-    used_sources,
-)
+from dolma_pipeline.stages.reads import edit_reads, given_reads, rule_reads, united
+from dolma_pipeline.stages.rules import MIN_CHARS, rule_names, source_rules, used_sources
 from dolma_pipeline.stages.tokenizer import edit_columns
 
 OWNED = tuple(

@@ -12,7 +12,8 @@ from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.stage import Stage, module_files
 from dolma_pipeline.stages.encode import Encoding, ids_digest
-from dolma_pipeline.stages.rules import given_reads, united, used_sources
+from dolma_pipeline.stages.reads import given_reads, united
+from dolma_pipeline.stages.rules import used_sources
 from dolma_pipeline.stages.tokenizer import edit_columns
 from dolma_pipeline.stages.tokens.cut import Cut
 from dolma_pipeline.stages.tokens.parts import Parts

@@ -17,17 +17,9 @@ from dolma_pipeline.errors import ConfigError
 from dolma_pipeline.kernels.edit import Edits, edit_texts
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.stages.rules import (
-    edited_lengths,
-    prefer_columns,
-    rule_keys,
-    rule_names,
-    rule_reads,
-    source_rules,
-    split_references,
-    united,
-    where_of,
-)
+from dolma_pipeline.stages.edits import edited_lengths
+from dolma_pipeline.stages.reads import rule_reads, united
+from dolma_pipeline.stages.rules import prefer_columns, rule_keys, rule_names, source_rules, split_references, where_of
 from tests.dolma_pipeline.stages.small import artifacts_of, small_run
 
 TAG = {"taggers": ["length_v1", "c4_v1", {"tagger": "pii_v1", "name": "pii"}]}

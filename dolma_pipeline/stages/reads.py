@@ -1,0 +1,80 @@
+"""What artifacts depend on, in the words of the recipe: keys and values for all sources, and for one alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from dolma_pipeline.config.recipe import MixSourceConfig
+from dolma_pipeline.run.artifact import digest
+from dolma_pipeline.run.columns import given_columns, given_path
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.shards import listed
+from dolma_pipeline.stages.rules import MIN_CHARS, mix_config, rule_keys, used_sources, where_of
+
+
+def rule_reads(
+    process: Process, names: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What these rules are in the words of the recipe: for all sources, and for one alone.
+
+    Args:
+        names: source -> rules of it.
+    """
+    mix = mix_config(process.run.recipe)
+    reads: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {}
+    for source, rules in names.items():
+        keys, where = rule_keys(mix, source), where_of(mix, source)
+        settings = mix.sources.get(source, MixSourceConfig())
+        for rule in rules:
+            if rule == MIN_CHARS:
+                own.setdefault(source, {})[f"mix.sources.{source}.min_chars"] = settings.min_chars
+            elif keys[rule].startswith("mix.where"):
+                reads[f"mix.where.{rule}" if keys[rule] != "mix.where" else f"mix.where: {rule}"] = where[rule]
+            else:
+                own.setdefault(source, {})[f"mix.sources.{source}.where.{rule}"] = where[rule]
+        if settings.skip_rules:
+            own.setdefault(source, {})[f"mix.sources.{source}.skip_rules"] = sorted(settings.skip_rules)
+    return reads, own
+
+
+def edit_reads(process: Process) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The edits in the words of the recipe: for all sources, and for one alone."""
+    mix = mix_config(process.run.recipe)
+    reads = {"mix.replace": [{"spans": r.spans, "with": r.with_} for r in mix.replace]} if mix.replace else {}
+    own = {name: {f"mix.sources.{name}.remove": list(one.remove)} for name, one in mix.sources.items() if one.remove}
+    return reads, own
+
+
+def given_reads(process: Process, columns: Collection[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The attribute files that sources bring along, where some of these columns are in them: by name and size."""
+    own: dict[str, dict[str, Any]] = {}
+    for source in used_sources(process):
+        if set(given_columns(process, source)) & set(columns):
+            own[source] = {f"sources.{source}.attributes": _given_files(process, source)}
+    return {}, own
+
+
+def _given_files(process: Process, source: str) -> str:
+    """A digest of the names and sizes of the attribute files that a source brings along; looked at once a process."""
+
+    def look() -> str:
+        folders = process.run.recipe.sources[source].attributes
+        files = [given_path(f, s) for f in folders for s in listed(process.run) if s.source == source]
+        return digest([[path.name, path.stat().st_size] for path in files])
+
+    return process.kept(("given files", source), look)
+
+
+def united(
+    *parts: tuple[dict[str, Any], dict[str, dict[str, Any]]],
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Several `(for all, for one source)` as one."""
+    reads: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {}
+    for for_all, for_one in parts:
+        reads |= for_all
+        for source, found in for_one.items():
+            own.setdefault(source, {}).update(found)
+    return reads, own
