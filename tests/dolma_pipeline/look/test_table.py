@@ -53,7 +53,7 @@ def test_columns_of_several_groups_are_in_step(monkeypatch: pytest.MonkeyPatch) 
     whole = pa.concat_tables(chunks)
     assert whole.column("x2").to_pylist() == [2 * row for row in range(20)]
     assert whole.column("x5").to_pylist() == [5 * row for row in range(20)]
-    assert len([entry for entry in folder.list("cache/table")]) == 6  # three columns in two files
+    assert len(list(folder.list("cache/table"))) == 6  # three columns in two files
 
 
 def test_a_column_is_made_once_and_others_with_it_only_if_they_are_missing() -> None:
