@@ -2,7 +2,7 @@
 
 A `Batch` is about 1,000 documents (at most ~16 MB of text) and everything that is derived from them once:
 word, line and paragraph tables for all taggers. Tables hold byte positions into the text buffer; what
-leaves a tagger counts code points (`text[start:end]`), and `Batch.spans` turns the one into the other.
+leaves a tagger counts code points (`text[start:end]`), and `Batch.spans` makes the one from the other.
 Cost: the tables are made on first use, at 200 to 350 MB of text per second, ~29 bytes a word.
 """
 

@@ -108,7 +108,7 @@ def _place(function: Callable[..., object]) -> str:
 
 
 def _same_declaration(before: Callable[..., object], after: Callable[..., object]) -> bool:
-    """Loading a file again (imported, then named by a recipe), or running a notebook cell again, is no second one."""
+    """Loading a file again (imported, then named by a recipe), or running a notebook cell again, adds none."""
     if before.__module__ == after.__module__:
         return True
     one, other = (inspect.unwrap(function).__code__ for function in (before, after))
@@ -124,7 +124,7 @@ def exact_weights(weights: Mapping[str, Fraction | float]) -> dict[str, Fraction
     """Relative weights as exact fractions.
 
     Raises:
-        UsageError: a weight that is no finite number from 0.
+        UsageError: a weight that is not a finite number from 0.
     """
     for name, weight in weights.items():
         if not 0 <= weight < math.inf:
@@ -142,7 +142,7 @@ def divide(total: int, weights: Mapping[str, Fraction | float]) -> dict[str, int
         weights: name -> relative weight, 0 or more.
 
     Raises:
-        UsageError: a negative total, a weight that is no finite number from 0, or no weight above 0.
+        UsageError: a negative total, a weight that is not a finite number from 0, or no weight above 0.
     """
     if total < 0:
         raise UsageError(f"the budget is {total}; it is 0 or more")

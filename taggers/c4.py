@@ -42,7 +42,7 @@ class C4:
 
     Args:
         min_words: a line with fewer words is in `lines_with_few_words`.
-        end_marks: the characters that a line may end in; `...` is no end. C4: full stop, question and
+        end_marks: the characters that a line may end in; `...` is not an end. C4: full stop, question and
             exclamation mark, end quotation mark.
     """
 

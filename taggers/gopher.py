@@ -3,7 +3,7 @@
 The rules themselves are a recipe's: see RULES for them in SQL, with the paper's thresholds. What the paper leaves
 open is decided so: words are `text.split()`; lines are those of `text.split("\\n")`, paragraphs those of
 `text.split("\\n\\n")`, both stripped and without the blank ones; the first of several equal lines, paragraphs or
-n-grams is no duplicate, all later ones are; shares of characters are of the code points of all words.
+n-grams is not a duplicate, all later ones are; shares of characters are of the code points of all words.
 Cost: ~140 MB of text per CPU-second on top of the word table, ~90 with it (one core, Xeon 2.6 GHz).
 Source: Rae et al. 2021, "Scaling Language Models: Methods, Analysis & Insights from Training Gopher", section
 A.1.1 and Table A1. Dolma's own numbers differ: a median word length, first copies counted, `…` only.
@@ -82,7 +82,7 @@ class Gopher:
         warm(self.kernels)
 
     def tag(self, batch: Batch) -> Mapping[str, Any]:
-        """The columns of `fields`, numpy int64[n] and float64[n]; what each means is said by the kernels."""
+        """The columns of `fields`, numpy int64[n] and float64[n]; what each means stands in the kernels."""
         from dolma_pipeline.kernels.gopher import quality_columns
         from dolma_pipeline.kernels.repetition import repetition_columns
 

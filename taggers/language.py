@@ -55,7 +55,7 @@ class Language:
 
         Raises:
             UnknownNameError: `model` is not an asset.
-            AssetError: it is not here, or is no model that can be used.
+            AssetError: it is not here, or is not a model that can be used.
         """
         from dolma_pipeline.kernels import fasttext
 

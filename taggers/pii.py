@@ -6,7 +6,7 @@ places. A window holds all that a recognizer looks at, so what it finds is what 
 Windows whose digits can be no phone number (`phone_shapes`) are not shown to it.
 Where this differs on purpose: chains of digits that only look like a phone number are left out by their shape
 (`kernels.scan._is_noise`), so are `::`, `::1` and dotted numbers of more than four groups; an address before a
-colon is found; a bracket that is not closed is no part of a number; and the local part and domain of an e-mail
+colon is found; a bracket that is not closed is not part of a number; and the local part and domain of an e-mail
 address are read up to 320 bytes.
 
 Cost: setup 0.1 s and 20 MB; then it depends on how many numbers a text holds: 300 MB a second and more on prose,

@@ -225,7 +225,7 @@ def _check_tokens_and_after(recipe: Recipe) -> None:
     if tokens is not None:
         if tokenizer is not None and tokenizer.train is not None and tokens.eos not in tokenizer.special_tokens:
             have = ", ".join(tokenizer.special_tokens) or "empty"
-            message = f"'{tokens.eos}' is no special token; `tokenizer.special_tokens` is {have}: add it there"
+            message = f"'{tokens.eos}' is not a special token; `tokenizer.special_tokens` is {have}: add it there"
             raise fail(recipe, "tokens.eos", message)
         for i, field in enumerate(tokens.keep_attributes):
             _check_field(recipe, f"tokens.keep_attributes.{i}", field)
@@ -235,7 +235,7 @@ def _check_tokens_and_after(recipe: Recipe) -> None:
         raise fail(
             recipe,
             "train.batch_tokens",
-            f"{train.batch_tokens} is no multiple of train.sequence_length {train.sequence_length}; {near} would be",
+            f"{train.batch_tokens} is not a multiple of train.sequence_length {train.sequence_length}; {near} would be",
         )
     if recipe.eval is not None:
         _check_eval(recipe, held_out=recipe.eval.held_out, tasks=recipe.eval.tasks)

@@ -190,16 +190,16 @@ class TrainConfig:
     """A model to train on the shards."""
 
     model: Annotated[str, Key(purpose="a named size; `list models` shows them", at_least=1)] = "tiny"
-    sequence_length: Annotated[int, Key(purpose="of one instance", unit="tokens", at_least=2)] = 256
+    sequence_length: Annotated[int, Key(purpose="of one sequence", unit="tokens", at_least=2)] = 256
     batch_tokens: Annotated[int, Key(purpose="in one step, over all processes", unit="tokens", at_least=2)] = 4096
     max_tokens: Annotated[int, Key(purpose="when to stop", unit="tokens", at_least=1)] = 1_000_000
-    lr: Annotated[float, Key(purpose="highest learning rate", above=0)] = 3e-3
+    lr: Annotated[float, Key(purpose="peak learning rate", above=0)] = 3e-3
     weight_decay: Annotated[float, Key(purpose="of AdamW", at_least=0)] = 0.1
     beta1: Annotated[float, Key(purpose="of AdamW", at_least=0, below=1)] = 0.9
     beta2: Annotated[float, Key(purpose="of AdamW", at_least=0, below=1)] = 0.95
     eps: Annotated[float, Key(purpose="of AdamW", above=0)] = 1e-8
     max_grad_norm: Annotated[float, Key(purpose="gradients are scaled down to this norm", above=0)] = 1.0
-    warmup_steps: Annotated[int, Key(purpose="until the highest learning rate", unit="steps", at_least=0)] = 30
+    warmup_steps: Annotated[int, Key(purpose="until the peak learning rate", unit="steps", at_least=0)] = 30
     schedule: Annotated[Literal["linear", "constant"], Key(purpose="of the learning rate after warmup")] = "linear"
     processes: Annotated[
         int | Auto, Key(purpose="of torchrun; auto: one a GPU, or one a core up to 2", unit="processes", at_least=1)

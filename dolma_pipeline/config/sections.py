@@ -18,7 +18,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def check_sections(sections: Mapping[str, type]) -> None:
-    """Raises UsageError if a name is taken or is no key, or a type does not describe its keys.
+    """Raises UsageError if a name is taken or cannot be a key, or a type does not describe its keys.
 
     Args:
         sections: top-level key -> dataclass.

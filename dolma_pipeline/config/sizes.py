@@ -17,7 +17,7 @@ def parse_size(text: str, *, of_bytes: bool = True) -> int:
         of_bytes: False where something else is counted: then B is refused, since `1B` might mean a billion.
 
     Raises:
-        ValueError: not a size, or no whole number; the message says what is wrong.
+        ValueError: not a size, or not a whole number; the message says what is wrong.
     """
     match = _SIZE.fullmatch(text)
     if match is None or len(text) > 40:

@@ -157,7 +157,7 @@ class _Loader(yaml.SafeLoader):
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Turns PyYAML's lines into places; an override has one place for everything."""
+    """Makes places of PyYAML's lines; an override has one place for everything."""
 
     name: str
     has_lines: bool
@@ -205,7 +205,7 @@ class _Walk:
         place = self.places.of(node)
         self.count += 1
         if self.count > MAX_VALUES:
-            raise ConfigError(f"{place}: more than {MAX_VALUES:,} values once aliases are followed; this is no recipe")
+            raise ConfigError(f"{place}: more than {MAX_VALUES:,} values once aliases are followed: not a recipe")
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, place)
         if id(node) in self.open:

@@ -3,7 +3,7 @@
     from dolma_pipeline.demo import collect
     counts = collect(Path("runs/quickstart-corpus"))
 
-`environment` finds the files, `pages` turns docstrings into pages, `corpus` chooses and writes.
+`environment` finds the files, `pages` makes pages of docstrings, `corpus` chooses and writes.
 """
 
 from dolma_pipeline.demo.corpus import SOURCES, SourceCount, collect

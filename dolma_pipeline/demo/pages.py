@@ -22,7 +22,7 @@ def is_documented(code: str, *, min_share: float = MIN_DOC_SHARE) -> bool:
 
 
 def module_name(path: str) -> str | None:
-    """Dotted name of the module at `path` (`json/decoder.py`); None if it is private, a test or no module."""
+    """Dotted name of the module at `path` (`json/decoder.py`); None if it is private, a test or not a module."""
     parts = path.removesuffix(".py").split("/")
     if parts[-1] == "__init__":
         parts.pop()

@@ -53,7 +53,7 @@ def rank_answers(
         single item), chance (of a blind guess), gold_bits_per_byte.
 
     Raises:
-        DataError: an answer that the tokenizer turns into nothing; names file and line.
+        DataError: an answer of which the tokenizer makes no tokens; names file and line.
     """
     length = model.config.sequence_length
     pairs = [(item, context, answer) for item in items for context, answer in item.answers]

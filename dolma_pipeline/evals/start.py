@@ -17,7 +17,7 @@ def launch(run_dir: Path, *, step: int, config: EvalConfig) -> dict[str, Any]:
 
     Raises:
         UsageError: torch is missing.
-        RunError: it failed; with the end of what it said.
+        RunError: it failed; with the end of its worker log.
     """
     require_torch()
     arguments = ["-m", "dolma_pipeline.evals", str(run_dir.resolve()), str(step)]

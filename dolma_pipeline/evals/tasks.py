@@ -33,7 +33,7 @@ def read_items(path: Path) -> list[Item]:
 
     Raises:
         UsageError: no such file.
-        DataError: a line that is no item, or no items at all; it names file and line.
+        DataError: a line that is not an item, or no items at all; it names file and line.
     """
     if not path.is_file():
         raise UsageError(f"eval.tasks: {path}: no such file.")

@@ -46,7 +46,7 @@ def id_text(value: object) -> str | None:
 
 
 def id_column(ids: pa.Array) -> pa.StringArray:
-    """The written form of ids of any type, string[n]: equal to `id_text` of each. Bytes that no text is are no id."""
+    """The written form of ids of any type, string[n]: equal to `id_text` of each. Bytes that are not text give none."""
     try:
         return text_column(ids)
     except UnicodeDecodeError:

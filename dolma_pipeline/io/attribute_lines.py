@@ -77,7 +77,7 @@ def lines_schema(path: Path) -> pa.Schema:
     """Every name that occurs in a file, as struct columns of span lists.
 
     Raises:
-        DataError: the file is damaged, or a line is no attribute line.
+        DataError: the file is damaged, or a line is not an attribute line.
     """
     names: dict[str, set[str]] = {}
     for key in {key for line in _lines(path, Blocks(0, 0, whole_blocks(path)), None) for key in line.attributes}:
@@ -93,8 +93,8 @@ def lines_parts(path: Path, schema: pa.Schema, blocks: Blocks, rows: range | Non
         schema: struct columns of span lists. blocks: from a place before the rows wanted. rows: None: all.
 
     Raises:
-        DataError: the file is damaged, or a line is no attribute line.
-        BadRowError: a span that is none; the rows before it were given out.
+        DataError: the file is damaged, or a line is not an attribute line.
+        BadRowError: an invalid span; the rows before it were given out.
     """
     keys = {(c.name, f.name): keys_of(c.name, f.name) for c in schema for f in c.type}
     row = blocks.row if rows is None else rows.start

@@ -64,7 +64,7 @@ def leaves(schema: pa.Schema, path: Path) -> dict[str, dict[str, Leaf]]:
 
     A struct column has its fields; any other column, and each field of a struct `attributes`, is named as in Dolma's
     files. Columns of documents (`id`, `text`,
-    `source`, …) and the index of pandas are none.
+    `source`, …) and the index of pandas are not.
 
     Raises:
         DataError: two columns that mean the same field, or no attributes at all.

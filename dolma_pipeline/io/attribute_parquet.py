@@ -69,7 +69,7 @@ def parquet_parts(path: Path, schema: pa.Schema, rows: range | None) -> Iterator
         schema: the columns and fields wanted. rows: of the file; None: all.
 
     Raises:
-        DataError: the file is damaged, or lacks a field, or has it in a type that is no such value.
+        DataError: the file is damaged, or lacks a field, or has it in a type without such values.
         BadRowError: a value that is wrong; the rows before it were given out.
     """
     with parquet_errors(path):

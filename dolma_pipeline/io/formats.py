@@ -89,7 +89,7 @@ class DocumentFormat(ABC):
 
     @abstractmethod
     def recognizes(self, head: bytes, name: str) -> bool:
-        """Whether a file is of this format, by its first raw bytes (a name alone is no reason).
+        """Whether a file is of this format, by its first raw bytes (a name is not reason enough).
 
         Args:
             head: a few KB, or the whole of a smaller file. name: the file's path.
@@ -99,7 +99,7 @@ class DocumentFormat(ABC):
     def plan(self, path: str, size: int, split_bytes: int) -> list[Range] | None:
         """Ranges of about `split_bytes` that cover a file of `size` bytes; None if it is worked on as a whole.
 
-        A damaged file is no error here: it is worked on as a whole, and its reading says what is wrong.
+        A damaged file is not an error here: it is worked on as a whole, and its reading says what is wrong.
         """
 
     @abstractmethod

@@ -4,7 +4,7 @@ What a line is, orjson says (`parse_line`): a second opinion would accept other 
 plainly right are read by a kernel (`kernels.json_lines`), which leaves all others to orjson and gives the same values;
 only the blanks, escapes and digits inside `metadata` and `extra` stand as they were written. A `metadata` that is a
 string stands for the object that it spells, or for itself (`written.metadata_text`). A line that does not
-parse, or whose text is missing, null or no string, becomes a `Failure` (place and reason, never the text); its
+parse, or whose text is missing, null or not a string, becomes a `Failure` (place and reason, never the text); its
 neighbours are unharmed. Batches depend on the lines alone: at most MAX_BATCH_ROWS, and MAX_BATCH_BYTES of lines (not
 of text: as much for either way of reading); a longer line is a batch of its own.
 Cost: 1.3 to 2 GB of lines per second, 100 to 270 MB/s where orjson must decide; with gzip 400 to 450.
@@ -42,7 +42,7 @@ class Failure:
 
     line: 1-based line in the file; byte: where the line starts in the decompressed content.
     row: of the document in its shard, where it got that far. Unknown: None.
-    lost: this is no document but the file: it could not be read to its end, from that place on.
+    lost: not one document but the file: it could not be read to its end, from that place on.
     """
 
     path: str
@@ -206,12 +206,12 @@ def parse_line(line: bytes, names: Mapping[str, str], max_line_bytes: int) -> tu
     except orjson.JSONDecodeError as error:
         if not line.strip():
             return None
-        return _why_not(error) if _is_utf8(line) else "encoding: bytes that are no UTF-8"
+        return _why_not(error) if _is_utf8(line) else "encoding: not valid UTF-8"
     if type(row) is not dict:
-        return f"a JSON {_json_type(row)} where an object is wanted"
+        return f"expected a JSON object, found {_json_type(row)}"
     text = row.pop(names["text"], None)
     if type(text) is not str:
-        return f"'{names['text']}' is {_json_type(text)}; a string is wanted" if text is not None else _no_text(names)
+        return f"'{names['text']}' is {_json_type(text)}; expected a string" if text is not None else _no_text(names)
     take = row.pop
     values = [take(names[c], None) for c in ("id", "source", "added", "created")]
     metadata = take(names["metadata"], None)
@@ -227,7 +227,7 @@ def parse_line(line: bytes, names: Mapping[str, str], max_line_bytes: int) -> tu
 
 
 def _why_not(error: orjson.JSONDecodeError) -> str:
-    """Why orjson does not read a line: mostly that it is no JSON, but some JSON is beyond what it reads."""
+    """Why orjson does not read a line: mostly that it is invalid JSON, but some JSON is beyond what it reads."""
     if "depth limit" in error.msg:
         return str(TooDeepError())
     if "infinity" in error.msg:
@@ -236,7 +236,7 @@ def _why_not(error: orjson.JSONDecodeError) -> str:
 
 
 def _no_text(names: Mapping[str, str]) -> str:
-    return f"'{names['text']}' is missing or null; a string is wanted"
+    return f"'{names['text']}' is missing or null; expected a string"
 
 
 def _is_utf8(line: bytes) -> bool:

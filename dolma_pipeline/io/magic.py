@@ -37,7 +37,7 @@ _STARTS: tuple[tuple[bytes, Kind], ...] = (
     (b"Obj\x01", Kind("an Avro file", _TO_PARQUET.format(", or to one JSON object a line"))),
     (b"SQLite format 3\0", Kind("an SQLite database", _TO_PARQUET.format(", e.g. with DuckDB's sqlite extension"))),
     (b"\x89HDF\r\n\x1a\n", Kind("an HDF5 file", _TO_PARQUET.format(""))),
-    (b"\x93NUMPY", Kind("a NumPy array", "Documents are JSON lines or Parquet; token shards are no input.")),
+    (b"\x93NUMPY", Kind("a NumPy array", "Documents are JSON lines or Parquet; token parts are not input.")),
     (b"%PDF-", Kind("a PDF", _NO_TEXT)),
     (b"\x89PNG\r\n\x1a\n", Kind("a PNG image", "Take it out of the documents.")),
     (b"\xff\xd8\xff", Kind("a JPEG image", "Take it out of the documents.")),

@@ -46,7 +46,7 @@ def differences(old: Any, new: Any, key: str = "") -> list[str]:
 
 
 class Counts(SimpleNamespace):
-    """Counts of one source in one unit, as attributes: `counts.dropped`, `counts.rules`."""
+    """Counts of one source in one artifact, as attributes: `counts.dropped`, `counts.rules`."""
 
     def get(self, name: str, default: Any = None) -> Any:
         """A count, or `default`."""

@@ -1,7 +1,7 @@
 """Documents in Parquet: row groups in, batches out. A row means what the same row means in JSON lines (`io.jsonl`).
 
 Columns of strings go from the file to the batch without a Python object; all others take their written form
-(`io.arrow_values`). A row whose text is missing, null or no string, or that holds a string that is not UTF-8, becomes a
+(`io.arrow_values`). A row whose text is missing, null or not a string, or that holds one that is not UTF-8, becomes a
 `Failure`; its neighbours are unharmed. Batches: at most MAX_BATCH_ROWS, and MAX_BATCH_BYTES of values; a larger row is
 a batch of its own.
 """
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 def open_parquet(file: BinaryIO) -> pq.ParquetFile:
     """A Parquet file whose values come as they are stored; use with `parquet_damage`."""
-    # Nanoseconds, into which Arrow turns the old INT96 timestamps, hold the years 1678 to 2262 only, and wrap silently.
+    # Nanoseconds, to which Arrow converts the old INT96 timestamps, hold only the years 1678 to 2262 and wrap silently.
     return pq.ParquetFile(pa.PythonFile(_FullReads(file), mode="r"), coerce_int96_timestamp_unit="us")
 
 
@@ -171,7 +171,7 @@ class _Rows:
             try:
                 yield form(array.slice(row, 1))
             except UnicodeDecodeError:
-                self.failed.setdefault(row, f"encoding: '{name}' holds bytes that are no UTF-8")
+                self.failed.setdefault(row, f"encoding: '{name}' holds bytes that are not valid UTF-8")
                 yield none
             except TooDeepError as error:
                 self.failed.setdefault(row, str(error))
@@ -207,15 +207,15 @@ class _Rows:
         return pa.array(texts, pa.string())
 
     def _require_text(self, name: str, array: pa.Array, texts: pa.StringArray) -> None:
-        """Fails the rows whose text is null or no string."""
+        """Fails the rows whose text is null or not a string."""
         if is_text(array.type):
             if texts.null_count:
                 for row in np.flatnonzero(texts.is_null().to_numpy(zero_copy_only=False)).tolist():
-                    self.failed.setdefault(row, f"'{name}' is null; a string is wanted")
+                    self.failed.setdefault(row, f"'{name}' is null; expected a string")
             return
         found = _type_name(array.type)
         for row, here in enumerate(array.is_valid().to_pylist()):
-            self.failed.setdefault(row, f"'{name}' is {found if here else 'null'}; a string is wanted")
+            self.failed.setdefault(row, f"'{name}' is {found if here else 'null'}; expected a string")
 
 
 def _text(array: pa.Array) -> pa.StringArray:

@@ -1,4 +1,4 @@
-"""The only door to storage: find, open, and commit files.
+"""Inputs and files: what a pattern finds, how it is opened, and files that appear whole.
 
 Inputs are local paths (globs allowed), `@files.txt`, and explicit URLs of any scheme that smart_open reads
 (https, s3, gs, with the extra of that name). A run's own folder is local. Another store is one more `Storage`.
@@ -119,7 +119,8 @@ def _with_home(path: str) -> str:
     if name.startswith("~") and not os.path.lexists(path):
         owner = path.split("/")[0]
         why = f"there is no user {owner[1:]}" if owner != "~" else "HOME is not set"
-        raise UsageError(f"{path}: {owner} is no home folder, {why}. Write the path itself, or ./{path} for that name.")
+        told = f"{path}: {owner} is not a home folder, {why}."
+        raise UsageError(f"{told} Write the path itself, or ./{path} for that name.")
     return name
 
 
@@ -148,11 +149,11 @@ def find(patterns: Sequence[str]) -> list[Found]:
 
     Args:
         patterns: paths, globs, URLs or `@files.txt` (one path a line; blank lines and `#` lines are skipped). What
-            exists as it is written is no glob: a file `a[1].jsonl`, a folder `[x]` before the first `*` or `?`.
+            exists as it is written is not a glob: a file `a[1].jsonl`, a folder `[x]` before the first `*` or `?`.
 
     Raises:
         UsageError: a pattern that matches nothing (it says what is there instead), a variable or unknown home in it,
-            or a name that is no UTF-8.
+            or a name that is not valid UTF-8.
     """
     found: dict[str, Found] = {}
     for pattern in patterns:
@@ -298,7 +299,7 @@ def _read_list(name: str) -> list[tuple[str, str]]:
     try:
         content = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"@{name}: the list is no UTF-8: {error}") from error
+        raise UsageError(f"@{name}: the list is not valid UTF-8: {error}") from error
     lines = {number: line.strip() for number, line in enumerate(content.split("\n"), 1)}
     lines = {number: line for number, line in lines.items() if line and not line.startswith("#")}
     if not lines:

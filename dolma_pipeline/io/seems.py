@@ -89,7 +89,7 @@ def _json(content: bytes) -> Kind | None:
     if begun is not None and (begun.objects or begun.object_next):
         return Kind("a JSON array", _JQ.format("'.[]'"))
     if begun is not None and begun.values:
-        return Kind("a JSON array of values that are no objects", _JQ.format("'.[] | {text: .}'"))
+        return Kind("a JSON array of values that are not objects", _JQ.format("'.[] | {text: .}'"))
     if heads.several_objects(rows[0]):
         return Kind("JSON objects without line ends between them", _JQ.format("."))
     if heads.object_over_lines(content) or _begins_an_object(rows):
@@ -111,7 +111,7 @@ def _begins_an_object(rows: list[bytes]) -> bool:
 
 
 def _json_value(line: bytes) -> str:
-    """What kind of JSON value a line is; empty if it is none."""
+    """What kind of JSON value a line is; empty if it is not one."""
     if line[:1] == b"[" and heads.array(line) is not None and line.endswith(b"]"):
         return "array"
     if re.fullmatch(rb'"([^"\\]|\\.)*"', line):

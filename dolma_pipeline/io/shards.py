@@ -1,4 +1,4 @@
-"""Shards: the units of work. A shard is a file, or a fixed range of one; where a file may be cut, its format says.
+"""Shards: pieces of the input. A shard is a file, or a fixed range of one; where a file may be cut, its format says.
 
 `shards.jsonl` at the run's root lists them; it is made once and obeyed by every stage.
 """
@@ -18,7 +18,7 @@ from dolma_pipeline.io.formats import endings, format_of
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A unit of work.
+    """A piece of the input that one task reads.
 
     name: `source/path`, unique in the run; with a row it makes an origin.
     path: of the file, below the fixed prefix of the pattern that finds it (of a list of files, as it stands there), so
@@ -143,11 +143,11 @@ def read_shards(content: bytes, name: str) -> list[Shard]:
     """The shards of a list, in its order; `name` stands for it in errors.
 
     Raises:
-        DataError: it is damaged, or no list of shards.
+        DataError: it is damaged, or not a list of shards.
     """
     try:
         return [Shard(**orjson.loads(line)) for line in content.splitlines()]
     except (orjson.JSONDecodeError, TypeError) as error:
         raise DataError(
-            f"{name}: damaged, or no run's list of shards ({error}). Use another output, or delete this folder."
+            f"{name}: damaged, or not a run's list of shards ({error}). Use another output, or delete this folder."
         ) from error

@@ -33,7 +33,7 @@ def span_column(array: pa.Array, wanted: pa.ListType, *, convert: Convert) -> pa
         convert: makes those other fields the types wanted.
 
     Raises:
-        BadValueError: a null among the spans, or a span that is none; names the list.
+        BadValueError: a null among the spans, or an invalid span; names the list.
     """
     lists = lists_of(array)
     try:

@@ -30,7 +30,7 @@ def span_lists(values: Sequence[Any]) -> pa.ListArray:
         values: what stood in each row.
 
     Raises:
-        BadValueError: what is no span list; names the row.
+        BadValueError: not a list of spans; names the row.
     """
     spans = list(chain.from_iterable(value for value in values if value)) if _are_lists(values) else None
     if spans is None or not {*map(type, spans)} <= {list}:

@@ -18,7 +18,7 @@ def number_list_spans(array: pa.Array) -> pa.ListArray:
         array: lists of lists of two or three numbers, of any kinds.
 
     Raises:
-        BadValueError: what is no span; names the row.
+        BadValueError: an invalid span; names the row.
     """
     lists = lists_of(array)
     try:

@@ -226,7 +226,7 @@ def _zstd_reason(error: str) -> str:
         )
     if "Dictionary mismatch" in error:
         return (
-            "a zstd frame was compressed with a dictionary, which is not in the file. This is no damage: compress the "
+            "a zstd frame was compressed with a dictionary, which is not in the file. This is not damage: compress the "
             "file again without one"
         )
     return f"damaged zstd data: {error}"

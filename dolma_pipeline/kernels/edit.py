@@ -95,7 +95,7 @@ def _flatten(spans: pa.ListArray, num_rows: int, part: int) -> tuple[NDArray[np.
 
 
 def _whole_numbers(spans: pa.StructArray, name: str, part: int) -> NDArray[np.int64]:
-    """The field `name` of all spans; an error where it is absent, null or no integer."""
+    """The field `name` of all spans; an error where it is absent, null or not an integer."""
     if spans.type.get_field_index(name) < 0:
         raise DataError(f"edit {part}: spans need a field '{name}', found {spans.type}.")
     column = pc.struct_field(spans, name)

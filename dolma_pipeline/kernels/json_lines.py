@@ -2,11 +2,11 @@
 
 One pass over a block of whole lines: the top level of each object is walked strictly (RFC 8259), the strings of
 known keys are decoded straight into the columns' buffers, everything else is checked and copied as it stands. What
-is unusual or wrong in any way is no business of this kernel: it stops at the line, the caller lets a full parser
+is unusual or wrong in any way is not this kernel's business: it stops at the line, the caller lets a full parser
 decide, appends the row (or not) and goes on. So a line that is accepted here must be accepted there, with the same
-values; the reverse need not hold. Unusual: a text that is no string, another known string that is neither string,
+values; the reverse need not hold. Unusual: a text that is not a string, another known string that is neither string,
 null nor a plain integer, metadata that is a string and may spell an object, a repeated key or one with an escape,
-more than MAX_OTHERS other keys, deep nesting, odd numbers, a lone surrogate, bytes that are no UTF-8.
+more than MAX_OTHERS other keys, deep nesting, odd numbers, a lone surrogate, bytes that are not valid UTF-8.
 
 `metadata` and `extra` are slices of the line. A full parser and writer gives equal values, but other bytes: blanks,
 escapes and digits stand as they were; where a nested object repeats a key, both stand, and the last one counts.

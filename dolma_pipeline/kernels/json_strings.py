@@ -23,7 +23,7 @@ STEP = 64
 ROOM = 2 * STEP + 4
 """What an output needs behind the last byte written: a step, another behind its last escape, a code point."""
 BAD = -1
-"""Instead of a position: this is no string that RFC 8259 allows."""
+"""Instead of a position: not a string that RFC 8259 allows."""
 NO_ROOM = -2
 """Instead of a position: the output is too short."""
 

@@ -113,7 +113,7 @@ def _skip_key(data: Any, i: Any) -> Any:
 
 @numba.njit(cache=True, nogil=True)
 def skip_value(data: Any, i: Any) -> Any:
-    """The byte after the JSON value that starts at byte i; BAD if it is none or is unusual. UTF-8 is not checked."""
+    """The byte after the JSON value that starts at byte i; BAD: none, or an unusual one. UTF-8 is not checked."""
     depth, objects = 0, np.uint64(0)  # the lowest bit: whether the innermost level is an object
     one = np.uint64(1)
     while True:

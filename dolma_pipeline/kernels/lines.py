@@ -2,7 +2,7 @@
 
 Lines are exactly `text.split("\\n")`: without their newline, an empty text has one empty line. Flags of a line:
 BLANK. Paragraphs are the pieces of `text.split("\\n\\n")`, stripped, without the blank ones: what stands between
-two newlines in a row. A line of blanks is no such break. Cost: ~400 MB of text a second (one core, Xeon
+two newlines in a row. A line of blanks is not such a break. Cost: ~400 MB of text a second (one core, Xeon
 2.6 GHz), 22 bytes a piece.
 """
 

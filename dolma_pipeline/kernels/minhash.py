@@ -3,7 +3,7 @@
 A word is a maximal run of `\\w` code points (Python's `re`), lower-cased a code point at a time: `str.lower`
 without its one rule that looks around (the final sigma), so that a word's hash never depends on its place.
 Scripts that set no blanks have no such runs. Each letter of theirs (`unicode.UNSPACED_LETTER`) is a word, with the
-marks of these scripts (UNSPACED_MARK) that follow it; it ends the word before it. Other marks are no part of a word.
+marks of these scripts (UNSPACED_MARK) that follow it; it ends the word before it. Other marks are not part of a word.
 Word hashes are `hashing.hash_bytes` of the lower-case UTF-8; `shingle` of them in a row make a polynomial,
 rolled from word to word (order matters), and the upper half of its mixed value is the 32-bit shingle. Shingles
 are minimised under the permutations of datasketch 2 (`affine32`): a * fmix32(x) + b mod 2^32. A repeated shingle
@@ -84,7 +84,7 @@ def fold_table() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 @njit(cache=True, nogil=True, inline="always")
 def _fold8(x: np.uint64) -> tuple[np.uint64, np.uint64]:
-    """Eight bytes at once: their lower-case form, and the top bit of each byte that is no ASCII word character.
+    """Eight bytes at once: their lower-case form, and the top bit of each byte that is not an ASCII word character.
 
     Bytes are compared with their top bit clear, so that no sum carries into the next one (Mycroft's trick).
     """

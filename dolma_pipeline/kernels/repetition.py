@@ -46,7 +46,7 @@ def repetition_columns(text: TextBuffers, words: Tokens) -> dict[str, NDArray[np
     """Gopher's repetition numbers of each document, 0.0 where it is too short for one.
 
     Lines are those of `text.split("\\n")`, paragraphs those of `text.split("\\n\\n")`, stripped, blank ones left
-    out. The first of several equal ones is no duplicate, all later ones are. Characters are code points of
+    out. The first of several equal ones is not a duplicate, all later ones are. Characters are code points of
     words; their shares are of those of all words.
 
     Args:

@@ -205,7 +205,7 @@ def _chain(data, at, end, zeros, blocks):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _is_noise(data, start, last, end, digits, num_blocks, longest, blocks, min_digits):  # type: ignore[no-untyped-def]
-    """Chains without `+` that are no phone number, or that libphonenumber would refuse, by their shape.
+    """Chains without `+` that are not phone numbers, or that libphonenumber would refuse, by their shape.
 
     * longer than any number, and no piece of it is long enough: tables of numbers, long codes;
     * one block within letters, after `%` or `$`, of a date (20240131), or a limit of 32-bit integers;

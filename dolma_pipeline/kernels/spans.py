@@ -99,7 +99,7 @@ def _check_rows(rows: IntArray, num_rows: int) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def _to_points(point_starts: Any, point_ends: Any, offsets: Any, data: Any, rows: Any, starts: Any, ends: Any) -> Any:
-    """Fills the code points; returns the first span that is none of its document, or -1. Starts must ascend."""
+    """Fills the code points; returns the first span that does not lie in its document, or -1. Starts must ascend."""
     row = np.int64(-1)
     origin = stop = np.int64(0)
     at = point = np.int64(0)  # where the last span ended, and

@@ -53,7 +53,7 @@ that set no blanks between words. Hangul does, and is not among them."""
 
 
 UNSPACED_LETTER = 1
-"""Of `unspaced_table`: a letter (general category L or Nl) of UNSPACED_BLOCKS. Digits are none."""
+"""Of `unspaced_table`: a letter (general category L or Nl) of UNSPACED_BLOCKS. Digits are not."""
 UNSPACED_MARK = 2
 """Of `unspaced_table`: a combining mark (general category M) of UNSPACED_BLOCKS, such as a vowel sign or a tone."""
 

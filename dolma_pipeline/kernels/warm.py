@@ -152,5 +152,5 @@ def _compile(names: Sequence[str], compiled: Compiled, say: Callable[[str], None
         if failed:
             said.seek(0)
             lines = said.read().decode(errors="replace").split("\n")
-            last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+            last = next((line for line in reversed(lines) if line.strip()), "it wrote nothing")
             raise RunError(f"compiling kernels failed with exit code {failed}: {last}")

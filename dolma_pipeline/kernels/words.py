@@ -1,7 +1,7 @@
 """Words of a text as `str.split()` gives them, with what taggers ask of each word, in one pass.
 
 Flags of a word: ALPHA, HASH, ELLIPSIS, LINE_START, and in the upper four bits 1 + its place in STOP_WORDS (0: none
-of them). A stop word counts in either case and with anything around it that is no word character: `The`, `(that,`
+of them). A stop word counts in either case and with anything around it that is not a word character: `The`, `(that,`
 and `"with` are ones, `then` and `re-to` are not. Cost: 22 bytes a word; 200 MB of text a second in many languages,
 300 in English, 400 in code (one core, Xeon 2.6 GHz, on which counting blanks runs at 1,050): ASCII is classified
 eight bytes at a time, in the bytes of a uint64; any other character is looked up in the class table.
@@ -78,7 +78,7 @@ def split_words(text: TextBuffers) -> Tokens:
 
 @numba.njit(cache=True, nogil=True)
 def _stop_place(letters: Any) -> Any:
-    """1 + the place in STOP_WORDS of a word of up to 8 bytes, given as a little-endian number, 0 if it is none."""
+    """1 + the place in STOP_WORDS of a word of up to 8 bytes, given as a little-endian number, 0 if it is not one."""
     letters |= _LOWER  # only A-Z become a-z; bytes that are not there become blanks
     slot = np.uint32(np.uint32(letters) * np.uint32(_SLOT_FACTOR)) >> np.uint32(29)
     return _SLOT_PLACES[slot] if letters == _SLOT_WORDS[slot] else np.uint8(0)
@@ -111,7 +111,7 @@ def _short_flags(part: Any) -> Any:
     flag = np.uint8(letters != 0) * np.uint8(ALPHA) | np.uint8(_zeros(part ^ _HASHES) != 0) * np.uint8(HASH)
     dots = _zeros(part ^ _DOTS)
     flag |= np.uint8(dots & (dots >> np.uint64(8)) & (dots >> np.uint64(16)) != 0) * np.uint8(ELLIPSIS)
-    # Strip what is no word character: shift out what stands before the first one, clear what follows the last.
+    # Strip what is not a word character: shift out what stands before the first one, clear what follows the last.
     leading = ((inner & (~inner + np.uint64(1))) >> np.uint64(7)) - np.uint64(1) if inner else np.uint64(0)
     inner |= inner >> np.uint64(8)
     inner |= inner >> np.uint64(16)

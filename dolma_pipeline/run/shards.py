@@ -73,7 +73,7 @@ def _shards(run: Run) -> Iterator[Shard]:
             yield Shard(**orjson.loads(line))
         except (orjson.JSONDecodeError, TypeError) as error:
             raise DataError(
-                f"{name}: damaged, or no run's list of shards ({error}). Use another output, or delete this folder."
+                f"{name}: damaged, or not a run's list of shards ({error}). Use another output, or delete this folder."
             ) from error
 
 

@@ -5,7 +5,7 @@ files, load extensions or see Python's variables, and its settings cannot be cha
 let a row depend on the computer, or a filter mean something else than it says, they are set:
 
 - the time zone is UTC, so that `TIMESTAMPTZ` means the same everywhere;
-- a division by zero is NULL: by default DuckDB 2.0 stops, and 1.x said NaN, which is above every number.
+- a division by zero is NULL: by default DuckDB 2.0 stops, and 1.x gave NaN, which is above every number.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`Order`: who comes first, by SQL such as `chars DESC, quality_v1.score DESC`.
 
 In two steps, so that columns are read shard by shard, and the sort sees numbers only: `values` computes the terms of
-some rows, `order` sorts rows by them. NULL comes last, ascending or descending, unless `NULLS FIRST` is said.
+some rows, `order` sorts rows by them. NULL comes last, ascending or descending, unless `NULLS FIRST` is given.
 An order reads no text: `length(text)` is `chars`, and what else would need a reading is refused.
 """
 

@@ -1,6 +1,6 @@
 """`Rules`: which documents pass, by named SQL rules over their columns.
 
-A rule passes a row where it is TRUE; NULL (a failed tagger, a missing key) is no pass, and is told apart.
+A rule passes a row where it is TRUE; NULL (a failed tagger, a missing key) does not pass, and is counted apart.
 Everything that can be known from the columns' types is checked when `Rules` is made; what asks only for the length of
 a text or list is rewritten to a column that holds it (`sql.rewrite`).
 Cost: to bind 15 rules ~10 ms, ~7 ms once their SQL is known in this process; then one query a call: ~2 ms, and ~10 ns

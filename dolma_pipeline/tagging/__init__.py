@@ -1,6 +1,6 @@
 """What a tagger is: how one is declared, and what runs one and holds it to its word.
 
-A tagger turns documents into attributes: one struct column, a row a document, nothing dropped. It is written as
+A tagger makes attributes of documents: one struct column, a row a document, nothing dropped. It is written as
 a function of one `Document` (short) or as a dataclass with `tag(batch)` (numpy, numba or Arrow over a `Batch`).
 Names of taggers become objects in `dolma_pipeline.registry`; docs/taggers.md shows how to write one.
 """

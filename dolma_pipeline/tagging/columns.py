@@ -119,7 +119,7 @@ class Columns:
 
     def _span(self, field: str, span: Any, num_chars: int | None) -> tuple[int, int, float]:
         if not isinstance(span, (tuple, list)) or len(span) not in (2, 3):
-            raise self._broken(field, f"holds {short(span)}, which is no Span(start, end, score)")
+            raise self._broken(field, f"holds {short(span)}, which is not a Span(start, end, score)")
         start, end, score = span if len(span) == 3 else (span[0], span[1], 1.0)
         if not all(isinstance(at, (int, np.integer)) and not isinstance(at, bool) for at in (start, end)):
             raise self._broken(field, f"holds {short(span)}: start and end are whole numbers")

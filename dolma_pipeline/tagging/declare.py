@@ -200,7 +200,7 @@ def _check_parameters(name: str, parameters: Mapping[str, Any]) -> None:
 
 
 def _same_declaration(before: TaggerSpec, after: TaggerSpec) -> bool:
-    """Loading a file again (imported, then named by a recipe), or running a notebook cell again, is no second one."""
+    """Loading a file again (imported, then named by a recipe), or running a notebook cell again, adds none."""
     if before.object.__qualname__ != after.object.__qualname__:
         return False
     if before.module == after.module == "__main__":

@@ -44,7 +44,7 @@ class LoadedTagger:
 
     Raises:
         UnknownNameError: a parameter that the tagger does not have.
-        TaggerError: parameters that the tagger refuses, or fields that are no fields.
+        TaggerError: parameters that the tagger refuses, or fields of types that there are not.
     """
 
     def __init__(self, spec: TaggerSpec, parameters: Mapping[str, Any] | None = None, *, label: str = "") -> None:
@@ -73,7 +73,7 @@ class LoadedTagger:
         """The same tagger and parameters for a column called `label`; it sets itself up anew.
 
         Raises:
-            TaggerError: a label that is no name.
+            TaggerError: a label that cannot be a name.
         """
         return LoadedTagger(self.spec, self.parameters, label=label)
 

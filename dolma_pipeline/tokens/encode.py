@@ -34,7 +34,7 @@ _REFERENCE_ROWS = 256  # texts handed to `tokenizers` at once: its results take 
 
 
 class Encoder(Protocol):
-    """Turns a column of texts into a column of id lists; `info` says with which tokenizer and engine."""
+    """Encodes a column of texts as a column of id lists; `info` says with which tokenizer and engine."""
 
     info: TokenizerInfo
 
@@ -113,7 +113,7 @@ class TokenizersEncoder:
             if given := sorted(forbidden.keys() & set(ids)):
                 raise DataError(
                     f"the text {text!r} gives the id {given[0]} of the special token {forbidden[given[0]]!r}. A "
-                    "special token must not come out of a text: name one that is no ordinary word, or leave it out of "
+                    "special token must not come out of a text: name one that is not a common word, or leave it out of "
                     "tokenizer.special_tokens"
                 )
 

@@ -80,5 +80,5 @@ def _new_names(info: TokenizerInfo, model: Mapping[str, Any]) -> dict[str, str]:
         parts = {part for merge in model["merges"] for part in (merge.split(" ") if isinstance(merge, str) else merge)}
         made = {"".join(merge.split(" ") if isinstance(merge, str) else merge) for merge in model["merges"]}
         tokens = [t for t in tokens if t not in parts and t not in made]
-    # A blank parts words, or is written otherwise (`▁`), and a control character is no text: no piece is so called.
+    # A blank parts words, or is written otherwise (`▁`), and a control character is not text: no piece is so called.
     return {token: f"\x00 special \x00 {info.special_ids[token]} \x00" for token in tokens}

@@ -78,7 +78,7 @@ def _types(part: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def uncounted(info: TokenizerInfo) -> list[str]:
-    """What is to be said of a tokenizer that loses text without a trace in its ids."""
+    """What to warn of, of a tokenizer that loses text without a trace in its ids."""
     if info.unknown.dropped:
         return [
             "the tokenizer leaves characters that it does not know out of texts, and nothing can count them: its BPE "
@@ -88,7 +88,7 @@ def uncounted(info: TokenizerInfo) -> list[str]:
 
 
 def forewarnings(info: TokenizerInfo) -> list[str]:
-    """What is to be said before a tokenizer is used, if it does not know all text."""
+    """What to warn of before a tokenizer is used, if it does not know all text."""
     if info.unknown.token is not None:
         return [
             f"the tokenizer writes {info.unknown.token} (id {info.unknown.id}) for text that it does not know; "

@@ -44,7 +44,7 @@ class Settings:
         config = self.train
         if config.batch_tokens < config.sequence_length or config.batch_tokens % config.sequence_length:
             raise UsageError(
-                f"train.batch_tokens is {config.batch_tokens}, which is no multiple of train.sequence_length "
+                f"train.batch_tokens is {config.batch_tokens}, which is not a multiple of train.sequence_length "
                 f"{config.sequence_length}. A batch is made of whole sequences."
             )
         for name in ("sequence_length", "max_tokens", "save_every_steps", "lr", "max_grad_norm", "eps"):
@@ -159,7 +159,7 @@ def read_lines(path: Path, *, until: int) -> list[dict[str, Any]]:
     A last line without its newline was cut off by a kill, after the last checkpoint; it is left out.
 
     Raises:
-        DataError: a line that is no object with a whole number as `step`; it names file and line.
+        DataError: a line that is not an object with a whole number as `step`; it names file and line.
     """
     if not path.is_file():
         return []

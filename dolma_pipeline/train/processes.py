@@ -66,7 +66,7 @@ def launch(run_dir: Path, *, processes: int) -> None:
 
     Raises:
         UsageError: torch is missing, or there are fewer instances than a batch.
-        RunError: the run has no `train/config.json`, or a process failed; with the end of what it said.
+        RunError: the run has no `train/config.json`, or a process failed; with the end of its worker log.
     """
     require_torch()
     settings = read_settings(run_dir)
@@ -117,8 +117,8 @@ def supervise(arguments: Sequence[str], *, name: str, log: Path, threads: int) -
     finally:
         _end(process)
     if code != 0:
-        said = errors[0] if errors else f"it ended with {describe(code)}, and last it said:\n{''.join(tail)}"
-        raise RunError(f"{name}: {said.rstrip()}\nAll that it said is in {log}. The same command goes on from there.")
+        said = errors[0] if errors else f"it ended with {describe(code)}; the end of its log:\n{''.join(tail)}"
+        raise RunError(f"{name}: {said.rstrip()}\nIts log: {log}. The same command goes on from there.")
 
 
 def end_with_launcher() -> None:

@@ -139,7 +139,7 @@ def forward_backward(model: Decoder, batch: Batch, *, num_labels: float, world: 
 
 
 def blame(batch: Batch, nats_B: Tensor, *, grad_norm: float, world: World) -> list[tuple[int, str]]:
-    """Who spoilt a step, the same everywhere: instances whose loss is not finite, or all of them if every loss is."""
+    """The instances that made a step invalid, the same everywhere: those of no finite loss, or all if every loss is."""
     losses = list(zip(batch.instances, nats_B.tolist(), strict=True))
     gathered: list[list[tuple[int, float]]] = [[] for _ in range(world.size)]
     dist.all_gather_object(gathered, losses)

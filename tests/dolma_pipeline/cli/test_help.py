@@ -52,7 +52,7 @@ def test_every_command_shows_use_purpose_and_example(name: str) -> None:
 
 
 def test_keys_with_their_defaults() -> None:
-    assert re.search(r"^  train\.lr +0\.003 +number +highest learning rate$", command_help(COMMANDS["train"]), re.M)
+    assert re.search(r"^  train\.lr +0\.003 +number +peak learning rate$", command_help(COMMANDS["train"]), re.M)
     mix = command_help(COMMANDS["mix"])
     assert re.search(r"^  mix\.held_out\.max_tokens +1M with a tokenizer +whole number +most of one source$", mix, re.M)
     assert re.search(r"^  tokenizer\.vocab_size +4096 ", mix, re.M)

@@ -119,9 +119,9 @@ def test_the_columns_are_those_of_documents() -> None:
         ),
         ("mix.keep_metadata=[url, url]", "mix.keep_metadata.1: 'url' is there twice"),
         # tokens and after
-        ("tokens.eos=</s>", "tokens.eos: '</s>' is no special token; `tokenizer.special_tokens` is <|endoftext|>: add"),
-        ("train.batch_tokens=1000", "train.batch_tokens: 1000 is no multiple of train.sequence_length 256; 1024 would"),
-        ("train.batch_tokens=100", "train.batch_tokens: 100 is no multiple of train.sequence_length 256; 256 would be"),
+        ("tokens.eos=</s>", "tokens.eos: '</s>' is not a special token; `tokenizer.special_tokens` is <|endoftext|>:"),
+        ("train.batch_tokens=1000", "train.batch_tokens: 1000 is not a multiple of train.sequence_length 256; 1024"),
+        ("train.batch_tokens=100", "train.batch_tokens: 100 is not a multiple of train.sequence_length 256; 256"),
         ("eval.held_out=false", "eval: has nothing to score: held_out is false and there are no tasks"),
     ],
 )

@@ -65,7 +65,7 @@ def error(text: str) -> str:
         ("workers: 0", "workers: found the number 0, expected at least 1; auto: 1 for small input"),
         ("seed: -1", "seed: found the number -1, expected at least 0; of everything that is drawn"),
         ("max_failed_share: 1.5", "max_failed_share: found the number 1.5, expected at most 1; of documents"),
-        ("train: {lr: 0}", "train.lr: found the number 0, expected above 0; highest learning rate"),
+        ("train: {lr: 0}", "train.lr: found the number 0, expected above 0; peak learning rate"),
         ("train: {beta1: 1.0}", "train.beta1: found the number 1.0, expected below 1; of AdamW"),
         ("mix: {held_out: {share: 1}}", "mix.held_out.share: found the number 1, expected below 1; of each source's"),
         ("dedupe: {steps: []}", "dedupe.steps: is empty, expected at least one: ways to find duplicates, in order"),

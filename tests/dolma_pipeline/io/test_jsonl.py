@@ -45,7 +45,7 @@ def lines(*rows: Mapping[str, Any]) -> bytes:
     return b"".join(orjson.dumps(row) + b"\n" for row in rows)
 
 
-NO_TEXT = "'text' is missing or null; a string is wanted"
+NO_TEXT = "'text' is missing or null; expected a string"
 
 HOSTILE: dict[str, list[tuple[int | None, str]]] = {
     "truncated.jsonl.gz": [(9, "truncated: the file ends inside a gzip member")],
@@ -54,16 +54,16 @@ HOSTILE: dict[str, list[tuple[int | None, str]]] = {
     "trailing_garbage.jsonl.gz": [(21, "garbage after the last gzip member")],
     "utf16.jsonl": [(1, "encoding: this is UTF-16; convert the file to UTF-8")],
     "invalid_json_lines.jsonl": [(4, "no JSON: "), (6, "no JSON: "), (8, "no JSON: "), (11, "no JSON: ")],
-    "invalid_utf8.jsonl": [(line, "encoding: bytes that are no UTF-8") for line in (3, 5, 7, 9)],
+    "invalid_utf8.jsonl": [(line, "encoding: not valid UTF-8") for line in (3, 5, 7, 9)],
     "missing_or_wrong_fields.jsonl": [
         (3, NO_TEXT),
         (4, NO_TEXT),
-        (6, "'text' is number; a string is wanted"),
-        (7, "'text' is array; a string is wanted"),
-        (9, "a JSON array where an object is wanted"),
-        (10, "a JSON string where an object is wanted"),
-        (21, "a JSON number where an object is wanted"),
-        (22, "a JSON null where an object is wanted"),
+        (6, "'text' is number; expected a string"),
+        (7, "'text' is array; expected a string"),
+        (9, "expected a JSON object, found array"),
+        (10, "expected a JSON object, found string"),
+        (21, "expected a JSON object, found number"),
+        (22, "expected a JSON object, found null"),
         (23, NO_TEXT),
     ],
     "nul_and_control.jsonl": [(2, "no JSON: "), (4, "no JSON: ")],
@@ -320,7 +320,7 @@ def test_fields_name_other_keys() -> None:
     assert (read.column("text"), read.column("id")) == (["c"], ["7"])
     assert json.loads(read.column("extra")[0]) == {"text": "not this"}
     missing = Read(lines({"text": "x"}), fields={"text": "content"})
-    assert missing.places == [(1, "'content' is missing or null; a string is wanted")]
+    assert missing.places == [(1, "'content' is missing or null; expected a string")]
 
 
 def test_ids_that_are_no_text_are_carried_as_their_json_and_a_repeated_key_counts_last() -> None:
@@ -380,7 +380,7 @@ def test_metadata_that_is_a_text_is_the_object_that_it_spells_or_itself() -> Non
 def test_the_kernel_and_the_parser_take_a_metadata_text_alike(text: str, ascii_only: bool) -> None:
     try:
         value = orjson.loads(text.encode())
-    except ValueError:  # surrogates are no text, the rest is no JSON
+    except ValueError:  # surrogates are not text, the rest is invalid JSON
         value = None
     line = json.dumps({"text": "t", "metadata": text}, ensure_ascii=ascii_only).encode()
     slow = line.replace(b'"text"', b'"\\u0074ext"')  # an escaped key is left to the parser

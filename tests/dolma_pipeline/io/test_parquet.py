@@ -89,7 +89,7 @@ STRINGS: dict[str, Callable[[list[str | None]], pa.Array]] = {
 def test_every_column_may_be_of_any_type_of_string(make: Callable[[list[str | None]], pa.Array]) -> None:
     values = ["é", None, "", "a" * 30, "é"]
     found = read(pa.table({name: make(values) for name in (*COLUMNS, "other")}))
-    assert found.reasons == [(2, "'text' is null; a string is wanted")]
+    assert found.reasons == [(2, "'text' is null; expected a string")]
     for name in COLUMNS[:5]:
         assert found.column(name) == ["é", "", "a" * 30, "é"]
     assert found.column("metadata") == ["é", "", "a" * 30, "é"]
@@ -233,7 +233,7 @@ def test_a_text_that_is_no_string_fails_its_row_and_says_what_it_is() -> None:
         (ODD["uuid"].slice(0, 1), "extension<arrow.uuid>"),
     ):
         found = read(pa.table({"text": column}))
-        expected = [(1, f"'text' is {what}; a string is wanted"), (2, "'text' is null; a string is wanted")]
+        expected = [(1, f"'text' is {what}; expected a string"), (2, "'text' is null; expected a string")]
         assert found.reasons == expected[: len(column)]
         assert found.batches == []
 
@@ -261,11 +261,11 @@ def test_a_row_that_fails_leaves_its_neighbours_alone() -> None:
     assert found.column("extra") == [{"nested": {"list": ["n"]}, "deep": 1}] * 2
     assert found.locs == [1, 8]
     assert found.reasons == [
-        (2, "encoding: 'id' holds bytes that are no UTF-8"),
-        (3, "encoding: 'text' holds bytes that are no UTF-8"),
+        (2, "encoding: 'id' holds bytes that are not valid UTF-8"),
+        (3, "encoding: 'text' holds bytes that are not valid UTF-8"),
         (4, "objects or lists more than 253 levels deep"),
-        (5, "encoding: 'id' holds bytes that are no UTF-8"),
-        (6, "encoding: 'nested' holds bytes that are no UTF-8"),
+        (5, "encoding: 'id' holds bytes that are not valid UTF-8"),
+        (6, "encoding: 'nested' holds bytes that are not valid UTF-8"),
         (7, "objects or lists more than 253 levels deep"),
     ]
 

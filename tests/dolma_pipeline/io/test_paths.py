@@ -98,7 +98,7 @@ def test_a_list_of_files(here: Path) -> None:
     with pytest.raises(UsageError, match=r"^@list\.txt: the list is empty\. Put one path on each line\.$"):
         find(["@list.txt"])
     (here / "list.txt").write_bytes(b"\xff\xfed\0")
-    with pytest.raises(UsageError, match=r"^@list\.txt: the list is no UTF-8: "):
+    with pytest.raises(UsageError, match=r"^@list\.txt: the list is not valid UTF-8: "):
         find(["@list.txt"])
 
 
@@ -184,9 +184,7 @@ def test_a_tilde_is_a_home_folder_everywhere(here: Path, home: Path) -> None:
 
 
 def test_an_unknown_home_is_refused(here: Path, home: Path) -> None:
-    words = (
-        r"^~nobody-of-that-name/x\.jsonl: ~nobody-of-that-name is no home folder, there is no user nobody-of-that-name"
-    )
+    words = r"^~nobody-of-that-name/x\.jsonl: ~nobody-of-that-name is not a home folder, there is no user nobody"
     for call in (paths.expanded, lambda path: find([path])):
         with pytest.raises(UsageError, match=words):
             call("~nobody-of-that-name/x.jsonl")

@@ -27,7 +27,7 @@ CSV = "id,text\n" + "".join(f'{row["id"]},"{row["text"]}"\n' for row in ROWS)
         ("a JSON array", "jq -c '.[]' ", json.dumps(ROWS, indent=1)),
         ("a JSON array", "jq -c '.[]' ", "[\n" + ",\n".join(map(json.dumps, ROWS)) + "\n]\n"),
         ("a JSON array", "jq -c '.[]' ", json.dumps([{"text": "x" * 100_000}])),
-        ("a JSON array of values that are no objects", ".[] | {text: .}", json.dumps(["a", "b"])),
+        ("a JSON array of values that are not objects", ".[] | {text: .}", json.dumps(["a", "b"])),
         ("pretty-printed JSON (an object over several lines)", "jq -c . ", json.dumps(ROWS[0], indent=2)),
         (
             "pretty-printed JSON (an object over several lines)",

@@ -71,7 +71,7 @@ def test_patterns_are_looked_at_once_however_many_files_there_are(
 def test_a_list_that_is_damaged_or_of_other_sources() -> None:
     run = run_over(shard("web/a"))
     run.folder.write(layout.SHARDS, b'{"name": "web/a"}\n')
-    with pytest.raises(DataError, match=r"shards\.jsonl: damaged, or no run's list of shards .* Use another output"):
+    with pytest.raises(DataError, match=r"shards\.jsonl: damaged, or not a run's list of shards .* Use another output"):
         list(listed(run))
     run.folder.write(layout.SHARDS, shard_lines([shard("other/a")]))
     with pytest.raises(DataError, match=r"has a shard of source 'other', which the recipe does not have\. Put the"):

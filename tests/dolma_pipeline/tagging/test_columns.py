@@ -124,7 +124,7 @@ def test_documents_of_a_shard_are_named_by_their_row_in_it(kind: Any, column: An
         (list[Span], [[Span(3, 2)], [], []], "holds Span(3, 2): 0 <= start"),
         (list[Span], [[Span(0, 8)], [], []], "Span(0, 8) in row 0, a text of 7 code points"),
         (list[Span], [[(0.0, 1.0)], [], []], "start and end are whole numbers"),
-        (list[Span], [[(0,)], [], []], "which is no Span(start, end, score)"),
+        (list[Span], [[(0,)], [], []], "which is not a Span(start, end, score)"),
         (list[Span], [[(0, 1, math.nan)], [], []], "a score is a finite number"),
         (list[Span], [[(0, 1, 1e39)], [], []], "a score is a finite number"),
         (list[Span], [None, [], []], "is declared list[Span], but a document got NoneType None"),

@@ -48,8 +48,8 @@ def test_changed_settings_are_named_once_there_are_checkpoints(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"batch_tokens": 1000}, "train.batch_tokens is 1000, which is no multiple of train.sequence_length 256"),
-        ({"batch_tokens": 128}, "train.batch_tokens is 128, which is no multiple"),
+        ({"batch_tokens": 1000}, "train.batch_tokens is 1000, which is not a multiple of train.sequence_length 256"),
+        ({"batch_tokens": 128}, "train.batch_tokens is 128, which is not a multiple"),
         ({"max_tokens": 0}, "train.max_tokens is 0; it must be above 0"),
         ({"save_every_steps": 0}, "train.save_every_steps is 0; it must be above 0"),
         ({"lr": -1.0}, "train.lr is -1.0; it must be above 0"),

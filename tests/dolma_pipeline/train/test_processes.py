@@ -143,7 +143,7 @@ def test_an_error_of_a_child_is_told(tmp_path: Path, settings: Settings, make_ru
 
 def test_lines_are_shown_or_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     script = "print('train: half way'); print('chatter'); raise SystemExit(3)"
-    with pytest.raises(RunError, match=r"train: it ended with exit code 3, and last it said:\nchatter\nAll .*log.txt"):
+    with pytest.raises(RunError, match=r"it ended with exit code 3; the end of its log:\nchatter\nIts log: .*log.txt"):
         supervise(["-c", script], name="train", log=tmp_path / "log.txt", threads=1)
     assert (tmp_path / "log.txt").read_text() == "train: half way\nchatter\n"
     assert capfd.readouterr().err == "train: half way\n"
