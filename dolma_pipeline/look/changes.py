@@ -34,13 +34,23 @@ def changed(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     """
     before = recipe = resolved(recipe)
     settings = [change for change in changes if _is_setting(recipe, change)]
+    rules = [change for change in changes if change not in settings]
+    # A setting may name a rule that is new. Rules of one text are called like their terms, as a recipe's are not.
+    first = rules if not _has_one_text(recipe) else []
+    for change in first:
+        recipe = _rule(recipe, change)
     if settings:
         recipe = _settings(recipe, settings)
-    for change in changes:
-        if change not in settings:
-            recipe = _rule(recipe, change)
+    for change in rules if not first else []:
+        recipe = _rule(recipe, change)
     check_recipe(_with_plain_names(recipe, before))
     return resolved(recipe)
+
+
+def _has_one_text(recipe: Recipe) -> bool:
+    """Whether some rules of the recipe are written as one text."""
+    mix = mix_config(recipe)
+    return any(set(where) == {"where"} for where in (mix.where, *(own.where for own in mix.sources.values())))
 
 
 def _with_plain_names(recipe: Recipe, before: Recipe) -> Recipe:

@@ -72,7 +72,9 @@ class Clusters:
     def groups_of(self, step: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Documents that this step or an earlier one connects with others, and the smallest number of each group."""
         steps = list(self.members)[: list(self.members).index(step) + 1]
-        return components(np.concatenate([np.stack(self.members[one][::-1], axis=1) for one in steps]))
+        members = {one: self.members[one] for one in steps}
+        nodes = np.unique(np.concatenate([own for own, _ in members.values()]))
+        return nodes, connected(members, nodes)
 
     def held_keys(self, own: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """Held-out keys of all documents, by number: those of a group have that of its first document.
@@ -110,10 +112,38 @@ def _places(
         terms = _terms(finished, columns[source.name], nodes[lo:hi] - source.first)
         parts.append(pa.table({**found, **dict(zip(terms.column_names, terms.columns, strict=True))}))
     place = preferred_places(finished.process, pa.concat_tables(parts))
-    edges = np.concatenate([np.stack(pair[::-1], axis=1) for pair in members.values()])
-    group_nodes, groups = components(edges)
-    assert np.array_equal(group_nodes, nodes)
-    return pa.table({"node": nodes, "place": place, "group": groups})
+    return pa.table({"node": nodes, "place": place, "group": connected(members, nodes)})
+
+
+MOST_ROUNDS = 20
+"""Rounds of `connected` before the kernel is loaded after all: clusters that hang together in long chains."""
+
+
+def connected(
+    members: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]], nodes: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The smallest number of all that some steps' clusters connect with each document: int64[n].
+
+    As `components` gives it, but the kernel costs a second to load. Here every cluster takes the smallest number of its
+    documents, step by step, until none changes: clusters of two steps seldom hang together in chains.
+
+    Args:
+        members: step -> documents of its clusters, and labels. nodes: all of them, ascending.
+    """
+    found = nodes.copy()
+    steps = []
+    for own, labels in members.values():
+        order = np.argsort(labels, kind="stable")
+        firsts = np.flatnonzero(np.diff(labels[order], prepend=-1))
+        steps.append((np.searchsorted(nodes, own[order]), firsts, np.diff(firsts, append=len(own))))
+    for _ in range(MOST_ROUNDS):
+        before = found.copy()
+        for at, firsts, sizes in steps:
+            if len(at):
+                found[at] = np.repeat(np.minimum.reduceat(found[at], firsts), sizes)
+        if np.array_equal(found, before):
+            return found
+    return components(np.concatenate([np.stack(pair[::-1], axis=1) for pair in members.values()]))[1]
 
 
 def _terms(finished: Finished, columns: Columns, rows: NDArray[np.int64]) -> pa.Table:

@@ -166,12 +166,9 @@ def first_scores(items: pa.ListArray) -> pa.Array:
 def keys_of(block: Block, seed: int, name: str) -> NDArray[np.uint64]:
     """Sampling keys (`key`), or held-out keys of documents that are alone (`held_key`), of a block: uint64[n]."""
     purpose = "held_out" if name == "held_key" else ""
-    return np.concatenate(
-        [
-            document_key((f"{shard.name}#{row}" for row in range(shard.rows)), seed=seed, purpose=purpose)
-            for shard in block.shards
-        ]
-    )
+    named = ((shard.name, shard.rows) for shard in block.shards)
+    origins = (f"{shard}#{row}" for shard, rows in named for row in range(rows))
+    return document_key(origins, seed=seed, purpose=purpose)
 
 
 def is_list(type_: pa.DataType) -> bool:

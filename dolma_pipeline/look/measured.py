@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig, Recipe
+from dolma_pipeline.errors import DataError
 from dolma_pipeline.look.folder import Finished, SourceRows
 from dolma_pipeline.look.table import Group, read_shards
 from dolma_pipeline.run import layout
@@ -81,10 +82,16 @@ class Measures:
 
     @classmethod
     def of(cls, finished: Finished) -> Measures | None:
-        """Look what there is; None where documents are not counted in tokens, or the tokenizer is not made yet."""
+        """Look what there is; None where documents are not counted in tokens, or the tokenizer is not made yet.
+
+        Raises:
+            DataError: the tokenizer's file is gone.
+        """
         run = finished.run
         if run.recipe.tokenizer is None or not finished.is_done("tokenizer"):
             return None
+        if run.folder.stat(layout.TOKENIZER) is None:
+            raise DataError(f"{run.folder.url}/{layout.TOKENIZER}: gone. Run the recipe again; it is made anew.")
         base = kept.ids_base(finished.process, ids_digest(finished.process, finished.artifacts))
         names = [(entry.name, entry.size) for entry in run.folder.list(base)]
         found: dict[str, dict[str, list[str]]] = {}

@@ -9,7 +9,6 @@ Cost: to make, 0.25 ms a shard and group of columns, and 0.05 a column; then 10 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -28,7 +27,6 @@ FORMAT = 1
 """Of the table's files: another number makes them anew."""
 FILE_ROWS = 1 << 20
 ROW_GROUP_ROWS = 131_072
-THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -128,24 +126,23 @@ def _files(source: SourceRows) -> list[list[Block]]:
 
 
 def read_shards(folder: RunFolder, names: Sequence[str], columns: Sequence[str]) -> list[pa.Table]:
-    """Columns of some of the run's small Parquet files, each without the overhead of a data set.
+    """Columns of some of the run's small Parquet files, without the overhead of a data set: 0.4 ms for eight columns.
 
-    Some are read at once: half of the time is decoding, which needs no interpreter.
+    Threads gain nothing here (the interpreter's share is too large), and a data set takes three times as long.
 
     Raises:
         DataError: one is not there, or damaged.
     """
-
-    def read(name: str) -> pa.Table:
+    place, found = folder.local_path(), []
+    for name in names:
         try:
+            if place is not None:  # a path is read without the interpreter's files: 0.1 ms less
+                found.append(pq.ParquetFile(f"{place}/{name}").read(columns=list(columns), use_threads=False))
+                continue
             with folder.random(name) as file:
-                return pq.ParquetFile(file).read(columns=list(columns), use_threads=False)
+                found.append(pq.ParquetFile(file).read(columns=list(columns), use_threads=False))
         except FileNotFoundError:
             raise DataError(f"{folder.url}/{name}: gone. Run the recipe again; it is made anew.") from None
         except pa.ArrowException as error:
             raise DataError(f"{folder.url}/{name}: damaged ({error}). Delete it and run the recipe again.") from error
-
-    if len(names) < 2 * THREADS:
-        return [read(name) for name in names]
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(read, names))
+    return found

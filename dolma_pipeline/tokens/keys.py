@@ -7,6 +7,7 @@ Source: xxHash, XXH3 with 64 bits (https://github.com/Cyan4973/xxHash).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -35,4 +36,4 @@ def document_key(origins: Iterable[str], *, seed: int, epoch: int = 0, purpose: 
     salted = xxhash.xxh3_64_intdigest(purpose.encode(), seed & _MASK) if purpose else seed
     salted = (salted + epoch * _GOLDEN) & _MASK
     digest = xxhash.xxh3_64_intdigest
-    return np.fromiter((digest(origin.encode(), salted) for origin in origins), np.uint64)
+    return np.fromiter(map(digest, map(str.encode, origins), itertools.repeat(salted)), np.uint64)

@@ -69,6 +69,8 @@ def write(recipe: Recipe, sources: Mapping[str, int], *, rows: int, in_clusters:
     steps = [s for n in ("judge", "dedupe", "verdicts") for s in STAGES[n].steps(process, known, left)]
     done = {name for name in known if name.startswith(("index", "attributes/", "dedupe/"))} - {*left}
     Here().run(run, plan(steps, done))
+    assert recipe.tokenizer is not None
+    folder.write(layout.TOKENIZER, Path(str(recipe.tokenizer.load)).read_bytes())
     close(folder, known["tokenizer"], [], shards_digest=run.shards_digest)
     _mix(run, known["mix"], rng)
     for kind in ("candidates", "elected"):

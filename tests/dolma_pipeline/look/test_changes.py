@@ -63,6 +63,14 @@ def test_a_rule_keeps_its_place_a_new_one_goes_last_and_nothing_removes(
     assert where(*changes) == (rules, own)
 
 
+def test_a_setting_may_name_a_new_rule() -> None:
+    mix = changed(recipe(), ["mix.sources.code.skip_rules=[new]", "new: chars > 1"]).mix
+    assert mix is not None
+    assert mix.sources["code"].skip_rules == ("new",)
+    with pytest.raises(ConfigError, match="no rule named 'long'"):
+        changed(recipe(), ["mix.sources.code.skip_rules=[long]", "long:"])
+
+
 def test_a_rule_that_is_gone_is_skipped_nowhere() -> None:
     mix = changed(recipe(), ["long:"]).mix
     assert mix is not None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from dolma_pipeline.errors import UsageError
+from dolma_pipeline.errors import DataError, UsageError
 from dolma_pipeline.look.plan import plan
 from dolma_pipeline.look.text import plan_text
 from dolma_pipeline.look.what_if import what_if
@@ -49,8 +50,6 @@ def test_another_budget_is_planned_and_what_cuts_it_is_said(finished: Path, here
 
 
 def test_the_table_and_the_kept_ids_may_go(copied: Path) -> None:
-    import shutil
-
     before = plan(loaded(copied)).record()
     shutil.rmtree(copied / "cache")
     assert plan(loaded(copied)).record() == before
@@ -94,6 +93,16 @@ def test_with_other_settings_than_the_folder(finished: Path, here: Path) -> None
         what_if(loaded(finished, mix__where=where), ["unique:"])
     assert "mix.where.words: 'length_v1.words >= 10' -> 'length_v1.words >= 30'" in str(caught.value)
     assert "say what is to be changed with --what-if" in str(caught.value)
+
+
+def test_a_file_that_is_gone_is_named(copied: Path) -> None:
+    (copied / "tokenizer/tokenizer.json").unlink()
+    with pytest.raises(DataError, match=r"run/tokenizer/tokenizer\.json: gone\. Run the recipe again; it is made anew"):
+        plan(loaded(copied))
+    shutil.rmtree(copied / "cache/table", ignore_errors=True)
+    (copied / "mix/verdicts/web/a.parquet").unlink()
+    with pytest.raises(DataError, match=r"run/mix/verdicts/web/a\.parquet: gone\. Run the recipe again"):
+        plan(loaded(copied))
 
 
 def test_a_recipe_without_mix(here: Path, finished: Path) -> None:

@@ -129,6 +129,9 @@ def check_all(finished: Path, recipe: Any, all_changes: Sequence[Sequence[str]])
         now = recipe(folder)
         for changes in all_changes:
             some = [c for c in changes if not (c.endswith(":") and c[:-1] not in now.mix.where)]
+            words = "words" in now.mix.where or any(c.startswith("words: ") for c in some)
+            if not words or "words:" in some:  # a rule that is not there cannot be skipped
+                some = [c for c in some if "skip_rules" not in c]
             if any("target" in c or "weight" in c for c in some):
                 some += [f"mix.{key}=null" for key in set_targets(now) if not any(key in c for c in some)]
             now = check(folder, now, some)
@@ -150,7 +153,7 @@ def test_some_changes(finished: Path, all_changes: list[list[str]]) -> None:
 
 
 @pytest.mark.slow
-@settings(BOUNDED, max_examples=120)
+@settings(BOUNDED, max_examples=60)
 @given(all_changes=steps())
 def test_many_changes(finished: Path, all_changes: list[list[str]]) -> None:
     check_all(finished, loaded, all_changes)
