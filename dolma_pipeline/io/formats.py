@@ -151,7 +151,7 @@ def known_formats() -> list[DocumentFormat]:
 
 def recognized(head: bytes, name: str) -> DocumentFormat | None:
     """The first format that recognizes these first bytes; None if none does."""
-    return next((one for one in known_formats() if one.recognizes(head, name)), None)
+    return next((format_ for format_ in known_formats() if format_.recognizes(head, name)), None)
 
 
 def format_of(path: str) -> DocumentFormat:
@@ -164,14 +164,14 @@ def format_of(path: str) -> DocumentFormat:
     name = path.lower()
     for ending in COMPRESSIONS:
         name = name.removesuffix(ending)
-    by_ending = (one for one in known_formats() if any(name.endswith(ending) for ending in one.endings))
+    by_ending = (format_ for format_ in known_formats() if any(name.endswith(ending) for ending in format_.endings))
     return next(by_ending, FORMATS["jsonl"])
 
 
 def endings() -> tuple[str, ...]:
     """Endings that are not part of a shard's name, in the order in which they are taken off: ours, then others'."""
     ours = [ending for name in ("jsonl", "parquet") for ending in document_format(name).endings]
-    others = sorted({ending for one in known_formats() for ending in one.endings} - set(ours))
+    others = sorted({ending for format_ in known_formats() for ending in format_.endings} - set(ours))
     return (*COMPRESSIONS, *ours, *others)
 
 
