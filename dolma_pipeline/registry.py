@@ -138,11 +138,16 @@ def read_modules(modules: Sequence[str], *, base: Path | None = None) -> tuple[U
     return tuple(_read_file(one, base) if _is_file(one) else _read_import(one) for one in modules)
 
 
-def install_modules(modules: Sequence[UserModule]) -> None:
+def install_modules(modules: Sequence[UserModule], *, keep: bool = False) -> None:
     """Run these modules in this process, so that what they declare is known; those that already run are left alone.
 
     A file becomes a module of its own under a name that no other has, with `__file__` and with its lines in
     tracebacks. A file whose text has changed since is run anew, and what it declared before is forgotten.
+
+    Args:
+        modules: as `read_modules` gives them.
+        keep: what other files declared stays known too. Else it is forgotten: what a run does must not depend on what
+            ran before it in this process.
 
     Raises:
         TaggerError: a file that does not parse, or a module that cannot be imported; names file and line.
@@ -150,6 +155,8 @@ def install_modules(modules: Sequence[UserModule]) -> None:
     """
     for package in PACKAGES:  # first the built-in ones: a clash of names is then the user's file's, in every process
         _load_all(package)
+    for file in () if keep else _installed.keys() - {module.name for module in modules if module.kind == "file"}:
+        _forget(file)
     for module in modules:
         if module.kind == "file":
             _run_file(module)

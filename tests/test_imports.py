@@ -90,14 +90,12 @@ import os, sys
 from pathlib import Path
 from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.runner import launcher
-from dolma_pipeline.stages.step import run_steps
 os.chdir(sys.argv[1])
-Path("in.jsonl").write_text('{"text": "one two three"}\\n{"text": "four five"}\\n')
+Path("in.jsonl").is_file() or Path("in.jsonl").write_text('{"text": "one two three"}\\n{"text": "four five"}\\n')
 recipe = recipe_from_text(
     "output: run\\nsources: {web: {documents: in.jsonl}}\\ntag: {taggers: [length_v1]}\\n"
     "dedupe: {steps: [{name: exact, kind: exact}, {name: near, kind: minhash}]}"
 )
-launcher.run_on_beam = lambda context, steps, **options: run_steps(steps)
 result = launcher.run(recipe, quiet=True)
 """
 

@@ -49,7 +49,6 @@ def uses(source: str) -> Iterator[tuple[int, str]]:
 
 
 LOCAL_TOOL = "works on this machine's disk only, and only in the launcher"
-FORMER = "from before run folders: a run's files by local paths"
 
 EXCEPTIONS = {
     "dolma_pipeline/assets.py": "models in the user's cache, found before any run",
@@ -66,13 +65,14 @@ EXCEPTIONS = {
     "dolma_pipeline/tokens/*.py": "memory maps and files at a path that a folder gave (`RunFolder.local`, scratch)",
     "dolma_pipeline/train/*.py": LOCAL_TOOL,
     "dolma_pipeline/evals/*.py": LOCAL_TOOL,
-    "dolma_pipeline/io/attributes.py": FORMER,
-    "dolma_pipeline/io/manifest.py": FORMER,
-    "dolma_pipeline/io/paths.py": FORMER,
-    "dolma_pipeline/io/shards.py": FORMER,
-    "dolma_pipeline/runner/*.py": FORMER,
-    "dolma_pipeline/stages/*.py": FORMER,
-    "dolma_pipeline/transforms/stages.py": FORMER,
+    "dolma_pipeline/io/attribute_cut.py": "lines of attributes made elsewhere, in a file without a name",
+    "dolma_pipeline/io/attribute_lines.py": "attributes made elsewhere, at a path of the user's",
+    "dolma_pipeline/io/disk.py": "how much is free",
+    "dolma_pipeline/io/paths.py": "inputs, at paths and addresses of the user's",
+    "dolma_pipeline/kernels/compiled.py": "machine code beside numba's cache",
+    "dolma_pipeline/runner/lock.py": "/proc: whether a process is alive",
+    "dolma_pipeline/stages/mix/write.py": "copies one open stream into another",
+    "dolma_pipeline/stages/tokenizer.py": "the user's tokenizer.json",
 }
 """Pattern of file names -> why files are touched there."""
 

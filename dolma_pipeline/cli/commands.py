@@ -130,8 +130,8 @@ _ALL = (
         "filter, mask, sample to a budget (--plan, --what-if SQL)",
         "Applies the rules, replaces and cuts spans, sets documents apart to measure on, and draws the share of each\n"
         "source in the budget. Where the recipe has a tokenizer it is made first, and tokens are counted; else bytes\n"
-        "or documents. Every dropped document is in mix/dropped with its rules. On finished work, --plan and --what-if\n"
-        "read no text and change nothing: see docs/what-if.md.",
+        "or documents. Every dropped document is in mix/dropped with its rules.\n"
+        "On finished work, --plan and --what-if read no text and change nothing: see docs/what-if.md.",
         "dolma-pipeline mix my.yaml mix.target_tokens=20M\n"
         "dolma-pipeline mix my.yaml 'mix.where.english=language_v1.en >= 0.8' --redo\n"
         "dolma-pipeline mix my.yaml --plan mix.target_tokens=20M\n"

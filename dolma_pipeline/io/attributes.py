@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from dolma_pipeline.documents import SPANS_TYPE, Batch
 from dolma_pipeline.errors import DataError, MisalignedError
@@ -252,24 +254,33 @@ class AttributeReader:
         return self.take_rows(len(batch), ids=ids, texts=texts, shard=batch.shard)
 
     def take_rows(
-        self, num_rows: int, *, ids: pa.Array | None = None, texts: pa.Array | None = None, shard: str = ""
+        self,
+        num_rows: int,
+        *,
+        ids: pa.Array | None = None,
+        texts: pa.Array | None = None,
+        chars: NDArray[np.int64] | None = None,
+        shard: str = "",
     ) -> pa.Table:
         """The next rows, as a table.
 
         Args:
             ids: of their documents, string[num_rows]; compared where both sides have one.
-            texts: string[num_rows]; not needed without `fits_text`. shard: for messages.
+            texts: string[num_rows], or chars: their code points, int64[num_rows]; not needed without `fits_text`.
+            shard: for messages.
 
         Raises:
             As `take`.
         """
+        if texts is not None and self._fits_text:
+            chars = pc.fill_null(pc.utf8_length(texts), 0).to_numpy(zero_copy_only=False)
         parts = self._next(num_rows, ids, shard)
         start = 0
         for part in parts:
             theirs = None if ids is None else ids.slice(start, part.table.num_rows)
             self._check_ids(part, theirs, shard)
-            if texts is not None and self._fits_text:
-                self._check_ends(part, theirs, texts.slice(start, part.table.num_rows))
+            if chars is not None:
+                self._check_ends(part, theirs, chars[start : start + part.table.num_rows])
             start += part.table.num_rows
             self._taken += part.table.num_rows
         return pa.concat_tables([self.schema.empty_table(), *(part.table for part in parts)]).combine_chunks()
@@ -319,8 +330,7 @@ class AttributeReader:
                 "attributes of other documents."
             )
 
-    def _check_ends(self, part: Part, ids: pa.Array | None, texts: pa.Array) -> None:
-        lengths = pc.fill_null(pc.utf8_length(texts), 0).to_numpy(zero_copy_only=False)
+    def _check_ends(self, part: Part, ids: pa.Array | None, lengths: NDArray[np.int64]) -> None:
         for column, field in self._fits_text:
             spans = pc.struct_field(part.table.column(column).combine_chunks(), field)
             lists = lists_of(spans)

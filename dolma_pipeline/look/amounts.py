@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ class Histogram:
             for i, word in enumerate(words)
         ]
         at = np.cumsum([0, *widths])
-        self._words = [np.stack(full[a:b], axis=1).reshape(size, b - a) for a, b in zip(at[:-1], at[1:], strict=True)]
+        self._words = [np.stack(full[a:b], axis=1).reshape(size, b - a) for a, b in pairwise(at)]
         self._failed = [unpack(bits, len(names)) for bits, names in zip(self._words[0::2], self._names, strict=True)]
 
     def amount(self, some: NDArray[np.bool_], when: int = 1) -> Amount:

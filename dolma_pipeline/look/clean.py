@@ -148,7 +148,7 @@ def _kind_of(name: str, is_current: Callable[[str], bool]) -> str:
 
 
 def _current(folder: RunFolder) -> Callable[[str], bool]:
-    """Whether a cached artifact's folder is one that the finished verdicts were made from, or is not finished itself."""
+    """Whether a cached artifact's folder is one that the verdicts were made from, or is not finished itself."""
     manifests = {
         entry.name.removesuffix("/manifest.json"): read_manifest(folder, entry.name.removesuffix("/manifest.json"))
         for entry in folder.list(layout.CACHE)

@@ -1,4 +1,4 @@
-"""`mix --plan`: what there is, what would be taken, how often, and what cuts a budget. Columns alone; starts nothing."""
+"""`mix --plan`: what there is, what would be taken, how often, and what cuts a budget; of columns alone."""
 
 from __future__ import annotations
 

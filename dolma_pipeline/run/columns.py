@@ -323,9 +323,11 @@ def _made(process: Process, shard: ShardAt, field: pa.Field) -> pa.Array:
 def _given(process: Process, shard: ShardAt, field: pa.Field) -> tuple[pa.Array, str]:
     """A whole attribute column that was made elsewhere, held against the ids of the index; and what it was held by."""
     with _file(process, shard, field.name) as (path, rows):
-        reader = AttributeReader(path, pa.schema([field]), rows=rows)
-        ids = read_index(process.run, shard, ["id"]).column("id").combine_chunks()
+        edits = edit_fields(process.run.recipe, shard.source)
+        reader = AttributeReader(path, pa.schema([field]), rows=rows, fits_text=edits)
+        index = read_index(process.run, shard, ["id", "chars"])
+        ids = index.column("id").combine_chunks()
         ids = ids.chunk(0) if isinstance(ids, pa.ChunkedArray) else ids
-        table = reader.take_rows(shard.rows, ids=ids, shard=shard.name)
+        table = reader.take_rows(shard.rows, ids=ids, chars=index.column("chars").to_numpy(), shard=shard.name)
         reader.finish(shard.rows)
         return _whole(table.column(field.name)), reader.aligned_by

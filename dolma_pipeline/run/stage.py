@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class MadeDocuments(NamedTuple):
-    """A file of the run's folder with the documents of a shard. format: of `io.formats`. sha256: of the input's content."""
+    """A file of the run's folder with the documents of a shard. format: of `io.formats`. sha256: of the input."""
 
     name: str
     format: str

@@ -33,17 +33,20 @@ class RunLock:
             "process": os.getpid(),
             "start": time.strftime("%Y-%m-%dT%H:%M:%S"),
         }
+        content = json.dumps(me).encode()
         for _ in range(2):
-            if self.folder.create(layout.LOCK, json.dumps(me).encode()):
+            if self.folder.create(layout.LOCK, content) or self._take_over(content):
                 return self
-            self._take_over()
         raise UsageError(f"{self.folder.url}/{layout.LOCK}: another run has just begun here.")
 
-    def _take_over(self) -> None:
+    def _take_over(self, content: bytes) -> bool:
+        """Whether a lock whose process is gone is ours now; of several who find it, it is one's."""
+        found = self.folder.stat(layout.LOCK)
+        if found is None:
+            return False
         other = self._held_by()
         if not other or (other.get("host") == socket.gethostname() and not _is_alive(other.get("process"))):
-            self.folder.delete([layout.LOCK])
-            return
+            return self.folder.replace(layout.LOCK, content, found.version) is not None
         raise UsageError(
             f"{self.folder.url}/{layout.LOCK}: process {other.get('process')} on {other.get('host')} has been at work "
             f"here since {other.get('start')}. Wait for it; if it is gone, delete that file."

@@ -337,10 +337,19 @@ def given_reads(process: Process, columns: Collection[str]) -> tuple[dict[str, A
     own: dict[str, dict[str, Any]] = {}
     for source in used_sources(process):
         if set(given_columns(process, source)) & set(columns):
-            folders = process.run.recipe.sources[source].attributes
-            files = [given_path(f, s) for f in folders for s in listed(process.run) if s.source == source]
-            own[source] = {f"sources.{source}.attributes": digest([[path.name, path.stat().st_size] for path in files])}
+            own[source] = {f"sources.{source}.attributes": _given_files(process, source)}
     return {}, own
+
+
+def _given_files(process: Process, source: str) -> str:
+    """A digest of the names and sizes of the attribute files that a source brings along; looked at once a process."""
+
+    def look() -> str:
+        folders = process.run.recipe.sources[source].attributes
+        files = [given_path(f, s) for f in folders for s in listed(process.run) if s.source == source]
+        return digest([[path.name, path.stat().st_size] for path in files])
+
+    return process.kept(("given files", source), look)
 
 
 def united(

@@ -7,11 +7,11 @@ task never write one file. What dead attempts left in `.tmp/` is removed by the 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import io
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -139,19 +139,13 @@ class LocalFolder(RunFolder):
     def delete_tree(self, under: str) -> None:
         """See `RunFolder.delete_tree`."""
         path = self._path(under)
-        with told("deleted", path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            for child in os.scandir(path):  # the folder may be a link, which stays
-                if child.is_dir(follow_symlinks=False):
-                    shutil.rmtree(child.path)
-                else:
-                    os.unlink(child.path)
-            if not path.is_symlink():
-                path.rmdir()
+        with told("deleted", path), contextlib.suppress(NotADirectoryError):
+            _remove(path)
 
     def remove_attempts(self) -> None:
         """See `RunFolder.remove_attempts`."""
-        with told("deleted", self.root / TEMPORARY), contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.root / TEMPORARY)
+        with told("deleted", self.root / TEMPORARY):
+            _remove(self.root / TEMPORARY)
 
     def local_path(self) -> Path:
         """See `RunFolder.local_path`."""
@@ -209,6 +203,31 @@ def _make_folder(path: Path) -> None:
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         os.makedirs(folder, exist_ok=True)
+
+
+def _remove(folder: Path) -> None:
+    """Take away a folder with all that is in it; a link to one stays.
+
+    Others may be at it: a worker that is late writes a file, another launcher has just lost the run's lock. What they
+    take away meanwhile is gone, and what they put there meanwhile stays.
+    """
+    try:
+        children = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for child in children:
+        if child.is_dir(follow_symlinks=False):
+            _remove(Path(child.path))
+        else:
+            Path(child.path).unlink(missing_ok=True)
+    if not folder.is_symlink():
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
 
 
 @contextlib.contextmanager

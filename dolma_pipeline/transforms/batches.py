@@ -140,7 +140,7 @@ class Tag(beam.PTransform):
     def __init__(self, *taggers: str | TaggerConfig, modules: Sequence[str] = ()) -> None:
         super().__init__()
         self.modules = read_modules(modules)
-        install_modules(self.modules)
+        install_modules(self.modules, keep=True)
         self.uses = [TaggerConfig(tagger=t, name=t) if isinstance(t, str) else t for t in taggers]
         for use in self.uses:
             load_tagger(use.tagger, **use.parameters)  # a wrong name is an error here, not in a worker
@@ -161,7 +161,7 @@ class _TagBatches(beam.DoFn):
         self.uses, self.modules = list(uses), tuple(modules)
 
     def setup(self) -> None:
-        install_modules(self.modules)
+        install_modules(self.modules, keep=True)
         self.taggers: list[LoadedTagger] = [load_tagger(u.tagger, **u.parameters).named(u.name) for u in self.uses]
 
     def process(self, batch: Batch) -> Iterator[Any]:

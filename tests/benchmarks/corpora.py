@@ -71,10 +71,10 @@ class Corpora:
             for name, paths in self.collected.items():
                 (folder / name).mkdir(parents=True, exist_ok=True)
                 for path in paths:
-                    (folder / name / Path(path).name).write_bytes(_changed(Path(path), number, table))
+                    _place(folder, name, path, number).write_bytes(_changed(Path(path), number, table))
             done.touch()
         return {
-            name: [str(folder / name / Path(path).name) for path in paths] for name, paths in self.collected.items()
+            name: [str(_place(folder, name, path, number)) for path in paths] for name, paths in self.collected.items()
         }
 
     def files(self, count: int, most: int) -> Sources:

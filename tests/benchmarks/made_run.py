@@ -29,7 +29,7 @@ from dolma_pipeline.run.planner import plan
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, indexed
-from dolma_pipeline.run.stage import STAGES, stages_in_order
+from dolma_pipeline.run.stage import STAGES, all_artifacts
 from dolma_pipeline.stages.mix.decide import read_verdicts
 from dolma_pipeline.stages.mix.measured import MEASURED, Measured
 from dolma_pipeline.stages.mix.planning import Selection, plan_mix
@@ -57,10 +57,7 @@ def write(recipe: Recipe, sources: Mapping[str, int], *, rows: int, in_clusters:
     run = Run(recipe, folder, (), "sha256:" + hashlib.sha256(content).hexdigest())
     process = Process.of(run)
     rng = np.random.default_rng(1)
-    known: dict[str, Artifact] = {}
-    for stage in stages_in_order():
-        if stage.used(process):
-            known |= {one.name: one for one in stage.artifacts(process, known)}
+    known = all_artifacts(process)
     _index(run, known["index"], shards, rng, each)
     for label, type_ in made_columns(process).items():
         if f"tag.taggers.{label}.tagger" in known[f"attributes/{label}"].reads:

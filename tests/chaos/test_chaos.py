@@ -49,7 +49,8 @@ def check_stragglers(run: Undisturbed, output: Path, **settings: Any) -> None:
     for kind, message in errors:  # what the launcher took away is named, or the attempt that it took away
         missing = kind == "FileNotFoundError" and f"{output}/cache/" in message
         taken = kind == "RunError" and f"{output}/" in message and "cannot be written: no such file" in message
-        assert missing or taken or (kind == "RunError" and "is not done" in message), (kind, message)
+        gone = kind == "DataError" and "needs a file that is gone" in message and f"{output}/" in message
+        assert missing or taken or gone or (kind == "RunError" and "is not done" in message), (kind, message)
 
 
 def check_forgetful(run: Undisturbed, output: Path, **settings: Any) -> None:

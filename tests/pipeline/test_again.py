@@ -290,10 +290,9 @@ def test_rubbish_of_an_interrupted_redo_is_not_taken_for_work(copied: Path) -> N
     """One that dies while it clears a folder leaves records without the settings that they were made with."""
     fresh = copied.with_name("fresh")
     again(fresh, mix__target_tokens=5000)
-    about = json.loads((copied / "mix/manifest.json").read_bytes())
     (copied / "mix/manifest.json").unlink()
     records = read_jsonl(copied / "mix/shards.jsonl")
-    earlier = copied / ".done/earlier" / f"mix-{about['digest'][7:19]}.jsonl"
+    earlier = copied / ".done/earlier" / "mix.jsonl"
     earlier.parent.mkdir(parents=True)
     earlier.write_text("".join(f"{json.dumps(record)}\n" for record in records))
     for record in records:  # a folder of done records of which the first thing that went is what says so

@@ -145,7 +145,7 @@ def test_another_text_of_a_tagger_file_is_a_change(mine: Path) -> None:
     (mine / "marks.py").write_text(text.replace('"asides"', '"a2"').replace("c.isdigit()", "c.isalpha()"))
     with pytest.raises(SettingsChangedError) as caught:
         run(recipe(mine / "run", **nothing), quiet=True)
-    assert "  modules: the file of marks_v1: other content\n" in str(caught.value)
+    assert "  modules: marks.py (tagger marks_v1): other content\n" in str(caught.value)
     assert "attributes/length_v1" not in str(caught.value)
     run(recipe(mine / "run", **nothing), quiet=True, redo=True)
     after = files(mine / "run")

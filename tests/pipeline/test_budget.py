@@ -114,6 +114,6 @@ def test_a_mixer_of_ones_own_needs_no_tagger(here: Path, tmp_path: Path) -> None
     file.write_text(MIXER.replace("// 2", "// 4"))
     with pytest.raises(SettingsChangedError) as caught:
         run(recipe(tmp_path / "run", **bare), quiet=True)
-    assert "  modules: the file of the mixer was changed\nthis makes again: mix\n" in str(caught.value)
+    assert "  modules: my_mixers.py (mix.mixer first_half): other content\nthis makes again: mix\n" in str(caught.value)
     run(recipe(tmp_path / "run", **bare), redo=True, quiet=True)
     assert planned(tmp_path / "run")["code"]["wanted"] == 500

@@ -359,3 +359,14 @@ def test_nothing_passes(here: Path, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"mix__where": {"none": "length_v1.words > 100000"}, "dedupe": None}
     with pytest.raises(DataError, match=r"^tokenizer/make, all: no document passes mix\.where, so"):
         run(recipe(tmp_path / "run", **changes), quiet=True)
+
+
+def test_a_run_does_not_know_what_files_of_another_run_declared(here: Path, tmp_path: Path, finished: Path) -> None:
+    """Neither does it clash with them, nor does what it makes depend on them: here the same file of another name."""
+    shutil.copy(here / "marks.py", tmp_path / "other.py")
+    run(recipe(tmp_path / "first", modules=[str(tmp_path / "other.py")]), quiet=True, stages=("tag",))
+    run(recipe(tmp_path / "run"), quiet=True, stages=("tag",))
+    name = "attributes/marks_v1/manifest.json"
+    assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
+    with pytest.raises(ConfigError, match=r"tag\.taggers\.1: no tagger named 'marks_v1'"):
+        run(recipe(tmp_path / "none", modules=None), quiet=True)

@@ -274,7 +274,7 @@ def test_no_work_is_left_lying(finished: Path) -> None:
         *("attributes", "cache", "dedupe", "failed", "index", "log", "mix", "recipe.yaml", "shards.jsonl"),
         *("tokenizer", "tokens"),
     ]
-    assert sorted(path.name for path in (finished / "cache").iterdir()) == ["README.txt", "ids", "judged"]
+    assert sorted(path.name for path in (finished / "cache").iterdir()) == ["ids", "judged"]
     assert sorted(path.name for path in (finished / "log").iterdir()) == [
         *("events.jsonl", "timings.json", "versions.jsonl"),
     ]

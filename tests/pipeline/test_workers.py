@@ -18,7 +18,7 @@ from dolma_pipeline.engines import choose
 from dolma_pipeline.engines.forks import MODULE
 from dolma_pipeline.engines.watchdog import descendants
 from dolma_pipeline.errors import DataError, DolmaError, StageError, WorkerDiedError
-from dolma_pipeline.runner import run
+from dolma_pipeline.runner import modules, run
 from dolma_pipeline.storage import scratch
 from tests.pipeline.tiny import files, recipe, tree, write_corpus
 from tests.processes import is_alive, wait_for
@@ -211,6 +211,7 @@ def test_a_worker_that_fails_ends_the_run_at_once(
 ) -> None:
     """Guards the two private names of Beam that `engines/watchdog.py` hooks: without them this waits or hangs."""
     monkeypatch.setattr(choose, "can_fork", lambda: forks)
+    monkeypatch.setattr(modules, "_said", set())  # a process says once that it loads them
     (mine / "marks.py").write_text(ONE_FAILS.format(act=act), encoding="utf-8")
     with pytest.raises(kind, match=said) as caught:
         tag_only(mine, workers=2)

@@ -27,7 +27,8 @@ from dolma_pipeline.run import stage as stages
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.columns import read_block, read_index
 from dolma_pipeline.run.consumer import Consumer, Feed, Feeder, ShardRead
-from dolma_pipeline.run.manifests import close, output_record, read_lines as read_records
+from dolma_pipeline.run.manifests import close, output_record
+from dolma_pipeline.run.manifests import read_lines as read_records
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
@@ -219,9 +220,9 @@ class Masking(Phase):
         assert isinstance(config, MasksConfig)
         table = read_block(process, task.payload, index={"chars"}, wanted={config.step: frozenset({"keep"})})
         found = [
-            {"spans": [] if row[config.step]["keep"] else [{"start": 0, "end": min(config.chars, row["chars"]), "score": 1}]}
-            for row in table.to_pylist()
-        ]  # fmt: skip
+            {"spans": [] if kept["keep"] else [{"start": 0, "end": min(config.chars, chars), "score": 1}]}
+            for kept, chars in zip(table[config.step].to_pylist(), table["chars"].to_pylist(), strict=True)
+        ]
         records, at = [], 0
         for shard in task.payload.shards:
             name = layout.attributes("masks", shard.name)
@@ -255,7 +256,9 @@ class UnpackStage(stages.Stage):
     before = ("index",)
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
-        return [Artifact("unpacked", "unpack", {"unpack.sources": sorted(self.document_artifacts(process))}, growing=True)]
+        return [
+            Artifact("unpacked", "unpack", {"unpack.sources": sorted(self.document_artifacts(process))}, growing=True)
+        ]
 
     def document_artifacts(self, process: Process) -> Mapping[str, str]:
         config = process.run.recipe.sections["unpack"]

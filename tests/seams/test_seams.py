@@ -99,7 +99,11 @@ def test_a_dedupe_kind_with_keys_of_its_own(place: Path) -> None:
 
 def test_a_stage_with_a_section_of_its_own(place: Path) -> None:
     write(place, "stage/a.jsonl", ["I SHOUT loud", "quiet", "NO NO no"])
-    recipe = {"sources": {"web": source(place, "stage")}, "shout": {"min_letters": 2}, "tag": {"taggers": ["length_v1"]}}
+    recipe = {
+        "sources": {"web": source(place, "stage")},
+        "shout": {"min_letters": 2},
+        "tag": {"taggers": ["length_v1"]},
+    }
     folder, result = launch(place, recipe)
     assert orjson.loads(folder.read("shout/web/a.json")) == [1, 0, 2]
     found = read_manifest(folder, "shout") or {}
@@ -134,7 +138,9 @@ def test_another_text_of_its_file_is_told(place: Path, tmp_path: Path) -> None:
     before = path.read_text()
     path.write_text(before + "\n# another comment\n")
     try:
-        with pytest.raises(SettingsChangedError, match=r"\n  modules: mine\.py \(stage shout\): other content\nthis makes"):
+        with pytest.raises(
+            SettingsChangedError, match=r"\n  modules: mine\.py \(stage shout\): other content\nthis makes"
+        ):
             launch(place, recipe, output=folder.url)
     finally:
         path.write_text(before)
@@ -163,7 +169,9 @@ def test_edits_whose_spans_are_made_after_the_election(place: Path) -> None:
     assert [row["edited_chars"] for row in verdicts] == [len(text) for text in expected]
     assert "attributes/masks" in (read_manifest(folder, "mix/verdicts") or {})["needs"]
     recipe["masks"]["chars"] = 4
-    with pytest.raises(SettingsChangedError, match=r"\n  masks\.chars: 5 -> 4\nthis makes again: attributes/masks, mix"):
+    with pytest.raises(
+        SettingsChangedError, match=r"\n  masks\.chars: 5 -> 4\nthis makes again: attributes/masks, mix"
+    ):
         launch(place, recipe, output=folder.url)
     launch(place, recipe, output=folder.url, redo=True)
     fresh, _ = launch(place, recipe)
@@ -199,7 +207,9 @@ def test_documents_that_a_stage_makes(place: Path) -> None:
     assert [(one["text"], one["origin"]) for one in documents] == [
         ("ONE TWO", "packed/a#0"), ("THREE FOUR", "packed/a#1")
     ]  # fmt: skip
-    assert [orjson.loads(line)["text"] for line in unpacked(folder, "mix/documents/loose/b.jsonl.zst")] == ["plain text"]
+    assert [orjson.loads(line)["text"] for line in unpacked(folder, "mix/documents/loose/b.jsonl.zst")] == [
+        "plain text"
+    ]
     lines = {line["shard"]: line["inputs"][0] for line in read_lines(folder, "index")}
     import hashlib
 
@@ -231,7 +241,9 @@ def test_a_token_format(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for stem in stems:
         ids = [id_ for line in folder.read(f"{stem}.lists").splitlines() for id_ in orjson.loads(line)]
         assert ids == np.frombuffer(ours.read(f"{stem}.npy"), np.uint16).tolist()
-        assert folder.read(f"{stem}.origins").decode().split() == [row["origin"] for row in rows(ours, f"{stem}.parquet")]
+        assert folder.read(f"{stem}.origins").decode().split() == [
+            row["origin"] for row in rows(ours, f"{stem}.parquet")
+        ]
     found = read_manifest(folder, "tokens") or {}
     assert [*found["files"]] == ["modules: mine.py (token format lists)"]
     assert found["dataset"].startswith("sha256:")

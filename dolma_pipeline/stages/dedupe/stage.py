@@ -67,8 +67,8 @@ class DedupeStage(Stage):
                 electing[f"dedupe.steps: before {step.name}"] = [one.name for one in steps[:place]]
             reads, own = given_reads(process, columns)
             sources = list(recipe.sources)
-            for at, source in enumerate(sources):  # the order decides ties; a source behind them changes nothing
-                own.setdefault(source, {})[f"sources: before {source}"] = sources[:at]
+            for n, source in enumerate(sources):  # the order decides ties; a source behind them changes nothing
+                own.setdefault(source, {})[f"sources: before {source}"] = sources[:n]
             needs = [
                 found[place],
                 *marks,

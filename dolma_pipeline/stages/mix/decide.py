@@ -90,7 +90,7 @@ class Decide(Phase):
             fits.setdefault(name, {})[label] = {by: 1}
         records = []
         at = 0
-        for shard, judged in zip(block.shards, early, strict=True):
+        for shard in block.shards:
             rows = slice(at, at + shard.rows)
             lengths = None if edited is None else edited[rows]
             one = self._shard(

@@ -21,8 +21,8 @@ from dolma_pipeline.io.attributes import (
     AttributeReader,
     AttributeWriter,
     DolmaWriter,
+    attribute_file,
     attribute_schema,
-    attribute_writer,
     dolma_schema,
     find_attributes,
     read_attribute,
@@ -52,7 +52,7 @@ def batch(num_rows: int, *, first: int = 0, ids: Sequence[str | None] = ()) -> B
 
 
 def write(path: Path, *columns: pa.StructArray, type_: pa.StructType = TINY) -> Path:
-    with AttributeWriter(path, "x_v1", type_) as writer:
+    with attribute_file(path, "x_v1", type_) as writer:
         for column in columns:
             writer.write_column(column)
     return path
@@ -127,16 +127,17 @@ def test_every_type_and_null_rows_come_back_from_slices(
 
 def test_a_writer_that_fails_leaves_no_file(tmp_path: Path) -> None:
     for path in (tmp_path / "a.parquet", tmp_path / "a.jsonl.gz"):
-        writer = attribute_writer(path, "x_v1", TINY)
-        with pytest.raises(ValueError, match="stop"), writer:
+        with pytest.raises(ValueError, match="stop"), attribute_file(path, "x_v1", TINY) as writer:
             writer.write(numbers(0, 2), batch(2))
             raise ValueError("stop")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_ending_decides_the_form(tmp_path: Path) -> None:
-    assert type(attribute_writer(tmp_path / "a.parquet", "x_v1", TINY)) is AttributeWriter
-    assert type(attribute_writer(tmp_path / "a.jsonl.gz", "x_v1", TINY)) is DolmaWriter
+    with attribute_file(tmp_path / "a.parquet", "x_v1", TINY) as ours:
+        assert type(ours) is AttributeWriter
+    with attribute_file(tmp_path / "a.jsonl.gz", "x_v1", TINY) as dolmas:
+        assert type(dolmas) is DolmaWriter
 
 
 ROWS: list[dict[str, Any] | None] = [
@@ -163,7 +164,7 @@ DOLMA_LINES = b"""\
 def dolma_file(path: Path) -> Path:
     made = Batch.of([Document("ab cé", id="a", source="web"), Document("😀!", id="b", source="web"), Document("")])
     ids = pa.array(["a", "b", None], pa.string())
-    with DolmaWriter(path, "x_v1", FULL) as writer:
+    with attribute_file(path, "x_v1", FULL) as writer:
         writer.write(pa.array(ROWS, FULL), Batch(made.table.set_column(0, "id", ids)))
     return path
 

@@ -23,7 +23,8 @@ from dolma_pipeline.documents import SCHEMA, Batch
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
-from dolma_pipeline.io.shards import Shard, plan_shards
+from dolma_pipeline.io.shards import Shard
+from tests.dolma_pipeline.io.local_shards import planned
 
 
 class Read:
@@ -156,13 +157,13 @@ def test_ranges_of_row_groups_give_the_same_rows(
     path = tmp_path_factory.mktemp("ranges") / "f.parquet"
     columns = {"text": pa.array(texts, pa.string()), "id": pa.array(range(len(texts)), pa.int64())}
     whole = Read(parquet(path, columns, rows=group_rows))
-    shards = plan_shards({"s": [str(path)]}, split_bytes=split_bytes)
+    shards = planned(path, split_bytes=split_bytes)
     parts = Read(*shards)
     assert parts.rows == whole.rows
     assert parts.locs == whole.locs == [i + 1 for i, text in enumerate(texts) if text is not None]
     assert parts.failures == whole.failures
     if len(shards) > 1:
-        assert set(parts.sha256) == {None}
+        assert len({*parts.sha256}) == len(shards)  # each of its own row groups
     for shard in shards:
         origins = [origin for batch in Read(shard).batches for origin in batch.origins()]
         assert origins == [f"{shard.name}#{i}" for i in range(len(origins))]
@@ -199,16 +200,16 @@ def test_lines_are_read_whole_in_ranges_and_compressed_with_the_hash_of_the_file
     plain, packed = tmp_path / "a.jsonl", tmp_path / "b.jsonl.gz"
     plain.write_bytes(raw)
     packed.write_bytes(gzip.compress(raw))
-    whole = Read(*plan_shards({"s": [str(plain)]}, split_bytes=1 << 30))
+    whole = Read(*planned(plain, split_bytes=1 << 30))
     assert whole.column("id") == [str(i) for i in range(50)]
     assert whole.sha256 == [hashlib.sha256(raw).hexdigest()]
-    ranges = plan_shards({"s": [str(plain)]}, split_bytes=100)
+    ranges = planned(plain, split_bytes=100)
     assert len(ranges) > 5
     assert Read(*ranges).rows == whole.rows
     # a piece that is read goes beyond the end of so small a range
     read = [raw[max(0, (shard.start or 0) - 1) :] for shard in ranges]
     assert Read(*ranges).sha256 == [hashlib.sha256(piece).hexdigest() for piece in read]
-    zipped = Read(*plan_shards({"s": [str(packed)]}, split_bytes=10))
+    zipped = Read(*planned(packed, split_bytes=10))
     assert zipped.rows == whole.rows
     assert zipped.sha256 == [hashlib.sha256(packed.read_bytes()).hexdigest()]
 
@@ -232,7 +233,7 @@ def test_lines_of_ranges_are_those_of_the_file(
     path = tmp_path_factory.mktemp("ranges") / "f.jsonl"
     path.write_bytes(mark + ending.join(rows) + ending * last)
     whole = Read(Shard("s/f", "s", str(path), "jsonl"))
-    parts = Read(*plan_shards({"s": [str(path)]}, split_bytes=split_bytes))
+    parts = Read(*planned(path, split_bytes=split_bytes))
     assert whole.locs == [i for i, row in enumerate(rows, 1) if row == b'{"text": "a"}']
     assert parts.locs == whole.locs
     assert parts.rows == whole.rows
@@ -245,7 +246,7 @@ def test_lines_of_ranges_are_those_of_the_file(
 def test_a_damaged_file_is_hashed_to_its_end_and_its_failure_names_the_place(tmp_path: Path) -> None:
     path = tmp_path / "b.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"text": "a"}\n') + b"garbage" * 200_000)
-    read = Read(*plan_shards({"s": [str(path)]}, split_bytes=1 << 30))
+    read = Read(*planned(path, split_bytes=1 << 30))
     assert read.column("text") == ["a"]
     assert [(f.path, f.line, f.byte) for f in read.failures] == [(str(path), 2, 14)]
     assert read.sha256 == [hashlib.sha256(path.read_bytes()).hexdigest()]

@@ -15,7 +15,8 @@ import zstandard
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
-from dolma_pipeline.io.shards import Shard, plan_shards
+from dolma_pipeline.io.shards import Shard
+from tests.dolma_pipeline.io.local_shards import planned
 
 ROWS = [{"text": f"document {i} {i * 7919 % 9973}"} for i in range(2_000)]
 LINES = b"".join(orjson.dumps(row) + b"\n" for row in ROWS)
@@ -25,7 +26,7 @@ TEXTS = [row["text"] for row in ROWS]
 
 
 def read(path: Path) -> tuple[list[str], list[Failure], ShardReader]:
-    (shard,) = plan_shards({"s": [str(path)]}, split_bytes=1 << 30)
+    (shard,) = planned(path, split_bytes=1 << 30)
     failures: list[Failure] = []
     reader = ShardReader(shard, report=failures.append)
     return [text for batch in reader for text in batch.strings], failures, reader

@@ -17,7 +17,8 @@ from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
-from dolma_pipeline.io.shards import Shard, plan_shards
+from dolma_pipeline.io.shards import Shard
+from tests.dolma_pipeline.io.local_shards import planned
 
 NUM_ROWS, GROUP = 3_000, 700
 TEXTS = [f"text number {i}, with something behind it: {i * 7919 % 1000}" for i in range(NUM_ROWS)]
@@ -62,7 +63,7 @@ def test_what_stands_before_a_damaged_row_group_is_kept(tmp_path: Path, group: i
 def test_only_the_range_with_the_damage_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "f.parquet"
     path.write_bytes(RAW)
-    shards = plan_shards({"s": [str(path)]}, split_bytes=1)
+    shards = planned(path, split_bytes=1)
     assert len(shards) == 5
     raw = bytearray(RAW)
     start = COLUMNS[3].data_page_offset
@@ -86,9 +87,9 @@ def test_only_the_range_with_the_damage_is_lost(tmp_path: Path) -> None:
 def test_a_footer_that_cannot_be_read_loses_all_and_does_not_stop_the_plan(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "f.parquet"
     path.write_bytes(raw)
-    (shard,) = [Shard("s/f", "s", str(path), "parquet", bytes=len(raw))]
+    (shard,) = [Shard("s/f", "s", str(path), "parquet", bytes=len(raw), file_bytes=len(raw))]
     if not raw.startswith(b"{"):
-        assert plan_shards({"s": [str(path)]}, split_bytes=1) == [shard]
+        assert planned(path, split_bytes=1) == [shard]
     texts, (failure,), reader = read(shard)
     assert (texts, failure.line, failure.lost) == ([], None, True)
     assert reader.lost == failure.reason
@@ -101,7 +102,7 @@ def test_a_name_of_a_column_that_is_not_utf8(tmp_path: Path) -> None:
     texts, failures, _ = read(Shard("s/f", "s", str(path), "parquet"))
     assert texts == []
     assert failures == [Failure(str(path), "damaged Parquet: the name of a column is not valid UTF-8", lost=True)]
-    assert len(plan_shards({"s": [str(path)]}, split_bytes=1)) == 1
+    assert len(planned(path, split_bytes=1)) == 1
 
 
 @settings(max_examples=150, deadline=None)

@@ -309,7 +309,7 @@ def test_a_missing_dictionary_is_told_as_that() -> None:
     content, damage = read(frame(CONTENT) + raw)
     assert content == CONTENT
     assert str(damage).startswith(
-        "a zstd frame was compressed with a dictionary, which is not in the file. This is no "
+        "a zstd frame was compressed with a dictionary, which is not in the file. This is not "
     )
 
 

@@ -52,7 +52,7 @@ def test_one_that_was_asked_keeps_its_answers_under_any_name(with_text: Path, he
 
 def test_a_late_one_needs_the_same_election(with_text: Path, here: Path) -> None:
     assert what_if(text_recipe(with_text), ["mix.target_bytes=9000"]).exact
-    with pytest.raises(UsageError, match="rule 'late' reads the text .* with another election of duplicates"):
+    with pytest.raises(UsageError, match=r"rule 'late' reads the text .* with another election of duplicates"):
         what_if(text_recipe(with_text), ["short: length_v1.words > 30"])
 
 

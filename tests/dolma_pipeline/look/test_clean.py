@@ -56,7 +56,7 @@ def test_kinds_by_name(copied: Path) -> None:
     folder = opened(str(copied))
     remove(folder, removable(folder, ["table"]))
     assert sizes(copied) == {**before, "table": 0}
-    with pytest.raises(UnknownNameError, match="no kind of removable files named 'tables'. Did you mean 'table'"):
+    with pytest.raises(UnknownNameError, match=r"no kind of removable files named 'tables'\. Did you mean 'table'"):
         removable(folder, ["tables"])
 
 

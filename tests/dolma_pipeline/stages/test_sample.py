@@ -74,7 +74,7 @@ def test_the_whole_of_what_passes(tmp_path: Path, trained_on: list[list[str]]) -
     assert trained_on == [[text for _, text in expected()]]
     artifact = artifacts_of(run)["tokenizer"]
     for shard in SHARDS:
-        found = rows(run, sample_name(artifact, shard))
+        found = rows(run, sample_name(run, artifact, shard))
         own = {int(document_key([f"{shard}#{i}"], seed=3, purpose="tokenizer")[0]) for i in range(len(SHARDS[shard]))}
         assert [(one["key"], one["text"]) for one in found] == [one for one in expected() if one[0] in own]
 

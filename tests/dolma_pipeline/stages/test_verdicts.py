@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dolma_pipeline.engines import Here
-from dolma_pipeline.errors import DataError
+from dolma_pipeline.errors import DataError, MisalignedError
 from dolma_pipeline.run import columns as columns_module
 from dolma_pipeline.run.manifests import read_lines
 from dolma_pipeline.run.run import Run
@@ -265,3 +265,19 @@ def test_a_cache_that_is_gone_while_work_is_unfinished(tmp_path: Path) -> None:
         make(run, until="dedupe/cluster/exact")
     run.folder.delete_tree(".done")
     assert make(run)[-1] == "mix/close"
+
+
+def test_spans_behind_a_text_are_told_and_drop_nothing(tmp_path: Path) -> None:
+    """`min_chars` reckons with spans and no text: a span of another text must not make a document short."""
+    import gzip
+
+    given = tmp_path / "given"
+    given.mkdir()
+    texts = ["a text of some length", "another text of some length"]
+    lines = [{"id": f"d{i}", "attributes": {"e__t__spans": [[2, end, 1]]}} for i, end in enumerate((6, 400))]
+    (given / "a.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(one) + "\n" for one in lines).encode()))
+    mix = {"sources": {"web": {"remove": ["e.t__spans"], "min_chars": 5}}}
+    run = small_run(tmp_path, {"web/a": texts}, sources={"web": {"attributes": [str(given)]}}, mix=mix)
+    words = r"given/a\.jsonl\.gz:2: .*t__spans: span \[2, 400\] ends behind the text, which has 27 characters"
+    with pytest.raises(MisalignedError, match=words):
+        make(run, until="mix/decide")

@@ -24,7 +24,7 @@ def test_reading_json_lines_takes_a_kernel_and_parquet_none() -> None:
     tagged = recipe("tag: {taggers: [length_v1]}")
     assert kernels_of(tagged, ["tag"]) == ["words", "lines", "json_lines"]
     assert kernels_of(tagged, ["tag"], formats=["parquet"]) == ["words", "lines"]
-    assert kernels_of(tagged, ["tokens"], formats=["parquet"]) == ["json_lines"], "of the mixed documents"
+    assert kernels_of(tagged, ["tokens"], formats=["parquet"]) == [], "parts are made of kept ids"
     assert kernels_of(tagged, ["train", "eval"]) == []
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,35 @@ def test_an_attempt_that_was_killed_is_not_seen_and_the_launcher_removes_it(fold
     folder.remove_attempts()
     folder.remove_attempts()
     assert os.listdir(folder.root) == ["b"]
+
+
+@pytest.mark.parametrize("verb", [LocalFolder.remove_attempts, lambda folder: folder.delete_tree("a")])
+def test_others_take_away_and_put_something_while_a_folder_is_removed(
+    folder: LocalFolder, monkeypatch: pytest.MonkeyPatch, verb: Callable[[LocalFolder], None]
+) -> None:
+    real = os.scandir
+
+    def meanwhile(path: Any) -> Any:
+        found = list(real(path))
+        if os.path.basename(path) in ("deep", ".tmp"):
+            os.unlink(found[0].path)
+            Path(path, "late").write_bytes(b"")
+        return iter(found)
+
+    for name in ("a/deep/b", "a/deep/c", "a/d", ".tmp/1", ".tmp/2"):
+        (folder.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder.root / name).write_bytes(b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", meanwhile)
+        verb(folder)
+    left = {str(path.relative_to(folder.root)) for path in folder.root.rglob("*") if path.is_file()}
+    if verb is LocalFolder.remove_attempts:
+        assert left == {"a/deep/b", "a/deep/c", "a/d", ".tmp/late"}
+    else:
+        assert left == {"a/deep/late", ".tmp/1", ".tmp/2"}
+    verb(folder)
+    verb(folder)
+    assert not (folder.root / (".tmp" if verb is LocalFolder.remove_attempts else "a")).exists()
 
 
 def test_a_copy_of_the_process_touches_nothing_of_a_file_that_is_written(folder: LocalFolder) -> None:
@@ -193,7 +223,7 @@ def test_a_device_that_is_full(folder: LocalFolder) -> None:
         (lambda folder: folder.replace("a/c", b"", "1"), "fcntl.flock", "a/c cannot be written"),
         (lambda folder: folder.delete(["a/b"]), "pathlib.Path.unlink", "a/b cannot be deleted"),
         (lambda folder: folder.delete_tree("a"), "os.scandir", "a cannot be deleted"),
-        (lambda folder: folder.remove_attempts(), "shutil.rmtree", ".tmp cannot be deleted"),
+        (lambda folder: folder.remove_attempts(), "os.scandir", ".tmp cannot be deleted"),
     ],
 )
 def test_a_missing_permission_is_one_clear_error(

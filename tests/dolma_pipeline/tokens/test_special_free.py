@@ -87,10 +87,10 @@ def test_bpe_without_it_is_left_as_it_is() -> None:
 
 
 def test_a_special_token_that_letters_are_merged_to_is_refused() -> None:
-    """A recipe names an ordinary word: every text that holds it would end there."""
+    """A recipe names a common word: every text that holds it would end there."""
     words = (
         r"^tok\.json: the text 'm' gives the id \d+ of the special token 'm'\. A special token must not come out of a "
-        r"text: name one that is not an ordinary word, or leave it out of tokenizer\.special_tokens$"
+        r"text: name one that is not a common word, or leave it out of tokenizer\.special_tokens$"
     )
     with pytest.raises(DataError, match=words):
         parse_tokenizer(train_bpe(TEXTS, vocab_size=280), special_tokens=["m"], name="tok.json")
