@@ -136,7 +136,7 @@ def document_format(name: str) -> DocumentFormat:
     Raises:
         UnknownNameError: there is none; says what is near.
     """
-    _open_doors()
+    _load_entry_points()
     if name not in FORMATS:
         raise UnknownNameError("document format", name, FORMATS, hint="Its module must be installed, or in `modules`.")
     return FORMATS[name]
@@ -144,7 +144,7 @@ def document_format(name: str) -> DocumentFormat:
 
 def known_formats() -> list[DocumentFormat]:
     """All formats, in the order in which a file is offered to them: others' by name, then Parquet, then JSON lines."""
-    _open_doors()
+    _load_entry_points()
     last = ["parquet", "jsonl"]
     return [FORMATS[name] for name in [*sorted(FORMATS.keys() - set(last)), *last]]
 
@@ -176,7 +176,7 @@ def endings() -> tuple[str, ...]:
 
 
 @functools.cache
-def _open_doors() -> None:
+def _load_entry_points() -> None:
     """Import our formats, then those of installed distributions, in order of name: the same in every process."""
     for module in _BUILT_IN:
         importlib.import_module(module)
