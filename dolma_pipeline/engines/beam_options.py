@@ -51,7 +51,7 @@ def check_flags(flags: Sequence[str]) -> None:
     """Options of the local runner: each is one that a class of Beam's reads, with a value that it takes.
 
     Raises:
-        UsageError: an option that is not known, with what is near; or a value that is none.
+        UsageError: an option that is not known, with what is near; or an invalid value.
     """
     import_beam()
     from apache_beam.options.pipeline_options import PipelineOptions
