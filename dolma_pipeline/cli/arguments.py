@@ -109,12 +109,12 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
 
 def _value(option: Option, value: str | None, rest: Iterator[str]) -> str:
     """What follows an option, behind `=` or as the next argument."""
-    found = next(rest, "") if value is None else value
-    if option.choices and found not in option.choices:
-        raise UsageError(f"{option.name} takes {' or '.join(option.choices)}, found '{found}'")
-    if not found:
+    given = next(rest, "") if value is None else value
+    if option.choices and given not in option.choices:
+        raise UsageError(f"{option.name} takes {' or '.join(option.choices)}, found '{given}'")
+    if not given:
         raise UsageError(f"nothing follows {option.name}; it takes {option.value}: {option.purpose}")
-    return found
+    return given
 
 
 def _split(argv: Sequence[str]) -> tuple[Sequence[str], tuple[str, ...]]:

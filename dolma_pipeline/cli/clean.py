@@ -25,9 +25,9 @@ def main(arguments: Arguments) -> Reply:
     folder = opened(place)
     some = removable(folder, kinds)
     if removes:
-        some = [one for one in some if kinds or one.kind.unasked]
+        some = [entry for entry in some if kinds or entry.kind.unasked]
         remove(folder, some)
     if arguments.format == "json":
-        record = {"folder": place, "removed": removes, "kinds": [one.record() for one in some]}
+        record = {"folder": place, "removed": removes, "kinds": [entry.record() for entry in some]}
         return Reply(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return Reply(clean_text(place, some, removed=removes))

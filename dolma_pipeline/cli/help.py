@@ -72,7 +72,7 @@ def _keys(command: Command) -> list[str]:
             rows.append((row.path, row.default, row.type, row.purpose))
     parts.append(heading + "\n" + _table(rows))
     if not command.stages:
-        stages = ", ".join(name for name, one in COMMANDS.items() if len(one.stages))
+        stages = ", ".join(name for name, known in COMMANDS.items() if len(known.stages))
         parts.append(f"The keys of a stage: dolma-pipeline COMMAND --help, for {stages}. All keys: docs/recipes.md.")
     return parts
 

@@ -55,8 +55,8 @@ def mixers() -> list[Record]:
     from dolma_pipeline.mixing import MIXERS
     from dolma_pipeline.registry import mixer_names
 
-    found = [MIXERS[name] for name in mixer_names()]
-    return [{"name": spec.name, "summary": spec.summary, "parameters": dict(spec.parameters)} for spec in found]
+    specs = [MIXERS[name] for name in mixer_names()]
+    return [{"name": spec.name, "summary": spec.summary, "parameters": dict(spec.parameters)} for spec in specs]
 
 
 def models() -> list[Record]:
@@ -77,14 +77,14 @@ def assets() -> list[Record]:
 
     return [
         {
-            "name": one.name,
-            "summary": one.purpose,
-            "licence": one.licence,
-            "num_bytes": one.num_bytes,
-            "sha256": one.sha256,
-            "path": _path(one.name),
+            "name": known.name,
+            "summary": known.purpose,
+            "licence": known.licence,
+            "num_bytes": known.num_bytes,
+            "sha256": known.sha256,
+            "path": _path(known.name),
         }
-        for one in ASSETS.values()
+        for known in ASSETS.values()
     ]
 
 

@@ -24,8 +24,8 @@ def main(arguments: Arguments) -> Reply:
         return run.main(arguments)
     others = [option for option in ("--redo", "--dry-run") if option in arguments.flags]
     if len(looks) + len(others) > 1 or arguments.beam_options:
-        found = " and ".join([*looks, *others, *(["Beam options"] if arguments.beam_options else [])])
-        raise UsageError(f"found {found}; {looks[0]} only looks at what there is and goes alone")
+        together = " and ".join([*looks, *others, *(["Beam options"] if arguments.beam_options else [])])
+        raise UsageError(f"found {together}; {looks[0]} only looks at what there is and goes alone")
     recipe = run.open_for(arguments)
     from dolma_pipeline.look.text import plan_text, what_if_text
 

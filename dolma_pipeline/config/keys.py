@@ -68,7 +68,7 @@ def fields_of(section: type) -> tuple[Field, ...]:
     """The keys of a recipe dataclass, in order; fields without a `Key` are not part of the YAML."""
     if section in _FIELDS:
         return _FIELDS[section]
-    found = []
+    fields = []
     hints = get_type_hints(section, include_extras=True)
     for item in dataclasses.fields(section):
         hint = hints[item.name]
@@ -78,8 +78,8 @@ def fields_of(section: type) -> tuple[Field, ...]:
         made = item.default_factory is not dataclasses.MISSING
         default = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
         required = default is dataclasses.MISSING and not made
-        found.append(Field(item.name.rstrip("_"), item.name, inner, key, None if required else default, required))
-    _FIELDS[section] = tuple(found)
+        fields.append(Field(item.name.rstrip("_"), item.name, inner, key, None if required else default, required))
+    _FIELDS[section] = tuple(fields)
     return _FIELDS[section]
 
 
@@ -93,8 +93,8 @@ def section_of(hint: Any) -> type | None:
     for option in options_of(hint):
         for candidate in (option, *get_args(option)):
             if _is_section(candidate):
-                found: type = candidate
-                return found
+                section: type = candidate
+                return section
     return None
 
 

@@ -55,8 +55,8 @@ def _modules(tree: Located, overrides: Sequence[str]) -> tuple[str, ...]:
             apply_override(tree, override)
     assert isinstance(tree.value, dict)
     located = tree.value.get("modules")
-    found: tuple[str, ...] = () if located is None else build_value(Recipe, "modules", located)
-    return found
+    modules: tuple[str, ...] = () if located is None else build_value(Recipe, "modules", located)
+    return modules
 
 
 def _recipe(tree: Located, overrides: Sequence[str], sections: Mapping[str, type]) -> Recipe:

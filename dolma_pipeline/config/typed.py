@@ -30,8 +30,8 @@ def build_recipe(tree: Located, sections: Mapping[str, type] | None = None) -> R
     """
     builder = _Builder(sections or {})
     recipe: Recipe = builder.section(Recipe, tree, "")
-    found = {name: builder.sections[name] for name in sections or {} if name in builder.sections}
-    return dataclasses.replace(recipe, sections=found, origin=builder.origin)
+    extra = {name: builder.sections[name] for name in sections or {} if name in builder.sections}
+    return dataclasses.replace(recipe, sections=extra, origin=builder.origin)
 
 
 def build_value(section: type, name: str, located: Located) -> Any:
@@ -112,8 +112,8 @@ class _Builder:
         if key.one_or_more and isinstance(items, str):
             items = [located]
         if not isinstance(items, list):
-            one = f"; write [{located.text}]" if isinstance(items, str) else ""
-            raise _wrong(located, path, f"a list{one}", _section_advice(located))
+            advice = f"; write [{located.text}]" if isinstance(items, str) else ""
+            raise _wrong(located, path, f"a list{advice}", _section_advice(located))
         _check_length(len(items), key, located, path, "at least one")
         plain_items = dataclasses.replace(key, at_least=None, at_most=None)
         if items and items[0] is located:

@@ -33,16 +33,16 @@ def resolved_yaml(recipe: Recipe) -> str:
 
 def _tree(section: Any) -> dict[str, Any]:
     """Keys as in YAML: parameters beside the named keys, what does not apply left out."""
-    found = {}
+    tree = {}
     for field in fields_of(type(section)):
         value = getattr(section, field.name)
         if not _applies(section, field.name, value):
             continue
-        found[field.yaml_name] = _value(value)
+        tree[field.yaml_name] = _value(value)
     rest = rest_of(type(section))
     if rest is not None:
-        found |= {name: _value(value) for name, value in getattr(section, rest).items()}
-    return found
+        tree |= {name: _value(value) for name, value in getattr(section, rest).items()}
+    return tree
 
 
 def _applies(section: Any, name: str, value: Any) -> bool:

@@ -226,7 +226,7 @@ class _Walk:
         return Located(scalar_of(text), place, text=text)
 
     def mapping(self, node: yaml.MappingNode) -> dict[str, Located]:
-        found: dict[str, Located] = {}
+        entries: dict[str, Located] = {}
         for key_node, value_node in node.value:
             place = self.places.of(key_node)
             if not isinstance(key_node, yaml.ScalarNode):
@@ -236,12 +236,12 @@ class _Walk:
                 raise ConfigError(f"{place}: found {describe(key)} as a key, expected text; put it in quotes")
             if key.value == "<<" and not key.quoted:
                 raise ConfigError(f"{place}: found the merge key '<<', which YAML 1.2 does not have; repeat the keys")
-            if key.value in found:
-                raise ConfigError(f"{place}: the key '{key.value}' is there twice, first at {found[key.value].at}")
+            if key.value in entries:
+                raise ConfigError(f"{place}: the key '{key.value}' is there twice, first at {entries[key.value].at}")
             value = self.located(value_node)
             value.key_place = place
-            found[key.value] = value
-        return found
+            entries[key.value] = value
+        return entries
 
 
 def _decode(data: bytes, name: str) -> str:

@@ -51,7 +51,7 @@ def check_flags(flags: Sequence[str]) -> None:
     """Options of the local runner: each is one that a class of Beam's reads, with a value that it takes.
 
     Raises:
-        UsageError: an option that is not known, with what is near; or a value that is none.
+        UsageError: an option that is not known, with what is near; or an invalid value.
     """
     import_beam()
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -59,16 +59,16 @@ def check_flags(flags: Sequence[str]) -> None:
     for before, flag in zip(["", *flags], flags, strict=False):
         if not flag.startswith("-") and (not before.startswith("--") or "=" in before):
             raise UsageError(f"found '{flag}' among the Beam options; an option is written --name=value")
-    said, logger = io.StringIO(), logging.getLogger("apache_beam.options")
+    printed, logger = io.StringIO(), logging.getLogger("apache_beam.options")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # what it would warn of is said here
+    logger.setLevel(logging.ERROR)  # what it would warn of is told here
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(printed):
             options = PipelineOptions(list(flags))
             known = options.get_all_options()
             unknown = options.get_all_options(retain_unknown_options=True).keys() - known.keys()
     except SystemExit as error:
-        reason = said.getvalue().strip().rpartition("error: ")[2]
+        reason = printed.getvalue().strip().rpartition("error: ")[2]
         raise UsageError(f"Beam refuses {' '.join(flags)}: {reason}") from error
     finally:
         logger.setLevel(level)

@@ -58,7 +58,7 @@ class EngineChoice:
         self._forks = ForkServer(shared, kernels=self._kernels, tidy=bool(users))
 
     def engine(self, say: Say | None = None) -> Engine:
-        """The engine; kernels that are not compiled on this machine are compiled first, and it is said."""
+        """The engine; kernels that are not compiled on this machine are compiled first, and people are told."""
         if self._runner != "local":
             from dolma_pipeline.engines.beam import OnBeam
 

@@ -1,7 +1,7 @@
 """The control folder: how the launcher and the workers of one machine talk, wherever the run's folder is.
 
     tasks/<phase>.tasks, .index   what a phase has to do, written once; a worker reads task i by its offset
-    turns/<phase>                 the queue: a byte a turn
+    queue/<phase>                 the queue: a byte for each task that was taken
     log/<stream>/…                segments of logs (run/log.py)
     workers.txt                   what workers write to standard error
     scratch/                      workers' own disk space, of killed ones too
@@ -68,10 +68,10 @@ class Control:
         index["offset"][1:] = np.cumsum(index["size"])[:-1]
         order = np.argsort(-np.array(weights, np.int64), kind="stable")
         self.folder.write(f"tasks/{phase}.index", index[order].tobytes())
-        self.folder.write(f"turns/{phase}", b"")
+        self.folder.write(f"queue/{phase}", b"")
         return len(sizes)
 
-    def take_turns(self, phase: str) -> Iterator[Task]:
+    def queued_tasks(self, phase: str) -> Iterator[Task]:
         """Those tasks of a phase that fall to this process, while others do the same.
 
         A task that was taken counts as taken even if it is never done, so whoever uses this must start over, with a
@@ -82,7 +82,7 @@ class Control:
         """
         with self.folder.random(f"tasks/{phase}.index") as index, self.folder.random(f"tasks/{phase}.tasks") as tasks:
             while True:
-                index.seek(_next_turn(self.path / "turns" / phase) * _INDEX.itemsize)
+                index.seek(_next_place(self.path / "queue" / phase) * _INDEX.itemsize)
                 entry = index.read(_INDEX.itemsize)
                 if not entry:
                     return
@@ -92,12 +92,12 @@ class Control:
 
     def hand_over(self, folder: RunFolder) -> None:
         """Join all that belongs to a run's log into its folder."""
-        said = self.workers_file.read_bytes() if self.workers_file.exists() else b""
-        join_logs(folder, segments=self.folder, workers=said)
+        worker_log = self.workers_file.read_bytes() if self.workers_file.exists() else b""
+        join_logs(folder, segments=self.folder, workers=worker_log)
 
 
-def _next_turn(queue: Path) -> int:
-    """Take the next turn: appending a byte is atomic, and leaves the position after the own byte."""
+def _next_place(queue: Path) -> int:
+    """Take the next place in the queue: appending a byte is atomic, and leaves the position after the own byte."""
     file = os.open(queue, os.O_WRONLY | os.O_APPEND)
     try:
         os.write(file, b".")

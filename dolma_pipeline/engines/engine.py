@@ -25,7 +25,7 @@ class Engine(Protocol):
 
         Raises:
             UsageError: a runner or an option that there is not.
-            RunError: a worker died, or a phase raised what is none of this library's errors.
+            RunError: a worker died, or a phase raised another error than this library's.
             DolmaError: what a phase raised, with its phase and task.
         """
 

@@ -6,10 +6,10 @@ no thread of ours, and no tagger of the user's (its `setup` may do both; workers
 
 This process uses no storage before it forks (it has no need to): clients of object stores do not outlive a fork.
 
-Requests and answers are JSON lines over the standard streams: `{"worker": 0, "environment": {…}, "said": path, "tidy":
-false}` makes a worker whose standard error goes to that file, `{"worker": 0, "code": 64}` tells how it ended (the
-negative number of a signal). When the launcher goes, standard input ends, and this process with it; workers hold the
-read end of a pipe whose only writer is this process.
+Requests and answers are JSON lines over the standard streams: `{"worker": 0, "environment": {…}, "worker_log": path,
+"tidy": false}` makes a worker whose standard error goes to that file, `{"worker": 0, "code": 64}` tells how it ended
+(a negative number is that of a signal). When the launcher goes, standard input ends, and this process with it; workers
+hold the read end of a pipe whose only writer is this process.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main(names: Sequence[str]) -> None:
     """
     cut = names.index("--") if "--" in names else len(names)
     requests, answers = os.dup(0), os.dup(1)
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # what a library prints is not an answer
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)  # for what a worker starts
     os.close(nothing)
@@ -133,7 +133,7 @@ def _be_worker(request: Mapping[str, Any], *, lifeline: int, closed: tuple[int, 
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for one in closed:
             os.close(one)
-        errors = os.open(request["said"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        errors = os.open(request["worker_log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         os.dup2(errors, 2)
         os.dup2(errors, 1)
         os.close(errors)

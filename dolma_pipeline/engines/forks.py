@@ -79,11 +79,11 @@ class ForkServer:
             SERVERS.discard(self._process.pid)
             self._said.close()
 
-    def run_worker(self, environment: Mapping[str, str], *, said: Path) -> str:
+    def run_worker(self, environment: Mapping[str, str], *, worker_log: Path) -> str:
         """Make a worker and wait for its end.
 
         Args:
-            environment: variables more. said: the file to which its standard error is appended.
+            environment: variables more. worker_log: the file to which its standard error is appended.
 
         Returns:
             How it ended, in words; empty if it ended well.
@@ -96,7 +96,7 @@ class ForkServer:
             request = {
                 "worker": len(self._workers),
                 "environment": dict(environment),
-                "said": str(said),
+                "worker_log": str(worker_log),
                 "tidy": self._tidy,
             }
             self._workers.append(worker)

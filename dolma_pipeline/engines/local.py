@@ -62,7 +62,7 @@ class Local:
                 run_guarded(
                     lambda: pipeline.run().wait_until_finish(),
                     raised=lambda: _raised(control),
-                    said=control.workers_file,
+                    worker_log=control.workers_file,
                     kept=kept_at(run.folder),
                     variables=variables,
                     each_poll=progress.poll,
@@ -99,7 +99,7 @@ class Local:
 
 @dataclass(frozen=True)
 class Turns:
-    """Workers of one machine take tasks in turns. Only for a runner that never does an element again.
+    """Workers of one machine take tasks from one queue. Only for a runner that never does an element again.
 
     workers: how many.
     """
@@ -114,7 +114,7 @@ class Turns:
 
     def taken(self, phase: str, element: Any) -> Iterator[Task]:
         """See `chain.Dealing`."""
-        return Control.here().take_turns(phase)
+        return Control.here().queued_tasks(phase)
 
 
 @contextlib.contextmanager

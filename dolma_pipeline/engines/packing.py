@@ -13,7 +13,7 @@ MIN_BINS, MAX_BINS = 64, 100_000
 
 
 def num_bins(tasks: Sequence[Task]) -> int:
-    """Into how many bins: one for `BIN_BYTES` of weight, but enough for many workers, and no more than runners bear."""
+    """Into how many bins: one for `BIN_BYTES` of weight, but enough for many workers, and not too many for runners."""
     return max(MIN_BINS, min(MAX_BINS, sum(max(1, task.weight) for task in tasks) // BIN_BYTES))
 
 

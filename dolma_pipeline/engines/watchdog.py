@@ -35,7 +35,7 @@ def run_guarded(
     run: Callable[[], Any],
     *,
     raised: Callable[[], DolmaError | None],
-    said: Path,
+    worker_log: Path,
     kept: str,
     variables: Mapping[str, str] = {},
     each_poll: Callable[[], None] = lambda: None,
@@ -46,7 +46,7 @@ def run_guarded(
     Args:
         run: blocks until the pipeline has ended.
         raised: what a phase has raised so far.
-        said: the file that gets what worker processes write to standard error, and what Beam logs.
+        worker_log: the file that gets what worker processes write to standard error, and what Beam logs.
         kept: where people find that file when the run has ended.
         variables: of the environment that workers have beside the fork server's.
         each_poll: called about ten times a second from this thread (progress).
@@ -57,10 +57,10 @@ def run_guarded(
         WorkerDiedError: a worker process ended unasked.
         DolmaError: what a phase raised, if it is one of ours; StageError for anything else.
     """
-    state = _State(said, variables)
+    state = _State(worker_log, variables)
     thread = threading.Thread(target=state.run, args=(run,), daemon=True, name="pipeline")
     patience = LATE_SECONDS
-    with stopped_by_signals(), _hooks(state, forks), _apart(said):
+    with stopped_by_signals(), _hooks(state, forks), _apart(worker_log):
         try:
             thread.start()
             while not state.ended.wait(POLL_SECONDS):
@@ -90,8 +90,8 @@ def run_guarded(
 
 
 class _State:
-    def __init__(self, said: Path, variables: Mapping[str, str]) -> None:
-        self.said, self.variables = said, variables
+    def __init__(self, worker_log: Path, variables: Mapping[str, str]) -> None:
+        self.worker_log, self.variables = worker_log, variables
         self.ended = threading.Event()
         self.error: BaseException | None = None
         self.dead = ""
@@ -131,7 +131,7 @@ def _hooks(state: _State, forks: ForkServer | None) -> Iterator[None]:
                 state.dead = found
 
     def _run_alone(worker: Any) -> str:
-        worker._worker_command_line += f" >> {shlex.quote(str(state.said))} 2>&1"
+        worker._worker_command_line += f" >> {shlex.quote(str(state.worker_log))} 2>&1"
         try:
             old_run(worker)
         except RuntimeError as error:
@@ -165,14 +165,14 @@ def _run_forked(worker: Any, forks: ForkServer, state: _State) -> str:
         "PIPELINE_OPTIONS": json_format.MessageToJson(options),
         "WORKER_ID": worker._worker_id,
     }
-    return forks.run_worker(environment, said=state.said)
+    return forks.run_worker(environment, worker_log=state.worker_log)
 
 
 @contextlib.contextmanager
-def _apart(said: Path) -> Iterator[None]:
+def _apart(worker_log: Path) -> Iterator[None]:
     """What Beam says of a run that ends goes to a file: many pages, in which the one clear error would be lost."""
     logger, old_hook = logging.getLogger("apache_beam"), threading.excepthook
-    handler = logging.FileHandler(said, delay=True)
+    handler = logging.FileHandler(worker_log, delay=True)
 
     def hook(raised: threading.ExceptHookArgs) -> None:
         logger.error("in thread %s", raised.thread, exc_info=raised.exc_value)

@@ -81,9 +81,9 @@ def evaluate(run_dir: Path, step: int, config: EvalConfig) -> dict[str, Any]:
         results["held_out"][source] = {**numbers, "data": folder_digest(folder)}
         _say(f"step {step}, {source}: {numbers['bits_per_byte']:.4f} bits/byte")
     for name, path in task_files(config).items():
-        found = rank_answers(model, tasks[name], eos_id=settings.eos_id, encode=encode)
-        results["tasks"][name] = {**found, "data": f"sha256:{paths.sha256_file(path)}"}
-        _say(f"step {step}, {name}: acc {found['acc']:.3f}, chance {found['chance']:.3f}")
+        ranking = rank_answers(model, tasks[name], eos_id=settings.eos_id, encode=encode)
+        results["tasks"][name] = {**ranking, "data": f"sha256:{paths.sha256_file(path)}"}
+        _say(f"step {step}, {name}: acc {ranking['acc']:.3f}, chance {ranking['chance']:.3f}")
     paths.write_bytes(results_path(run_dir, step), pretty(results))
     return results
 
@@ -115,12 +115,12 @@ def task_files(config: EvalConfig) -> dict[str, Path]:
     Raises:
         UsageError: two files of one name.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in (Path(paths.expanded(task)) for task in config.tasks):
-        if path.stem in found:
-            raise UsageError(f"eval.tasks: {found[path.stem]} and {path} have the same name; rename one of them.")
-        found[path.stem] = path
-    return found
+        if path.stem in files:
+            raise UsageError(f"eval.tasks: {files[path.stem]} and {path} have the same name; rename one of them.")
+        files[path.stem] = path
+    return files
 
 
 def _say(text: str) -> None:

@@ -74,7 +74,7 @@ def score(model: Decoder, windows: Sequence[Window]) -> list[float]:
     """
     device = model.embedding.weight.device
     order = sorted(range(len(windows)), key=lambda i: (-len(windows[i].inputs), i))
-    found = [0.0] * len(windows)
+    scores = [0.0] * len(windows)
     first = 0
     while first < len(order):
         longest = len(windows[order[first]].inputs)
@@ -89,5 +89,5 @@ def score(model: Decoder, windows: Sequence[Window]) -> list[float]:
             logits_BTV = model(torch.from_numpy(tokens_BT).to(device))
             nats_B = nats(logits_BTV, torch.from_numpy(labels_BT).to(device)).sum(dim=1, dtype=torch.float64)
         for i, value in zip(chosen, nats_B.tolist(), strict=True):
-            found[i] = value
-    return found
+            scores[i] = value
+    return scores

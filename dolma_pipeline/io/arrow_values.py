@@ -53,9 +53,9 @@ def id_column(ids: pa.Array) -> pa.StringArray:
         return pa.concat_arrays([_id_or_null(ids.slice(row, 1)) for row in range(len(ids))])
 
 
-def _id_or_null(one: pa.Array) -> pa.StringArray:
+def _id_or_null(array: pa.Array) -> pa.StringArray:
     try:
-        return text_column(one)
+        return text_column(array)
     except UnicodeDecodeError:
         return pa.nulls(1, pa.string())
 

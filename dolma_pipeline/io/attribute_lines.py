@@ -134,8 +134,8 @@ def _parsed(text: bytes, path: Path, number: int) -> _Line:
         raise DataError(f"{path}:{number}: expected a JSON object, found {_kind(line)}. {SHAPE}")
     attributes = line.get("attributes")
     if type(attributes) is not dict:
-        found = f"found {_kind(attributes)}" if "attributes" in line else f"there are: {', '.join(line) or 'no keys'}"
-        raise DataError(f"{path}:{number}: expected an object 'attributes', {found}. {SHAPE}")
+        have = f"found {_kind(attributes)}" if "attributes" in line else f"there are: {', '.join(line) or 'no keys'}"
+        raise DataError(f"{path}:{number}: expected an object 'attributes', {have}. {SHAPE}")
     return _Line(number, line.get("id"), attributes)
 
 
@@ -164,10 +164,10 @@ def _spans(place: tuple[str, str], values: list[Any]) -> pa.ListArray:
 
 
 def _value(path: Path, line: _Line, names: list[str]) -> Any:
-    found = [name for name in names if name in line.attributes]
-    if len(found) > 1:
-        raise DataError(f"{path}:{line.number}: {' and '.join(found)} mean the same attribute. Rename one of them.")
-    return line.attributes[found[0]] if found else []
+    present = [name for name in names if name in line.attributes]
+    if len(present) > 1:
+        raise DataError(f"{path}:{line.number}: {' and '.join(present)} mean the same attribute. Rename one of them.")
+    return line.attributes[present[0]] if present else []
 
 
 def _ids(lines: list[_Line]) -> pa.StringArray:

@@ -69,7 +69,7 @@ def leaves(schema: pa.Schema, path: Path) -> dict[str, dict[str, Leaf]]:
     Raises:
         DataError: two columns that mean the same field, or no attributes at all.
     """
-    found: dict[str, dict[str, Leaf]] = {}
+    by_column: dict[str, dict[str, Leaf]] = {}
     for one in schema:
         if one.name in COLUMNS or _INDEX.fullmatch(one.name):
             continue
@@ -80,16 +80,16 @@ def leaves(schema: pa.Schema, path: Path) -> dict[str, dict[str, Leaf]]:
         else:
             named = [(*split_name(one.name), Leaf(one.name, None, one.type))]
         for column, field, leaf in named:
-            fields = found.setdefault(column, {})
+            fields = by_column.setdefault(column, {})
             if field in fields:
                 raise DataError(
                     f"{path}: two columns mean the field '{field}' of attribute '{column}': {fields[field].path} and "
                     f"{leaf.path}. Rename one of them."
                 )
             fields[field] = leaf
-    if not found:
+    if not by_column:
         raise DataError(
             f"{path}: no attributes among the columns {', '.join(schema.names) or '(none)'}. Each attribute is a "
             "struct column, or a column named exp__field."
         )
-    return found
+    return by_column

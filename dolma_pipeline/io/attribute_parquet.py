@@ -105,12 +105,12 @@ def _groups(metadata: pq.FileMetaData, rows: range) -> tuple[list[int], int]:
 
 
 def _wanted(path: Path, schema: pa.Schema, have: pa.Schema) -> Wanted:
-    found = leaves(have, path)
+    known = leaves(have, path)
     wanted: Wanted = {}
     for column in schema:
-        if column.name not in found:
-            raise DataError(f"{path}: {unknown_name('attribute', column.name, found)}")
-        fields = found[column.name]
+        if column.name not in known:
+            raise DataError(f"{path}: {unknown_name('attribute', column.name, known)}")
+        fields = known[column.name]
         for field in column.type:
             if field.name not in fields:
                 raise DataError(

@@ -66,7 +66,7 @@ def canonical(type_: pa.DataType) -> pa.DataType:
 
 def _canonical_list(inner: pa.DataType) -> pa.DataType:
     if types.is_struct(inner) and all(
-        inner.get_field_index(name) >= 0 and (is_number(one := inner.field(name).type) or types.is_null(one))
+        inner.get_field_index(name) >= 0 and (is_number(kind := inner.field(name).type) or types.is_null(kind))
         for name in ("start", "end")
     ):
         others = [field for field in inner if field.name not in ("start", "end", "score")]

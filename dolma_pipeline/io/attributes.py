@@ -123,10 +123,10 @@ class DolmaWriter(AttributeWriter):
         rows = column.to_pylist()
         lines = []
         for id_, source, text, row in zip(ids, sources, batch.strings, rows, strict=True):
-            found = {
+            written = {
                 key: spans for field, value in (row or {}).items() for key, spans in _spans(field, value, len(text))
             }
-            attributes = {f"{self.label}__{self.label}__{key}": spans for key, spans in found.items()}
+            attributes = {f"{self.label}__{self.label}__{key}": spans for key, spans in written.items()}
             line = {"id": id_, "attributes": attributes, "source": source}
             lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
         self._lines.write(lines)

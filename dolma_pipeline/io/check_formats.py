@@ -46,7 +46,7 @@ def told(findings: Sequence[Finding], *, most: int = 5) -> str:
     count = len(findings)
     of_no_format = "1 file is" if count == 1 else f"{count} files are"
     lines = [f"{of_no_format} of no format that is read ({', '.join(sorted(f.name for f in known_formats()))}):"]
-    lines += [f"  {one.path}: seems to be {one.what}. {one.advice}" for one in findings[:most]]
+    lines += [f"  {finding.path}: seems to be {finding.what}. {finding.advice}" for finding in findings[:most]]
     if count > most:
         lines.append(f"  … and {count - most} more.")
     them = "it" if count == 1 else "them"

@@ -133,11 +133,11 @@ def _sha256_of_groups(file: BinaryIO, parquet: pq.ParquetFile, groups: range) ->
         for group in (parquet.metadata.row_group(number) for number in groups)
         for i in range(group.num_columns)
     ]
-    starts = [min(filter(None, (one.dictionary_page_offset, one.data_page_offset))) for one in columns]
+    starts = [min(filter(None, (column.dictionary_page_offset, column.data_page_offset))) for column in columns]
     first = min(starts, default=0)
-    last = max((start + one.total_compressed_size for start, one in zip(starts, columns, strict=True)), default=0)
+    last = max((start + column.total_compressed_size for start, column in zip(starts, columns, strict=True)), default=0)
     source = Source(file)
-    source.sha256.update(repr([[one.path_in_schema, one.num_values] for one in columns]).encode())
+    source.sha256.update(repr([[column.path_in_schema, column.num_values] for column in columns]).encode())
     file.seek(first)
     left = last - first
     while left > 0 and (data := source.read(min(left, 1 << 20))):

@@ -136,7 +136,7 @@ def document_format(name: str) -> DocumentFormat:
     Raises:
         UnknownNameError: there is none; says what is near.
     """
-    _open_doors()
+    _load_entry_points()
     if name not in FORMATS:
         raise UnknownNameError("document format", name, FORMATS, hint="Its module must be installed, or in `modules`.")
     return FORMATS[name]
@@ -144,14 +144,14 @@ def document_format(name: str) -> DocumentFormat:
 
 def known_formats() -> list[DocumentFormat]:
     """All formats, in the order in which a file is offered to them: others' by name, then Parquet, then JSON lines."""
-    _open_doors()
+    _load_entry_points()
     last = ["parquet", "jsonl"]
     return [FORMATS[name] for name in [*sorted(FORMATS.keys() - set(last)), *last]]
 
 
 def recognized(head: bytes, name: str) -> DocumentFormat | None:
     """The first format that recognizes these first bytes; None if none does."""
-    return next((one for one in known_formats() if one.recognizes(head, name)), None)
+    return next((format_ for format_ in known_formats() if format_.recognizes(head, name)), None)
 
 
 def format_of(path: str) -> DocumentFormat:
@@ -164,19 +164,19 @@ def format_of(path: str) -> DocumentFormat:
     name = path.lower()
     for ending in COMPRESSIONS:
         name = name.removesuffix(ending)
-    by_ending = (one for one in known_formats() if any(name.endswith(ending) for ending in one.endings))
+    by_ending = (format_ for format_ in known_formats() if any(name.endswith(ending) for ending in format_.endings))
     return next(by_ending, FORMATS["jsonl"])
 
 
 def endings() -> tuple[str, ...]:
     """Endings that are not part of a shard's name, in the order in which they are taken off: ours, then others'."""
     ours = [ending for name in ("jsonl", "parquet") for ending in document_format(name).endings]
-    others = sorted({ending for one in known_formats() for ending in one.endings} - set(ours))
+    others = sorted({ending for format_ in known_formats() for ending in format_.endings} - set(ours))
     return (*COMPRESSIONS, *ours, *others)
 
 
 @functools.cache
-def _open_doors() -> None:
+def _load_entry_points() -> None:
     """Import our formats, then those of installed distributions, in order of name: the same in every process."""
     for module in _BUILT_IN:
         importlib.import_module(module)

@@ -32,16 +32,16 @@ def pretty(value: object) -> bytes:
 def differences(old: Any, new: Any, key: str = "") -> list[str]:
     """`key: old -> new` for each difference of two nested values."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        found = []
+        lines = []
         for name in sorted({*old, *new}):
             place = f"{key}.{name}" if key else str(name)
             if name not in old:
-                found.append(f"{place}: (nothing) -> {new[name]!r}")
+                lines.append(f"{place}: (nothing) -> {new[name]!r}")
             elif name not in new:
-                found.append(f"{place}: {old[name]!r} -> (nothing)")
+                lines.append(f"{place}: {old[name]!r} -> (nothing)")
             else:
-                found += differences(old[name], new[name], place)
-        return found
+                lines += differences(old[name], new[name], place)
+        return lines
     return [] if old == new else [f"{key}: {old!r} -> {new!r}"]
 
 

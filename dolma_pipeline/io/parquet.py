@@ -144,10 +144,10 @@ class _Rows:
         self._num_rows = table.num_rows
         # As in JSON: of a repeated name the last counts, and a name belongs to one of our columns only.
         others = dict(zip(table.schema.names, table.columns, strict=True))
-        mine = {column: (names[column], others.pop(names[column])) for column in _CLAIMS if names[column] in others}
-        columns = [self._column(name, mine.get(name)) for name in COLUMNS[:-1]]
+        own = {column: (names[column], others.pop(names[column])) for column in _CLAIMS if names[column] in others}
+        columns = [self._column(name, own.get(name)) for name in COLUMNS[:-1]]
         columns.append(self._extra(others))
-        self._require_text(*mine["text"], columns[COLUMNS.index("text")])
+        self._require_text(*own["text"], columns[COLUMNS.index("text")])
         self.table = pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
         self.sizes: NDArray[np.int64] = np.zeros(self._num_rows, np.int64)
         for column in columns:
@@ -213,9 +213,9 @@ class _Rows:
                 for row in np.flatnonzero(texts.is_null().to_numpy(zero_copy_only=False)).tolist():
                     self.failed.setdefault(row, f"'{name}' is null; expected a string")
             return
-        found = _type_name(array.type)
+        kind = _type_name(array.type)
         for row, here in enumerate(array.is_valid().to_pylist()):
-            self.failed.setdefault(row, f"'{name}' is {found if here else 'null'}; expected a string")
+            self.failed.setdefault(row, f"'{name}' is {kind if here else 'null'}; expected a string")
 
 
 def _text(array: pa.Array) -> pa.StringArray:

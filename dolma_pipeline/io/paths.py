@@ -155,14 +155,14 @@ def find(patterns: Sequence[str]) -> list[Found]:
         UsageError: a pattern that matches nothing (it says what is there instead), a variable or unknown home in it,
             or a name that is not valid UTF-8.
     """
-    found: dict[str, Found] = {}
+    files: dict[str, Found] = {}
     for pattern in patterns:
         is_list = pattern.startswith("@")
         for path, base in _read_list(pattern[1:]) if is_list else _matching(pattern):
             if not _is_utf8(path):
                 raise UsageError(f"{path!r}: the name of this file is not valid UTF-8. Rename it.")
-            found.setdefault(identity(path), Found(path, base, path if is_list else _below(path, base)))
-    return list(found.values())
+            files.setdefault(identity(path), Found(path, base, path if is_list else _below(path, base)))
+    return list(files.values())
 
 
 def _below(path: str, base: str) -> str:

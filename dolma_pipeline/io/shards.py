@@ -103,21 +103,29 @@ def _stem(path: str, base: str) -> str:
 
 def _ranges(name: str, source: str, file: paths.Found, split_bytes: int) -> list[Shard]:
     size = paths.storage_of(file.path).size(file.path)
-    found = format_of(file.path)
-    ranges = found.plan(file.path, size, split_bytes)
+    format_ = format_of(file.path)
+    ranges = format_.plan(file.path, size, split_bytes)
     if ranges is None:
-        return [Shard(name, source, file.relative, found.name, bytes=size, file_bytes=size)]
+        return [Shard(name, source, file.relative, format_.name, bytes=size, file_bytes=size)]
     return [
         Shard(
-            f"{name}@{i:05d}", source, file.relative, found.name, one.start, one.end, one.bytes, one.lines_before, size
+            f"{name}@{i:05d}",
+            source,
+            file.relative,
+            format_.name,
+            one.start,
+            one.end,
+            one.bytes,
+            one.lines_before,
+            size,
         )
         for i, one in enumerate(ranges)
     ]
 
 
 def _check_unchanged(known: Sequence[Shard], files: Mapping[str, Sequence[paths.Found]]) -> None:
-    places = {(source, one.relative): one.path for source, found in files.items() for one in found}
-    for shard in {(one.source, one.path): one for one in known}.values():
+    places = {(source, file.relative): file.path for source, found in files.items() for file in found}
+    for shard in {(file.source, file.path): file for file in known}.values():
         path = places.get((shard.source, shard.path))
         if path is None:
             raise UsageError(

@@ -34,8 +34,8 @@ def _spans(inner: Lists) -> pa.StructArray:
     wrong = np.flatnonzero((sizes < 2) | (sizes > 3))
     if len(wrong):
         row = int(wrong[0])
-        found = "null" if inner.null[row] else f"{sizes[row]} numbers"
-        raise BadValueError(row, f"expected a span [start, end, score], found {found}")
+        have = "null" if inner.null[row] else f"{sizes[row]} numbers"
+        raise BadValueError(row, f"expected a span [start, end, score], found {have}")
     values = pa.array([], pa.float64()) if len(inner.values) == 0 else _numbers(inner)
     firsts = inner.offsets[:-1]
     scores = values.take(pa.array(firsts + 2, mask=sizes == 2))

@@ -91,10 +91,10 @@ def _number(slots: Any, keys: Any, mask: Any, stamp: Any, hash_: Any, key: Any, 
 @numba.njit(cache=True, nogil=True)
 def _holds_empty_line(data: Any, end: Any, start: Any) -> Any:
     """Whether the white space `data[end:start]` between two words holds two newlines in a row."""
-    found = False
+    holds = False
     for i in range(end + 1, start):
-        found |= data[i] == 0x0A and data[i - 1] == 0x0A
-    return found
+        holds |= data[i] == 0x0A and data[i - 1] == 0x0A
+    return holds
 
 
 @numba.njit(cache=True, nogil=True)

@@ -269,12 +269,13 @@ def _phone_tail(data, last, end):  # type: ignore[no-untyped-def]
         at += 1
     room = 4
     if at < end:
-        one = data[at] | 0x20 if data[at] < 0x80 else data[at]
+        letter = data[at] | 0x20 if data[at] < 0x80 else data[at]
         two = data[at + 1] | 0x20 if at + 1 < end else np.uint8(0)
         three = data[at + 2] | 0x20 if at + 2 < end else np.uint8(0)
         if (
-            one == 120 or data[at] == 35 or data[at] == 126 or one == 0xD0 or one == 0xEF or (one == 101 and two == 120)
-            or (one == 105 and two == 110 and three == 116) or (one == 97 and two == 110 and three == 101)
+            letter == 120 or data[at] == 35 or data[at] == 126 or letter == 0xD0 or letter == 0xEF
+            or (letter == 101 and two == 120) or (letter == 105 and two == 110 and three == 116)
+            or (letter == 97 and two == 110 and three == 101)
         ):  # fmt: skip
             room = _PHONE_TAIL_BYTES
     tail = min(max(at, last) + room, end)
@@ -353,10 +354,10 @@ def _ip_tail(data, last, end, ahead):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _ip4_window(data, at, start, end, classes):  # type: ignore[no-untyped-def]
     """Window of the run of digits and dots from `at` (from, to), from = -1 for none; and the run's end."""
-    last, group, groups, longest, found = at, 0, 0, 0, False
+    last, group, groups, longest, holds = at, 0, 0, 0, False
     while last < end and (classes[data[last]] & _DIGIT or data[last] == 0x2E):
         if data[last] == 0x2E and group == 0:  # two dots end a row of groups
-            found = found or (groups == 4 and longest <= 3)
+            holds = holds or (groups == 4 and longest <= 3)
             groups, longest = 0, 0
         elif data[last] == 0x2E:
             group = 0
@@ -365,8 +366,8 @@ def _ip4_window(data, at, start, end, classes):  # type: ignore[no-untyped-def]
             groups += group == 1
             longest = max(longest, group)
         last += 1
-    found = found or (groups == 4 and longest <= 3)
-    if not found or (at > start and data[at - 1] < 0x80 and classes[data[at - 1]] & _WORD):
+    holds = holds or (groups == 4 and longest <= 3)
+    if not holds or (at > start and data[at - 1] < 0x80 and classes[data[at - 1]] & _WORD):
         return -1, -1, last
     first, limit = at, max(start, at - 45)  # an IPv6 address may end in an IPv4 one
     while first > limit and (classes[data[first - 1]] & _HEX or data[first - 1] == 0x3A):

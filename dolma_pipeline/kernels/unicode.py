@@ -65,8 +65,8 @@ def unspaced_table() -> NDArray[np.uint8]:
     table = np.zeros(NUM_CODE_POINTS, np.uint8)
     for first, last in UNSPACED_BLOCKS:
         categories = map(unicodedata.category, map(chr, range(first, last + 1)))
-        found = (UNSPACED_LETTER if category == "Nl" else kinds.get(category[0], 0) for category in categories)
-        table[first : last + 1] = np.fromiter(found, np.uint8, last + 1 - first)
+        values = (UNSPACED_LETTER if category == "Nl" else kinds.get(category[0], 0) for category in categories)
+        table[first : last + 1] = np.fromiter(values, np.uint8, last + 1 - first)
     return read_only(table)
 
 

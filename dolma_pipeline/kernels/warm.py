@@ -128,10 +128,12 @@ def _compile(names: Sequence[str], compiled: Compiled, say: Callable[[str], None
     path = os.pathsep.join([str(_HOME), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": path}
     left = list(names)
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         command = [sys.executable, "-m", "dolma_pipeline.kernels", "--here"]
         children = [
-            subprocess.Popen([*command, *share], env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+            subprocess.Popen(
+                [*command, *share], env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
             for share in lists
         ]
         try:
@@ -150,7 +152,7 @@ def _compile(names: Sequence[str], compiled: Compiled, say: Callable[[str], None
                 child.wait()
         failed = next(filter(None, codes), 0)
         if failed:
-            said.seek(0)
-            lines = said.read().decode(errors="replace").split("\n")
+            output.seek(0)
+            lines = output.read().decode(errors="replace").split("\n")
             last = next((line for line in reversed(lines) if line.strip()), "it wrote nothing")
             raise RunError(f"compiling kernels failed with exit code {failed}: {last}")

@@ -122,11 +122,11 @@ def _check(found: Finished) -> None:
     if not left:
         return
     output = found.run.recipe.output
-    said = list(dict.fromkeys(line for d in left if d.state == "changed" for line in changes(d.artifact, d.before)))
-    if said:
+    lines = list(dict.fromkeys(line for d in left if d.state == "changed" for line in changes(d.artifact, d.before)))
+    if lines:
         raise UsageError(
             f"{output} holds work that was made with other settings:\n"
-            + "".join(f"  {line}\n" for line in said)
+            + "".join(f"  {line}\n" for line in lines)
             + "Put the settings back and say what is to be changed with --what-if, or make it: "
             "dolma-pipeline mix RECIPE --redo."
         )

@@ -75,8 +75,8 @@ def what_if_text(report: WhatIf) -> str:
                 *(tokens(each) for each in counts[:2]),
             ]
         )
-    said = "\n".join(f"  {change}" for change in report.changes)
-    parts = [f"what if\n{said}", f"documents that pass\n{table(rows)}"]
+    tried = "\n".join(f"  {change}" for change in report.changes)
+    parts = [f"what if\n{tried}", f"documents that pass\n{table(rows)}"]
     if report.after is not None:
         parts.append(f"what would be taken\n{table(_taken(report, report.after))}")
     rules = _rules(report)
@@ -131,9 +131,9 @@ def _reasons(counts: Mapping[str, int] | None) -> str:
 def clean_text(place: str, some: Sequence[Removable], *, removed: bool) -> str:
     """One table: what was removed, or could be."""
     rows = [["kind", "files", "MB"], *([one.kind.name, f"{one.num_files:,}", mb(one.bytes)] for one in some)]
-    said = "\n".join(f"  {one.kind.name:<12}{one.kind.what}; to have it again: {one.kind.costs}" for one in some)
+    notes = "\n".join(f"  {one.kind.name:<12}{one.kind.what}; to have it again: {one.kind.costs}" for one in some)
     title = f"removed from {place}" if removed else f"what can be removed from {place}"
-    return f"{title}\n{table(rows)}\n\n{said}\n"
+    return f"{title}\n{table(rows)}\n\n{notes}\n"
 
 
 def mb(num_bytes: int) -> str:

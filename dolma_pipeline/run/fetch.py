@@ -131,11 +131,11 @@ def split_origin(origin: str) -> tuple[str, int]:
     """Shard and row of `source/path#row`.
 
     Raises:
-        DataError: it is no origin.
+        DataError: it is not an origin.
     """
     shard, mark, row = origin.rpartition("#")
     if not mark or not row.isascii() or not row.isdigit():
-        raise DataError(f"'{origin}' is no origin of a document; expected source/path#row.")
+        raise DataError(f"'{origin}' is not the origin of a document; expected source/path#row.")
     return shard, int(row)
 
 

@@ -35,7 +35,7 @@ def user_modules(recipe: Recipe) -> tuple[UserModule, ...]:
 
 
 def _load(names: Sequence[str]) -> tuple[UserModule, ...]:
-    """Read and run modules; said before it is done, because loading runs their code."""
+    """Read and run modules; they are named first, because loading runs their code."""
     if tuple(names) not in _said:
         print(f"loading modules: {', '.join(names)}", file=sys.stderr)
         _said.add(tuple(names))

@@ -34,7 +34,8 @@ class Result:
 
     output: its folder. manifests: artifact (`mix`, `attributes/gopher_v1`) -> manifest. scores: training step ->
     results. metrics: an object a training step. lost_files: files that could not be read to their end.
-    planned: of a dry run, what would be done. nothing_to_do: all was done. said: what is warned of before a run.
+    planned: of a dry run, what would be done. nothing_to_do: all was done. early_warnings: those that are
+    known before a run.
     """
 
     output: str
@@ -44,7 +45,7 @@ class Result:
     events: Sequence[Mapping[str, Any]] = ()
     lost_files: Sequence[LostFile] = ()
     planned: Sequence[Decision] = ()
-    said: Sequence[str] = ()
+    early_warnings: Sequence[str] = ()
     num_shards: int = 0
     dry_run: bool = False
     nothing_to_do: bool = False
@@ -52,7 +53,7 @@ class Result:
     def warnings(self) -> list[str]:
         """What is warned of: before the run, and by manifests (`artifact: text`, in the order of the artifacts)."""
         made = [f"{name}: {text}" for name, one in self.manifests.items() for text in one.record.get("warnings", ())]
-        return [*self.said, *made]
+        return [*self.early_warnings, *made]
 
     def record(self) -> dict[str, Any]:
         """All of it as JSON."""
@@ -100,7 +101,7 @@ def read_result(
         events=_lines(run, "log/events.jsonl"),
         lost_files=lost_files(run) if "index" in manifests else (),
         planned=planned or (),
-        said=warnings,
+        early_warnings=warnings,
         num_shards=shards,
         dry_run=planned is not None,
         nothing_to_do=nothing_to_do,

@@ -52,8 +52,8 @@ def _dry_run_text(result: Result) -> str:
     if not result.planned:
         return f"nothing to do: {result.output} holds all of this already\n"
     rows = [["would make", "state"], *([d.artifact.name, d.state] for d in result.planned)]
-    said = "\n".join(["", *(f"warning: {text}" for text in result.said), ""]) if result.said else ""
-    return f"{result.num_shards} shards; all names, files and rules are in order.\n\n{table(rows)}\n{said}"
+    told = "\n".join(["", *(f"warning: {text}" for text in result.early_warnings), ""]) if result.early_warnings else ""
+    return f"{result.num_shards} shards; all names, files and rules are in order.\n\n{table(rows)}\n{told}"
 
 
 def _stage_rows(result: Result) -> list[list[str]]:
@@ -62,12 +62,12 @@ def _stage_rows(result: Result) -> list[list[str]]:
     made = {m.stage for m in result.manifests.values()}
     names = [stage.name for stage in stages_in_order() if stage.name in made - {INDEX}]
     for stage in names or sorted(made):  # the index where nothing else was asked for
-        units = [m for m in result.manifests.values() if m.stage == stage]
+        manifests = [m for m in result.manifests.values() if m.stage == stage]
         if stage == "mix":
-            units = [m for m in units if m.name == "mix"] or units
-        shown = next((m for m in units if m.name.startswith("dedupe/")), units[0])
+            manifests = [m for m in manifests if m.name == "mix"] or manifests
+        shown = next((m for m in manifests if m.name.startswith("dedupe/")), manifests[0])
         if stage == "dedupe":
-            elected = [m for m in units if m.name.startswith("attributes/")]
+            elected = [m for m in manifests if m.name.startswith("attributes/")]
             counts = _sum(shown) | _marked(elected)
         else:
             counts = _sum(shown)

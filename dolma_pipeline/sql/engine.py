@@ -101,7 +101,7 @@ class Engine:
         with self._lock:
             self._connection.register(ROWS, rows)
             try:
-                found = self._connection.execute(f"SELECT {expressions} FROM {ROWS}").fetchnumpy()
+                answers = self._connection.execute(f"SELECT {expressions} FROM {ROWS}").fetchnumpy()
             finally:
                 self._connection.unregister(ROWS)
         none = np.zeros(rows.num_rows, np.bool_)
@@ -110,7 +110,7 @@ class Engine:
             (column.data & ~np.ma.getmaskarray(column), np.ma.getmaskarray(column))
             if isinstance(column, np.ma.MaskedArray)
             else (column, none)
-            for column in found.values()
+            for column in answers.values()
         ]
 
     def types(self, expressions: str, rows: pa.Table, *, evaluate: bool = False) -> list[str]:
@@ -123,7 +123,7 @@ class Engine:
             self._connection.register(ROWS, rows)
             try:
                 done = self._connection.execute(f"SELECT {expressions} FROM {ROWS} {'' if evaluate else 'LIMIT 0'}")
-                types = [str(one[1]) for one in done.description]
+                types = [str(column[1]) for column in done.description]
                 done.fetchall()
                 return types
             finally:
@@ -153,7 +153,9 @@ class Engine:
         )
         return {
             str(name): Function(
-                frozenset(kinds), frozenset(one for one in stabilities if one), tuple(sorted(m for m in macros if m))
+                frozenset(kinds),
+                frozenset(stability for stability in stabilities if stability),
+                tuple(sorted(m for m in macros if m)),
             )
             for name, kinds, stabilities, macros in rows
         }

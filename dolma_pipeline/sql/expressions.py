@@ -89,13 +89,13 @@ def statement(place: str, query: str, text: str) -> Node:
     """
     if not text.strip():
         raise ConfigError(f"{place}: empty; write an SQL expression, e.g. `length(text) > 100`")
-    found = _tree(query)
-    if found.get("error_type") == "not implemented":  # DuckDB serializes SELECT alone
+    tree = _tree(query)
+    if tree.get("error_type") == "not implemented":  # DuckDB serializes SELECT alone
         raise ConfigError(f"{place}: `{text}` is more than an expression; a rule is one expression")
-    if found.get("error"):
-        hint = ' (as a name, `end` is written "end")' if '"end"' in found["error_message"] else ""
-        raise ConfigError(f"{place}: `{text}` is not SQL: {found['error_message']}{hint}")
-    selects = [one["node"] for one in found["statements"]]
+    if tree.get("error"):
+        hint = ' (as a name, `end` is written "end")' if '"end"' in tree["error_message"] else ""
+        raise ConfigError(f"{place}: `{text}` is not SQL: {tree['error_message']}{hint}")
+    selects = [select["node"] for select in tree["statements"]]
     if len(selects) != 1 or selects[0]["type"] != "SELECT_NODE":
         raise ConfigError(f"{place}: `{text}` is more than an expression; a rule is one expression")
     return dict(without(selects[0], PLACES))
@@ -151,7 +151,7 @@ def check(
         label, value = _value(column, field, type_, use)
         values[(labels or {}).get(label, label)] = value
         lists |= _lists(column, field, type_, use)
-    order = sorted(references, key=lambda one: (one[0], one[1] or ""))
+    order = sorted(references, key=lambda reference: (reference[0], reference[1] or ""))
     return Expression(text, tuple(order), dict(sorted(values.items())), frozenset(lists))
 
 
@@ -161,15 +161,15 @@ def quoted(name: str) -> str:
 
 
 def _refuse(place: str, node: Node, duck: Engine) -> None:
-    for one in nodes(node):
-        kind = one["class"]
-        if kind not in CLASSES or one.get("type") == "GROUPING_FUNCTION":
-            what = REFUSED.get(kind, f"{one.get('type', kind)}")
+    for inner in nodes(node):
+        kind = inner["class"]
+        if kind not in CLASSES or inner.get("type") == "GROUPING_FUNCTION":
+            what = REFUSED.get(kind, f"{inner.get('type', kind)}")
             raise ConfigError(f"{place}: {what} cannot stand in a rule, which sees one row's columns and nothing else")
         if kind == "FUNCTION":
-            _refuse_function(place, one, duck)
-            arguments = [argument["expression"] for argument in one["arguments"]]
-            takes_lambda = str(one["function_name"]).lower() in TAKE_LAMBDAS
+            _refuse_function(place, inner, duck)
+            arguments = [argument["expression"] for argument in inner["arguments"]]
+            takes_lambda = str(inner["function_name"]).lower() in TAKE_LAMBDAS
             if takes_lambda and any(found["class"] == "LAMBDA" and is_arrow(found) for found in arguments):
                 raise ConfigError(f"{place}: {ARROW_ADVICE}")
 
@@ -196,14 +196,14 @@ def _refuse_function(place: str, node: Node, duck: Engine, *, inside: str = "") 
         )
     for macro in known.macros:
         tree = _tree(f"SELECT {macro}")
-        for one in nodes(tree.get("statements", [])):
-            if one["class"] == "SUBQUERY":
+        for inner in nodes(tree.get("statements", [])):
+            if inner["class"] == "SUBQUERY":
                 raise ConfigError(f"{place}: {shown} looks into tables; a rule sees one row's columns and nothing else")
-            path = one.get("qualified_name", {}).get("path", [])
-            if one["class"] == "FUNCTION":
-                plain = {**one, "qualified_name": {"path": path[-1:]}}
+            path = inner.get("qualified_name", {}).get("path", [])
+            if inner["class"] == "FUNCTION":
+                plain = {**inner, "qualified_name": {"path": path[-1:]}}
                 _refuse_function(place, plain, duck, inside=inside or name)
-            elif one["class"] == "COLUMN_REF" and one["column_names"][-1].startswith("current_"):
+            elif inner["class"] == "COLUMN_REF" and inner["column_names"][-1].startswith("current_"):
                 raise ConfigError(f"{place}: {shown} depends on the day or the session; a rule must not")
 
 
@@ -211,7 +211,7 @@ def _unknown_function(name: str, node: Node, duck: Engine) -> str:
     if node.get("is_operator"):
         return f"unknown operator '{name}'. To compare, there are: {COMPARISONS}."
     kinds = {"scalar", "macro"}
-    names = [one for one, found in duck.functions.items() if found.kinds & kinds and one.replace("_", "").isalnum()]
+    names = [one for one, about in duck.functions.items() if about.kinds & kinds and one.replace("_", "").isalnum()]
     if nearest(name, names):
         return unknown_name("SQL function", name, names)
     return f"no SQL function named '{name}', and none has a name like it. DuckDB's functions can be used."
@@ -225,10 +225,10 @@ def advice(node: Node, schema: pa.Schema) -> str:
         schema: the columns that there are.
     """
     paths = [list(use.path) for use in uses(node)]  # no parameters of lambdas
-    for one in nodes(node):
-        if one["class"] not in ("COMPARISON", "BETWEEN"):
+    for inner in nodes(node):
+        if inner["class"] not in ("COMPARISON", "BETWEEN"):
             continue
-        for operand in one.values():
+        for operand in inner.values():
             if not isinstance(operand, dict) or operand.get("column_names") not in paths:
                 continue
             column, field, type_ = _resolved("", list(operand["column_names"]), schema)
@@ -244,7 +244,7 @@ def advice(node: Node, schema: pa.Schema) -> str:
 
 def compared_texts(tree: Any) -> set[str]:
     """Constant strings that are operands of a comparison, an arithmetic operator or a CAST themselves."""
-    found: set[str] = set()
+    texts: set[str] = set()
     for one in nodes(tree):
         kind = one["class"]
         plain = kind in ("COMPARISON", "BETWEEN", "CAST") or one.get("type") in ("COMPARE_IN", "COMPARE_NOT_IN")
@@ -255,8 +255,8 @@ def compared_texts(tree: Any) -> set[str]:
                 inner = operand.get("expression", operand) if isinstance(operand, dict) else {}
                 literal = inner.get("literal", {}) if isinstance(inner, dict) else {}
                 if literal.get("kind") == "STRING":
-                    found.add(str(literal["text"]))
-    return found
+                    texts.add(str(literal["text"]))
+    return texts
 
 
 def _resolved(place: str, path: Sequence[str], schema: pa.Schema) -> tuple[str, str | None, pa.DataType]:

@@ -77,12 +77,12 @@ class Order:
 
     def references(self) -> list[tuple[str, str | None]]:
         """What the terms read after rewriting: (column, field or None), sorted."""
-        found = {reference for one in self._expressions for reference in one.references}
-        return sorted(found, key=lambda one: (one[0], one[1] or ""))
+        used = {reference for expression in self._expressions for reference in expression.references}
+        return sorted(used, key=lambda reference: (reference[0], reference[1] or ""))
 
     def needs_lists(self) -> frozenset[Field]:
         """Lists (attribute, field) of which the terms need the items: no column holds what they ask."""
-        return frozenset(field for one in self._expressions for field in one.lists)
+        return frozenset(field for expression in self._expressions for field in expression.lists)
 
     def _types(
         self, place: str, text: str, terms: Sequence[Term], schema: pa.Schema, stored: Stored
@@ -124,8 +124,8 @@ class Order:
         keys += [f"{quoted(name)} ASC NULLS LAST" for name in ties]
         keys.append("_row")
         rows = values.append_column("_row", pa.array(np.arange(values.num_rows, dtype=np.int64)))
-        found: Any = engine(self._max_memory_bytes).select("_row", rows, then=f"ORDER BY {', '.join(keys)}")
-        return np.asarray(found.column("_row").to_numpy(), np.int64)
+        places: Any = engine(self._max_memory_bytes).select("_row", rows, then=f"ORDER BY {', '.join(keys)}")
+        return np.asarray(places.column("_row").to_numpy(), np.int64)
 
 
 def _terms(place: str, text: str, schema: pa.Schema, stored: Stored) -> tuple[list[Term], list[Expression]]:

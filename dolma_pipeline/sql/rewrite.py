@@ -44,8 +44,8 @@ class Stored:
     @property
     def fields(self) -> list[pa.Field]:
         """The columns that such a table has beside the others."""
-        found = [pa.field(name, pa.int64()) for name in self.counts.values()]
-        return found + [pa.field(name, pa.float32()) for name in self.scores.values()]
+        counts = [pa.field(name, pa.int64()) for name in self.counts.values()]
+        return counts + [pa.field(name, pa.float32()) for name in self.scores.values()]
 
     @property
     def labels(self) -> dict[str, str]:
@@ -66,12 +66,12 @@ def rewritten(node: Node, schema: pa.Schema, stored: Stored) -> Node:
     text = names.get(TEXT)
     texts = text is not None and (pa.types.is_string(text.type) or pa.types.is_large_string(text.type))
     by_name = {
-        kind: {(label.lower(), inner.lower()): name for (label, inner), name in found.items()}
-        for kind, found in (("counts", stored.counts), ("scores", stored.scores))
+        kind: {(label.lower(), inner.lower()): name for (label, inner), name in columns.items()}
+        for kind, columns in (("counts", stored.counts), ("scores", stored.scores))
     }
 
-    def instead(one: Node, bound: frozenset[str]) -> Node | None:
-        asked = asked_of(one, bound)
+    def instead(node: Node, bound: frozenset[str]) -> Node | None:
+        asked = asked_of(node, bound)
         if asked is None:
             return None
         function, path = asked[0], tuple(name.lower() for name in asked[1])
@@ -85,5 +85,5 @@ def rewritten(node: Node, schema: pa.Schema, stored: Stored) -> Node:
             return column(name) if name else None
         return None
 
-    found: Node = replaced(node, instead, frozenset())
-    return found
+    tree: Node = replaced(node, instead, frozenset())
+    return tree

@@ -111,8 +111,8 @@ class Rules:
 
     def references(self, rule: str | None = None) -> list[tuple[str, str | None]]:
         """What the rules, or this one, read after rewriting: (column, field or None), sorted."""
-        found = {reference for one in self._some(rule) for reference in one.references}
-        return sorted(found, key=lambda one: (one[0], one[1] or ""))
+        used = {reference for bound in self._some(rule) for reference in bound.references}
+        return sorted(used, key=lambda reference: (reference[0], reference[1] or ""))
 
     def reads_text(self, rule: str | None = None) -> bool:
         """Whether the rules, or this one, need a reading of the documents: they name `text` or `extra` themselves."""
@@ -120,7 +120,7 @@ class Rules:
 
     def needs_lists(self, rule: str | None = None) -> frozenset[Field]:
         """Lists (attribute, field) of which the rules, or this one, need the items: no column holds what they ask."""
-        return frozenset(field for one in self._some(rule) for field in one.lists)
+        return frozenset(field for bound in self._some(rule) for field in bound.lists)
 
     def _some(self, rule: str | None) -> list[Expression]:
         return list(self._rules.values()) if rule is None else [self._rules[rule]]
@@ -134,8 +134,8 @@ class Rules:
         if not self.names or table.num_rows == 0:
             shape = (len(self.names), table.num_rows)
             return Verdict(np.zeros(shape, bool), np.zeros(shape, bool))
-        found = self._asked(table)
-        return Verdict(np.stack([true for true, _ in found]), np.stack([null for _, null in found]))
+        answers = self._asked(table)
+        return Verdict(np.stack([true for true, _ in answers]), np.stack([null for _, null in answers]))
 
     def bits(self, table: pa.Table | pa.RecordBatch) -> Bits:
         """The same as bits: `failed` (not TRUE) and `null`, uint64[num_rows, words] each; one query.
@@ -148,9 +148,9 @@ class Rules:
         if not self.names or table.num_rows == 0:
             shape = (table.num_rows, num_words(len(self.names)))
             return Bits(np.zeros(shape, np.uint64), np.zeros(shape, np.uint64))
-        found = self._asked(table)
+        answers = self._asked(table)
         return Bits(
-            pack([~true for true, _ in found], table.num_rows), pack([null for _, null in found], table.num_rows)
+            pack([~true for true, _ in answers], table.num_rows), pack([null for _, null in answers], table.num_rows)
         )
 
     def _asked(self, table: pa.Table | pa.RecordBatch) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
@@ -167,14 +167,14 @@ class Rules:
 
         Lists and texts are given by their length, other strings are cut at 100 characters.
         """
-        wanted = {label: value for one in self._rules.values() for label, value in one.values.items()}
+        wanted = {label: value for rule in self._rules.values() for label, value in rule.values.items()}
         if not wanted or len(rows) == 0:
             return [{} for _ in rows]
         chosen = self._rows(table).take(pa.array(np.asarray(rows, np.int64)))
         names = sorted(wanted)
         duck = engine(self._max_memory_bytes)
-        found = duck.select(", ".join(f"{wanted[name]} AS v{i}" for i, name in enumerate(names)), chosen)
-        return [dict(zip(names, row.values(), strict=True)) for row in found.to_pylist()]
+        columns = duck.select(", ".join(f"{wanted[name]} AS v{i}" for i, name in enumerate(names)), chosen)
+        return [dict(zip(names, row.values(), strict=True)) for row in columns.to_pylist()]
 
     def _rows(self, table: pa.Table | pa.RecordBatch) -> pa.Table:
         if isinstance(table, pa.RecordBatch):
@@ -198,7 +198,7 @@ class Rules:
 
     @property
     def _sql(self) -> dict[str, str]:
-        return {name: one.text for name, one in self._rules.items()}
+        return {name: rule.text for name, rule in self._rules.items()}
 
     def _fine(self) -> bool:
         """Whether all rules together bind, are BOOLEAN, and take the trial rows; else each is asked by itself."""
@@ -226,8 +226,8 @@ class Rules:
             try:
                 (type_,) = duck.types(_select({name: self._sql[name]}), rows)
             except duck.Error as error:
-                said = advice(trees[name], self._schema) or first_paragraph(error)
-                raise ConfigError(f"{place}: `{text}`: {said}") from error
+                why = advice(trees[name], self._schema) or first_paragraph(error)
+                raise ConfigError(f"{place}: `{text}`: {why}") from error
             if type_ != "BOOLEAN":
                 hint = ""
                 if trees[name].get("function_name") in ("->", "->>"):
@@ -240,7 +240,7 @@ class Rules:
         DuckDB converts constants only as rows come. So the trial rows are asked: a failed conversion that names a
         constant fails for every document; all else may be due to these rows and is let go.
         """
-        constants = {name: found for name, tree in trees.items() if (found := compared_texts(tree) - {ZERO})}
+        constants = {name: constant for name, tree in trees.items() if (constant := compared_texts(tree) - {ZERO})}
         duck = engine(self._max_memory_bytes)
         for rows in self._trials():
             for name, texts in constants.items():
@@ -250,9 +250,9 @@ class Rules:
         try:
             duck.booleans(_select({name: self._sql[name]}), rows)
         except duck.ConversionError as error:
-            said = first_paragraph(error)
-            if any(f"{quote}{one}{quote}" in said for one in texts for quote in "'\""):
-                known = advice(tree, self._schema) or said
+            why = first_paragraph(error)
+            if any(f"{quote}{constant}{quote}" in why for constant in texts for quote in "'\""):
+                known = advice(tree, self._schema) or why
                 raise ConfigError(f"{self._places[name]}: `{self.where[name]}`: {known}") from error
         except duck.Error:  # of this row's values: `''` is not JSON
             return

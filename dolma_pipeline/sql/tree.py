@@ -56,8 +56,8 @@ def uses(tree: Any, bound: frozenset[str] = frozenset()) -> Iterator[Use]:
     if tree.get("class") == "LAMBDA":
         if is_arrow(tree):
             path, text = path_of(tree["lhs"], bound), _constant_text(tree["expr"])
-            found = uses([tree["lhs"], tree["expr"]], bound)
-            yield from [Use(path, json_path=text)] if path is not None and text is not None else found
+            names = uses([tree["lhs"], tree["expr"]], bound)
+            yield from [Use(path, json_path=text)] if path is not None and text is not None else names
         else:
             yield from uses(tree["expr"], bound | lambda_parameters(tree))
         return
@@ -65,7 +65,7 @@ def uses(tree: Any, bound: frozenset[str] = frozenset()) -> Iterator[Use]:
         yield Use(own[1], function=own[0])
         return
     if tree.get("class") == "FUNCTION" and tree["function_name"] in ("->", "->>"):
-        left, right = (one["expression"] for one in tree["arguments"])
+        left, right = (argument["expression"] for argument in tree["arguments"])
         path, text = path_of(left, bound), _constant_text(right)
         if path is not None and text is not None:
             yield Use(path, json_path=text)
@@ -141,7 +141,7 @@ def is_arrow(node: Node) -> bool:
 
 def lambda_parameters(node: Node) -> frozenset[str]:
     """The names that a lambda binds, in small letters."""
-    return frozenset(one["column_names"][0].lower() for one in nodes(node["lhs"]) if one["class"] == "COLUMN_REF")
+    return frozenset(inner["column_names"][0].lower() for inner in nodes(node["lhs"]) if inner["class"] == "COLUMN_REF")
 
 
 def _constant_text(node: Node) -> str | None:

@@ -1,6 +1,6 @@
 """Rules that read the text itself, asked while it is read; their answers are kept, so another rule asks nothing anew.
 
-`length(text)` is no such rule: it is `chars`. A file a shard, `cache/asked…/`, with the bits of these rules alone.
+`length(text)` is not such a rule: it is `chars`. A file a shard, `cache/asked…/`, with the bits of these rules alone.
 """
 
 from __future__ import annotations

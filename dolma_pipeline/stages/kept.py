@@ -212,7 +212,7 @@ def mark_whole(folder: RunFolder, stem: str, *, rows: int, texts: int) -> None:
 
 
 def whole(folder: RunFolder, stem: str) -> dict[str, int]:
-    """What `mark_whole` said."""
+    """What `mark_whole` noted."""
     found: dict[str, int] = orjson.loads(folder.read(f"{stem}.json"))
     return found
 

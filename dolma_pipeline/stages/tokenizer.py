@@ -179,7 +179,7 @@ class Sampling(Consumer):
 
     @property
     def records(self) -> bool:
-        """No: a sample is no artifact."""
+        """No: a sample is not an artifact."""
         return False
 
     def start(self, process: Process, shard: ShardAt, stack: ExitStack) -> Feeder:

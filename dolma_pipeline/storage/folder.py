@@ -4,7 +4,7 @@ Names are relative and separated by "/"; folders do not exist by themselves. A f
 not at all, and the last one to write a name wins, so equal copies of a task do each other no harm. There is no
 rename and no append. Only the launcher deletes, and only between pipelines.
 
-Every verb raises UsageError for a name that is no name (`names.checked`), and RunError for what the place refuses:
+Every verb raises UsageError for what cannot be a name (`names.checked`), and RunError for what the place refuses:
 a full disk, a missing permission.
 """
 

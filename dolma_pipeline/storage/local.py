@@ -235,7 +235,7 @@ def _remove(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _reading(path: str) -> Iterator[None]:
-    """A folder is no file, and what is named below a file is not there."""
+    """A folder is not a file, and what is named below a file is not there."""
     with told("read", path, missing=True):
         try:
             yield
@@ -286,7 +286,7 @@ def _leads_up(folder: os.DirEntry[str]) -> bool:
 def _open(url: str, settings: Mapping[str, str]) -> RunFolder:
     path = url[len("file://") :] if url[:7].lower() == "file://" else url
     if not path or (path != url and not path.startswith("/")):
-        raise UsageError(f"{url!r} is no folder of this machine. Give a path, or file:///and/its/path.")
+        raise UsageError(f"{url!r} is not a folder of this machine. Give a path, or file:///and/its/path.")
     return LocalFolder(path)
 
 

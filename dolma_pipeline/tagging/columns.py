@@ -146,7 +146,7 @@ class Columns:
                 raise self._broken(field, f"has {value.ndim} dimensions {value.shape}; a column has one")
             value = value.tolist() if value.dtype.kind == "O" else pa.array(value)
         if isinstance(value, (list, tuple)):
-            return self._array(field, [self._value(field, one, None) for one in value])
+            return self._array(field, [self._value(field, item, None) for item in value])
         if not isinstance(value, pa.Array):
             raise self._broken(field, f"is {short(value)}; a column is an Arrow array, a numpy array or a list")
         if value.type == type_:
@@ -193,10 +193,10 @@ class Columns:
         if got.keys() != self.fields.keys():
             missing = [field for field in self.fields if field not in got]
             more = [str(key) for key in got if key not in self.fields]
-            found = [f"left out {', '.join(missing)}"] * bool(missing)
-            found += [f"returned {', '.join(more)}, undeclared"] * bool(more)
+            faults = [f"left out {', '.join(missing)}"] * bool(missing)
+            faults += [f"returned {', '.join(more)}, undeclared"] * bool(more)
             what = f"its fields are {', '.join(self.fields)}, and all are returned, always"
-            raise TaggerError(f"tagger '{self.tagger}' {' and '.join(found)}; {what}")
+            raise TaggerError(f"tagger '{self.tagger}' {' and '.join(faults)}; {what}")
 
     def _broken(self, field: str, what: str) -> TaggerError:
         return TaggerError(f"tagger '{self.tagger}': field '{field}' {what}")
@@ -255,7 +255,7 @@ def _may_become(found: pa.DataType, wanted: pa.DataType) -> bool:
             pa.types.is_null(inner)  # only empty lists
             or (
                 pa.types.is_struct(inner)
-                and [one.name for one in inner] == ["start", "end", "score"]
+                and [field.name for field in inner] == ["start", "end", "score"]
                 and pa.types.is_integer(inner[0].type)
                 and pa.types.is_integer(inner[1].type)
                 and pa.types.is_floating(inner[2].type)

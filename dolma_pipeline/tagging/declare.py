@@ -127,14 +127,14 @@ def _function_spec(name: str, target: Callable[..., Any], fields: Fields | None,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
     ):
         raise TaggerError(f"tagger '{name}': {target.__qualname__}() takes a Document as its first parameter")
-    for one in arguments[1:]:
-        if one.kind is not one.KEYWORD_ONLY or one.default is one.empty:
+    for parameter in arguments[1:]:
+        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is parameter.empty:
             example = f"def {target.__name__}({arguments[0].name}, *, min_letters: int = 2)"
             raise TaggerError(
-                f"tagger '{name}': parameter '{one}' of {target.__qualname__}() is not keyword-only with a default; "
-                f"write e.g. {example}"
+                f"tagger '{name}': parameter '{parameter}' of {target.__qualname__}() is not keyword-only with a "
+                f"default; write e.g. {example}"
             )
-    parameters = {one.name: one.default for one in arguments[1:]}
+    parameters = {parameter.name: parameter.default for parameter in arguments[1:]}
     _check_parameters(name, parameters)
     code = inspect.unwrap(target).__code__
     place = f"{code.co_filename}:{code.co_firstlineno}"
@@ -152,15 +152,15 @@ def _class_spec(name: str, target: type, fields: Fields | None, paper: str) -> T
         if not hasattr(target, needed):
             raise TaggerError(f"{what} has no `{needed}`; it needs `fields` and `tag(self, batch)`")
     parameters: dict[str, Any] = {}
-    for one in dataclasses.fields(target):
-        if not one.init:
+    for field in dataclasses.fields(target):
+        if not field.init:
             continue
-        if one.default is not dataclasses.MISSING:
-            parameters[one.name] = one.default
-        elif one.default_factory is not dataclasses.MISSING:
-            parameters[one.name] = one.default_factory()
+        if field.default is not dataclasses.MISSING:
+            parameters[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            parameters[field.name] = field.default_factory()
         else:
-            raise TaggerError(f"{what} has a parameter without a default: '{one.name}'")
+            raise TaggerError(f"{what} has a parameter without a default: '{field.name}'")
     _check_parameters(name, parameters)
     generated = (target.__doc__ or "").startswith(f"{target.__name__}(")  # dataclass writes one where there is none
     summary = "" if generated else _first_line(target.__doc__)
@@ -205,10 +205,10 @@ def _same_declaration(before: TaggerSpec, after: TaggerSpec) -> bool:
         return False
     if before.module == after.module == "__main__":
         return True
-    one, other = (spec.place.rpartition(":")[0] or spec.place for spec in (before, after))
-    if os.path.realpath(one) == os.path.realpath(other):
+    first, other = (spec.place.rpartition(":")[0] or spec.place for spec in (before, after))
+    if os.path.realpath(first) == os.path.realpath(other):
         return True
-    return (text := _source(one)) != "" and text == _source(other)
+    return (text := _source(first)) != "" and text == _source(other)
 
 
 def _source(file: str) -> str:

@@ -131,12 +131,12 @@ class LoadedTagger:
         batch = Batch.of([document])
         if self.spec.form == "function":
             rows = [self._row(one) for one in batch.documents()]
-            found = self._columns.from_rows(rows)[0].as_py()
+            attributes = self._columns.from_rows(rows)[0].as_py()
         else:
-            found = self._columns.from_columns(self._instance.tag(batch), batch)[0].as_py()
+            attributes = self._columns.from_columns(self._instance.tag(batch), batch)[0].as_py()
         return {
             field: [Span(**span) for span in value] if isinstance(value, list) else value
-            for field, value in found.items()
+            for field, value in attributes.items()
         }
 
     def _made(self, given: Mapping[str, Any]) -> Any:
@@ -156,7 +156,7 @@ class LoadedTagger:
 
     def _checked_assets(self) -> tuple[str, ...]:
         assets = self._known_early("assets")
-        if not isinstance(assets, (tuple, list)) or not all(isinstance(one, str) for one in assets):
+        if not isinstance(assets, (tuple, list)) or not all(isinstance(name, str) for name in assets):
             raise TaggerError(f"tagger '{self.spec.name}': assets is {short(assets)}; it is a tuple of asset names")
         return tuple(assets)
 

@@ -60,9 +60,9 @@ def checked_parameters(
 def _hint(target: Callable[..., Any], name: str, default: Any) -> Any:
     annotation: Any = inspect.Parameter.empty
     owner: Any = target
-    for one in target.__mro__ if isinstance(target, type) else (target,):
-        if name in inspect.get_annotations(one):
-            owner, annotation = one, inspect.get_annotations(one)[name]
+    for base in target.__mro__ if isinstance(target, type) else (target,):
+        if name in inspect.get_annotations(base):
+            owner, annotation = base, inspect.get_annotations(base)[name]
             break
     if annotation is inspect.Parameter.empty:
         return type(default) if default is not None else Any
@@ -81,7 +81,7 @@ def _fitted(hint: Any, value: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _first_fitting(arguments, value)
     if origin is typing.Literal:
-        if any(value == one and type(value) is type(one) for one in arguments):
+        if any(value == argument and type(value) is type(argument) for argument in arguments):
             return value
         raise _Misfit
     if hint is None or hint is type(None):
@@ -97,7 +97,7 @@ def _fitted(hint: Any, value: Any) -> Any:
     if origin in MAPPINGS:
         _only(isinstance(value, collections.abc.Mapping), value)
         key, item = arguments or (Any, Any)
-        return {_fitted(key, one): _fitted(item, other) for one, other in value.items()}
+        return {_fitted(key, argument): _fitted(item, other) for argument, other in value.items()}
     return _only(not isinstance(origin, type) or isinstance(value, origin), value)
 
 
@@ -105,9 +105,9 @@ def _sequence(origin: Any, arguments: tuple[Any, ...], value: Any) -> Any:
     _only(isinstance(value, (list, tuple)), value)
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
         _only(len(arguments) == len(value), value)
-        return tuple(_fitted(hint, one) for hint, one in zip(arguments, value, strict=True))
+        return tuple(_fitted(hint, item) for hint, item in zip(arguments, value, strict=True))
     hint = arguments[0] if arguments else Any
-    items = [_fitted(hint, one) for one in value]
+    items = [_fitted(hint, item) for item in value]
     return items if origin is list else tuple(items)
 
 

@@ -50,8 +50,8 @@ class TokenDataset(Sequence[Ids]):
         self.sequence_length = sequence_length
         self.parts = sorted(folder.glob("part-*.npy"))
         if not self.parts:
-            found = "there is no such folder" if not folder.is_dir() else "the folder has none"
-            raise DataError(f"{folder}: no part-*.npy ({found}); the tokens stage writes them")
+            why = "there is no such folder" if not folder.is_dir() else "the folder has none"
+            raise DataError(f"{folder}: no part-*.npy ({why}); the tokens stage writes them")
         if dtype is None:
             _check_listed(folder, self.parts)
         self.dtype = _checked_dtype(np.dtype(dtype).name if dtype is not None else _manifest_dtype(folder), folder)

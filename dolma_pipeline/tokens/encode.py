@@ -89,7 +89,7 @@ class TokenizersEncoder:
         lists: list[list[int]] = []
         for start in range(0, len(texts), _REFERENCE_ROWS):
             rows = [text or "" for text in texts.slice(start, _REFERENCE_ROWS).to_pylist()]
-            lists += [found.ids for found in self._tokenizer.encode_batch_fast(rows, add_special_tokens=False)]
+            lists += [encoded.ids for encoded in self._tokenizer.encode_batch_fast(rows, add_special_tokens=False)]
         offsets = np.zeros(len(lists) + 1, np.int64)
         np.cumsum([len(ids) for ids in lists], out=offsets[1:])
         ids = np.fromiter((i for row in lists for i in row), np.uint32, int(offsets[-1]))
@@ -156,9 +156,9 @@ class GigatokenEncoder:
         with self._lock:
             if self._cached > CACHE_TEXT_BYTES:
                 self._tokenizer, self._cached = gigatoken.Tokenizer.from_json(special_free_json(self.info)), 0
-            found = self._tokenizer.encode_batch(ak.Array(column), parallel=False)
+            encoded = self._tokenizer.encode_batch(ak.Array(column), parallel=False)
             self._cached += len(data)
-        lists = found.layout.to_ListOffsetArray64(True)
+        lists = encoded.layout.to_ListOffsetArray64(True)
         return _list_array(np.asarray(lists.offsets.data), np.asarray(lists.content.data))
 
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:

@@ -65,18 +65,18 @@ class PartIndex:
         return [self._span(row, int(starts[row]), int(ends[row]), first, last) for row in rows]
 
     def _span(self, row: int, start: int, end: int, first: int, last: int) -> DocumentSpan:
-        found = self._row(row)
+        document = self._row(row)
         return DocumentSpan(
-            origin=found["origin"],
-            source=found["source"],
+            origin=document["origin"],
+            source=document["source"],
             start=max(start, first) - first,
             end=min(end, last) - first,
             part=self._path.stem,
             part_start=start,
             part_end=end,
-            cluster=found.get("cluster"),
-            epoch=found.get("epoch", 0),
-            attributes={name: value for name, value in found.items() if name not in _NAMED},
+            cluster=document.get("cluster"),
+            epoch=document.get("epoch", 0),
+            attributes={name: value for name, value in document.items() if name not in _NAMED},
         )
 
     @cached_property

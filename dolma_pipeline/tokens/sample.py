@@ -90,22 +90,22 @@ class Sample:
             vocab_size: ids that were asked for.
             num_ids: ids that the trained tokenizer has.
         """
-        found = []
+        sentences = []
         share = self.num_bytes_left_out / max(1, self.num_bytes)
         if share > SHARE_LEFT_OUT:
-            found.append(
+            sentences.append(
                 f"{self.num_bytes_left_out:,} of the {self.num_bytes:,} bytes of the tokenizer's sample "
                 f"({100 * share:.1f} %) were left out, because {_REASON}. If they should not be in the corpus either, "
                 "drop their documents by a rule in mix.where"
             )
         if num_ids < vocab_size:
-            found.append(
+            sentences.append(
                 f"the tokenizer has {num_ids:,} entries; tokenizer.vocab_size asks for {vocab_size:,}. Its sample "
                 f"({self.num_bytes - self.num_bytes_left_out:,} bytes of {self.num_texts:,} documents) holds too few "
                 "different words that occur twice. Give it more text (tokenizer.sample_bytes, mix.where, more "
                 "documents) or ask for fewer entries"
             )
-        return found
+        return sentences
 
 
 _REASON = (

@@ -243,12 +243,12 @@ def _ids(batch: pa.Table, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[n
 def _check_bodies(batch: pa.Table, ids: NDArray[Any], offsets: NDArray[np.int64], forbidden: Sequence[int]) -> None:
     """DataError where a text holds a forbidden id."""
     for token in forbidden:
-        found = np.flatnonzero(ids == token)
-        if len(found):
-            row = int(np.searchsorted(offsets, found[0], side="right")) - 1
+        places = np.flatnonzero(ids == token)
+        if len(places):
+            row = int(np.searchsorted(offsets, places[0], side="right")) - 1
             origin = batch.column("origin")[row].as_py()
             raise DataError(
-                f"{origin}: token {int(found[0] - offsets[row])} of its text is the special id {token}; "
+                f"{origin}: token {int(places[0] - offsets[row])} of its text is the special id {token}; "
                 "special tokens must not come out of texts. The tokenizer and its special tokens do not fit"
             )
 

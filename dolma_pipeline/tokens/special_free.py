@@ -23,11 +23,11 @@ def plain_json(info: TokenizerInfo) -> str:
 
 def reference_json(info: TokenizerInfo) -> str:
     """For `tokenizers`: every special token marked as such, so that `encode_special_tokens` covers it."""
-    found, names = _hidden(info)
-    for entry in found.get("added_tokens") or ():
+    plain, names = _hidden(info)
+    for entry in plain.get("added_tokens") or ():
         entry["special"] = entry["content"] in info.special_ids
         entry["content"] = names.get(entry["content"], entry["content"])
-    return json.dumps(found, ensure_ascii=False)
+    return json.dumps(plain, ensure_ascii=False)
 
 
 def special_free_json(info: TokenizerInfo) -> str:
@@ -36,9 +36,9 @@ def special_free_json(info: TokenizerInfo) -> str:
     Only for gigatoken, which takes the other entries' ids from the file; `tokenizers` would number those that
     are not in the model's vocabulary anew, and give a mask the id of the special token taken out before it.
     """
-    found, _ = _hidden(info)
-    found["added_tokens"] = [e for e in found.get("added_tokens") or () if e["content"] not in info.special_ids]
-    return json.dumps(found, ensure_ascii=False)
+    plain, _ = _hidden(info)
+    plain["added_tokens"] = [e for e in plain.get("added_tokens") or () if e["content"] not in info.special_ids]
+    return json.dumps(plain, ensure_ascii=False)
 
 
 def hides_pieces(info: TokenizerInfo) -> bool:
@@ -47,15 +47,15 @@ def hides_pieces(info: TokenizerInfo) -> bool:
 
 
 def _plain(info: TokenizerInfo) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(info.json)
-    found["truncation"] = found["padding"] = None
-    return found
+    tree: dict[str, Any] = json.loads(info.json)
+    tree["truncation"] = tree["padding"] = None
+    return tree
 
 
 def _hidden(info: TokenizerInfo) -> tuple[dict[str, Any], Mapping[str, str]]:
     """The JSON with special pieces of the model renamed, and their names: old -> new."""
-    found = _plain(info)
-    model = found["model"]
+    plain = _plain(info)
+    model = plain["model"]
     names = _new_names(info, model)
     if names:
         if isinstance(model["vocab"], list):
@@ -64,7 +64,7 @@ def _hidden(info: TokenizerInfo) -> tuple[dict[str, Any], Mapping[str, str]]:
             model["vocab"] = {names.get(piece, piece): id_ for piece, id_ in model["vocab"].items()}
         if "unk_token" in model:
             model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
-    return found, names
+    return plain, names
 
 
 def _new_names(info: TokenizerInfo, model: Mapping[str, Any]) -> dict[str, str]:

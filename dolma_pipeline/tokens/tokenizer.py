@@ -148,20 +148,20 @@ def _described(text: str, special_tokens: Sequence[str], name: str) -> Tokenizer
     from tokenizers import Tokenizer
 
     try:
-        found = json.loads(text)
+        tree = json.loads(text)
     except ValueError as error:
         raise DataError(f"{name}: not a tokenizer.json: {error}") from error
-    if not isinstance(found, dict) or "model" not in found:
+    if not isinstance(tree, dict) or "model" not in tree:
         raise DataError(f"{name}: not a tokenizer.json: it has no `model`")
     try:
         vocabulary = Tokenizer.from_str(text).get_vocab(with_added_tokens=True)
     except Exception as error:  # tokenizers raises the bare class
         raise DataError(f"{name}: not a tokenizer that `tokenizers` can load: {error}") from error
     try:
-        unknown = unknown_text(found)
+        unknown = unknown_text(tree)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
-    added = {entry["content"]: bool(entry["special"]) for entry in found.get("added_tokens") or ()}
+    added = {entry["content"]: bool(entry["special"]) for entry in tree.get("added_tokens") or ()}
     for token in special_tokens:
         if token not in vocabulary:
             raise UnknownNameError("token", token, added, hint=f"{name} has no such token.")

@@ -91,8 +91,8 @@ def step_folder(run_dir: Path, step: int) -> Path:
 
 def committed_steps(run_dir: Path) -> list[int]:
     """Steps whose checkpoint is whole, in order."""
-    found = train_folder(run_dir).glob("step-*/commit.json")
-    names = [re.fullmatch(r"step-(\d{6,})", path.parent.name) for path in found]
+    commits = train_folder(run_dir).glob("step-*/commit.json")
+    names = [re.fullmatch(r"step-(\d{6,})", path.parent.name) for path in commits]
     return sorted(int(name[1]) for name in names if name)
 
 
@@ -120,8 +120,8 @@ def write_config(
     new = settings.as_dict()
     if committed_steps(run_dir) and path.is_file():
         old = orjson.loads(path.read_bytes())
-        found = differences(old, orjson.loads(orjson.dumps(new)))
-        if changes := [change for change in found if not change.startswith("train.save_every_steps:")]:
+        lines = differences(old, orjson.loads(orjson.dumps(new)))
+        if changes := [change for change in lines if not change.startswith("train.save_every_steps:")]:
             raise SettingsChangedError(
                 f"{path}: the checkpoints there were made with other settings: {'; '.join(changes)}. "
                 "Give --redo to train from the start, or set them back to go on."

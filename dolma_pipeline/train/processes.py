@@ -117,8 +117,8 @@ def supervise(arguments: Sequence[str], *, name: str, log: Path, threads: int) -
     finally:
         _end(process)
     if code != 0:
-        said = errors[0] if errors else f"it ended with {describe(code)}; the end of its log:\n{''.join(tail)}"
-        raise RunError(f"{name}: {said.rstrip()}\nIts log: {log}. The same command goes on from there.")
+        why = errors[0] if errors else f"it ended with {describe(code)}; the end of its log:\n{''.join(tail)}"
+        raise RunError(f"{name}: {why.rstrip()}\nIts log: {log}. The same command goes on from there.")
 
 
 def end_with_launcher() -> None:
@@ -155,7 +155,7 @@ def end_process(code: int) -> NoReturn:
 def describe(code: int) -> str:
     """How a process ended, in words; empty for 0."""
     if code < 0:
-        known = [one.name for one in signal.Signals if one == -code]
+        known = [each.name for each in signal.Signals if each == -code]
         return f"signal {known[0] if known else -code}"
     return f"exit code {code}" if code else ""
 
@@ -168,8 +168,8 @@ def num_cores() -> int:
 def num_gpus() -> int:
     """GPUs that torch sees; asked of another process, so that this one does not load torch."""
     script = "import torch; print(torch.cuda.device_count())"
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return int(found.stdout)
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return int(printed.stdout)
 
 
 def _environment(base: Mapping[str, str], *, threads: int) -> dict[str, str]:

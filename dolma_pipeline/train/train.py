@@ -127,15 +127,15 @@ def forward_backward(model: Decoder, batch: Batch, *, num_labels: float, world: 
     """
     size = max(1, LOGITS_AT_ONCE // (batch.tokens.shape[1] * model.config.vocab_size))
     parts = list(zip(torch.split(batch.tokens, size), torch.split(batch.labels, size), strict=True))
-    found = []
+    parts_nats = []
     for number, (tokens_BT, labels_BT) in enumerate(parts, 1):
         model.set_requires_gradient_sync(number == len(parts))  # type: ignore[operator]
         logits_BTV = model(tokens_BT.to(world.device))
         nats_B = nats(logits_BTV, labels_BT.to(world.device)).sum(dim=1)
         # FSDP takes the mean over processes; times their number makes it the sum. (gloo has no scaled sum.)
         (nats_B.sum() / max(num_labels, 1) * world.size).backward()  # type: ignore[no-untyped-call]
-        found.append(nats_B.detach())
-    return torch.cat(found)
+        parts_nats.append(nats_B.detach())
+    return torch.cat(parts_nats)
 
 
 def blame(batch: Batch, nats_B: Tensor, *, grad_norm: float, world: World) -> list[tuple[int, str]]:

@@ -59,7 +59,7 @@ class BatchCoder(beam.coders.Coder):
         return Batch(table, shard=about["shard"], first_row=about["first_row"], locs=locs)
 
     def is_deterministic(self) -> bool:
-        """No: equal batches may be cut from their buffers in other ways. A batch is no key."""
+        """No: equal batches may be cut from their buffers in other ways. A batch cannot be a key."""
         return False
 
     def to_type_hint(self) -> type[Batch]:

@@ -140,7 +140,12 @@ def copy(recipe: str) -> dict[str, object]:
             "PIPELINE_OPTIONS": "{}",
             "WORKER_ID": "idle",
         }
-        ask = {"target": forks.run_worker, "args": (environment,), "kwargs": {"said": Path(os.devnull)}, "daemon": True}
+        ask = {
+            "target": forks.run_worker,
+            "args": (environment,),
+            "kwargs": {"worker_log": Path(os.devnull)},
+            "daemon": True,
+        }
         for _ in range(2):
             threading.Thread(**ask).start()
         silent.accept()[0].close()  # one of them is up

@@ -2,7 +2,7 @@
 
 A candidate passes the rules that name no dedupe step, and every earlier step kept it. The preferred candidate of a
 cluster stays; ties go to the source that comes first in the recipe, then to the first seen. A cluster with a good copy
-always keeps one, because copies that the rules would drop are no candidates. In memory: ~200 bytes a clustered
+always keeps one, because copies that the rules would drop are not candidates. In memory: ~200 bytes a clustered
 document.
 """
 

@@ -129,7 +129,7 @@ class Lines:
 
 
 def kept_lines(run: Run, name: str) -> dict[str, Any] | None:
-    """What `mark_whole` said of a file of lines; None if there is none."""
+    """What `mark_whole` noted of a file of lines; None if there is none."""
     if run.folder.stat(f"{name}.json") is None:
         return None
     found: dict[str, Any] = orjson.loads(run.folder.read(f"{name}.json"))

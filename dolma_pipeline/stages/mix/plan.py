@@ -79,7 +79,7 @@ def why_nothing_passes(run: Run) -> str:
     for record in read_lines(run.folder, VERDICTS):
         total = add_counts(total, record["counts"])
     by_rule = sorted(((-counts["any"], name) for name, counts in total["rules"].items() if counts["any"]))
-    said = ", ".join(f"{-count:,} fail {name}" for count, name in by_rule[:5])
+    failing = ", ".join(f"{-count:,} fail {name}" for count, name in by_rule[:5])
     unread = f"{total['failed']:,} could not be read (see failed/)" if total["failed"] else ""
-    reasons = "; ".join(filter(None, [said, unread])) or "there is none"
+    reasons = "; ".join(filter(None, [failing, unread])) or "there is none"
     return f"mix: no document passes the rules. Of {total['in']:,} documents: {reasons}. Loosen mix.where."

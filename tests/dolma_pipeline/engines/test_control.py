@@ -28,25 +28,25 @@ def tasks_of(*weights: int) -> Iterator[Task]:
 
 def test_tasks_come_heaviest_first_with_all_they_carry(control: Control) -> None:
     assert control.write_tasks("00", tasks_of(1, 9, 3, 9, 0)) == 5
-    taken = list(control.take_turns("00"))
+    taken = list(control.queued_tasks("00"))
     assert [task.key for task in taken] == ["task-1", "task-3", "task-2", "task-0", "task-4"]
     assert taken[2] == Task("task-2", 3, {"number": 2, "text": "xx"})
-    assert list(control.take_turns("00")) == []
+    assert list(control.queued_tasks("00")) == []
 
 
 def test_phases_have_a_queue_each_and_a_new_plan_begins_anew(control: Control) -> None:
     control.write_tasks("00", tasks_of(1, 1, 1))
     control.write_tasks("01", tasks_of(1, 1))
-    first = control.take_turns("00")
+    first = control.queued_tasks("00")
     assert [next(first).key, next(first).key] == ["task-0", "task-1"]
-    assert [task.key for task in control.take_turns("01")] == ["task-0", "task-1"]
+    assert [task.key for task in control.queued_tasks("01")] == ["task-0", "task-1"]
     control.write_tasks("00", tasks_of(1))  # after a worker died: what is left
-    assert [task.key for task in control.take_turns("00")] == ["task-0"]
+    assert [task.key for task in control.queued_tasks("00")] == ["task-0"]
 
 
 def test_no_tasks(control: Control) -> None:
     assert control.write_tasks("00", iter(())) == 0
-    assert list(control.take_turns("00")) == []
+    assert list(control.queued_tasks("00")) == []
 
 
 def test_workers_share_the_tasks(control: Control) -> None:
@@ -56,7 +56,7 @@ def test_workers_share_the_tasks(control: Control) -> None:
 
     def work(mine: list[str]) -> None:
         barrier.wait()
-        mine.extend(task.key for task in Control(control.path).take_turns("00"))
+        mine.extend(task.key for task in Control(control.path).queued_tasks("00"))
 
     threads = [threading.Thread(target=work, args=(mine,)) for mine in taken]
     for thread in threads:
@@ -68,9 +68,9 @@ def test_workers_share_the_tasks(control: Control) -> None:
 
 def test_a_queue_that_is_not_there_is_an_error(control: Control) -> None:
     control.write_tasks("00", tasks_of(1))
-    (control.path / "turns" / "00").unlink()
-    with pytest.raises(FileNotFoundError, match="turns/00"):
-        next(control.take_turns("00"))
+    (control.path / "queue" / "00").unlink()
+    with pytest.raises(FileNotFoundError, match="queue/00"):
+        next(control.queued_tasks("00"))
 
 
 @pytest.mark.parametrize("fails", [False, True])

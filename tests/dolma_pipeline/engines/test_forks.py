@@ -49,7 +49,7 @@ def test_a_worker_ends_as_its_harness_does_and_its_words_are_kept(tmp_path: Path
     """Twice: the process that makes workers outlives them."""
     for name in ("one", "two"):
         misled = {**harness(port=1), "CONTROL_API_SERVICE_DESCRIPTOR": name}
-        assert forks.run_worker(misled, said=tmp_path / name) == "exit code 1"
+        assert forks.run_worker(misled, worker_log=tmp_path / name) == "exit code 1"
         said = (tmp_path / name).read_text()
         assert "Traceback" in said
         assert f'has no field named "{name}"' in said
@@ -60,7 +60,7 @@ def test_a_worker_that_is_killed_is_told_of_and_others_go_on(
 ) -> None:
     with ThreadPoolExecutor() as pool:
         before = set(descendants())
-        ends = [pool.submit(forks.run_worker, harness(silent_port), said=tmp_path / f"{i}.txt") for i in range(2)]
+        ends = [pool.submit(forks.run_worker, harness(silent_port), worker_log=tmp_path / f"{i}.txt") for i in range(2)]
         wait_for(lambda: len(set(descendants()) - before) == 2)
         first, second = sorted(set(descendants()) - before)
         os.kill(first, signal.SIGKILL)
@@ -79,7 +79,7 @@ def test_no_worker_outlives_the_process_that_made_it(tmp_path: Path, silent_port
         (server,) = set(descendants()) - before
         assert server in SERVERS
         thread = threading.Thread(
-            target=lambda: ends.append(forks.run_worker(harness(silent_port), said=tmp_path / "said"))
+            target=lambda: ends.append(forks.run_worker(harness(silent_port), worker_log=tmp_path / "said"))
         )
         thread.start()
         wait_for(lambda: len(set(descendants()) - before) == 2)
@@ -87,7 +87,7 @@ def test_no_worker_outlives_the_process_that_made_it(tmp_path: Path, silent_port
         if how == "killed":
             os.kill(server, signal.SIGKILL)
             thread.join(PATIENCE_SECONDS)
-            assert forks.run_worker(harness(silent_port), said=tmp_path / "said") == ends[0]
+            assert forks.run_worker(harness(silent_port), worker_log=tmp_path / "said") == ends[0]
     thread.join(PATIENCE_SECONDS)
     assert ends == ["the process that makes workers: signal SIGKILL"]
     assert server not in SERVERS
@@ -100,7 +100,7 @@ def test_nothing_is_left_when_the_launcher_is_killed(tmp_path: Path, silent_port
         "from pathlib import Path\n"
         "from dolma_pipeline.engines.forks import ForkServer\n"
         "with ForkServer() as forks:\n"
-        f"    forks.run_worker({harness(silent_port)!r}, said=Path({str(tmp_path / 'said')!r}))\n"
+        f"    forks.run_worker({harness(silent_port)!r}, worker_log=Path({str(tmp_path / 'said')!r}))\n"
     )
     launcher = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT)})
     wait_for(lambda: len(descendants(launcher.pid)) == 2)
@@ -112,7 +112,7 @@ def test_nothing_is_left_when_the_launcher_is_killed(tmp_path: Path, silent_port
 
 def test_a_server_that_cannot_load_says_why(tmp_path: Path) -> None:
     with ForkServer(["lenght_v1"]) as forks:
-        end = forks.run_worker(harness(port=1), said=tmp_path / "said")
+        end = forks.run_worker(harness(port=1), worker_log=tmp_path / "said")
     assert end.startswith("the process that makes workers: exit code 1; ")
     assert "no built-in tagger named 'lenght_v1'" in end
     assert "length_v1" in end
@@ -122,7 +122,7 @@ def test_a_server_that_cannot_load_says_why(tmp_path: Path) -> None:
 def test_any_signal_is_told_of(tmp_path: Path, forks: ForkServer, silent_port: int) -> None:
     before = set(descendants())
     with ThreadPoolExecutor() as pool:
-        end = pool.submit(forks.run_worker, harness(silent_port), said=tmp_path / "said")
+        end = pool.submit(forks.run_worker, harness(silent_port), worker_log=tmp_path / "said")
         wait_for(lambda: set(descendants()) - before)
         os.kill((set(descendants()) - before).pop(), 40)
         assert end.result(PATIENCE_SECONDS) == "signal 40"
@@ -137,7 +137,7 @@ def test_only_built_in_taggers_are_shared() -> None:
 
 def test_workers_get_what_a_request_says_and_nothing_of_the_server_is_torn(tmp_path: Path, forks: ForkServer) -> None:
     misled = {**harness(port=1), "CONTROL_API_SERVICE_DESCRIPTOR": "x", "DOLMA_CONTROL": str(tmp_path / "control")}
-    assert forks.run_worker(misled, said=tmp_path / "said") == "exit code 1"
+    assert forks.run_worker(misled, worker_log=tmp_path / "said") == "exit code 1"
     assert "DOLMA_CONTROL" not in os.environ
 
 

@@ -25,7 +25,7 @@ def guarded(folder: Path, run: object, **options: object) -> None:
         path = folder / "raised.json"
         return as_error(json.loads(path.read_text())) if path.exists() else None
 
-    run_guarded(run, raised=raised, said=folder / "said.txt", kept="run/log/workers.txt", **options)  # type: ignore[arg-type]
+    run_guarded(run, raised=raised, worker_log=folder / "said.txt", kept="run/log/workers.txt", **options)  # type: ignore[arg-type]
 
 
 def leave(folder: Path, error: str, task: str, message: str) -> None:

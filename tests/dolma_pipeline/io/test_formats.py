@@ -204,12 +204,12 @@ def opened_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Pat
     before = dict(FORMATS)
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
-    formats._open_doors.cache_clear()
+    formats._load_entry_points.cache_clear()
     yield tmp_path
     sys.modules.pop("their_formats", None)
     FORMATS.clear()
     FORMATS.update(before)
-    formats._open_doors.cache_clear()
+    formats._load_entry_points.cache_clear()
 
 
 def test_installed_distributions_bring_formats(opened_anew: Path) -> None:

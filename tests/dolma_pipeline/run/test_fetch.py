@@ -79,8 +79,8 @@ def test_nothing_is_asked(run: Run) -> None:
     [
         ("web/b#9", r"^fetch/some, plan: web/b#9: no such document; the shard has 9\.$|web/b#9: no such document"),
         ("web/x#1", r"web/x#1: this run has no shard of that name\."),
-        ("web/a", r"'web/a' is no origin of a document; expected source/path#row\."),
-        ("web/a#-1", r"'web/a#-1' is no origin"),
+        ("web/a", r"'web/a' is not the origin of a document; expected source/path#row\."),
+        ("web/a#-1", r"'web/a#-1' is not the origin"),
         ("code/empty#0", r"code/empty#0: no such document; the shard has 0\."),
     ],
 )

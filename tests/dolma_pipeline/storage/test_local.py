@@ -46,7 +46,7 @@ def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("url", ["", "file://", "file://run"])
 def test_urls_of_no_folder(url: str) -> None:
-    with pytest.raises(UsageError, match=r"is no folder of this machine\. Give a path, or file:///and/its/path\."):
+    with pytest.raises(UsageError, match=r"is not a folder of this machine\. Give a path, or file:///and/its/path\."):
         run_folder(url)
 
 
