@@ -1,10 +1,10 @@
 """Cuts: attribute lines made ready to be read from any row on.
 
 Where documents are read in ranges, each range needs some rows of the middle of their attributes. So the file is read
-once in a process, and pieces of about 1 MB are noted: where each lies, with which row and line it starts. Pieces of a
-compressed file are kept, compressed again, in a file without a name on this machine's disk for temporary files, which
-goes with the process; a plain file is read where it lies.
-Cost: 250 to 400 MB of decompressed lines a second, once in a process for each file; reading a range, what its rows are.
+once by each owner of cuts, and pieces of about 1 MB are noted: where each lies, with which row and line it starts.
+Pieces of a compressed file are kept, compressed again, in a file without a name on this machine's disk for temporary
+files, which goes with its cut; a plain file is read where it lies.
+Cost: 250 to 400 MB of decompressed lines a second, once for each file; reading a range, what its rows are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import tempfile
 import weakref
 from bisect import bisect_right
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,15 +77,24 @@ class Cut:
             yield zstandard.ZstdDecompressor().decompress(kept) if self._packed else kept
 
 
-def cut_of(path: Path) -> Cut:
-    """The cut of a file, made once in a process; made anew where the file is another one now."""
-    status = os.stat(path)
-    return _cut(path, status.st_ino, status.st_size, status.st_mtime_ns)
+class Cuts:
+    """The cuts of the files that were read last, for one owner that no file changes under, such as a run's process.
 
+    At most `MOST_CUTS` of them are kept.
+    """
 
-@lru_cache(maxsize=MOST_CUTS)
-def _cut(path: Path, inode: int, size: int, changed: int) -> Cut:
-    return Cut(path)
+    def __init__(self) -> None:
+        self._cuts: dict[Path, Cut] = {}
+
+    def of(self, path: Path) -> Cut:
+        """The cut of a file; what was asked for longest ago goes."""
+        cut = self._cuts.pop(path, None)
+        if cut is None:
+            cut = Cut(path)
+        self._cuts[path] = cut
+        if len(self._cuts) > MOST_CUTS:
+            del self._cuts[next(iter(self._cuts))]
+        return cut
 
 
 def _nameless() -> int:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from dolma_pipeline.documents import SPANS_TYPE, Batch
 from dolma_pipeline.errors import DataError, MisalignedError
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.attribute_cut import cut_of
+from dolma_pipeline.io.attribute_cut import Cuts
 from dolma_pipeline.io.attribute_ids import first_difference
 from dolma_pipeline.io.attribute_lines import Blocks, lines_parts, lines_schema, whole_blocks
 from dolma_pipeline.io.attribute_names import dolma_schema
@@ -189,16 +189,16 @@ def attribute_schema(path: Path) -> pa.Schema:
     return parquet_schema(path) if path.suffix == ".parquet" else lines_schema(path)
 
 
-def num_attribute_rows(path: Path) -> int:
-    """How many rows an attribute file has; JSONL is read for it, once in a process."""
-    return parquet_rows(path) if path.suffix == ".parquet" else cut_of(path).num_rows
+def num_attribute_rows(path: Path, cuts: Cuts) -> int:
+    """How many rows an attribute file has; JSONL is read for it, once for these cuts."""
+    return parquet_rows(path) if path.suffix == ".parquet" else cuts.of(path).num_rows
 
 
-def read_attribute(path: Path, field: pa.Field, *, rows: range | None = None) -> pa.StructArray:
-    """A whole column of an attribute file, or some rows of it, without a look at the documents."""
+def read_attribute(path: Path, field: pa.Field) -> pa.StructArray:
+    """A whole column of an attribute file, without a look at the documents."""
     schema = pa.schema([field])
     try:
-        tables = [part.table for part in _parts(path, schema, rows)]
+        tables = [part.table for part in _parts(path, schema, None, None)]
     except BadRowError as error:
         raise DataError(f"{error.part.place(path, error.index)}: {error.what}") from error
     column = pa.concat_tables([schema.empty_table(), *tables]).column(0).combine_chunks()
@@ -219,10 +219,10 @@ def read_made_attribute(path: Path, field: pa.Field) -> pa.StructArray:
     return read_attribute(path, field)
 
 
-def _parts(path: Path, schema: pa.Schema, rows: range | None) -> Iterator[Part]:
+def _parts(path: Path, schema: pa.Schema, rows: range | None, cuts: Cuts | None) -> Iterator[Part]:
     if path.suffix == ".parquet":
         return parquet_parts(path, schema, rows)
-    blocks = Blocks(0, 0, whole_blocks(path)) if rows is None else cut_of(path).blocks(rows.start)
+    blocks = Blocks(0, 0, whole_blocks(path)) if rows is None else (cuts or Cuts()).of(path).blocks(rows.start)
     return lines_parts(path, schema, blocks, rows)
 
 
@@ -234,6 +234,7 @@ class AttributeReader:
         rows: of the file, those that are wanted (those of a range of a document file); None: all.
         ids: of these rows, string[n], where they are kept elsewhere than in the file.
         fits_text: span fields, as `column.field`, that must lie in their texts: those by which texts are edited.
+        cuts: where JSONL that is read in ranges was cut before; None: it is cut for this reader alone.
     """
 
     def __init__(
@@ -244,9 +245,10 @@ class AttributeReader:
         rows: range | None = None,
         ids: pa.Array | pa.ChunkedArray | None = None,
         fits_text: Collection[str] = (),
+        cuts: Cuts | None = None,
     ) -> None:
         self.path, self.schema, self.rows = path, schema, rows
-        self._parts = _parts(path, schema, rows)
+        self._parts = _parts(path, schema, rows, cuts)
         self._ids = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
         self._fits_text = [(c.name, f.name) for c in schema for f in c.type if f"{c.name}.{f.name}" in fits_text]
         self._held: list[Part] = []

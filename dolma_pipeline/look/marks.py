@@ -13,8 +13,8 @@ from dolma_pipeline.dedup.keep import Election
 from dolma_pipeline.look.clusters import Clusters
 from dolma_pipeline.look.folder import Finished, SourceRows
 from dolma_pipeline.run.columns import DEDUPE_TYPE
-from dolma_pipeline.stages.dedupe.elect import keepers, likeness
-from dolma_pipeline.stages.dedupe.write import origins, origins_of_rows
+from dolma_pipeline.stages.dedupe.elect import keepers, likeness, origins_of
+from dolma_pipeline.stages.dedupe.write import origins_of_rows
 
 DEFAULTS = {"size": np.int64(1), "rank": np.int64(0), "keep": np.bool_(True), "jaccard": np.float64(1)}
 """Of a document that is in no cluster."""
@@ -70,7 +70,7 @@ def _named(finished: Finished, source: SourceRows, rows: NDArray[np.int64], othe
         return own
     mask = np.zeros(source.rows, np.bool_)
     mask[rows] = True
-    return pc.replace_with_mask(own, pa.array(mask), pa.array(origins(finished.process, others), pa.string()))
+    return pc.replace_with_mask(own, pa.array(mask), origins_of(finished.run, others))
 
 
 def _groups(finished: Finished, clusters: Clusters, source: SourceRows, step: str) -> pa.Array:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.documents import Batch
 from dolma_pipeline.errors import ConfigError, DataError, MisalignedError
+from dolma_pipeline.io.attribute_cut import Cuts
 from dolma_pipeline.io.attribute_types import is_open, settled
 from dolma_pipeline.io.attributes import (
     AttributeReader,
@@ -168,7 +169,12 @@ def given_path(folder: str, shard: ShardAt) -> Path:
     )
 
 
-def given_rows(shard: ShardAt, path: Path) -> range | None:
+def cuts_of(process: Process) -> Cuts:
+    """Where attribute files that are read in ranges are cut, once a process of a run."""
+    return process.kept("cuts", Cuts)
+
+
+def given_rows(process: Process, shard: ShardAt, path: Path) -> range | None:
     """The rows of an attribute file that are a shard's; None: all, because the file is of this shard alone.
 
     Args:
@@ -179,7 +185,7 @@ def given_rows(shard: ShardAt, path: Path) -> range | None:
     """
     if shard.shard.start is None or path.name.startswith(f"{shard.name.rpartition('/')[2]}."):
         return None
-    have = num_attribute_rows(path)
+    have = num_attribute_rows(path, cuts_of(process))
     if have != shard.rows_in_file:
         raise MisalignedError(
             f"{path}: {have} rows, but {shard.shard.path} of source '{shard.source}' has {shard.rows_in_file} "
@@ -211,7 +217,9 @@ class AttributeColumns:
         for label, fields in wanted.items():
             field = pa.field(label, _narrow(types[label], fields))
             path, rows = self._stack.enter_context(_file(process, shard, label))
-            self._readers[label] = AttributeReader(path, pa.schema([field]), rows=rows, fits_text=edits)
+            self._readers[label] = AttributeReader(
+                path, pa.schema([field]), rows=rows, fits_text=edits, cuts=cuts_of(process)
+            )
 
     def take(self, batch: Batch) -> dict[str, pa.StructArray]:
         """The columns of a batch."""
@@ -245,7 +253,7 @@ def _file(process: Process, shard: ShardAt, label: str) -> Iterator[tuple[Path, 
     for folder in run.recipe.sources[shard.source].attributes:
         if label in folder_columns(process, shard.source, folder):
             path = given_path(folder, shard)
-            yield path, given_rows(shard, path)
+            yield path, given_rows(process, shard, path)
             return
     raise DataError(f"attributes/{label}: nothing makes it, and source '{shard.source}' brings none of that name.")
 
@@ -324,7 +332,7 @@ def _given(process: Process, shard: ShardAt, field: pa.Field) -> tuple[pa.Array,
     """A whole attribute column that was made elsewhere, held against the ids of the index; and what it was held by."""
     with _file(process, shard, field.name) as (path, rows):
         edits = edit_fields(process.run.recipe, shard.source)
-        reader = AttributeReader(path, pa.schema([field]), rows=rows, fits_text=edits)
+        reader = AttributeReader(path, pa.schema([field]), rows=rows, fits_text=edits, cuts=cuts_of(process))
         index = read_index(process.run, shard, ["id", "chars"])
         ids = index.column("id").combine_chunks()
         ids = ids.chunk(0) if isinstance(ids, pa.ChunkedArray) else ids

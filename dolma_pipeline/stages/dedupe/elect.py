@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import DedupeStepConfig, Recipe
 from dolma_pipeline.dedup.components import components
 from dolma_pipeline.dedup.keep import Election, elect
 from dolma_pipeline.dedup.minhash import estimate_jaccard
-from dolma_pipeline.io.tables import get_table, put_table
+from dolma_pipeline.io.tables import get_range, get_table, put_table
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact, digest
 from dolma_pipeline.run.columns import read_block
@@ -50,12 +51,11 @@ def members_of(process: Process, step: str) -> tuple[NDArray[np.int64], NDArray[
     return process.kept(("members", step), read)
 
 
-def clustered(process: Process, first: int, last: int) -> NDArray[np.int64]:
+def clustered(run: Run, first: int, last: int) -> NDArray[np.int64]:
     """Numbers from `first` to before `last` of documents that are in a cluster of any step, ascending."""
     found = [np.zeros(0, np.int64)]
-    for step in all_steps(process.run.recipe):
-        nodes, _ = members_of(process, step.name)
-        found.append(nodes[np.searchsorted(nodes, first) : np.searchsorted(nodes, last)])
+    for step in all_steps(run.recipe):
+        found.append(get_range(run.folder, layout.members(step.name), "node", first, last).column("node").to_numpy())
     return np.unique(np.concatenate(found))
 
 
@@ -90,7 +90,7 @@ class Candidates(Phase):
         block: Block = task.payload
         run = process.run
         first = block.shards[0].first
-        nodes = clustered(process, first, first + block.rows)
+        nodes = clustered(run, first, first + block.rows)
         if len(nodes) == 0:
             return Work(more={"file": None})
         rows = nodes - first
@@ -157,10 +157,10 @@ class Elect(Phase):
         base = digest([self.digest, run.shards_digest])
         for step, elected in elections(members, nodes, passes, place):
             jaccard = likeness(process, step, elected.nodes, elected.keeper)
-            table = pa.table({**elected.columns(), "jaccard": jaccard})
+            table = pa.table({**elected.columns(), "jaccard": jaccard, "cluster": origins_of(run, elected.keeper)})
             names = {what: layout.cache("elected", base, f"{what}/{step}.parquet") for what in ("elected", "groups")}
             put_table(run.folder, names["elected"], table, compression="zstd")
-            groups = pa.table({"node": elected.group_nodes, "label": elected.group_labels})
+            groups = pa.table({"node": elected.group_nodes, "group": origins_of(run, elected.group_labels)})
             put_table(run.folder, names["groups"], groups, compression="zstd")
             files[step] = names
         return Work(more={"files": files}, files=[name for names in files.values() for name in names.values()])
@@ -211,7 +211,7 @@ class Elected:
 
     def columns(self) -> dict[str, NDArray[np.generic]]:
         """What is written of it."""
-        return {name: getattr(self, name) for name in ("nodes", "size", "rank", "keep", "keeper")}
+        return {"node": self.nodes, "size": self.size, "rank": self.rank, "keep": self.keep}
 
 
 def elections(
@@ -271,6 +271,15 @@ def _rows_by_shard(shards: Iterator[ShardAt], nodes: NDArray[np.int64]) -> Itera
         rows = nodes[np.searchsorted(nodes, shard.first) : np.searchsorted(nodes, shard.first + shard.rows)]
         if len(rows):
             yield shard, rows - shard.first
+
+
+def origins_of(run: Run, numbers: NDArray[np.int64]) -> pa.Array:
+    """`source/path#row` of documents by their numbers, int64[n] in any order; the list of shards streams by."""
+    wanted = np.unique(numbers)
+    parts = [pa.array([], pa.string())]
+    for shard, rows in _rows_by_shard(indexed(run), wanted):
+        parts.append(pc.binary_join_element_wise(pa.scalar(f"{shard.name}#"), pa.array(rows).cast(pa.string()), ""))
+    return pa.concat_arrays(parts).take(pa.array(np.searchsorted(wanted, numbers)))
 
 
 def dropped_by(elected: Sequence[Elected]) -> NDArray[np.int64]:

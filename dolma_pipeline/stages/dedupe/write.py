@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dolma_pipeline.io.attributes import attribute_writer
-from dolma_pipeline.io.tables import get_table
+from dolma_pipeline.io.tables import get_range
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.columns import DEDUPE_TYPE
@@ -58,19 +58,17 @@ class WriteMarks(Phase):
     def work(self, process: Process, task: Task) -> Work:
         """Write the columns of one block."""
         block: Block = task.payload
-        steps = [artifact.name.rpartition("/")[2] for artifact in self.artifacts]
+        artifacts = {artifact.name.rpartition("/")[2]: artifact for artifact in self.artifacts}
         files = process.kept(("elected files", self.digest), lambda: self._files(process.run))
         records: dict[str, list[dict[str, Any]]] = {artifact.name: [] for artifact in self.artifacts}
-        dropped: dict[str, NDArray[np.int64]] = {}
-        before = np.zeros(0, np.int64)
-        for step in files:
-            table = _table(process, files[step]["elected"])
-            away = table.column("nodes").to_numpy()[~table.column("keep").to_numpy()]
-            before = dropped[step] = np.union1d(before, _between(away, block))
-        for step, artifact in zip(steps, self.artifacts, strict=True):
-            elected, groups = (_table(process, files[step][what]) for what in ("elected", "groups"))
-            for shard in block.shards:
-                records[artifact.name].append(self._write(process, artifact, shard, elected, groups, dropped[step]))
+        dropped = np.zeros(0, np.int64)
+        for step, names_of_step in files.items():
+            elected, groups = (_of_block(process.run, names_of_step[what], block) for what in ("elected", "groups"))
+            away = elected.column("node").to_numpy()[~elected.column("keep").to_numpy()]
+            dropped = np.union1d(dropped, away)
+            if (artifact := artifacts.get(step)) is not None:
+                for shard in block.shards:
+                    records[artifact.name].append(self._write(process.run, artifact, shard, elected, groups, dropped))
         return Work(records, documents=block.rows)
 
     def _files(self, run: Run) -> dict[str, dict[str, str]]:
@@ -82,7 +80,7 @@ class WriteMarks(Phase):
 
     def _write(
         self,
-        process: Process,
+        run: Run,
         artifact: Artifact,
         shard: ShardAt,
         elected: pa.Table,
@@ -90,9 +88,9 @@ class WriteMarks(Phase):
         dropped: NDArray[np.int64],
     ) -> dict[str, Any]:
         step = artifact.name.rpartition("/")[2]
-        column = marks(process, shard, elected, groups)
+        column = marks(shard, elected, groups)
         name = layout.attributes(step, shard.name)
-        with process.run.folder.committing(name) as file:
+        with run.folder.committing(name) as file:
             writer = attribute_writer(file, step, DEDUPE_TYPE)
             writer.write_column(column)
             writer.close()
@@ -122,27 +120,22 @@ class WriteMarks(Phase):
             close(run.folder, artifact, made[artifact.name], shards_digest=run.shards_digest, expected=expected)
 
 
-def _table(process: Process, name: str) -> pa.Table:
-    return process.kept(("table", name), lambda: get_table(process.run.folder, name))
-
-
-def _between(numbers: NDArray[np.int64], block: Block) -> NDArray[np.int64]:
+def _of_block(run: Run, name: str, block: Block) -> pa.Table:
+    """The rows of a table of the election that are of a block's documents: none holds more than its own."""
     first = block.shards[0].first
-    return numbers[np.searchsorted(numbers, first) : np.searchsorted(numbers, first + block.rows)]
+    return get_range(run.folder, name, "node", first, first + block.rows)
 
 
-def marks(process: Process, shard: ShardAt, elected: pa.Table, groups: pa.Table) -> pa.StructArray:
+def marks(shard: ShardAt, elected: pa.Table, groups: pa.Table) -> pa.StructArray:
     """A step's column for the documents of one shard (`DEDUPE_TYPE`)."""
-    own = origins_of_rows(shard)
     if shard.rows == 0:
         return pa.array([], DEDUPE_TYPE)
-    mine, together = _rows_of(elected, "nodes", shard), _rows_of(groups, "node", shard)
-    rows = mine.column("nodes").to_numpy() - shard.first
+    own = origins_of_rows(shard)
+    mine, together = _rows_of(elected, shard), _rows_of(groups, shard)
+    rows = mine.column("node").to_numpy() - shard.first
     columns: dict[str, Any] = {
-        "cluster": _with(process, own, rows, mine.column("keeper").to_numpy()),
-        "group": _with(
-            process, own, together.column("node").to_numpy() - shard.first, together.column("label").to_numpy()
-        ),
+        "cluster": _with(own, mine, shard, "cluster"),
+        "group": _with(own, together, shard, "group"),
     }
     defaults = {"size": np.int64(1), "rank": np.int64(0), "keep": np.bool_(True), "jaccard": np.float64(1)}
     for name, default in defaults.items():
@@ -158,29 +151,15 @@ def origins_of_rows(shard: ShardAt) -> pa.Array:
     return pc.binary_join_element_wise(pa.scalar(f"{shard.name}#"), rows, "")
 
 
-def _rows_of(table: pa.Table, column: str, shard: ShardAt) -> pa.Table:
-    begin, end = np.searchsorted(table.column(column).to_numpy(), [shard.first, shard.first + shard.rows])
+def _rows_of(table: pa.Table, shard: ShardAt) -> pa.Table:
+    begin, end = np.searchsorted(table.column("node").to_numpy(), [shard.first, shard.first + shard.rows])
     return table.slice(begin, end - begin)
 
 
-def _with(process: Process, own: pa.Array, rows: NDArray[np.int64], others: NDArray[np.int64]) -> pa.Array:
-    """`own` with the origins of other documents in some rows."""
-    if len(rows) == 0:
+def _with(own: pa.Array, others: pa.Table, shard: ShardAt, name: str) -> pa.Array:
+    """`own` with a column of `others` in the place of their documents."""
+    if len(others) == 0:
         return own
     mask = np.zeros(len(own), np.bool_)
-    mask[rows] = True
-    found = origins(process, others)
-    return pc.replace_with_mask(own, pa.array(mask), pa.array(found, pa.string()))
-
-
-def origins(process: Process, numbers: NDArray[np.int64]) -> list[str]:
-    """`source/path#row` of documents by their numbers."""
-
-    def read() -> tuple[list[str], NDArray[np.int64]]:
-        found = [(shard.name, shard.first) for shard in indexed(process.run) if shard.rows]
-        return [name for name, _ in found], np.array([first for _, first in found], np.int64)
-
-    shards, firsts = process.kept("firsts", read)
-    owner = np.searchsorted(firsts, numbers, side="right") - 1
-    places = zip(owner.tolist(), (numbers - firsts[owner]).tolist(), strict=True)
-    return [f"{shards[o]}#{row}" for o, row in places]
+    mask[others.column("node").to_numpy() - shard.first] = True
+    return pc.replace_with_mask(own, pa.array(mask), others.column(name).combine_chunks())

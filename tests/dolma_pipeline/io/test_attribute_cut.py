@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import attribute_cut
-from dolma_pipeline.io.attribute_cut import Cut, cut_of
+from dolma_pipeline.io.attribute_cut import MOST_CUTS, Cut, Cuts
 from dolma_pipeline.io.attribute_lines import lines_parts, lines_schema
 from dolma_pipeline.io.streams import ZSTD_MAGIC
 
@@ -72,14 +72,25 @@ def test_a_file_without_rows(tmp_path: Path) -> None:
     assert read(path, Cut(path), range(0)) == []
 
 
-def test_a_cut_is_made_once_and_anew_for_another_file(tmp_path: Path) -> None:
+def test_an_owner_cuts_a_file_once_and_keeps_a_few(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{n}.jsonl.gz" for n in range(MOST_CUTS + 1)]
+    for number, path in enumerate(paths):
+        path.write_bytes(gzip.compress((row(0) + b"\n") * (number + 1)))
+    cuts = Cuts()
+    first, second = cuts.of(paths[0]), cuts.of(paths[1])
+    assert [cuts.of(path).num_rows for path in paths[:-1]] == list(range(1, MOST_CUTS + 1))
+    assert cuts.of(paths[0]) is first
+    cuts.of(paths[-1])  # one too many: the second was asked for longest ago
+    assert cuts.of(paths[0]) is first
+    assert cuts.of(paths[1]) is not second
+
+
+def test_another_owner_sees_the_file_as_it_is_now(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(row(0) + b"\n"))
-    first = cut_of(path)
-    assert cut_of(path) is first
+    first = Cuts().of(path)
     path.write_bytes(gzip.compress(row(0) + b"\n" + row(1) + b"\n"))
-    assert cut_of(path) is not first
-    assert (first.num_rows, cut_of(path).num_rows) == (1, 2)
+    assert (first.num_rows, Cuts().of(path).num_rows) == (1, 2)
 
 
 def test_compressed_pieces_leave_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

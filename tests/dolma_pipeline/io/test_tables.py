@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dolma_pipeline.io.tables import ROW_GROUP_ROWS, write_table
+from dolma_pipeline.io.tables import ROW_GROUP_ROWS, get_range, put_table, write_table
+from dolma_pipeline.storage.local import LocalFolder
 
 TABLE = pa.table(
     {
@@ -44,6 +45,17 @@ def test_of_a_sorted_column_a_range_is_read_alone(tmp_path: Path) -> None:
     found = [metadata.row_group(i).column(0).statistics for i in range(metadata.num_row_groups)]
     cuts = [0, ROW_GROUP_ROWS, 2 * ROW_GROUP_ROWS, len(keys)]
     assert [(one.min, one.max + 1) for one in found] == list(itertools.pairwise(cuts))
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 0), (0, 7), (7, 70_000), (65_536, 65_537), (140_000, 150_000)])
+def test_a_range_of_a_sorted_table(tmp_path: Path, first: int, last: int) -> None:
+    numbers = np.arange(0, 140_000, 2)
+    folder = LocalFolder(tmp_path)
+    put_table(folder, "x.parquet", pa.table({"node": numbers, "name": [str(n) for n in numbers.tolist()]}))
+    found = get_range(folder, "x.parquet", "node", first, last)
+    expected = [n for n in numbers.tolist() if first <= n < last]
+    assert found.column("node").to_pylist() == expected
+    assert found.column("name").to_pylist() == [str(n) for n in expected]
 
 
 def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
