@@ -1,7 +1,8 @@
 """The command line: `dolma-pipeline COMMAND`. One file a command, loaded when it is called.
 
 Results go to stdout, progress and logs to stderr. Exit codes: 0 done; 1 failed, the same command resumes; 2 wrong
-use, nothing started; 3 done, but a stated bound was missed; 130 interrupted. `--help` costs about 0.2 s.
+use, nothing started; 3 done, but a stated bound was missed; 130 interrupted; 143 ended by
+SIGTERM, or 129 by SIGHUP. `--help` costs about 0.2 s.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from dolma_pipeline.errors import DolmaError
+
+
+_ENDED = {"SIGTERM": ("ended by SIGTERM", 143), "SIGHUP": ("ended by SIGHUP", 129)}
+"""Signals that arrive as a KeyboardInterrupt of their name: what is said, and the exit code that shells give them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         reply = dispatch(sys.argv[1:] if argv is None else argv)
     except DolmaError as error:
         return _complain(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _complain("interrupted; what is done stays done, the same command goes on from there", 130)
+    except KeyboardInterrupt as error:
+        what, code = _ENDED.get(str(error), ("interrupted", 130))
+        return _complain(f"{what}; what is done stays done, the same command goes on from there", code)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _complain(f"{error.strerror}; what is done stays done, the same command goes on from there", 1)
@@ -51,7 +57,7 @@ def run_and_exit() -> NoReturn:
     DuckDB or Arrow would fill the terminal there, or abort the process in place of the exit code.
     """
     code = main()
-    if code in (1, 130):
+    if code in (1, 129, 130, 143):
         from dolma_pipeline.train.processes import end_process
 
         end_process(code)

@@ -21,7 +21,7 @@ Turns raw documents into tokenized shards, and scores them by training a model.
 TAIL = """\
 Options   --dry-run  --redo  --format text|json  --version
 Exit      0 done; 1 failed, the same command resumes; 2 wrong use, nothing started;
-          3 done, but a stated bound was missed; 130 interrupted
+          3 done, but a stated bound was missed; 130 interrupted; 143 ended by a signal
 
 'dolma-pipeline COMMAND --help' shows its keys, their defaults and an example.
 """

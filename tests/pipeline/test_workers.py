@@ -245,8 +245,8 @@ def test_sigterm_leaves_no_worker(corpus: Path, tmp_path: Path, moment: str) -> 
     process.terminate()
     said = process.communicate(timeout=30)[1]
     assert (process.returncode, said.splitlines()[-1:]) == (
-        130,
-        ["error: interrupted; what is done stays done, the same command goes on from there"],
+        143,
+        ["error: ended by SIGTERM; what is done stays done, the same command goes on from there"],
     )
     wait_for(lambda: not any(map(is_alive, begun)))
     wait_for(lambda: not [one for one in Path("/proc").glob("[0-9]*/fd/2") if _leads(one, tmp_path)])

@@ -51,6 +51,11 @@ def test_wrong_use_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> 
             130,
             "error: interrupted; what is done stays done, the same command goes on from there\n",
         ),
+        (
+            KeyboardInterrupt("SIGTERM"),
+            143,
+            "error: ended by SIGTERM; what is done stays done, the same command goes on from there\n",
+        ),
         (PermissionError(13, "Permission denied", "runs/x"), 1, "error: runs/x: Permission denied\n"),
     ],
 )
