@@ -15,7 +15,6 @@ from typing import NoReturn
 
 from dolma_pipeline.errors import DolmaError
 
-
 _ENDED = {"SIGTERM": ("ended by SIGTERM", 143), "SIGHUP": ("ended by SIGHUP", 129)}
 """Signals that arrive as a KeyboardInterrupt of their name: what is said, and the exit code that shells give them."""
 

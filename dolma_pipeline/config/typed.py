@@ -17,6 +17,9 @@ from dolma_pipeline.config.sizes import parse_size
 from dolma_pipeline.config.yaml import Located, describe
 from dolma_pipeline.errors import ConfigError, nearest, unknown_name
 
+MOST = (1 << 63) - 1
+"""No whole number of a recipe is larger: digests and plans keep 64 bits."""
+
 
 def build_recipe(tree: Located, sections: Mapping[str, type] | None = None) -> Recipe:
     """The typed recipe of an expanded tree, with the places of its keys in `origin`.
@@ -134,6 +137,8 @@ class _Builder:
             return {name: self.anything(value, f"{path}.{name}") for name, value in located.value.items()}
         if isinstance(located.value, list):
             return tuple(self.anything(value, f"{path}.{i}") for i, value in enumerate(located.value))
+        if isinstance(located.value, int) and not -MOST - 1 <= located.value <= MOST:
+            raise _wrong(located, path, f"a whole number of 64 bits, at most {MOST}", "quote it if it is text")
         return _finite(located, path)
 
 
@@ -171,6 +176,8 @@ def _whole_number(key: Key, located: Located) -> int | None:
 
 def _in_bounds(number: Number, key: Key, located: Located, path: str) -> Number:
     wanted = []
+    if isinstance(number, int) and abs(number) > MOST:
+        wanted.append(f"at most {MOST}" if number > 0 else f"at least -{MOST}")
     if key.at_least is not None and number < key.at_least:
         wanted.append(f"at least {key.at_least}")
     if key.at_most is not None and number > key.at_most:

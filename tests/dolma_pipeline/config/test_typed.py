@@ -86,6 +86,15 @@ def error(text: str) -> str:
         ("dedupe: {steps: [{name: a}]}", "dedupe.steps.0.kind: is missing; expected text: exact (equal texts)"),
         ("mix: {replace: [{spans: a.b}]}", "mix.replace.0.with: is missing; expected text: what stands there instead"),
         ("mix: {replace: [{spans: a.b, with_: a}]}", "mix.replace.0.with_: no key named 'with_'. Did you mean 'with'?"),
+        (
+            "mix: {mixer: {t: 9223372036854775808}}",
+            "mix.mixer.t: found the number 9223372036854775808, expected a whole number of 64 bits, "
+            "at most 9223372036854775807; quote it",
+        ),
+        (
+            "mix: {target_tokens: 9223372036854775808}",
+            "mix.target_tokens: found the number 9223372036854775808, expected at most 9223372036854775807; ",
+        ),
         ("mix: {mixer: {t: .inf}}", "mix.mixer.t: found the number .inf, expected a finite number; quote it"),
     ],
 )
