@@ -88,13 +88,18 @@ class Decide(Phase):
         fits: dict[str, dict[str, dict[str, int]]] = {}
         for (name, label), by in aligned.items():
             fits.setdefault(name, {})[label] = {by: 1}
+        away = np.flatnonzero(failed.any(axis=0))
+        dropped = _dropped(process, block, rules, failed, away, table)
         records = []
         at = 0
         for shard in block.shards:
             rows = slice(at, at + shard.rows)
             lengths = None if edited is None else edited[rows]
-            one = self._shard(
-                process, shard, rules, failed[:, rows], null[:, rows], lengths, table.slice(at, shard.rows)
+            lo, hi = np.searchsorted(away, [at, at + shard.rows])
+            verdicts = judged_table(failed[:, rows], null[:, rows], lengths)
+            one = self._shard(process, shard, verdicts, dropped.slice(lo, hi - lo), table.slice(at, shard.rows))
+            one["counts"]["rules"] = count_bits(
+                pack(list(failed[:, rows]), shard.rows), pack(list(null[:, rows]), shard.rows), rules.names
             )
             if shard.name in fits:
                 one["counts"]["aligned"] = fits[shard.name]
@@ -125,37 +130,22 @@ class Decide(Phase):
         return failed, null, edited
 
     def _shard(
-        self,
-        process: Process,
-        shard: ShardAt,
-        rules: SourceRules,
-        failed: NDArray[np.bool_],
-        null: NDArray[np.bool_],
-        edited: NDArray[np.int64] | None,
-        table: pa.Table,
+        self, process: Process, shard: ShardAt, verdicts: pa.Table, dropped: pa.Table, table: pa.Table
     ) -> dict[str, Any]:
         artifact, folder = self.artifacts[0], process.run.folder
-        verdicts = judged_table(failed, null, edited)
         passed = verdicts.column("passes").to_numpy(zero_copy_only=False)
-        rows = np.flatnonzero(~passed)
         outputs = []
-        dropped = _dropped(process, shard, rules, failed, rows, table)
-        for name, one, size in (
-            (layout.verdicts(shard.name), verdicts, shard.rows),
-            (layout.dropped(shard.name), dropped, len(rows)),
-        ):
+        for name, one in ((layout.verdicts(shard.name), verdicts), (layout.dropped(shard.name), dropped)):
             file = put_table(folder, name, one, compression="zstd")
-            outputs.append(output_record(artifact, name, file, rows=size))
+            outputs.append(output_record(artifact, name, file, rows=len(one)))
         sizes = table.column("bytes").to_numpy()
-        fail_bits, null_bits = pack(list(failed), shard.rows), pack(list(null), shard.rows)
         counts = {
             "in": shard.rows + shard.failed,
             "kept": int(passed.sum()),
-            "dropped": len(rows),
+            "dropped": len(dropped),
             "failed": shard.failed,
             "bytes_in": shard.num_bytes,
             "bytes_kept": int(sizes[passed].sum()),
-            "rules": count_bits(fail_bits, null_bits, rules.names),
         }
         return {"shard": shard.name, "inputs": [shard.input()], "outputs": outputs, "counts": counts}
 
@@ -182,12 +172,17 @@ def _values_table(
 
 def _dropped(
     process: Process,
-    shard: ShardAt,
+    block: Block,
     rules: SourceRules,
     failed: NDArray[np.bool_],
     rows: NDArray[np.int64],
     table: pa.Table,
 ) -> pa.Table:
+    """The dropped documents of a block, in one query (`DROPPED`); rows: of the block, ascending."""
+    firsts = np.cumsum([0, *(shard.rows for shard in block.shards)])
+    owner = np.searchsorted(firsts, rows, side="right") - 1
+    local = rows - firsts[owner]
+    places = zip(owner.tolist(), local.tolist(), strict=True)
     names = np.array(rules.names, object)
     why = [names[failed[:, row]].tolist() for row in rows.tolist()]
     values = [
@@ -199,9 +194,9 @@ def _dropped(
     if late:
         by_late = np.asarray(failed[late].any(axis=0))[rows]
     columns = [
-        pa.array(rows),
+        pa.array(local, pa.int64()),
         table.column("id").take(pa.array(rows)).combine_chunks(),
-        pa.array([f"{shard.name}#{row}" for row in rows.tolist()], pa.string()),
+        pa.array([f"{block.shards[o].name}#{row}" for o, row in places], pa.string()),
         pa.array(why, pa.list_(pa.string())),
         pa.array(values, pa.string()),
         _copies(process, table.take(pa.array(rows)), by_late),

@@ -41,7 +41,12 @@ SIZE = st.integers(1, 10**18)
 FIELDS = st.lists(st.just("label_x.field"), max_size=1).map(tuple)
 RULES = st.dictionaries(NAME.map("r_{}".format), TEXT.map("x{}".format), max_size=3)
 PARAMETER = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | TEXT | st.just(""),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT
+    | st.just(""),
     lambda inner: st.lists(inner, max_size=3).map(tuple) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=5,
 )
