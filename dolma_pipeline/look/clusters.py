@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dolma_pipeline.dedup.components import components
+from dolma_pipeline.dedup.components import connected
 from dolma_pipeline.dedup.keep import Election
 from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.look.columns import Columns
@@ -113,37 +113,6 @@ def _places(
         parts.append(pa.table({**found, **dict(zip(terms.column_names, terms.columns, strict=True))}))
     place = preferred_places(finished.process, pa.concat_tables(parts))
     return pa.table({"node": nodes, "place": place, "group": connected(members, nodes)})
-
-
-MOST_ROUNDS = 20
-"""Rounds of `connected` before the kernel is loaded after all: clusters that hang together in long chains."""
-
-
-def connected(
-    members: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]], nodes: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """The smallest number of all that some steps' clusters connect with each document: int64[n].
-
-    As `components` gives it, but the kernel costs a second to load. Here every cluster takes the smallest number of its
-    documents, step by step, until none changes: clusters of two steps seldom hang together in chains.
-
-    Args:
-        members: step -> documents of its clusters, and labels. nodes: all of them, ascending.
-    """
-    found = nodes.copy()
-    steps = []
-    for own, labels in members.values():
-        order = np.argsort(labels, kind="stable")
-        firsts = np.flatnonzero(np.diff(labels[order], prepend=-1))
-        steps.append((np.searchsorted(nodes, own[order]), firsts, np.diff(firsts, append=len(own))))
-    for _ in range(MOST_ROUNDS):
-        before = found.copy()
-        for at, firsts, sizes in steps:
-            if len(at):
-                found[at] = np.repeat(np.minimum.reduceat(found[at], firsts), sizes)
-        if np.array_equal(found, before):
-            return found
-    return components(np.concatenate([np.stack(pair[::-1], axis=1) for pair in members.values()]))[1]
 
 
 def _terms(finished: Finished, columns: Columns, rows: NDArray[np.int64]) -> pa.Table:

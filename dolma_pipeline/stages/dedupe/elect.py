@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import DedupeStepConfig, Recipe
-from dolma_pipeline.dedup.components import components
+from dolma_pipeline.dedup.components import connected
 from dolma_pipeline.dedup.keep import Election, elect
 from dolma_pipeline.dedup.minhash import estimate_jaccard
 from dolma_pipeline.io.tables import get_range, get_table, put_table
@@ -226,11 +226,11 @@ def elections(
         members: step -> documents in clusters, and labels; in the order of the steps.
         nodes: documents in clusters of any step, ascending. passes: bool. place: in the preferred order.
     """
-    edges = [np.zeros((0, 2), np.int64)]
+    so_far: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
     for step, ranked in ranked_members(members, nodes, passes, place):
-        own, labels = members[step]
-        edges.append(np.stack([labels, own], axis=1))
-        group_nodes, group_labels = components(np.concatenate(edges))
+        own, labels = so_far[step] = members[step]
+        group_nodes = np.unique(np.concatenate([one for one, _ in so_far.values()]))
+        group_labels = connected(so_far, group_nodes)
         size, rank, keep = ranked
         yield step, Elected(own, labels, size, rank, keep, keepers(own, labels, rank), group_nodes, group_labels)
 

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dolma_pipeline.dedup.components import components
-from dolma_pipeline.look import clusters as module
-from dolma_pipeline.look.clusters import connected
+from dolma_pipeline.dedup import components as module
+from dolma_pipeline.dedup.components import components, connected
 
 CLUSTERS = st.lists(st.sets(st.integers(0, 30), min_size=2, max_size=4), max_size=8)
 
