@@ -9,7 +9,7 @@ Where this differs on purpose: chains of digits that only look like a phone numb
 colon is found; a bracket that is not closed is not part of a number; and the local part and domain of an e-mail
 address are read up to 320 bytes.
 
-Cost: setup 0.1 s and 20 MB; then it depends on how many numbers a text holds: 300 MB a second and more on prose,
+Cost: 0.2 s and 20 MB for the first window; then it depends on how many numbers a text holds: 300 MB a second and more on prose,
 65 to 80 on technical text, with `phone_regions: [US]`. A region with short numbers (DE, GB, IL) costs far more:
 presidio's own eight regions together run at 10 to 20 MB a second on technical text, and mostly find noise there.
 Source: presidio-analyzer 2.2 (MIT), python-phonenumbers (Apache-2.0), the masks of Dolma (Soldaini et al. 2024,
@@ -23,9 +23,10 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
 from types import ModuleType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -43,17 +44,24 @@ _Hits = tuple[tuple[int, int, float], ...]
 """Bytes of a window from, to, and score; in order, apart from each other."""
 
 
-class _Kind(NamedTuple):
-    """One field: its kind of windows, presidio's recognizer and entity, and the windows already seen.
+@dataclass
+class _Kind:
+    """One field: its kind of windows, presidio's entity and recognizer, and the windows already seen.
 
-    `may_match` is False for windows in which the recognizer is known to find nothing.
+    `may_match` is False for windows in which the recognizer is known to find nothing. `recognizers`: all three, which
+    are made for the first window that may match: loading presidio takes 0.2 s, and many texts need none.
     """
 
     window_kind: int
-    recognizer: Any
     entity: str
-    seen: dict[bytes, _Hits]
+    recognizers: Callable[[], Mapping[str, Any]]
     may_match: Callable[[str], bool] = lambda window: True
+    seen: dict[bytes, _Hits] = field(default_factory=dict)
+
+    @cached_property
+    def recognizer(self) -> Any:
+        """presidio's, for this entity."""
+        return self.recognizers()[self.entity]
 
 
 @tagger("pii_v1", paper="presidio-analyzer 2.2; Soldaini et al. 2024 (Dolma)")
@@ -91,7 +99,7 @@ class Pii:
                 raise UnknownNameError("phone region", region, phonenumbers.SUPPORTED_REGIONS)
 
     def setup(self) -> None:
-        """Loads presidio and the compiled scan."""
+        """Loads the compiled scan, and the shapes of numbers; presidio is loaded for the first window."""
         import phonenumbers
 
         from dolma_pipeline.kernels import scan
@@ -99,11 +107,11 @@ class Pii:
         metadata: Any = phonenumbers.PhoneMetadata
         lengths = [min(metadata.metadata_for_region(r).general_desc.possible_length) for r in self.phone_regions]
         self._min_digits = max(_MIN_PHONE_DIGITS, min(lengths))
-        email, phone, ip = _recognizers(self.phone_regions)
+        made = cache(partial(_recognizers, self.phone_regions))
         self._kinds = {
-            "email": _Kind(scan.EMAIL, email, "EMAIL_ADDRESS", {}),
-            "phone": _Kind(scan.PHONE, phone, "PHONE_NUMBER", {}, PhoneShapes(self.phone_regions).may_match),
-            "ip": _Kind(scan.IP, ip, "IP_ADDRESS", {}),
+            "email": _Kind(scan.EMAIL, "EMAIL_ADDRESS", made),
+            "phone": _Kind(scan.PHONE, "PHONE_NUMBER", made, PhoneShapes(self.phone_regions).may_match),
+            "ip": _Kind(scan.IP, "IP_ADDRESS", made),
         }
 
     def tag(self, batch: Batch) -> Mapping[str, pa.Array]:
@@ -113,7 +121,7 @@ class Pii:
         windows = find_windows(batch.text, min_digits=self._min_digits)
         data: Any = batch.text.data.data  # a memoryview
         columns = {}
-        for field, kind in self._kinds.items():
+        for name, kind in self._kinds.items():
             chosen = windows.kinds == kind.window_kind
             rows, starts, ends, scores = [], [], [], []
             places = zip(*(part[chosen].tolist() for part in windows[:3]), strict=True)
@@ -123,7 +131,7 @@ class Pii:
                     starts.append(start + first)
                     ends.append(start + last)
                     scores.append(score)
-            columns[field] = batch.spans(
+            columns[name] = batch.spans(
                 np.array(rows, np.int64), np.array(starts, np.int32), np.array(ends, np.int32), np.array(scores, float)
             )
         return columns
@@ -164,10 +172,14 @@ def _tight_start(text: str, start: int, end: int) -> int:
     return start
 
 
-def _recognizers(regions: Sequence[str]) -> tuple[Any, Any, Any]:
-    """presidio's recognizers of e-mail, phone and IP addresses."""
+def _recognizers(regions: Sequence[str]) -> dict[str, Any]:
+    """presidio's recognizers of e-mail, phone and IP addresses, by entity."""
     email, phone, ip = _presidio_classes()
-    return _offline(email)(), phone(supported_regions=tuple(regions)), ip()
+    return {
+        "EMAIL_ADDRESS": _offline(email)(),
+        "PHONE_NUMBER": phone(supported_regions=tuple(regions)),
+        "IP_ADDRESS": ip(),
+    }
 
 
 def _offline(email: Any) -> Any:

@@ -44,6 +44,8 @@ PRELOADED = (
     "tokenizers",
 )
 """What workers import sooner or later; Beam's harness first."""
+TEXT = "a word, a@b.org, +1 303-555-0127, 10.0.0.1"
+"""Taggers are used on it: it has whatever one of them loads a library for."""
 STAGES = "dolma_pipeline.stages"
 """A package whose modules workers import, too, whichever there are."""
 
@@ -73,7 +75,7 @@ def load(taggers: Sequence[str], kernels: Sequence[str] = ()) -> None:
     """Import what workers import, and load the compiled kernels.
 
     Args:
-        taggers: those without models are used on one word, which loads their libraries; models come with a run.
+        taggers: those without models are used on a short text, which loads their libraries; models come with a run.
         kernels: names of `kernels.warm.KERNELS`.
     """
     from dolma_pipeline.documents import Batch
@@ -90,7 +92,7 @@ def load(taggers: Sequence[str], kernels: Sequence[str] = ()) -> None:
     load_kernels(kernels)
     for tagger in map(built_in_tagger, taggers):
         if not tagger.assets:
-            tagger.attributes(Batch.of(["word"]))
+            tagger.attributes(Batch.of([TEXT]))
 
 
 def _serve(requests: int, answers: int, *, lifeline: int, alone: tuple[int, ...]) -> None:

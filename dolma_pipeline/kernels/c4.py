@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.tables import ONE_TEXT, ONE_TOKEN, TextBuffers, Tokens, read_only
 from dolma_pipeline.kernels.unicode import before, decode
 
@@ -94,7 +94,7 @@ def _holding(text: TextBuffers, byte: int) -> NDArray[np.bool_]:
     return holding
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _spells(data: Any, start: Any, end: Any, phrase: Any) -> Any:
     """Whether `data[start:end]` begins with a phrase, its ASCII letters in either case."""
     if end - start < len(phrase):
@@ -106,13 +106,13 @@ def _spells(data: Any, start: Any, end: Any, phrase: Any) -> Any:
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _follows(data: Any, first: Any, start: Any, phrase: Any) -> Any:
     """Whether `data[first:start]` ends with a phrase, its ASCII letters in either case."""
     return start - first >= len(phrase) and _spells(data, start - len(phrase), start, phrase)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _phrase(data: Any, first: Any, start: Any, end: Any) -> Any:
     """What ends in the word `data[start:end]` of a line that begins at `first`: POLICY, _LOREM_IPSUM or 0."""
     if _spells(data, start, end, _COOKIES):
@@ -130,7 +130,7 @@ def _phrase(data: Any, first: Any, start: Any, end: Any) -> Any:
     return 0
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _holds_javascript(data: Any, start: Any, end: Any) -> Any:
     for i in range(start, end - len(_JAVASCRIPT) + 1):
         if data[i] | 0x20 == 0x6A and _spells(data, i, end, _JAVASCRIPT):
@@ -138,7 +138,7 @@ def _holds_javascript(data: Any, start: Any, end: Any) -> Any:
     return False
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _ends_sentence(data: Any, start: Any, end: Any) -> Any:
     last = data[end - 1]
     if last == 0x22:
@@ -151,7 +151,7 @@ def _ends_sentence(data: Any, start: Any, end: Any) -> Any:
     return last == 0x2E or last == 0x21 or last == 0x3F
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _ends_line(data: Any, start: Any, end: Any, marks: Any) -> Any:
     """Whether the last word of a line ends in an end mark, and not in three dots."""
     point, _ = decode(data, before(data, end))
@@ -162,7 +162,7 @@ def _ends_line(data: Any, start: Any, end: Any, marks: Any) -> Any:
     return False
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _judge(
     data: Any, word_rows: Any, word_starts: Any, word_ends: Any, line_rows: Any, line_starts: Any, line_ends: Any,
     marks: Any, min_words: Any, flags: Any, counts: Any, has_lorem_ipsum: Any,

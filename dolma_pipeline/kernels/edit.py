@@ -18,10 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError, MisalignedError
+from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.tables import read_only
 
 REMOVE = -1

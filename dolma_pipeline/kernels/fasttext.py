@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import AssetError
+from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.tables import TextBuffers, read_only
 
 _MAGIC, _VERSION = 793712314, 12

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.tables import ONE_TEXT, ONE_TOKEN, TextBuffers, Tokens, read_only
 from dolma_pipeline.kernels.words import ALPHA, ELLIPSIS, HASH, LINE_START, STOP_SHIFT, is_ellipsis
 
@@ -56,20 +56,20 @@ def quality_columns(text: TextBuffers, words: Tokens) -> dict[str, NDArray[np.in
     }
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def ends_with_ellipsis(data: Any, start: Any, end: Any) -> Any:
     """Whether `data[start:end]` ends with `...` or `…`."""
     return end - start >= 3 and is_ellipsis(data[end - 3], data[end - 2], data[end - 1])
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _is_bullet(data: Any, start: Any, end: Any) -> Any:
     if data[start] == 0x2A or data[start] == 0x2D:
         return True
     return end - start >= 3 and data[start] == 0xE2 and data[start + 1] == 0x80 and data[start + 2] == 0xA2
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _count_symbols(data: Any, start: Any, end: Any) -> Any:
     """How many `#`, and how many ellipses (`...` without overlap, `…`), a word holds."""
     hashes = ellipses = 0
@@ -84,7 +84,7 @@ def _count_symbols(data: Any, start: Any, end: Any) -> Any:
     return hashes, ellipses
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _median(chars: Any, first: Any, last: Any, histogram: Any) -> Any:
     """Median of `chars[first:last]` (not empty); `histogram` counts those below its own length."""
     n = last - first
@@ -100,7 +100,7 @@ def _median(chars: Any, first: Any, last: Any, histogram: Any) -> Any:
     return (np.int64(lengths[low]) + np.int64(lengths[high])) / 2
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _quality(
     table: Any, data: Any, rows: Any, starts: Any, ends: Any, unused_hashes: Any, chars: Any, flags: Any
 ) -> None:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from dolma_pipeline.kernels.jit import njit
 
 LENGTH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def mix(x: Any) -> Any:
     """A bijection of uint64 in which every output bit depends on every input bit."""
     x ^= x >> np.uint64(30)
@@ -27,7 +28,7 @@ def mix(x: Any) -> Any:
     return x ^ (x >> np.uint64(31))
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def load8(data: Any, i: Any) -> Any:
     """Bytes i to i + 7 of a uint8 array as a little-endian uint64; the compiler makes one load of it."""
     j = np.uint64(i)  # unsigned: no test for negative indices, which would keep the loads apart
@@ -43,7 +44,7 @@ def load8(data: Any, i: Any) -> Any:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def load_part(data: Any, i: Any, count: Any) -> Any:
     """Bytes i to i + count - 1 (count 0 to 7) as a little-endian uint64, the rest of it zero."""
     if i + 8 <= len(data):
@@ -54,7 +55,7 @@ def load_part(data: Any, i: Any, count: Any) -> Any:
     return chunk
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def hash_bytes(data: Any, start: Any, end: Any) -> Any:
     """Hash (uint64) of bytes start to end - 1 of a uint8 array; equal bytes give equal hashes wherever they lie."""
     h = np.uint64(0)

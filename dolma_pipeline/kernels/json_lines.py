@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.json_strings import NO_ROOM, ROOM, copy_string, is_utf8, plain_end
 from dolma_pipeline.kernels.json_values import at, is_null, skip_blanks, skip_integer, skip_value
 from dolma_pipeline.kernels.tables import read_only
@@ -47,7 +47,7 @@ _LEAST = 1 << 15  # bytes of a column's buffer
 _POSITION, _LINE, _ROWS, _BYTES = range(4)  # fields of the kernel's state
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _same(data: Any, a: Any, other: Any, b: Any, size: Any) -> Any:
     k = 0
     while k < size and data[a + k] == other[b + k]:
@@ -55,7 +55,7 @@ def _same(data: Any, a: Any, other: Any, b: Any, size: Any) -> Any:
     return k == size
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _column_of(data: Any, start: Any, end: Any, names: Any, name_ends: Any) -> Any:
     """The column whose key is `data[start:end]`; _EXTRA if there is none."""
     begin = 0
@@ -67,7 +67,7 @@ def _column_of(data: Any, start: Any, end: Any, names: Any, name_ends: Any) -> A
     return _EXTRA
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _may_spell(data: Any, i: Any) -> Any:
     """Whether a string at byte i may spell an object: its first character but blanks may be a brace."""
     if at(data, i) != 0x22:
@@ -76,7 +76,7 @@ def _may_spell(data: Any, i: Any) -> Any:
     return at(data, i) == 0x7B or at(data, i) == 0x5C
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _copy(data: Any, start: Any, end: Any, out: Any, j: Any) -> Any:
     """Copies bytes start to end - 1; the byte after what was written, or NO_ROOM."""
     if j + (end - start) + ROOM > len(out):
@@ -86,7 +86,7 @@ def _copy(data: Any, start: Any, end: Any, out: Any, j: Any) -> Any:
     return j + (end - start)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _read_line(
     data: Any, i: Any, names: Any, name_ends: Any, others: Any, buffers: Any, offsets: Any, valid: Any, row: Any
 ) -> Any:
@@ -182,7 +182,7 @@ def _read_line(
     return DONE, i + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _read_lines(
     data: Any,
     stop: Any,

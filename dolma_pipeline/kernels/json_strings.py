@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import extending, types
+
+from dolma_pipeline.kernels.jit import njit
 
 STEP = 64
 """Bytes a step."""
@@ -135,7 +136,7 @@ def _broken64(typing_context: Any, data: Any, at: Any) -> Any:
     return types.boolean(data, types.int64), generate
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def is_utf8(data: Any, start: Any, stop: Any) -> Any:
     """Whether bytes start to stop - 1 are UTF-8 by themselves."""
     bad = _is_broken(data, start, start, min(start + 3, stop))
@@ -154,7 +155,7 @@ def is_utf8(data: Any, start: Any, stop: Any) -> Any:
     return not (bad or cut)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _is_broken(data: Any, start: Any, i: Any, stop: Any) -> Any:
     """`_broken64` for bytes i to stop - 1, a byte a step; what lies before `start` does not count."""
     bad = False
@@ -171,7 +172,7 @@ def _is_broken(data: Any, start: Any, i: Any, stop: Any) -> Any:
     return bad
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _hex4(data: Any, i: Any) -> Any:
     """The number in the four hexadecimal digits from byte i; BAD if there are none."""
     if i + 4 > len(data):
@@ -182,7 +183,7 @@ def _hex4(data: Any, i: Any) -> Any:
     return np.int64(a) << 12 | np.int64(b) << 8 | np.int64(c) << 4 | np.int64(d)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _unescape(data: Any, i: Any) -> Any:
     """The code point of the escape whose backslash is byte i (or BAD), and the byte after it."""
     if i + 1 >= len(data):
@@ -201,7 +202,7 @@ def _unescape(data: Any, i: Any) -> Any:
     return 0x10000 + ((point & 0x3FF) << 10 | (low & 0x3FF)), i + 12
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _encode(point: Any, out: Any, j: Any) -> Any:
     """Writes a code point as UTF-8; the byte after it."""
     if point < 0x80:
@@ -223,7 +224,7 @@ def _encode(point: Any, out: Any, j: Any) -> Any:
     return j + 4
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def plain_end(data: Any, i: Any) -> Any:
     """The first quote, backslash or control character from byte i on; the length of the data if there is none."""
     while i + STEP <= len(data):
@@ -236,7 +237,7 @@ def plain_end(data: Any, i: Any) -> Any:
     return i
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def skip_string(data: Any, i: Any) -> Any:
     """The byte after the string whose first byte (behind the quote) is i, or BAD. UTF-8 is taken for granted."""
     while True:
@@ -252,7 +253,7 @@ def skip_string(data: Any, i: Any) -> Any:
             return BAD
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _copy_step(data: Any, i: Any, out: Any, j: Any) -> Any:
     """Copies STEP bytes with their short escapes decoded (where an escape is cut at the end, STEP + 1).
 
@@ -282,7 +283,7 @@ def _copy_step(data: Any, i: Any, out: Any, j: Any) -> Any:
     return i, j, True
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def copy_string(data: Any, i: Any, out: Any, j: Any) -> Any:
     """Decodes the string whose first byte (behind the quote) is i into `out` from byte j on.
 

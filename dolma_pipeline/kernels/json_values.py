@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.json_strings import BAD, skip_string
 
 MAX_DEPTH = 60
 _MAX_NUMBER = 100  # bytes; with an exponent below 100 no such number is too large for a double
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def skip_blanks(data: Any, i: Any) -> Any:
     """The first byte from i on that is neither space, tab nor carriage return."""
     while i < len(data) and (data[i] == 0x20 or data[i] == 0x09 or data[i] == 0x0D):
@@ -26,25 +26,25 @@ def skip_blanks(data: Any, i: Any) -> Any:
     return i
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def at(data: Any, i: Any) -> Any:
     """Byte i; 0 (which no JSON has) beyond the end."""
     return data[i] if i < len(data) else np.uint8(0)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _is_digit(byte: Any) -> Any:
     return 0x30 <= byte <= 0x39
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _skip_digits(data: Any, i: Any) -> Any:
     while _is_digit(at(data, i)):
         i += 1
     return i
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _skip_number(data: Any, i: Any) -> Any:
     start = i
     if data[i] == 0x2D:  # -
@@ -67,7 +67,7 @@ def _skip_number(data: Any, i: Any) -> Any:
     return i if i - start <= _MAX_NUMBER else BAD
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def skip_integer(data: Any, i: Any) -> Any:
     """The byte after the integer at byte i; BAD if none is there, or one that would not be written as it stands."""
     start, i = i, i + (at(data, i) == 0x2D)
@@ -80,7 +80,7 @@ def skip_integer(data: Any, i: Any) -> Any:
     return i
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _skip_word(data: Any, i: Any) -> Any:
     """The byte after `true`, `false` or `null` at byte i, or BAD."""
     if at(data, i + 3) == 0x65 and data[i] == 0x74 and data[i + 1] == 0x72 and data[i + 2] == 0x75:
@@ -92,13 +92,13 @@ def _skip_word(data: Any, i: Any) -> Any:
     return BAD
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def is_null(data: Any, i: Any) -> Any:
     """Whether `null` stands at byte i."""
     return at(data, i + 3) == 0x6C and data[i] == 0x6E and data[i + 1] == 0x75 and data[i + 2] == 0x6C
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _skip_key(data: Any, i: Any) -> Any:
     """The byte after the colon of the key at byte i, or BAD."""
     i = skip_blanks(data, i)
@@ -111,7 +111,7 @@ def _skip_key(data: Any, i: Any) -> Any:
     return i + 1 if at(data, i) == 0x3A else BAD
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def skip_value(data: Any, i: Any) -> Any:
     """The byte after the JSON value that starts at byte i; BAD: none, or an unusual one. UTF-8 is not checked."""
     depth, objects = 0, np.uint64(0)  # the lowest bit: whether the innermost level is an object

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
 from dolma_pipeline.kernels.hashing import hash_bytes, load8
+from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.tables import ONE_TEXT, TextBuffers, Tokens, empty_tokens, read_only, sealed_tokens
 from dolma_pipeline.kernels.unicode import SPACE, before, class_table, count_code_points, decode
 
@@ -40,7 +40,7 @@ def split_paragraphs(text: TextBuffers) -> Tokens:
     return sealed_tokens(arrays, count)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _count_newlines(offsets: Any, data: Any) -> Any:
     count = np.int64(0)
     first, stop = np.int64(offsets[0]), np.int64(offsets[-1])
@@ -49,7 +49,7 @@ def _count_newlines(offsets: Any, data: Any) -> Any:
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _find_newline(data: Any, i: Any, stop: Any) -> Any:
     """The first newline in `data[i:stop]`, or `stop`; looks at eight bytes at a time."""
     while i + 8 <= stop:
@@ -62,7 +62,7 @@ def _find_newline(data: Any, i: Any, stop: Any) -> Any:
     return i
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _strip(data: Any, classes: Any, start: Any, end: Any) -> Any:
     """`data[start:end]` without the white space around it, as `str.strip` takes it off."""
     while start < end:
@@ -78,7 +78,7 @@ def _strip(data: Any, classes: Any, start: Any, end: Any) -> Any:
     return start, end
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _split_lines(
     offsets: Any, data: Any, classes: Any, rows: Any, starts: Any, ends: Any, hashes: Any, chars: Any, flags: Any
 ) -> Any:
@@ -107,7 +107,7 @@ def _split_lines(
     return n
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _split_paragraphs(
     offsets: Any, data: Any, classes: Any, rows: Any, starts: Any, ends: Any, hashes: Any, chars: Any, flags: Any
 ) -> Any:

@@ -22,10 +22,10 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from dolma_pipeline.kernels.hashing import hash_bytes, load8, mix
+from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.tables import TextBuffers, read_only
 from dolma_pipeline.kernels.unicode import (
     NUM_CODE_POINTS,

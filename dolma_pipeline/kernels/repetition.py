@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from dolma_pipeline.kernels.hashing import LENGTH_FACTOR, hash_bytes
+from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.tables import ONE_TEXT, ONE_TOKEN, TextBuffers, Tokens, read_only
 from dolma_pipeline.kernels.words import LINE_START
 
@@ -72,7 +72,7 @@ def repetition_columns(text: TextBuffers, words: Tokens) -> dict[str, NDArray[np
     return dict(zip(REPETITION, table, strict=True))
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _number(slots: Any, keys: Any, mask: Any, stamp: Any, hash_: Any, key: Any, size: Any) -> Any:
     """The number of `key` in the set `stamp`; `size` if it was not in it and now is.
 
@@ -88,7 +88,7 @@ def _number(slots: Any, keys: Any, mask: Any, stamp: Any, hash_: Any, key: Any, 
     return size
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _holds_empty_line(data: Any, end: Any, start: Any) -> Any:
     """Whether the white space `data[end:start]` between two words holds two newlines in a row."""
     holds = False
@@ -97,7 +97,7 @@ def _holds_empty_line(data: Any, end: Any, start: Any) -> Any:
     return holds
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _repetition(
     table: Any, slots: Any, keys: Any, work: Any, before: Any, data: Any,
     rows: Any, starts: Any, ends: Any, hashes: Any, chars: Any, flags: Any,

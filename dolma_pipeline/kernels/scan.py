@@ -20,13 +20,14 @@ Chains that only look like a phone number are left out, each by its shape: see `
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.tables import TextBuffers, read_only
 from dolma_pipeline.kernels.unicode import before, decode
 
@@ -89,7 +90,8 @@ def _classes() -> NDArray[np.uint8]:
 
 def _zeros() -> NDArray[np.int32]:
     """The zero of each script but ASCII; a script's ten digits follow one another (Unicode, section 4.6)."""
-    return read_only(np.array([c for c in range(0x80, 0x20000) if unicodedata.decimal(chr(c), -1) == 0], np.int32))
+    digits = re.findall(r"\d", "".join(map(chr, range(0x80, 0x20000))))
+    return read_only(np.array([ord(digit) for digit in digits if unicodedata.decimal(digit) == 0], np.int32))
 
 
 _ZEROS = _zeros()

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import TaggerError
+from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.tables import ONE_TEXT, TextBuffers, read_only
 from dolma_pipeline.kernels.unicode import count_code_points
 
@@ -97,7 +97,7 @@ def _check_rows(rows: IntArray, num_rows: int) -> None:
         raise TaggerError(f"rows of spans must ascend, from 0 to {num_rows - 1} in this batch")
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _to_points(point_starts: Any, point_ends: Any, offsets: Any, data: Any, rows: Any, starts: Any, ends: Any) -> Any:
     """Fills the code points; returns the first span that does not lie in its document, or -1. Starts must ascend."""
     row = np.int64(-1)

@@ -12,10 +12,10 @@ import unicodedata
 from functools import lru_cache
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.tables import read_only
 
 SPACE = 1
@@ -52,6 +52,9 @@ UNSPACED_BLOCKS = (
 that set no blanks between words. Hangul does, and is not among them."""
 
 
+IDEOGRAPHIC_PLANES = 0x20000
+"""From here on the blocks hold ideographs alone: letters, and what is not assigned (Unicode, section 2.8)."""
+
 UNSPACED_LETTER = 1
 """Of `unspaced_table`: a letter (general category L or Nl) of UNSPACED_BLOCKS. Digits are not."""
 UNSPACED_MARK = 2
@@ -61,12 +64,16 @@ UNSPACED_MARK = 2
 @lru_cache(maxsize=1)
 def unspaced_table() -> NDArray[np.uint8]:
     """UNSPACED_LETTER, UNSPACED_MARK or 0 for each code point, uint8[0x110000], read-only."""
-    kinds = {"L": UNSPACED_LETTER, "M": UNSPACED_MARK}
     table = np.zeros(NUM_CODE_POINTS, np.uint8)
+    is_letter = class_table() & ALPHA != 0
     for first, last in UNSPACED_BLOCKS:
-        categories = map(unicodedata.category, map(chr, range(first, last + 1)))
-        values = (UNSPACED_LETTER if category == "Nl" else kinds.get(category[0], 0) for category in categories)
-        table[first : last + 1] = np.fromiter(values, np.uint8, last + 1 - first)
+        block = slice(first, last + 1)
+        table[block] = is_letter[block] * np.uint8(UNSPACED_LETTER)
+        if first >= IDEOGRAPHIC_PLANES:
+            continue
+        for code_point in (np.flatnonzero(~is_letter[block]) + first).tolist():  # asked one by one: they are few
+            category = unicodedata.category(chr(code_point))
+            table[code_point] = UNSPACED_LETTER if category == "Nl" else UNSPACED_MARK * (category[0] == "M")
     return read_only(table)
 
 
@@ -84,7 +91,7 @@ def class_table() -> NDArray[np.uint8]:
     return read_only(table)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def decode(data: Any, i: Any) -> Any:
     """The code point that starts at byte i of valid UTF-8, and how many bytes it takes (1 to 4)."""
     b = np.int64(data[i])
@@ -102,7 +109,7 @@ def decode(data: Any, i: Any) -> Any:
     ), 4
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def before(data: Any, i: Any) -> Any:
     """First byte of the code point that ends before byte i of valid UTF-8; i is not the start of the text."""
     i -= 1
@@ -111,7 +118,7 @@ def before(data: Any, i: Any) -> Any:
     return i
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def count_code_points(data: Any, start: Any, end: Any) -> Any:
     """Code points of `data[start:end]`: its bytes that continue no other."""
     count = 0

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
 from dolma_pipeline.kernels.hashing import LENGTH_FACTOR, hash_bytes, load8, load_part, mix
+from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.tables import (
     ONE_TEXT,
     TextBuffers,
@@ -76,7 +76,7 @@ def split_words(text: TextBuffers) -> Tokens:
     return sealed_tokens(arrays, int(arrays["rows"][num_rows]))
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _stop_place(letters: Any) -> Any:
     """1 + the place in STOP_WORDS of a word of up to 8 bytes, given as a little-endian number, 0 if it is not one."""
     letters |= _LOWER  # only A-Z become a-z; bytes that are not there become blanks
@@ -84,26 +84,26 @@ def _stop_place(letters: Any) -> Any:
     return _SLOT_PLACES[slot] if letters == _SLOT_WORDS[slot] else np.uint8(0)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _zeros(x: Any) -> Any:
     """The top bit of each byte of x that is 0; bytes must be below 0x80."""
     return ~(x + _LOW7) & _TOP
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _letters(part: Any) -> Any:
     """The top bit of each byte of `part` that is an ASCII letter; bytes must be below 0x80."""
     lower = part | _LOWER
     return (lower + _FROM_A) & ~(lower + _AFTER_Z) & _TOP
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _numbers(part: Any) -> Any:
     """The top bit of each byte of `part` that is an ASCII digit or an underscore; bytes must be below 0x80."""
     return (part + _FROM_0) & ~(part + _AFTER_9) & _TOP | _zeros(part ^ _UNDERSCORE)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _short_flags(part: Any) -> Any:
     """Flags of an ASCII word of 1 to 7 bytes, given as a little-endian number."""
     letters = _letters(part)
@@ -120,25 +120,25 @@ def _short_flags(part: Any) -> Any:
     return flag | np.uint8(_stop_place(core) << STOP_SHIFT)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _count_bytes(mask: Any) -> Any:
     """How many low bytes of a uint64 a mask of whole bytes covers (at most 7)."""
     return ((mask & _ONE) * _ONE) >> np.uint64(56)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _count_tops(mask: Any) -> Any:
     """How many bytes of a uint64 have their top bit set, the other bits being 0."""
     return np.int64(((mask >> np.uint64(7)) * _ONE) >> np.uint64(56))
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def is_ellipsis(a: Any, b: Any, c: Any) -> Any:
     """Whether three bytes are `...` or `…`."""
     return (a == 0x2E and b == 0x2E and c == 0x2E) or (a == 0xE2 and b == 0x80 and c == 0xA6)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _look_closely(data: Any, classes: Any, start: Any, end: Any) -> Any:
     """Flags HASH, ELLIPSIS and the stop word of any word, a character at a time."""
     flag = np.uint8(0)
@@ -162,7 +162,7 @@ def _look_closely(data: Any, classes: Any, start: Any, end: Any) -> Any:
     return flag
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _split(
     offsets: Any, data: Any, classes: Any, row: Any, rows: Any, starts: Any, ends: Any, hashes: Any, chars: Any,
     flags: Any,

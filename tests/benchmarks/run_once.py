@@ -103,16 +103,17 @@ def by_step(folder: Path, *, since: float) -> dict[str, float]:
 
 
 def idle(recipe: str) -> dict[str, object]:
-    """Beam, this library and all taggers of the recipe, set up; they have seen one word."""
+    """Beam, this library and all taggers of the recipe, set up; they have seen a short text."""
     import apache_beam  # noqa: F401
 
     from dolma_pipeline.config import load_recipe
     from dolma_pipeline.documents import Batch
+    from dolma_pipeline.engines.fork_server import TEXT
     from dolma_pipeline.registry import load_tagger
 
     tag = load_recipe(recipe).tag
     for use in tag.taggers if tag else ():
-        load_tagger(use.tagger, **use.parameters).attributes(Batch.of(["word"]))
+        load_tagger(use.tagger, **use.parameters).attributes(Batch.of([TEXT]))
     return {"peak_mb": usage()[1]}
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -34,12 +35,13 @@ def shards(folder: Path, texts: list[str], tokenizer: Path) -> Path:
         "name": "interop",
         "output": "run",
         "sources": {"web": {"documents": ["web.jsonl"]}},
-        "tokenizer": {"load": str(tokenizer)},
+        "tokenizer": {"load": str(tokenizer.absolute())},
         "mix": {},
         "tokens": {"max_shard_tokens": 30_000, "eos": EOS},
     }
     (folder / "recipe.yaml").write_text(json.dumps(settings))
-    run(load_recipe(folder / "recipe.yaml"), quiet=True)
+    with contextlib.chdir(folder):
+        run(load_recipe("recipe.yaml"), quiet=True)
     return folder / "run" / "tokens" / "train"
 
 
