@@ -15,6 +15,7 @@ from dolma_pipeline.run.manifests import has_lines, read_lines, read_manifest
 from dolma_pipeline.run.records import COVERS, earlier_settings
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.changes import changes
+from dolma_pipeline.stages.mixes import VERDICTS
 
 State = Literal["done", "new", "resume", "grow", "heal", "again", "changed"]
 
@@ -147,7 +148,7 @@ def wanted_artifacts(artifacts: Sequence[Artifact], stages: Collection[str]) -> 
     names = {one.name for one in artifacts if one.stage in stages}
     for one in reversed(artifacts):
         if one.name in names:
-            names |= {need.name for need in one.needs if need.stage in HIDDEN or need.name == "mix/verdicts"}
+            names |= {need.name for need in one.needs if need.stage in HIDDEN or need.name == VERDICTS}
     return [one for one in artifacts if one.name in names]
 
 

@@ -11,7 +11,7 @@ DIGEST = "sha256:0123456789abcdef"
 def test_names_are_names_and_differ() -> None:
     shard = "web/2024/part-0001@00002"
     names = [
-        layout.RECIPE, layout.SHARDS, layout.LOCK, layout.VERSIONS, layout.PLAN, layout.TOKENIZER,
+        layout.RECIPE, layout.SHARDS, layout.LOCK, layout.VERSIONS, layout.plan(), layout.TOKENIZER,
         layout.manifest("mix"), layout.lines("mix"), layout.done("mix/plan", DIGEST), layout.earlier("mix/verdicts"),
         layout.failed("index", shard), layout.index(shard), layout.attributes("a", shard),
         layout.attributes("a", shard, "jsonl"), layout.signatures("near", shard), layout.members("near"),
