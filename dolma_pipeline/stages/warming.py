@@ -18,7 +18,7 @@ def kernels_of(recipe: Recipe, stages: Collection[str], *, formats: Collection[s
         formats: of the documents that are read.
     """
     names: set[str] = set()
-    mixing = {"tokenizer", *recipe.mixes(), *recipe.token_sections()}
+    mixing = {"tokenizer", "mix", "tokens", *recipe.mixes(), *recipe.token_sections()}
     if {"tag", "dedupe", *mixing} & set(stages) and "jsonl" in formats:
         names.add("json_lines")
     if recipe.tag and "tag" in stages:
