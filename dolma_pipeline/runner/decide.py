@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import orjson
 
+from dolma_pipeline.config.recipe import STAGES
 from dolma_pipeline.errors import SettingsChangedError, UsageError
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
@@ -170,9 +171,10 @@ def check_order(decisions: Sequence[Decision], wanted: Collection[str]) -> None:
             found = states[need.name]
             if need.name not in wanted and found.state != "done":
                 command = {"tokenizer": "mix"}.get(need.stage, need.stage)
+                first = f"First: dolma-pipeline {command} RECIPE; or do" if command in STAGES else "Do"
                 raise UsageError(
                     f"{stage} needs {need.name}, which is not done ({found.state}). "
-                    f"First: dolma-pipeline {command} RECIPE; or do all with: dolma-pipeline run RECIPE."
+                    f"{first} all with: dolma-pipeline run RECIPE."
                 )
 
 

@@ -278,6 +278,9 @@ def test_one_of_them_alone(place: Path, together: tuple[RunFolder, Result]) -> N
     folder, _ = launch(place, stages=("tag", "dedupe", "tokenizer"), **ALL)
     launch(place, output=folder.url, stages=("small",), **ALL)
     assert folder.stat("mix/plan.json") is None
+    words = r"tokens_small needs small, which is not done \(new\)\. Do all with: dolma-pipeline run RECIPE"
+    with pytest.raises(UsageError, match=words):
+        launch(place, stages=("tag", "dedupe", "tokenizer", "tokens_small"), **ALL)
     with pytest.raises(UsageError, match=r"tokens needs mix, which is not done \(new\)"):
         launch(place, output=folder.url, stages=("tokens",), **ALL)
     launch(place, output=folder.url, stages=("tokens_small",), **ALL)
