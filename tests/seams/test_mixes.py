@@ -74,7 +74,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     trained, _ = launch(folder, tokenizer={"train": "bpe", "vocab_size": 300})
     (folder / "tokenizer.json").write_bytes(trained.read(layout.TOKENIZER))
     yield folder
-    registry._forget(str(folder / "my_mixes.py"))
+    registry.install_modules([])
     assert not {"small", "tokens_small", "other", "judge_small", "verdicts_other"} & {*STAGES}
 
 
@@ -216,6 +216,18 @@ def test_edits_of_one_mix_change_no_other(place: Path) -> None:
         launch(place, output=folder.url, **changed)
     launch(place, output=folder.url, redo=True, **changed)
     assert promised(folder) == promised(launch(place, **changed)[0])
+
+
+def test_new_documents_go_into_every_mix(place: Path, tmp_path: Path) -> None:
+    for name in ("my_mixes.py", "tokenizer.json"):
+        shutil.copy(place / name, tmp_path / name)
+    write_shards(tmp_path, {name: rows for name, rows in documents().items() if name != "web/b"})
+    folder, _ = launch(tmp_path, **ALL)
+    fewer = read_manifest(folder, "small") or {}
+    write_shards(tmp_path, documents())
+    launch(tmp_path, output=folder.url, **ALL)
+    assert (read_manifest(folder, "small") or {})["counts"]["web"]["in"] > fewer["counts"]["web"]["in"]
+    assert promised(folder) == promised(launch(tmp_path, **ALL)[0])
 
 
 def test_its_manifest_speaks_of_its_own_section(together: tuple[RunFolder, Result]) -> None:
