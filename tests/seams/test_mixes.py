@@ -218,6 +218,22 @@ def test_edits_of_one_mix_change_no_other(place: Path) -> None:
     assert promised(folder) == promised(launch(place, **changed)[0])
 
 
+def test_rules_and_edits_of_what_is_made_after_the_election(place: Path) -> None:
+    """A user's stage that comes before the verdicts comes before those of every mix; so do late rules on the text."""
+    modules = [str(place / "my_mixes.py"), str(Path(__file__).parent / "mine.py")]
+    masks = {"chars": 5, "step": "exact"}
+    late = {
+        "where": {"cut": "text NOT LIKE 'copy%' OR NOT exact.keep", "few": "len(masks.spans) < 2"},
+        "sources": {"web": {"remove": ["masks.spans"], "min_chars": 22}},
+    }
+    folder, _ = launch(place, modules=modules, masks=masks, mix={}, small=late, tokens_small={})
+    alone, _ = launch(place, modules=modules, masks=masks, mix=late, tokens={})
+    expected, found = promised(alone, "mix", "tokens"), promised(folder, "small", "tokens_small")
+    assert {"asked_late_small", "attributes/masks"} <= {*(read_manifest(folder, "small/verdicts") or {})["needs"]}
+    for name in (name for name in expected if not name.endswith("manifest.json")):
+        assert found[name.replace("mix/", "small/").replace("tokens/", "tokens_small/")] == expected[name], name
+
+
 def test_new_documents_go_into_every_mix(place: Path, tmp_path: Path) -> None:
     for name in ("my_mixes.py", "tokenizer.json"):
         shutil.copy(place / name, tmp_path / name)
