@@ -46,6 +46,9 @@ _TABLES: list[MutableMapping[str, Any]] = [FORMATS]
 _installed: dict[str, str] = {}
 """Name of a file whose text runs in this process -> the module made of it."""
 
+_running: list[str] = []
+"""The modules of users' files that are being run."""
+
 
 @dataclass(frozen=True, slots=True)
 class UserModule:
@@ -227,6 +230,7 @@ def _run_file(module: UserModule) -> None:
     linecache.cache[module.name] = (len(module.text), None, lines, module.name)
     sys.modules[name] = loaded  # dataclasses and pickle look there
     _installed[module.name] = name
+    _running.append(name)
     try:
         exec(code, vars(loaded))
     except ModuleNotFoundError as error:
@@ -239,6 +243,8 @@ def _run_file(module: UserModule) -> None:
         _forget(module.name)
         error.add_note(f"while running {module.name} (modules)")
         raise
+    finally:
+        _running.pop()
 
 
 def _forget(file: str) -> None:
@@ -249,8 +255,18 @@ def _forget(file: str) -> None:
             for one in [key for key, spec in table.items() if spec.module == name]:
                 del table[one]
         for objects in _TABLES:
-            for one in [key for key, value in objects.items() if type(value).__module__ == name]:
+            for one in [key for key, value in objects.items() if _declaring(value) == name]:
                 del objects[one]
+
+
+def _declaring(value: object) -> str:
+    """The Python module that put an object into a table: that of its class, unless it says another (`declared_in`)."""
+    return getattr(value, "declared_in", "") or type(value).__module__
+
+
+def running_file() -> str:
+    """The Python module of the user's file that is being run just now; "" if none is."""
+    return _running[-1] if _running else ""
 
 
 def keep_registry(table: MutableMapping[str, Any]) -> None:

@@ -9,9 +9,9 @@ Where this differs on purpose: chains of digits that only look like a phone numb
 colon is found; a bracket that is not closed is not part of a number; and the local part and domain of an e-mail
 address are read up to 320 bytes.
 
-Cost: 0.2 s and 20 MB for the first window; then it depends on how many numbers a text holds: 300 MB a second and more on prose,
-65 to 80 on technical text, with `phone_regions: [US]`. A region with short numbers (DE, GB, IL) costs far more:
-presidio's own eight regions together run at 10 to 20 MB a second on technical text, and mostly find noise there.
+Cost: 0.2 s and 20 MB for the first window; then it depends on how many numbers a text holds: 300 MB a second and more
+on prose, 65 to 80 on technical text, with `phone_regions: [US]`. A region with short numbers (DE, GB, IL) costs far
+more: presidio's own eight regions together run at 10 to 20 MB a second on technical text, and mostly find noise there.
 Source: presidio-analyzer 2.2 (MIT), python-phonenumbers (Apache-2.0), the masks of Dolma (Soldaini et al. 2024,
 section on PII).
 """

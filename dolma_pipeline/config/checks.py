@@ -9,7 +9,15 @@ import re
 from collections.abc import Iterable, Mapping
 
 from dolma_pipeline.config.keys import fields_of
-from dolma_pipeline.config.recipe import STAGES, TARGETS, DedupeStepConfig, MixConfig, Recipe, TokenizerConfig
+from dolma_pipeline.config.recipe import (
+    STAGES,
+    TARGETS,
+    DedupeStepConfig,
+    MixConfig,
+    Recipe,
+    TokenizerConfig,
+    TokensConfig,
+)
 from dolma_pipeline.errors import ConfigError, unknown_name
 
 DOCUMENT_COLUMNS = ("id", "text", "source", "added", "created", "metadata", "extra")
@@ -50,8 +58,11 @@ def check_recipe(recipe: Recipe) -> None:
     _check_labels(recipe)
     _check_dedupe(recipe)
     _check_tokenizer(recipe)
-    _check_mix(recipe)
-    _check_tokens_and_after(recipe)
+    for name, mix in recipe.mixes().items():
+        _check_mix(recipe, name, mix)
+    for name, tokens in recipe.token_sections().items():
+        _check_tokens(recipe, name, tokens)
+    _check_train_and_eval(recipe)
 
 
 def fail(recipe: Recipe, key: str, message: str) -> ConfigError:
@@ -64,9 +75,11 @@ def _check_stages(recipe: Recipe) -> None:
         raise fail(recipe, "output", f"there is nothing to do; add at least one of {', '.join(STAGES)}")
     for stage, needed in NEEDS:
         if getattr(recipe, stage) is not None and getattr(recipe, needed) is None:
-            raise fail(
-                recipe, stage, f"needs `{needed}`, which the recipe does not have; add it, or leave out `{stage}`"
-            )
+            raise fail(recipe, stage, _without(stage, needed))
+
+
+def _without(stage: str, needed: str) -> str:
+    return f"needs `{needed}`, which the recipe does not have; add it, or leave out `{stage}`"
 
 
 def _check_sources(recipe: Recipe) -> None:
@@ -157,56 +170,52 @@ def _check_tokenizer(recipe: Recipe) -> None:
         )
 
 
-def _check_mix(recipe: Recipe) -> None:
-    mix = recipe.mix
-    if mix is None:
-        return
-    _check_budget(recipe, mix)
-    _check_rules(recipe, "mix.where", mix.where)
+def _check_mix(recipe: Recipe, section: str, mix: MixConfig) -> None:
+    _check_budget(recipe, section, mix)
+    _check_rules(recipe, f"{section}.where", mix.where)
     for i, replace in enumerate(mix.replace):
-        _check_field(recipe, f"mix.replace.{i}.spans", replace.spans)
+        _check_field(recipe, f"{section}.replace.{i}.spans", replace.spans)
     for name, source in mix.sources.items():
-        key = f"mix.sources.{name}"
+        key = f"{section}.sources.{name}"
         if name not in recipe.sources:
             raise fail(recipe, key, unknown_name("source", name, recipe.sources))
         if source.skip_rules and set(mix.where) == {"where"}:
-            message = "the rules of `mix.where` have no names to skip; write it as a mapping of rule to SQL"
+            message = f"the rules of `{section}.where` have no names to skip; write it as a mapping of rule to SQL"
             raise fail(recipe, f"{key}.skip_rules", message)
         for i, rule in enumerate(source.skip_rules):
             if rule not in mix.where:
-                hint = "" if mix.where else "Rules that hold for every source stand in `mix.where`."
+                hint = "" if mix.where else f"Rules that hold for every source stand in `{section}.where`."
                 raise fail(recipe, f"{key}.skip_rules.{i}", unknown_name("rule", rule, mix.where, hint=hint))
         _check_unique(recipe, f"{key}.skip_rules", source.skip_rules)
         _check_rules(recipe, f"{key}.where", source.where)
         for rule in source.where:
             if rule in mix.where and rule not in source.skip_rules:
-                message = f"`mix.where` has a rule '{rule}' too; rename this one, or put '{rule}' into skip_rules"
+                message = f"`{section}.where` has a rule '{rule}' too; rename this one, or put '{rule}' into skip_rules"
                 raise fail(recipe, f"{key}.where.{rule}", message)
         for i, field in enumerate(source.remove):
             _check_field(recipe, f"{key}.remove.{i}", field)
     if len(mix.sources) == len(recipe.sources) and all(source.weight == 0 for source in mix.sources.values()):
-        raise fail(recipe, "mix.sources", "every weight is 0, so nothing would be drawn; give one source a weight")
-    _check_budget(recipe, mix)
-    _check_unique(recipe, "mix.keep_metadata", mix.keep_metadata)
+        key = f"{section}.sources"
+        raise fail(recipe, key, "every weight is 0, so nothing would be drawn; give one source a weight")
+    _check_unique(recipe, f"{section}.keep_metadata", mix.keep_metadata)
 
 
-def _check_budget(recipe: Recipe, mix: MixConfig) -> None:
+def _check_budget(recipe: Recipe, section: str, mix: MixConfig) -> None:
     targets = [name for name in TARGETS if getattr(mix, name) is not None]
     if len(targets) > 1:
-        raise fail(recipe, f"mix.{targets[-1]}", f"found {' and '.join(targets)}; a mix has one budget: keep one")
+        raise fail(recipe, f"{section}.{targets[-1]}", f"found {' and '.join(targets)}; a mix has one budget: keep one")
     weighted = [name for name, source in mix.sources.items() if source.weight is not None]
     if weighted and not targets:
-        raise fail(
-            recipe, f"mix.sources.{weighted[0]}.weight", f"needs a budget: set one of mix.{', mix.'.join(TARGETS)}"
-        )
+        keys = ", ".join(f"{section}.{target}" for target in TARGETS)
+        raise fail(recipe, f"{section}.sources.{weighted[0]}.weight", f"needs a budget: set one of {keys}")
     if recipe.tokenizer is None:
         in_tokens = {
-            "mix.target_tokens": mix.target_tokens,
-            "mix.held_out.max_tokens": mix.held_out and mix.held_out.max_tokens,
+            f"{section}.target_tokens": mix.target_tokens,
+            f"{section}.held_out.max_tokens": mix.held_out and mix.held_out.max_tokens,
         }
         for key, value in in_tokens.items():
             if value is not None:
-                other = key.replace("tokens", "bytes")
+                other = f"{key.removesuffix('tokens')}bytes"
                 raise fail(recipe, key, f"counts tokens, which needs `tokenizer`; add it, or use `{other}`")
 
 
@@ -220,16 +229,21 @@ def _check_rules(recipe: Recipe, key: str, rules: Mapping[str, str]) -> None:
             raise fail(recipe, f"{key}.{name}", "found nothing, expected SQL that is true for what stays")
 
 
-def _check_tokens_and_after(recipe: Recipe) -> None:
-    tokens, tokenizer, train = recipe.tokens, recipe.tokenizer, recipe.train
-    if tokens is not None:
-        if tokenizer is not None and tokenizer.train is not None and tokens.eos not in tokenizer.special_tokens:
-            have = ", ".join(tokenizer.special_tokens) or "empty"
-            message = f"'{tokens.eos}' is not a special token; `tokenizer.special_tokens` is {have}: add it there"
-            raise fail(recipe, "tokens.eos", message)
-        for i, field in enumerate(tokens.keep_attributes):
-            _check_field(recipe, f"tokens.keep_attributes.{i}", field)
-        _check_unique(recipe, "tokens.keep_attributes", tokens.keep_attributes)
+def _check_tokens(recipe: Recipe, section: str, tokens: TokensConfig) -> None:
+    tokenizer = recipe.tokenizer
+    if tokenizer is None:
+        raise fail(recipe, section, _without(section, "tokenizer"))
+    if tokenizer.train is not None and tokens.eos not in tokenizer.special_tokens:
+        have = ", ".join(tokenizer.special_tokens) or "empty"
+        message = f"'{tokens.eos}' is not a special token; `tokenizer.special_tokens` is {have}: add it there"
+        raise fail(recipe, f"{section}.eos", message)
+    for i, field in enumerate(tokens.keep_attributes):
+        _check_field(recipe, f"{section}.keep_attributes.{i}", field)
+    _check_unique(recipe, f"{section}.keep_attributes", tokens.keep_attributes)
+
+
+def _check_train_and_eval(recipe: Recipe) -> None:
+    train = recipe.train
     if train is not None and train.batch_tokens % train.sequence_length:
         near = max(1, round(train.batch_tokens / train.sequence_length)) * train.sequence_length
         raise fail(

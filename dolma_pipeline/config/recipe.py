@@ -274,6 +274,16 @@ class Recipe:
         """The stages that this recipe has, in the order in which they run; those of `modules` come last."""
         return (*(name for name in STAGES if getattr(self, name) is not None), *self.sections)
 
+    def mixes(self) -> dict[str, MixConfig]:
+        """Every mix by its name, which is its section's: `mix`, then those of `modules`."""
+        own = {name: section for name, section in self.sections.items() if isinstance(section, MixConfig)}
+        return own if self.mix is None else {"mix": self.mix, **own}
+
+    def token_sections(self) -> dict[str, TokensConfig]:
+        """Every section that makes token parts, by its name: `tokens`, then those of `modules`."""
+        own = {name: section for name, section in self.sections.items() if isinstance(section, TokensConfig)}
+        return own if self.tokens is None else {"tokens": self.tokens, **own}
+
     def allows_failures(self, failed: int, seen: int) -> bool:
         """Whether so many failed of the documents seen is within `max_failed_share`; exact, as the share is written."""
         return failed <= Fraction(repr(self.max_failed_share)) * seen

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from dolma_pipeline.config.recipe import HeldOutConfig, Recipe
+from dolma_pipeline.config.recipe import HeldOutConfig, MixConfig, Recipe
 
 HELD_OUT_TOKENS = 1_000_000
 HELD_OUT_BYTES = 4_000_000
@@ -16,13 +16,25 @@ HELD_OUT_BYTES = 4_000_000
 
 
 def resolved(recipe: Recipe) -> Recipe:
-    """The same recipe with `mix.documents` and the bound of `mix.held_out` written out; again, it changes nothing."""
-    mix = recipe.mix
-    if mix is None:
+    """The same recipe with `mix.documents` and the bound of `mix.held_out` written out; again, it changes nothing.
+
+    Sections of stages from outside, other mixes among them, are left to these stages (`run.stage.resolved_recipe`).
+    """
+    if recipe.mix is None:
         return recipe
-    documents = recipe.tokens is None if mix.documents is None else mix.documents
-    held_out = None if mix.held_out is None else _bounded(mix.held_out, tokens=recipe.tokenizer is not None)
-    return dataclasses.replace(recipe, mix=dataclasses.replace(mix, documents=documents, held_out=held_out))
+    mix = resolved_mix(recipe.mix, tokens=recipe.tokens is not None, tokenizer=recipe.tokenizer is not None)
+    return dataclasses.replace(recipe, mix=mix)
+
+
+def resolved_mix(mix: MixConfig, *, tokens: bool, tokenizer: bool) -> MixConfig:
+    """The section of a mix with `documents` and the bound of `held_out` written out.
+
+    Args:
+        tokens: whether the recipe makes token parts of it. tokenizer: whether documents are counted in tokens.
+    """
+    documents = not tokens if mix.documents is None else mix.documents
+    held_out = None if mix.held_out is None else _bounded(mix.held_out, tokens=tokenizer)
+    return dataclasses.replace(mix, documents=documents, held_out=held_out)
 
 
 def _bounded(held_out: HeldOutConfig, *, tokens: bool) -> HeldOutConfig:

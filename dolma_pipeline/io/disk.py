@@ -45,7 +45,7 @@ def needed(
     taggers: int = 0,
     minhash_steps: int = 0,
     columns: int = 0,
-    documents: bool = False,
+    documents: int = 0,
     kept_id_bytes: int = 0,
     part_id_bytes: int = 0,
     target_tokens: int | None = None,
@@ -54,8 +54,8 @@ def needed(
 
     Args:
         text: bytes of the text of all documents. index: whether it is written. taggers: how many.
-        minhash_steps: dedupe steps that leave signatures. columns: dedupe steps, and 1 for a selection.
-        documents: whether edited documents are written.
+        minhash_steps: dedupe steps that leave signatures. columns: dedupe steps, and 1 for each mix.
+        documents: mixes that write edited documents.
         kept_id_bytes, part_id_bytes: bytes of a token there, 2 or 4; 0 where they are not made.
         target_tokens: the budget of parts; None: each document once. Kept ids are those of all documents.
     """

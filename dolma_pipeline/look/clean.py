@@ -6,7 +6,7 @@ find them missing, and read all text again for them). Asked of the folder alone;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from dolma_pipeline.run import layout
 from dolma_pipeline.run.manifests import read_manifest
 from dolma_pipeline.runner.lock import RunLock
 from dolma_pipeline.runner.ready import WORK
+from dolma_pipeline.stages.mixes import MIX, mix_of_cache, verdicts_of
 from dolma_pipeline.storage.folder import Entry, RunFolder, run_folder
 from dolma_pipeline.storage.local import LocalFolder
 
@@ -154,15 +155,23 @@ def _current(folder: RunFolder) -> Callable[[str], bool]:
         for entry in folder.list(layout.CACHE)
         if entry.name.endswith("/manifest.json")
     }
-    verdicts = read_manifest(folder, "mix/verdicts")
-    if verdicts is None:
+    mixes = {MIX, *(mix for place in manifests if (mix := mix_of_cache(place.split("/")[1])) is not None)}
+    verdicts = {mix: read_manifest(folder, verdicts_of(mix)) for mix in mixes}
+    if not any(verdicts.values()):
         return lambda place: True
-    needed = set(verdicts["needs"].values())
+    needed: set[str] = set()
+    for mix, made in verdicts.items():
+        needed |= set(made["needs"].values()) if made is not None else _digests(manifests, mix)
     for manifest in manifests.values():
         if manifest is not None and manifest["digest"] in needed:
             needed |= set(manifest["needs"].values())
     old = {place for place, manifest in manifests.items() if manifest is not None and manifest["digest"] not in needed}
     return lambda place: place not in old
+
+
+def _digests(manifests: Mapping[str, Mapping[str, Any] | None], mix: str) -> set[str]:
+    """Of the caches of a mix; places are `cache/<kind>/<digest>`."""
+    return {found["digest"] for place, found in manifests.items() if found and mix_of_cache(place.split("/")[1]) == mix}
 
 
 def _attempts(folder: RunFolder) -> tuple[int, int]:

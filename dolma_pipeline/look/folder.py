@@ -1,5 +1,6 @@
 """A run's folder as it is looked at: its recipe, its shards, and what of it is finished. Nothing is read but manifests.
 
+A look is at the mix that is called `mix`, whichever others the recipe has.
 The folder's own list of shards counts, not what the patterns find now: a look is a look at what was made.
 """
 
@@ -11,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dolma_pipeline import stages as _stages  # noqa: F401 importing it registers the stages
-from dolma_pipeline.config import resolved
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.run import layout
@@ -20,12 +20,12 @@ from dolma_pipeline.run.columns import made_columns
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed
-from dolma_pipeline.run.stage import all_artifacts
+from dolma_pipeline.run.stage import all_artifacts, resolved_recipe
 from dolma_pipeline.runner.changes import changes
 from dolma_pipeline.runner.check import check_output
 from dolma_pipeline.runner.decide import Decision, decide
 from dolma_pipeline.runner.modules import user_modules
-from dolma_pipeline.stages.mix.decide import VERDICTS
+from dolma_pipeline.stages.mixes import VERDICTS
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,15 @@ def finished(recipe: Recipe) -> Finished:
     Raises:
         UsageError: nothing was run there, or not as far as the verdicts, or with other settings; says what to do.
     """
-    recipe = resolved(recipe)
+    modules = user_modules(recipe)
+    recipe = resolved_recipe(recipe)
     folder = check_output(recipe)
     if recipe.mix is None:
         raise UsageError(f"the recipe has no `mix`; its stages are {', '.join(recipe.stages())}.")
     if folder.stat(layout.SHARDS) is None:
         raise UsageError(f"{recipe.output}: no run has begun there. First: dolma-pipeline mix RECIPE.")
     sha256 = hashlib.sha256(folder.read(layout.SHARDS)).hexdigest()
-    process = Process.of(Run(recipe, folder, user_modules(recipe), f"sha256:{sha256}"))
+    process = Process.of(Run(recipe, folder, modules, f"sha256:{sha256}"))
     found = Finished(process, all_artifacts(process))
     _check(found)
     return found

@@ -22,7 +22,7 @@ from dolma_pipeline.run import layout
 from dolma_pipeline.run.columns import attribute_types, made_columns, read_block
 from dolma_pipeline.run.shards import Block
 from dolma_pipeline.sql.rewrite import Stored
-from dolma_pipeline.stages.mix.decide import VERDICTS
+from dolma_pipeline.stages.mixes import VERDICTS
 from dolma_pipeline.stages.reads import given_reads
 from dolma_pipeline.tokens.keys import document_key
 

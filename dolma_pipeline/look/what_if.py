@@ -165,7 +165,7 @@ def _held_by_the_folder(state: State) -> Choice | None:
     """The plan in the folder, where its mix is finished with the recipe's settings."""
     if not state.finished.is_done("mix"):
         return None
-    return Choice(MixPlan.from_json(orjson.loads(state.finished.run.folder.read(layout.PLAN))), exact=True)
+    return Choice(MixPlan.from_json(orjson.loads(state.finished.run.folder.read(layout.plan()))), exact=True)
 
 
 def _source(

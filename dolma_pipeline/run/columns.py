@@ -233,12 +233,13 @@ class AttributeColumns:
 
 
 def edit_fields(recipe: Recipe, source: str) -> list[str]:
-    """The span fields, as `column.field`, by which the texts of a source are edited."""
-    mix = recipe.mix
-    if mix is None:
-        return []
-    removed = mix.sources[source].remove if source in mix.sources else ()
-    return [*(replace.spans for replace in mix.replace), *removed]
+    """The span fields, as `column.field`, by which the texts of a source are edited in any mix of the recipe: those of
+    attributes made elsewhere are held against the texts."""
+    found: dict[str, None] = {}
+    for mix in recipe.mixes().values():
+        removed = mix.sources[source].remove if source in mix.sources else ()
+        found |= dict.fromkeys([*(replace.spans for replace in mix.replace), *removed])
+    return [*found]
 
 
 @contextmanager

@@ -12,7 +12,6 @@ CACHE = "cache"
 DONE = ".done"
 FAILED = "failed"
 ASSETS = "assets"
-PLAN = "mix/plan.json"
 TOKENIZER = "tokenizer/tokenizer.json"
 UNPROMISED = (LOG, CACHE, DONE, RECIPE, LOCK)
 """What may differ between equal runs; everything else is the same bytes."""
@@ -79,34 +78,39 @@ def members(step: str) -> str:
     return f"dedupe/{step}/clusters/members.parquet"
 
 
-def verdicts(shard: str) -> str:
-    """What each rule says of each document of a shard."""
-    return f"mix/verdicts/{shard}.parquet"
+def plan(mix: str = "mix") -> str:
+    """How much of each source a mix takes; mix: its name, which is its folder's."""
+    return f"{mix}/plan.json"
 
 
-def dropped(shard: str) -> str:
-    """The documents of a shard that some rule drops, and why."""
-    return f"mix/dropped/{shard}.parquet"
+def verdicts(shard: str, mix: str = "mix") -> str:
+    """What each rule of a mix says of each document of a shard."""
+    return f"{mix}/verdicts/{shard}.parquet"
 
 
-def selected(shard: str) -> str:
-    """The documents of a shard that pass: keys, sizes, copies."""
-    return f"mix/selected/{shard}.parquet"
+def dropped(shard: str, mix: str = "mix") -> str:
+    """The documents of a shard that some rule of a mix drops, and why."""
+    return f"{mix}/dropped/{shard}.parquet"
 
 
-def documents(shard: str) -> str:
-    """The edited documents of a shard that are trained on."""
-    return f"mix/documents/{shard}.jsonl.zst"
+def selected(shard: str, mix: str = "mix") -> str:
+    """The documents of a shard that pass the rules of a mix: keys, sizes, copies."""
+    return f"{mix}/selected/{shard}.parquet"
 
 
-def held_out(shard: str) -> str:
-    """The edited documents of a shard that are kept from training."""
-    return f"mix/held_out/{shard}.jsonl.zst"
+def documents(shard: str, mix: str = "mix") -> str:
+    """The edited documents of a shard that a mix trains on."""
+    return f"{mix}/documents/{shard}.jsonl.zst"
 
 
-def part(split: str, number: int) -> str:
-    """A part of the tokens, without an ending. split: `train` or `held_out/<source>`."""
-    return f"tokens/{split}/part-{number:05d}"
+def held_out(shard: str, mix: str = "mix") -> str:
+    """The edited documents of a shard that a mix keeps from training."""
+    return f"{mix}/held_out/{shard}.jsonl.zst"
+
+
+def part(split: str, number: int, tokens: str = "tokens") -> str:
+    """A part of tokens, without an ending. split: `train` or `held_out/<source>`; tokens: the stage, and its folder."""
+    return f"{tokens}/{split}/part-{number:05d}"
 
 
 def cache(kind: str, digest: str, name: str = "") -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
+from dolma_pipeline.config import resolved
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.errors import ConfigError, DolmaError, UsageError
 from dolma_pipeline.registry import declared_by, keep_registry
@@ -39,6 +40,7 @@ class Stage(ABC):
         section: of a stage from outside, the frozen dataclass of its section; built-in ones are fields of `Recipe`.
         after, before: names of the stages that come before it, and behind it, if the recipe has them.
         readings: readings of text whose time is shown in its row of the table.
+        declared_in: the Python module that registered it, where that is not the module of its class.
     """
 
     name: str
@@ -47,11 +49,17 @@ class Stage(ABC):
     after: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
     readings: tuple[str, ...] = ()
+    declared_in: str = ""
 
     def used(self, process: Process) -> bool:
         """Whether the recipe has this stage."""
         recipe = process.run.recipe
         return self.name in recipe.sections or getattr(recipe, self.name, None) is not None
+
+    def resolved(self, recipe: Recipe) -> Recipe:
+        """The recipe with those keys of its section written out whose values follow from other keys; again, it changes
+        nothing. Asked only where the recipe has the section."""
+        return recipe
 
     def check(self, process: Process) -> Sequence[str]:
         """Whatever can be known to be wrong before the run.
@@ -119,6 +127,15 @@ def stages_in_order() -> list[Stage]:
             found.append(one)
             del left[one.name]
     return found
+
+
+def resolved_recipe(recipe: Recipe) -> Recipe:
+    """The recipe with every default written out, those of sections of stages from outside too (`config.resolved`)."""
+    recipe = resolved(recipe)
+    for name in recipe.sections:
+        if name in STAGES:
+            recipe = STAGES[name].resolved(recipe)
+    return recipe
 
 
 def artifacts_of(stage: Stage, process: Process, known: Mapping[str, Artifact]) -> dict[str, Artifact]:

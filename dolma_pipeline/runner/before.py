@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.config.recipe import MixConfig, Recipe
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.io import disk, paths
 from dolma_pipeline.io.check_formats import check_formats, told
@@ -60,38 +60,52 @@ def disk_warnings(run: Run, inputs: Inputs, left: Mapping[str, Artifact]) -> lis
     recipe = run.recipe
     id_bytes = 4 if recipe.tokenizer and recipe.tokenizer.vocab_size > 1 << 16 else 2
     steps = recipe.dedupe.steps if recipe.dedupe else ()
+    mixes = [mix for name, mix in recipe.mixes().items() if name in left]
+    text = text_estimate(inputs)
     estimate = disk.needed(
-        text_estimate(inputs),
+        text,
         index="index" in left,
         taggers=sum(one.stage == "tag" for one in left.values()),
         minhash_steps=sum(f"dedupe/{step.name}" in left and kind_of(step).signer(step) is not None for step in steps),
-        columns=sum(f"attributes/{step.name}" in left for step in steps) + ("mix" in left),
-        documents="mix" in left and recipe.mix is not None and bool(recipe.mix.documents),
-        kept_id_bytes=id_bytes if "mix" in left and recipe.tokenizer else 0,
-        part_id_bytes=id_bytes if "tokens" in left else 0,
-        target_tokens=recipe.mix.target_tokens if recipe.mix else None,
+        columns=sum(f"attributes/{step.name}" in left for step in steps) + len(mixes),
+        documents=sum(bool(mix.documents) for mix in mixes),
+        kept_id_bytes=id_bytes if mixes and recipe.tokenizer else 0,
     )
+    for name in recipe.token_sections():
+        if name in left:
+            target = next((mix.target_tokens for mix in _mixes_of(recipe, left[name])), None)
+            parts = disk.needed(text, part_id_bytes=id_bytes, target_tokens=target)
+            estimate = {kind: estimate.get(kind, 0) + parts.get(kind, 0) for kind in {**estimate, **parts}}
+    estimate = dict(sorted(estimate.items(), key=lambda item: -item[1]))
     sentence, is_warning = disk.disk_sentence(estimate, place, disk.free_bytes(place))
     return [sentence] if is_warning else []
 
 
-def budget_warnings(run: Run, inputs: Inputs) -> list[str]:
-    """A budget that cannot be met, whatever the rules are; with numbers."""
-    recipe = run.recipe
-    if recipe.mix is None:
-        return []
-    unit, target = budget_of(recipe.mix, tokenizer=recipe.tokenizer is not None)
-    if target is None:
-        return []
-    most, how = _most(run, inputs, unit)
-    reach = math.floor(most * recipe.mix.max_epochs)
-    if target <= reach:
-        return []
-    return [
-        f"mix.target_{unit} is {target:,}, but at most {reach:,} {unit} can come of {how}"
-        + (f" in {recipe.mix.max_epochs:g} epochs" if recipe.mix.max_epochs != 1 else "")
-        + ": give more documents, a smaller budget, or a larger mix.max_epochs."
-    ]
+def _mixes_of(recipe: Recipe, tokens: Artifact) -> list[MixConfig]:
+    """The mix that token parts are made of."""
+    return [recipe.mixes()[need.name] for need in tokens.needs if need.name in recipe.mixes()]
+
+
+def budget_warnings(run: Run, inputs: Inputs, left: Collection[str]) -> list[str]:
+    """Budgets that cannot be met, whatever the rules are; with numbers.
+
+    Args:
+        left: names of artifacts that are made; the budgets of other mixes are left alone.
+    """
+    found = []
+    for name, mix in run.recipe.mixes().items():
+        unit, target = budget_of(mix, tokenizer=run.recipe.tokenizer is not None)
+        if name not in left or target is None:
+            continue
+        most, how = _most(run, inputs, unit)
+        reach = math.floor(most * mix.max_epochs)
+        if target > reach:
+            found.append(
+                f"{name}.target_{unit} is {target:,}, but at most {reach:,} {unit} can come of {how}"
+                + (f" in {mix.max_epochs:g} epochs" if mix.max_epochs != 1 else "")
+                + f": give more documents, a smaller budget, or a larger {name}.max_epochs."
+            )
+    return found
 
 
 def _most(run: Run, inputs: Inputs, unit: str) -> tuple[int, str]:

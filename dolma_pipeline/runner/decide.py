@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import orjson
 
+from dolma_pipeline.config.recipe import STAGES
 from dolma_pipeline.errors import SettingsChangedError, UsageError
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
@@ -15,6 +16,7 @@ from dolma_pipeline.run.manifests import has_lines, read_lines, read_manifest
 from dolma_pipeline.run.records import COVERS, earlier_settings
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.changes import changes
+from dolma_pipeline.stages.mixes import VERDICTS
 
 State = Literal["done", "new", "resume", "grow", "heal", "again", "changed"]
 
@@ -147,7 +149,7 @@ def wanted_artifacts(artifacts: Sequence[Artifact], stages: Collection[str]) -> 
     names = {one.name for one in artifacts if one.stage in stages}
     for one in reversed(artifacts):
         if one.name in names:
-            names |= {need.name for need in one.needs if need.stage in HIDDEN or need.name == "mix/verdicts"}
+            names |= {need.name for need in one.needs if need.stage in HIDDEN or need.name == VERDICTS}
     return [one for one in artifacts if one.name in names]
 
 
@@ -169,9 +171,10 @@ def check_order(decisions: Sequence[Decision], wanted: Collection[str]) -> None:
             found = states[need.name]
             if need.name not in wanted and found.state != "done":
                 command = {"tokenizer": "mix"}.get(need.stage, need.stage)
+                first = f"First: dolma-pipeline {command} RECIPE; or do" if command in STAGES else "Do"
                 raise UsageError(
                     f"{stage} needs {need.name}, which is not done ({found.state}). "
-                    f"First: dolma-pipeline {command} RECIPE; or do all with: dolma-pipeline run RECIPE."
+                    f"{first} all with: dolma-pipeline run RECIPE."
                 )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from dolma_pipeline import assets
 from dolma_pipeline import stages as _stages  # noqa: F401 importing it registers the stages
-from dolma_pipeline.config import resolved, resolved_yaml
+from dolma_pipeline.config import resolved_yaml
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.engines import Here, Say
 from dolma_pipeline.engines.choose import EngineChoice
@@ -25,7 +25,7 @@ from dolma_pipeline.run.phase import Phase
 from dolma_pipeline.run.planner import Step, plan
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.stage import artifacts_of, stages_in_order
+from dolma_pipeline.run.stage import artifacts_of, resolved_recipe, stages_in_order
 from dolma_pipeline.runner.before import (
     budget_warnings,
     disk_warnings,
@@ -83,8 +83,8 @@ def run(
         recipe = open_recipe(recipe, *overrides)
     elif overrides:
         raise UsageError("overrides go with a recipe's path; a Recipe object is changed with dataclasses.replace.")
-    recipe = resolved(recipe)
     modules = user_modules(recipe)
+    recipe = resolved_recipe(recipe)
     wanted = _wanted(recipe, stages)
     folder = check_output(recipe)
     check_beam(recipe, beam_options)
@@ -181,8 +181,7 @@ def _look(checked: _Checked, wanted: Sequence[str], *, redo: bool) -> _Plan:
         refuse_changes(mine)
     left = what_is_left(mine)
     warnings = [*checked.warnings, *(_healing(d) for d in left if d.state == "heal")]
-    if any(d.artifact.name == "mix" for d in left):
-        warnings += budget_warnings(run, checked.inputs)
+    warnings += budget_warnings(run, checked.inputs, {d.artifact.name for d in left})
     warnings += disk_warnings(run, checked.inputs, {d.artifact.name: d.artifact for d in left if d.state != "heal"})
     # What stands on other content of a file than it has now goes, though another run will make it again.
     to_ready = [d for d in decisions if d in left or (stale and d.state in ("grow", "again"))]
@@ -265,6 +264,7 @@ def _wanted(recipe: Recipe, stages: Sequence[str]) -> list[str]:
                 else unknown_name("stage", stage, [one.name for one in stages_in_order()])
             )
     found = [stages] if isinstance(stages, str) else list(stages or recipe.stages())
-    if "mix" in found and "tokenizer" not in found and recipe.tokenizer:
-        found.insert(found.index("mix"), "tokenizer")
+    mixes = [name for name in found if name in recipe.mixes()]
+    if mixes and "tokenizer" not in found and recipe.tokenizer:
+        found.insert(found.index(mixes[0]), "tokenizer")
     return found

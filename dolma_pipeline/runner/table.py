@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dolma_pipeline.run.layout import INDEX
 from dolma_pipeline.run.stage import STAGES, stages_in_order
+from dolma_pipeline.stages.mixes import MIX, verdicts_of
+from dolma_pipeline.stages.tokens.stage import TokensStage
 
 if TYPE_CHECKING:
     from dolma_pipeline.runner.result import Result
@@ -19,11 +21,16 @@ def result_text(result: Result) -> str:
     parts = []
     if result.nothing_to_do:
         parts.append(f"nothing to do: {result.output} holds all of this already")
+    mixes = _mixes(result)
+    rules = [(f"dropped by rule ({mix}; first reason / any reason / only reason)", _rule_rows(result, mix), "")
+             for mix in mixes]  # fmt: skip
+    note = "tokens count the EOS of each document"
+    sources = [("sources" if mix == MIX else f"sources ({mix})", _source_rows(result, mix), note) for mix in mixes]
     for title, rows, note in (
         ("stages", _stage_rows(result), ""),
-        ("dropped by rule (mix; first reason / any reason / only reason)", _rule_rows(result), ""),
-        ("attributes made elsewhere: files that fit the documents", _aligned_rows(result), ""),
-        ("sources", _source_rows(result), "tokens count the EOS of each document"),
+        *rules,
+        ("attributes made elsewhere: files that fit the documents", _aligned_rows(result, mixes), ""),
+        *sources,
         ("training", _training_rows(result), ""),
         ("bits per byte, held out", _score_rows(result), ""),
         ("tasks", _task_rows(result), ""),
@@ -63,8 +70,7 @@ def _stage_rows(result: Result) -> list[list[str]]:
     names = [stage.name for stage in stages_in_order() if stage.name in made - {INDEX}]
     for stage in names or sorted(made):  # the index where nothing else was asked for
         manifests = [m for m in result.manifests.values() if m.stage == stage]
-        if stage == "mix":
-            manifests = [m for m in manifests if m.name == "mix"] or manifests
+        manifests = [m for m in manifests if m.name == stage] or manifests  # a mix and its verdicts are of one stage
         shown = next((m for m in manifests if m.name.startswith("dedupe/")), manifests[0])
         if stage == "dedupe":
             elected = [m for m in manifests if m.name.startswith("attributes/")]
@@ -73,7 +79,7 @@ def _stage_rows(result: Result) -> list[list[str]]:
             counts = _sum(shown)
         seconds, cpu_seconds = timings.get(stage, (0.0, 0.0))
         mega = counts.get("bytes_in", 0) / 1e6
-        if stage == "tokens":
+        if isinstance(STAGES.get(stage), TokensStage):
             counts = {"in": counts.get("documents", 0), "kept": counts.get("documents", 0)}
         rows.append(
             [
@@ -125,13 +131,16 @@ def _timings(events: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, floa
     return found
 
 
-def _rule_rows(result: Result) -> list[list[str]]:
-    mix = result.manifests.get("mix")
-    if mix is None:
-        return []
+def _mixes(result: Result) -> list[str]:
+    """The names of the mixes, in order."""
+    return [name for name, one in result.manifests.items() if one.stage == name and "plan" in one.record]
+
+
+def _rule_rows(result: Result, name: str) -> list[list[str]]:
+    mix, verdicts = result.manifests[name], result.manifests.get(verdicts_of(name))
     sources = sorted(mix.counts)
-    verdicts = result.manifests.get("mix/verdicts")
-    orders = [own.get("mix.where: order", ()) for own in verdicts.record["source_config"].values()] if verdicts else []
+    configs = verdicts.record["source_config"].values() if verdicts else ()
+    orders = [own.get(f"{name}.where: order", ()) for own in configs]
     rules: dict[str, None] = {}
     for names in sorted(orders, key=len, reverse=True):
         rules |= dict.fromkeys(names)
@@ -145,20 +154,20 @@ def _rule_rows(result: Result) -> list[list[str]]:
     return rows
 
 
-def _aligned_rows(result: Result) -> list[list[str]]:
-    """How attributes that rules read were found to be of these documents."""
-    verdicts = result.manifests.get("mix/verdicts")
+def _aligned_rows(result: Result, mixes: Sequence[str]) -> list[list[str]]:
+    """How attributes that rules of any mix read were found to be of these documents."""
+    found: dict[tuple[str, str], Mapping[str, int]] = {}
+    for verdicts in (result.manifests.get(verdicts_of(mix)) for mix in mixes):
+        for source, counts in verdicts.counts.items() if verdicts else ():
+            found |= {(source, label): by for label, by in counts.get("aligned", {}).items()}
     rows = [["attributes", "source", "by ids", "by their number alone"]]
-    for source in sorted(verdicts.counts if verdicts else ()):
-        for label, by in sorted(verdicts.counts[source].get("aligned", {}).items()) if verdicts else ():
-            rows.append([label, source, f"{by.get('ids', 0):,}", f"{by.get('counts', 0):,}"])
+    for (source, label), by in sorted(found.items()):
+        rows.append([label, source, f"{by.get('ids', 0):,}", f"{by.get('counts', 0):,}"])
     return rows
 
 
-def _source_rows(result: Result) -> list[list[str]]:
-    mix = result.manifests.get("mix")
-    if mix is None:
-        return []
+def _source_rows(result: Result, name: str) -> list[list[str]]:
+    mix = result.manifests[name]
     head = ["source", "in", "kept", "dropped", "failed", "edited", "held out", "chosen", "MB kept", "tokens", "epochs"]
     rows = [head]
     for source in sorted(mix.counts):
@@ -224,8 +233,8 @@ def _task_rows(result: Result) -> list[list[str]]:
 
 def _next(result: Result) -> str:
     lines = ["what to try next"]
-    mix = result.manifests.get("mix")
-    if mix is not None:
+    for name in _mixes(result):
+        mix = result.manifests[name]
         worst = max(
             ((found["alone"], rule) for one in mix.counts.values() for rule, found in one.get("rules", {}).items()),
             default=(0, ""),
@@ -233,11 +242,12 @@ def _next(result: Result) -> str:
         if worst[0]:
             lines.append(
                 f"  rule '{worst[1]}' alone drops {worst[0]:,} documents of one source: "
-                f"look at them in {result.output}/mix/dropped/"
+                f"look at them in {result.output}/{name}/dropped/"
             )
         limited = [name for name, plan in mix.record["plan"].items() if plan.get("limited")]
         if limited:
             lines.append(f"  {', '.join(limited)}: max_epochs cut the share that the weights ask for")
+    if _mixes(result):
         lines.append("  change a rule in the recipe and run again with --redo: tagging is not repeated")
     if result.scores:
         lines.append(f"  scores: {result.output}/eval/; metrics: {result.output}/train/metrics.jsonl")

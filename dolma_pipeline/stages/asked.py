@@ -25,51 +25,53 @@ from dolma_pipeline.run.shards import Block, ShardAt
 from dolma_pipeline.sql import Rules
 from dolma_pipeline.sql.bits import Bits, num_words, unpack
 from dolma_pipeline.sql.columns import rule_table
+from dolma_pipeline.stages.mixes import asked_of, reading_of
 from dolma_pipeline.stages.reads import given_reads, rule_reads, united
 from dolma_pipeline.stages.rules import source_rules, split_references, used_sources
 
 
-def name_of(when: str) -> str:
-    """The artifact of the rules that are asked early or late."""
-    return f"asked_{when}"
-
-
 def asked_artifact(
-    process: Process, known: Mapping[str, Artifact], when: str, rules: Mapping[str, Sequence[str]]
+    process: Process,
+    known: Mapping[str, Artifact],
+    when: str,
+    rules: Mapping[str, Sequence[str]],
+    mix: str = "mix",
 ) -> Artifact | None:
     """The answers of those of these rules that read the text; None if none does.
 
     Args:
-        when: `early` or `late`. rules: source -> rules.
+        when: `early` or `late`. rules: source -> rules. mix: whose rules they are.
     """
-    text = {source: source_rules(process, source).text_rules(names) for source, names in rules.items()}
+    text = {source: source_rules(process, source, mix).text_rules(names) for source, names in rules.items()}
     text = {source: names for source, names in text.items() if names}
     if not text:
         return None
-    columns = sorted({c for source, names in text.items() for c in source_rules(process, source).columns_of(names)})
-    reads, own = united(rule_reads(process, text), given_reads(process, columns))
+    columns = sorted(
+        {c for source, names in text.items() for c in source_rules(process, source, mix).columns_of(names)}
+    )
+    reads, own = united(rule_reads(process, text, mix), given_reads(process, columns))
     needs = [known["index"], *(known[f"attributes/{c}"] for c in columns if f"attributes/{c}" in known)]
-    return Artifact(name_of(when), "judge", reads, own, needs=tuple(needs), growing=True, cache=True)
+    return Artifact(asked_of(when, mix), "judge", reads, own, needs=tuple(needs), growing=True, cache=True)
 
 
-def asked_steps(process: Process, when: str, left: Mapping[str, Artifact]) -> list[Step]:
+def asked_steps(process: Process, when: str, left: Mapping[str, Artifact], mix: str = "mix") -> list[Step]:
     """The consumer that asks them, if its answers are not there."""
-    artifact = left.get(name_of(when))
+    artifact = left.get(asked_of(when, mix))
     if artifact is None:
         return []
     columns: dict[str, Fields] = {}
     for source in used_sources(process):
-        names = text_rules(process, source, when)
+        names = text_rules(process, source, when, mix)
         if names:
-            columns |= split_references(source_rules(process, source).asked(names).references())[1]
+            columns |= split_references(source_rules(process, source, mix).asked(names).references())[1]
     given = {label for source in used_sources(process) for label in given_columns(process, source)}
     labels = tuple((label, None) for label in sorted(columns))
-    return [Asking(artifact, when, labels, after_index=bool(given & {*columns}))]
+    return [Asking(artifact, when, labels, after_index=bool(given & {*columns}), mix=mix)]
 
 
-def text_rules(process: Process, source: str, when: str) -> tuple[str, ...]:
-    """The rules of a source that read the text, in order."""
-    rules = source_rules(process, source)
+def text_rules(process: Process, source: str, when: str, mix: str = "mix") -> tuple[str, ...]:
+    """The rules of a source in a mix that read the text, in order."""
+    rules = source_rules(process, source, mix)
     return rules.text_rules(rules.early if when == "early" else rules.late)
 
 
@@ -80,16 +82,18 @@ class Asking(Consumer):
     Args:
         when: `early` or `late`. labels: attribute columns that they read.
         after_index: which rows of attributes that were made elsewhere are a range's is known from the index.
+        mix: whose rules they are.
     """
 
     when: str = "early"
     labels: tuple[tuple[str, None], ...] = ()
     after_index: bool = False
+    mix: str = "mix"
 
     @property
     def reading(self) -> str:
-        """`scan`: early ones are asked while text is read for the first time."""
-        return "scan" if self.when == "early" and not self.after_index else "ask"
+        """`scan`: early ones are asked while text is read for the first time. Else `ask` (`<mix>/ask`)."""
+        return "scan" if self.when == "early" and not self.after_index else reading_of("ask", self.mix)
 
     @property
     def columns(self) -> Mapping[str, frozenset[str] | None]:
@@ -103,9 +107,9 @@ class Asking(Consumer):
 
     def start(self, process: Process, shard: ShardAt, stack: ExitStack) -> Feeder:
         """Begin a shard."""
-        names = text_rules(process, shard.source, self.when)
-        key = ("asked rules", self.when, shard.source)
-        rules = process.kept(key, lambda: source_rules(process, shard.source).asked(names))
+        names = text_rules(process, shard.source, self.when, self.mix)
+        key = ("asked rules", self.mix, self.when, shard.source)
+        rules = process.kept(key, lambda: source_rules(process, shard.source, self.mix).asked(names))
         return _Asking(process, self.artifact, shard, rules)
 
 

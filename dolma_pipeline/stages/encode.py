@@ -26,6 +26,7 @@ from dolma_pipeline.stages import kept
 from dolma_pipeline.stages.mix.decide import read_verdicts
 from dolma_pipeline.stages.mix.lines import Lines, lines_name
 from dolma_pipeline.stages.mix.measured import Measured, measured_name
+from dolma_pipeline.stages.mixes import MIX, reading_of, verdicts_of
 from dolma_pipeline.stages.reads import edit_reads, given_reads, united
 from dolma_pipeline.stages.rules import source_rules
 from dolma_pipeline.stages.tokenizer import edit_columns, edited_texts, run_encoder
@@ -34,10 +35,11 @@ from dolma_pipeline.tokens.encode import Encoder
 from dolma_pipeline.tokens.keys import document_key
 
 
-def ids_digest(process: Process, known: Mapping[str, Artifact]) -> str:
-    """What kept ids depend on: how documents are read, the edits with their columns, the tokenizer. Not the rules."""
-    columns = edit_columns(process)
-    reads, own = united(edit_reads(process), given_reads(process, columns))
+def ids_digest(process: Process, known: Mapping[str, Artifact], mix: str = "mix") -> str:
+    """What the kept ids of a mix depend on: how documents are read, the edits with their columns, the tokenizer. Not
+    the rules, and not the name: mixes of equal edits share them."""
+    columns = edit_columns(process, mix)
+    reads, own = united(edit_reads(process, mix, section=MIX), given_reads(process, columns))
     names = ["index", "tokenizer", *(f"attributes/{column}" for column in columns)]
     needs = [known[name].whole_digest for name in names if name in known]
     return digest([reads, own, needs])
@@ -45,39 +47,40 @@ def ids_digest(process: Process, known: Mapping[str, Artifact]) -> str:
 
 @dataclass(frozen=True)
 class Encoding(Consumer):
-    """Encodes what passes.
+    """Encodes what passes the rules of a mix.
 
     Args:
         ids: digest of the kept ids; "" where the recipe has no tokenizer. labels: attribute columns that edits read.
-        mix: the artifact `mix`, if this run makes it: then documents are measured for it. keep_lines: documents are
-            written, and no budget chooses among them.
+        measured: the artifact of the mix, if this run makes it: then documents are measured for it. keep_lines:
+            documents are written, and no budget chooses among them. mix: the name of the mix.
     """
 
     ids: str = ""
     labels: tuple[str, ...] = ()
-    mix: Artifact | None = None
+    measured: Artifact | None = None
     keep_lines: bool = False
+    mix: str = "mix"
 
     @property
     def name(self) -> str:
-        """`encode`."""
-        return "encode"
+        """`encode`; of other mixes `<mix>/encode`."""
+        return reading_of("encode", self.mix)
 
     @property
     def reading(self) -> str:
-        """`encode`."""
-        return "encode"
+        """Its name."""
+        return self.name
 
     @property
     def needs(self) -> frozenset[str]:
         """Verdicts, the tokenizer, and the columns that edits read."""
-        own = {"mix/verdicts", *(["tokenizer"] if self.ids else [])}
-        return frozenset({*own, *(need.name for need in (self.mix.needs if self.mix else ()))})
+        own = {verdicts_of(self.mix), *(["tokenizer"] if self.ids else [])}
+        return frozenset({*own, *(need.name for need in (self.measured.needs if self.measured else ()))})
 
     @property
     def makes(self) -> frozenset[str]:
-        """The mark `encode`."""
-        return frozenset({"encode"})
+        """A mark of its name."""
+        return frozenset({self.name})
 
     @property
     def columns(self) -> Mapping[str, frozenset[str] | None]:
@@ -99,19 +102,20 @@ class _Encoding(Feeder):
         run = process.run
         self._process, self._consumer, self._shard = process, consumer, shard
         self._own = stack.enter_context(ExitStack())  # its files are committed in `close`, before they are measured
-        self._rules = source_rules(process, shard.source)
+        self._rules = source_rules(process, shard.source, consumer.mix)
         self._seed, self._folder = run.recipe.seed, run.folder
-        self._rows = read_verdicts(run, shard)
+        self._rows = read_verdicts(run, shard, consumer.mix)
         self._place = kept.place_of(process, consumer.ids, shard) if consumer.ids else ""
         self._files: list[str] = []
         self._new = self._not_kept() if self._place else self._rows[:0]
-        self._measured = Measured.of(process, shard, self._rows) if consumer.mix is not None else None
+        wanted = consumer.measured is not None
+        self._measured = Measured.of(process, shard, self._rows, consumer.mix) if wanted else None
         self._lines: Lines | None = None
-        if consumer.keep_lines and consumer.mix is not None and len(self._rows):
-            name = lines_name(run, consumer.mix, shard)
+        if consumer.keep_lines and consumer.measured is not None and len(self._rows):
+            name = lines_name(run, consumer.measured, shard)
             if self._folder.stat(f"{name}.json") is None:
                 assert self._measured is not None
-                self._lines = Lines(process, name, shard, self._own)
+                self._lines = Lines(process, name, shard, self._own, consumer.mix)
                 self._lines.clusters(self._rows, self._measured.clusters)
         self._encoder = run_encoder(process) if len(self._new) else None
         self._writer: kept.KeptWriter | None = None
@@ -185,9 +189,9 @@ class _Encoding(Feeder):
             num_texts = self._put_texts()
             kept.mark_whole(self._folder, self._stem, rows=num_kept, texts=num_texts)
             self._files += [f"{self._stem}.arrow", f"{self._stem}.json"]
-        if self._measured is not None and self._consumer.mix is not None:
+        if self._measured is not None and self._consumer.measured is not None:
             table = self._measured.table(self._process, self._place)
-            name = measured_name(self._process.run, self._consumer.mix, self._shard.name)
+            name = measured_name(self._process.run, self._consumer.measured, self._shard.name)
             put_table(self._folder, name, table)
             self._files.append(name)
         return {"files": self._files}

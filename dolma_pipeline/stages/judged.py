@@ -26,42 +26,52 @@ from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed, names
 from dolma_pipeline.run.stage import Stage
 from dolma_pipeline.sql.bits import pack, unpack
-from dolma_pipeline.stages.asked import asked_artifact, asked_steps, name_of, read_asked
+from dolma_pipeline.stages.asked import asked_artifact, asked_steps, read_asked
+from dolma_pipeline.stages.mixes import asked_of, hidden_stage, judged_of
 from dolma_pipeline.stages.reads import edit_reads, given_reads, rule_reads, united
 from dolma_pipeline.stages.rules import MIN_CHARS, SourceRules, source_rules, used_sources
 
-JUDGED = "judged"
-
 
 class JudgeStage(Stage):
-    """The early rules; it has no section and no command of its own."""
+    """The early rules of a mix; it has no section and no command of its own.
 
-    name = "judge"
+    The election of duplicates asks those of the mix `mix` alone. The early rules of other mixes are asked here all the
+    same, so that a rule is asked anew only where it, or a column, has changed.
+
+    Args:
+        mix: the name of the mix.
+    """
+
     summary = "the rules that are asked before duplicates"
-    after = ("index", "tag")
+
+    def __init__(self, mix: str = "mix") -> None:
+        self.mix = mix
+        self.name = hidden_stage("judge", mix)
+        self.after = ("index", "tag") if mix == "mix" else ("judge",)
 
     def used(self, process: Process) -> bool:
-        """Where the recipe has rules."""
-        return process.run.recipe.mix is not None
+        """Where the recipe has the mix."""
+        return self.mix in process.run.recipe.mixes()
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
         """`judged`, and the answers of early rules that read the text."""
-        rules = {source: source_rules(process, source) for source in used_sources(process)}
+        mix = self.mix
+        rules = {source: source_rules(process, source, mix) for source in used_sources(process)}
         early = {source: one.early for source, one in rules.items()}
-        asked = asked_artifact(process, known, "early", early)
+        asked = asked_artifact(process, known, "early", early, mix)
         columns = sorted({c for source, one in rules.items() for c in one.columns_of(one.early)})
-        edits = edit_reads(process) if any(MIN_CHARS in one.early for one in rules.values()) else ({}, {})
-        reads, own = united(rule_reads(process, early), edits, given_reads(process, columns))
+        edits = edit_reads(process, mix) if any(MIN_CHARS in one.early for one in rules.values()) else ({}, {})
+        reads, own = united(rule_reads(process, early, mix), edits, given_reads(process, columns))
         needs = [known["index"], *(known[f"attributes/{c}"] for c in columns if f"attributes/{c}" in known)]
         needs += [asked] if asked else []
-        judged = Artifact(JUDGED, "judge", reads, own, needs=tuple(needs), growing=True, cache=True)
+        judged = Artifact(judged_of(mix), "judge", reads, own, needs=tuple(needs), growing=True, cache=True)
         return [*([asked] if asked else []), judged]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """The readings of rules that read the text, and one phase."""
-        found = asked_steps(process, "early", left)
-        if JUDGED in left:
-            found.append(Judge((left[JUDGED],), known.get(name_of("early"))))
+        found = asked_steps(process, "early", left, self.mix)
+        if judged := left.get(judged_of(self.mix)):
+            found.append(Judge((judged,), known.get(asked_of("early", self.mix)), self.mix))
         return found
 
 
@@ -70,15 +80,16 @@ class Judge(Phase):
     """Asks the early rules of all documents.
 
     Args:
-        asked: the answers of those that read the text; None if there is none.
+        asked: the answers of those that read the text; None if there is none. mix: whose rules they are.
     """
 
     asked: Artifact | None = None
+    mix: str = "mix"
 
     @property
     def name(self) -> str:
-        """`mix/judge`."""
-        return "mix/judge"
+        """`<mix>/judge`."""
+        return f"{self.mix}/judge"
 
     @property
     def needs(self) -> frozenset[str]:
@@ -88,7 +99,7 @@ class Judge(Phase):
     @property
     def makes(self) -> frozenset[str]:
         """`judged`."""
-        return frozenset({JUDGED})
+        return frozenset({judged_of(self.mix)})
 
     def tasks(self, run: Run) -> Iterator[Task]:
         """Blocks of the shards that are not judged."""
@@ -100,7 +111,7 @@ class Judge(Phase):
         """Judge one block."""
         block: Block = task.payload
         artifact = self.artifacts[0]
-        rules = source_rules(process, block.shards[0].source)
+        rules = source_rules(process, block.shards[0].source, self.mix)
         failed, null, edited = judge(process, rules, block, self.asked)
         records = []
         at = 0
@@ -111,14 +122,14 @@ class Judge(Phase):
             file = put_table(process.run.folder, name, table)
             output = output_record(artifact, name, file, rows=shard.rows)
             records.append({"shard": shard.name, "inputs": [shard.input()], "outputs": [output]})
-        return Work({JUDGED: records}, documents=block.rows)
+        return Work({artifact.name: records}, documents=block.rows)
 
     def finish(self, run: Run, records: Iterator[Record]) -> None:
         """Write the manifest."""
         artifact = self.artifacts[0]
         made = gathered(run, artifact, but=self)
         for record in records:
-            made |= {one["shard"]: one for one in record["records"][JUDGED]}
+            made |= {one["shard"]: one for one in record["records"][artifact.name]}
         close(run.folder, artifact, made.values(), shards_digest=run.shards_digest, expected=names(run))
 
 

@@ -14,36 +14,47 @@ from dolma_pipeline.stages.rules import MIN_CHARS, mix_config, rule_keys, used_s
 
 
 def rule_reads(
-    process: Process, names: Mapping[str, Sequence[str]]
+    process: Process, names: Mapping[str, Sequence[str]], mix: str = "mix"
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """What these rules are in the words of the recipe: for all sources, and for one alone.
+    """What these rules of a mix are in the words of the recipe: for all sources, and for one alone.
 
     Args:
-        names: source -> rules of it.
+        names: source -> rules of it. mix: the name of the mix, with which keys begin.
     """
-    mix = mix_config(process.run.recipe)
+    config = mix_config(process.run.recipe, mix)
     reads: dict[str, Any] = {}
     own: dict[str, dict[str, Any]] = {}
     for source, rules in names.items():
-        keys, where = rule_keys(mix, source), where_of(mix, source)
-        settings = mix.sources.get(source, MixSourceConfig())
+        keys, where = rule_keys(config, source, section=mix), where_of(config, source, section=mix)
+        settings = config.sources.get(source, MixSourceConfig())
         for rule in rules:
             if rule == MIN_CHARS:
-                own.setdefault(source, {})[f"mix.sources.{source}.min_chars"] = settings.min_chars
-            elif keys[rule].startswith("mix.where"):
-                reads[f"mix.where.{rule}" if keys[rule] != "mix.where" else f"mix.where: {rule}"] = where[rule]
+                own.setdefault(source, {})[f"{mix}.sources.{source}.min_chars"] = settings.min_chars
+            elif keys[rule].startswith(f"{mix}.where"):
+                reads[f"{mix}.where.{rule}" if keys[rule] != f"{mix}.where" else f"{mix}.where: {rule}"] = where[rule]
             else:
-                own.setdefault(source, {})[f"mix.sources.{source}.where.{rule}"] = where[rule]
+                own.setdefault(source, {})[f"{mix}.sources.{source}.where.{rule}"] = where[rule]
         if settings.skip_rules:
-            own.setdefault(source, {})[f"mix.sources.{source}.skip_rules"] = sorted(settings.skip_rules)
+            own.setdefault(source, {})[f"{mix}.sources.{source}.skip_rules"] = sorted(settings.skip_rules)
     return reads, own
 
 
-def edit_reads(process: Process) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The edits in the words of the recipe: for all sources, and for one alone."""
-    mix = mix_config(process.run.recipe)
-    reads = {"mix.replace": [{"spans": r.spans, "with": r.with_} for r in mix.replace]} if mix.replace else {}
-    own = {name: {f"mix.sources.{name}.remove": list(one.remove)} for name, one in mix.sources.items() if one.remove}
+def edit_reads(
+    process: Process, mix: str = "mix", *, section: str = ""
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The edits of a mix in the words of the recipe: for all sources, and for one alone.
+
+    Args:
+        section: with which keys begin; default the name of the mix.
+    """
+    config, section = mix_config(process.run.recipe, mix), section or mix
+    edits = [{"spans": one.spans, "with": one.with_} for one in config.replace]
+    reads: dict[str, Any] = {f"{section}.replace": edits} if edits else {}
+    own: dict[str, dict[str, Any]] = {
+        name: {f"{section}.sources.{name}.remove": list(one.remove)}
+        for name, one in config.sources.items()
+        if one.remove
+    }
     return reads, own
 
 

@@ -4,6 +4,9 @@ A source's rules: `mix.where` without its `skip_rules`, its own `where`, and `mi
 of two kinds: early ones are asked before the election of duplicates and decide who may stay; late ones name a column
 that is made later, such as a dedupe step's. Either may read the text, which is then asked in a reading; all others are
 asked of columns.
+
+All of this is of one mix, which is known by its name: its section of the recipe. The one that is called `mix` is the
+default. `dedupe.prefer`, and what counts as made later, are the same for all mixes.
 """
 
 from __future__ import annotations
@@ -32,19 +35,19 @@ from dolma_pipeline.stages.edits import Edit, edited_lengths
 MIN_CHARS = "min_chars"
 
 
-def mix_config(recipe: Recipe) -> MixConfig:
-    """The recipe's `mix`; without one, a mix that takes everything."""
-    return recipe.mix or MixConfig()
+def mix_config(recipe: Recipe, mix: str = "mix") -> MixConfig:
+    """The recipe's section of a mix; without one, a mix that takes everything."""
+    return recipe.mixes().get(mix) or MixConfig()
 
 
-def where_of(mix: MixConfig, source: str) -> dict[str, str]:
-    """Rule -> SQL for one source, in the order in which they are asked."""
+def where_of(mix: MixConfig, source: str, *, section: str = "mix") -> dict[str, str]:
+    """Rule -> SQL for one source, in the order in which they are asked; section: what errors call the mix."""
     own = mix.sources.get(source, MixSourceConfig())
     rules = {name: sql for name, sql in split_rules(mix.where).items() if name not in own.skip_rules}
     for name, sql in split_rules(own.where).items():
         if name in rules:
             raise ConfigError(
-                f"mix.sources.{source}.where.{name}: there is a rule '{name}' in mix.where already. "
+                f"{section}.sources.{source}.where.{name}: there is a rule '{name}' in {section}.where already. "
                 f"Give it another name, or name '{name}' in skip_rules too."
             )
         rules[name] = sql
@@ -57,13 +60,17 @@ def rule_names(mix: MixConfig, source: str) -> list[str]:
     return [*where_of(mix, source), *([MIN_CHARS] if own.min_chars else [])]
 
 
-def rule_keys(mix: MixConfig, source: str) -> dict[str, str]:
-    """Rule -> key of the recipe that sets it for one source, such as `mix.sources.web.where.long`."""
+def rule_keys(mix: MixConfig, source: str, *, section: str = "mix") -> dict[str, str]:
+    """Rule -> key of the recipe that sets it for one source, such as `mix.sources.web.where.long`.
+
+    Args:
+        section: of the mix, with which keys begin.
+    """
     own = mix.sources.get(source, MixSourceConfig())
     keys: dict[str, str] = {}
-    for key, where in (("mix.where", mix.where), (f"mix.sources.{source}.where", own.where)):
+    for key, where in ((f"{section}.where", mix.where), (f"{section}.sources.{source}.where", own.where)):
         for rule in split_rules(where):
-            if key != "mix.where" or rule not in own.skip_rules:
+            if key != f"{section}.where" or rule not in own.skip_rules:
                 keys[rule] = key if set(where) == {"where"} else f"{key}.{rule}"
     return keys
 
@@ -74,9 +81,10 @@ def split_rules(where: Mapping[str, str], *, place: str = "where") -> dict[str, 
 
 
 class SourceRules:
-    """The rules and edits of one source, bound to its columns.
+    """The rules and edits of one source in one mix, bound to its columns.
 
     Args:
+        mix: the name of the mix.
         stored: columns that stand in the place of lists, where rules are asked of a table that has them.
 
     Attributes:
@@ -87,17 +95,17 @@ class SourceRules:
         ConfigError: a rule or an edit that names what does not exist; starts with its place in the recipe.
     """
 
-    def __init__(self, process: Process, source: str, *, stored: Stored | None = None) -> None:
+    def __init__(self, process: Process, source: str, mix: str = "mix", *, stored: Stored | None = None) -> None:
         recipe = process.run.recipe
-        mix = mix_config(recipe)
+        config = mix_config(recipe, mix)
         self._stored = stored or Stored()
-        own = mix.sources.get(source, MixSourceConfig())
-        for key, one in (("mix.where", mix.where), (f"mix.sources.{source}.where", own.where)):
+        own = config.sources.get(source, MixSourceConfig())
+        for key, one in ((f"{mix}.where", config.where), (f"{mix}.sources.{source}.where", own.where)):
             split_rules(one, place=recipe.place(key))  # the first to split it: an error names its line
-        where = where_of(mix, source)
+        where = where_of(config, source, section=mix)
         self.source = source
         self.schema = rule_schema(attribute_types(process, source))
-        self._places = {rule: recipe.place(key) for rule, key in rule_keys(mix, source).items()}
+        self._places = {rule: recipe.place(key) for rule, key in rule_keys(config, source, section=mix).items()}
         self._max_memory = process.run.sql_bytes
         everything = self._bound(where)
         later = {*columns_of(process, behind="judge")}
@@ -105,13 +113,13 @@ class SourceRules:
         late = {name for name in where if {column for column, _ in everything.references(name)} & later}
         self._where, self._everything = where, everything
         self.min_chars = own.min_chars
-        self.names = tuple(rule_names(mix, source))
+        self.names = tuple(rule_names(config, source))
         self.edits = [
-            Edit(*_span_field(self.schema, one.spans, recipe.place(f"mix.replace.{i}.spans")), one.with_.encode())
-            for i, one in enumerate(mix.replace)
+            Edit(*_span_field(self.schema, one.spans, recipe.place(f"{mix}.replace.{i}.spans")), one.with_.encode())
+            for i, one in enumerate(config.replace)
         ]
         self.edits += [
-            Edit(*_span_field(self.schema, spans, recipe.place(f"mix.sources.{source}.remove.{i}")), None)
+            Edit(*_span_field(self.schema, spans, recipe.place(f"{mix}.sources.{source}.remove.{i}")), None)
             for i, spans in enumerate(own.remove)
         ]
         late |= {MIN_CHARS} if {*self.edit_columns} & later else set()
@@ -207,9 +215,9 @@ class BoundOrder:
         return names - set(attributes), dict.fromkeys(sorted(names & set(attributes)))
 
 
-def source_rules(process: Process, source: str) -> SourceRules:
-    """The rules of a source, bound once a process: binding costs some milliseconds a rule."""
-    return process.kept(("rules", source), lambda: SourceRules(process, source))
+def source_rules(process: Process, source: str, mix: str = "mix") -> SourceRules:
+    """The rules of a source in a mix, bound once a process: binding costs some milliseconds a rule."""
+    return process.kept(("rules", mix, source), lambda: SourceRules(process, source, mix))
 
 
 def preferred(process: Process, source: str) -> BoundOrder | None:

@@ -2,6 +2,9 @@
 
 Sample (a reading of its own): of each shard the documents with the smallest keys. Make (one task): the smallest keys
 of all shards, in the order of their keys, so the same documents give the same tokenizer on any number of workers.
+
+There is one tokenizer for all mixes of a run: the rules and edits of the one called `mix` decide what it is trained on
+(without that one, all documents as they are).
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, indexed
 from dolma_pipeline.run.stage import Stage, at
-from dolma_pipeline.stages.mix.decide import VERDICTS, read_verdicts
+from dolma_pipeline.stages.mix.decide import read_verdicts
+from dolma_pipeline.stages.mixes import VERDICTS
 from dolma_pipeline.stages.reads import edit_reads, given_reads, united
 from dolma_pipeline.stages.rules import SourceRules, source_rules, used_sources
 from dolma_pipeline.tokens.encode import Encoder, encoder
@@ -95,11 +99,11 @@ class TokenizerStage(Stage):
                     raise ConfigError(f"{config.load}: no such file; give the path of a tokenizer.json.")
                 path = expanded(config.load)
                 info = parsed(process, tokenizer_text(path), name=path)
-            if recipe.tokens:
-                with at(recipe, "tokens.eos"):
-                    if info.special_id(recipe.tokens.eos) == info.unknown.id:
+            for name, tokens in recipe.token_sections().items():
+                with at(recipe, f"{name}.eos"):
+                    if info.special_id(tokens.eos) == info.unknown.id:
                         raise ConfigError(
-                            f"the tokenizer writes '{recipe.tokens.eos}' for text that it does not know, so it cannot "
+                            f"the tokenizer writes '{tokens.eos}' for text that it does not know, so it cannot "
                             f"end documents. Name another special token; there are {', '.join(info.special_ids)}."
                         )
             return [f"{config.load}: {text}" for text in forewarnings(info)]
@@ -133,11 +137,11 @@ class TokenizerStage(Stage):
         return [Sampling(artifact, tuple(sorted(wanted)), VERDICTS in known), MakeTokenizer((artifact,))]
 
 
-def edit_columns(process: Process) -> list[str]:
-    """Attribute columns that the edits of any source read, sorted."""
+def edit_columns(process: Process, mix: str = "mix") -> list[str]:
+    """Attribute columns that the edits of a mix read in any source, sorted."""
     found: set[str] = set()
     for source in used_sources(process):
-        found |= set(source_rules(process, source).edit_columns)
+        found |= set(source_rules(process, source, mix).edit_columns)
     return sorted(found)
 
 

@@ -18,7 +18,8 @@ def kernels_of(recipe: Recipe, stages: Collection[str], *, formats: Collection[s
         formats: of the documents that are read.
     """
     names: set[str] = set()
-    if {"tag", "dedupe", "tokenizer", "mix", "tokens"} & set(stages) and "jsonl" in formats:
+    mixing = {"tokenizer", "mix", "tokens", *recipe.mixes(), *recipe.token_sections()}
+    if {"tag", "dedupe", *mixing} & set(stages) and "jsonl" in formats:
         names.add("json_lines")
     if recipe.tag and "tag" in stages:
         used = {use.tagger for use in recipe.tag.taggers}
@@ -27,11 +28,8 @@ def kernels_of(recipe: Recipe, stages: Collection[str], *, formats: Collection[s
         names.add("components")
         if any(step.kind == "minhash" for step in recipe.dedupe.steps):
             names.add("minhash")
-    mix = recipe.mix
-    if (
-        mix
-        and {"tokenizer", "mix", "tokens"} & set(stages)
-        and (mix.replace or any(one.remove for one in mix.sources.values()))
+    if mixing & set(stages) and any(
+        mix.replace or any(one.remove for one in mix.sources.values()) for mix in recipe.mixes().values()
     ):
         names.add("edit")
     return checked(names)

@@ -173,7 +173,7 @@ def _mix(run: Run, artifact: Artifact, rng: np.random.Generator) -> None:
         for source, found in parts.items()
     }
     planned = plan_mix(selections, mix, load_mixer(mix.mixer.name, **mix.mixer.parameters))
-    run.folder.write(layout.PLAN, pretty(planned.to_json()))
+    run.folder.write(layout.plan(), pretty(planned.to_json()))
     records = []
     for shard_name, table in tables.items():
         source = shard_name.split("/")[0]

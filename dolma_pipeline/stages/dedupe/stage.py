@@ -18,7 +18,7 @@ from dolma_pipeline.stages.dedupe.elect import Candidates, Elect, all_steps
 from dolma_pipeline.stages.dedupe.kinds import kind_of
 from dolma_pipeline.stages.dedupe.sign import Sign
 from dolma_pipeline.stages.dedupe.write import WriteMarks
-from dolma_pipeline.stages.judged import JUDGED
+from dolma_pipeline.stages.mixes import JUDGED
 from dolma_pipeline.stages.reads import given_reads
 from dolma_pipeline.stages.rules import prefer_columns
 

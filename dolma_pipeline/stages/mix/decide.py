@@ -27,9 +27,8 @@ from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed, names
 from dolma_pipeline.sql.bits import count_bits, pack
 from dolma_pipeline.stages.asked import read_asked
 from dolma_pipeline.stages.judged import answers, judged_table, merged, read_bits, read_judged
+from dolma_pipeline.stages.mixes import verdicts_of
 from dolma_pipeline.stages.rules import MIN_CHARS, SourceRules, source_rules
-
-VERDICTS = "mix/verdicts"
 
 DROPPED = pa.schema(
     [
@@ -47,19 +46,21 @@ duplicate the origin of the copy that stays (null otherwise)."""
 
 @dataclass(frozen=True)
 class Decide(Phase):
-    """Writes verdicts and dropped documents; closes `mix/verdicts`.
+    """Writes verdicts and dropped documents; closes `<mix>/verdicts`.
 
     Args:
         judged: the verdicts of the early rules. asked: the answers of late rules that read the text, if there are.
+        mix: whose rules they are.
     """
 
     judged: Artifact | None = None
     asked: Artifact | None = None
+    mix: str = "mix"
 
     @property
     def name(self) -> str:
-        """`mix/decide`."""
-        return "mix/decide"
+        """`<mix>/decide`."""
+        return f"{self.mix}/decide"
 
     @property
     def needs(self) -> frozenset[str]:
@@ -68,8 +69,8 @@ class Decide(Phase):
 
     @property
     def makes(self) -> frozenset[str]:
-        """`mix/verdicts`."""
-        return frozenset({VERDICTS})
+        """`<mix>/verdicts`."""
+        return frozenset({verdicts_of(self.mix)})
 
     def tasks(self, run: Run) -> Iterator[Task]:
         """Blocks of shards."""
@@ -80,7 +81,7 @@ class Decide(Phase):
         """Decide one block."""
         assert self.judged is not None
         block: Block = task.payload
-        rules = source_rules(process, block.shards[0].source)
+        rules = source_rules(process, block.shards[0].source, self.mix)
         early = [read_judged(process.run, self.judged, shard) for shard in block.shards]
         aligned: dict[tuple[str, str], str] = {}
         table = _values_table(process, rules, block, aligned)
@@ -105,7 +106,7 @@ class Decide(Phase):
                 one["counts"]["aligned"] = fits[shard.name]
             records.append(one)
             at += shard.rows
-        return Work({VERDICTS: records}, documents=block.rows)
+        return Work({self.artifacts[0].name: records}, documents=block.rows)
 
     def _all_rules(
         self, process: Process, rules: SourceRules, block: Block, early: pa.Table, table: pa.Table
@@ -135,7 +136,8 @@ class Decide(Phase):
         artifact, folder = self.artifacts[0], process.run.folder
         passed = verdicts.column("passes").to_numpy(zero_copy_only=False)
         outputs = []
-        for name, one in ((layout.verdicts(shard.name), verdicts), (layout.dropped(shard.name), dropped)):
+        paths = layout.verdicts(shard.name, self.mix), layout.dropped(shard.name, self.mix)
+        for name, one in zip(paths, (verdicts, dropped), strict=True):
             file = put_table(folder, name, one, compression="zstd")
             outputs.append(output_record(artifact, name, file, rows=len(one)))
         sizes = table.column("bytes").to_numpy()
@@ -151,8 +153,9 @@ class Decide(Phase):
 
     def finish(self, run: Run, records: Iterator[Record]) -> None:
         """Write the manifest."""
-        made = [one for record in records for one in record["records"][VERDICTS]]
-        close(run.folder, self.artifacts[0], made, shards_digest=run.shards_digest, expected=names(run))
+        (artifact,) = self.artifacts
+        made = [one for record in records for one in record["records"][artifact.name]]
+        close(run.folder, artifact, made, shards_digest=run.shards_digest, expected=names(run))
 
 
 def _values_table(
@@ -221,12 +224,14 @@ def _copies(process: Process, table: pa.Table, wanted: NDArray[np.bool_]) -> pa.
     return found
 
 
-def read_verdicts(run: Run, shard: ShardAt) -> NDArray[np.int64]:
-    """The rows of a shard that pass all rules, ascending."""
-    passes = get_table(run.folder, layout.verdicts(shard.name), ["passes"]).column("passes")
+def read_verdicts(run: Run, shard: ShardAt, mix: str = "mix") -> NDArray[np.int64]:
+    """The rows of a shard that pass all rules of a mix, ascending."""
+    passes = get_table(run.folder, layout.verdicts(shard.name, mix), ["passes"]).column("passes")
     return np.flatnonzero(passes.to_numpy(zero_copy_only=False))
 
 
-def read_verdict_bits(run: Run, shard: ShardAt, rules: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """What each rule says of each document of a shard: failed and NULL, bool[rules, n]."""
-    return read_bits(get_table(run.folder, layout.verdicts(shard.name)), len(rules))
+def read_verdict_bits(
+    run: Run, shard: ShardAt, rules: Sequence[str], mix: str = "mix"
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """What each rule of a mix says of each document of a shard: failed and NULL, bool[rules, n]."""
+    return read_bits(get_table(run.folder, layout.verdicts(shard.name, mix)), len(rules))

@@ -19,6 +19,7 @@ from dolma_pipeline.run.artifact import Artifact, canonical, digest
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt
+from dolma_pipeline.stages.rules import mix_config
 
 NAMES = ("id", "document_source", "added", "created", "metadata", "loc")
 
@@ -32,14 +33,15 @@ def document_lines(
     *,
     clusters: Sequence[str],
     copies: Sequence[int],
+    mix: str = "mix",
 ) -> list[bytes]:
     """A line of each document.
 
     Args:
         rows: of the documents, int64[n]. texts: edited. columns: of each, `NAMES`. clusters, copies: see `MEASURED`.
+        mix: that they are of.
     """
-    assert run.recipe.mix is not None
-    keep_metadata = run.recipe.mix.keep_metadata
+    keep_metadata = mix_config(run.recipe, mix).keep_metadata
     lines = []
     for i, (place, text) in enumerate(zip(rows.tolist(), texts, strict=True)):
         row: dict[str, Any] = {
@@ -91,11 +93,11 @@ class Lines:
     """The lines of a shard's documents, written while they are encoded: all that pass but those that may be held out.
 
     Args:
-        name: of the file. stack: on which it is opened.
+        name: of the file. stack: on which it is opened. mix: that the lines are of.
     """
 
-    def __init__(self, process: Process, name: str, shard: ShardAt, stack: ExitStack) -> None:
-        self._run, self._name, self._shard = process.run, name, shard
+    def __init__(self, process: Process, name: str, shard: ShardAt, stack: ExitStack, mix: str = "mix") -> None:
+        self._run, self._name, self._shard, self._mix = process.run, name, shard, mix
         self._file = stack.enter_context(process.run.folder.committing(name))
         self._writer = LinesWriter(self._file, "zst")
         self._clusters: dict[int, str] = {}
@@ -113,7 +115,16 @@ class Lines:
         clusters = [self._clusters[row] for row in rows.tolist()]
         ones = [1] * len(rows)
         self._writer.write(
-            document_lines(self._run, self._shard, rows, texts.to_pylist(), columns, clusters=clusters, copies=ones)
+            document_lines(
+                self._run,
+                self._shard,
+                rows,
+                texts.to_pylist(),
+                columns,
+                clusters=clusters,
+                copies=ones,
+                mix=self._mix,
+            )
         )
         self._rows.append(rows)
 

@@ -18,7 +18,7 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt
 from dolma_pipeline.stages import kept
-from dolma_pipeline.stages.rules import source_rules
+from dolma_pipeline.stages.rules import mix_config, source_rules
 from dolma_pipeline.tokens.keys import document_key
 
 MEASURED = pa.schema(
@@ -47,6 +47,7 @@ class Measured:
     """The documents of a shard that pass, with their keys.
 
     rows: ascending. keys, held_keys: uint64. clusters: their names. held_cut: clusters below may be held out.
+    mix: whose rules they pass.
     """
 
     shard: ShardAt
@@ -55,9 +56,10 @@ class Measured:
     held_keys: NDArray[np.uint64]
     clusters: list[str]
     held_cut: np.uint64
+    mix: str = "mix"
 
     @classmethod
-    def of(cls, process: Process, shard: ShardAt, rows: NDArray[np.int64]) -> Measured:
+    def of(cls, process: Process, shard: ShardAt, rows: NDArray[np.int64], mix: str = "mix") -> Measured:
         """Compute the keys."""
         recipe = process.run.recipe
         origins = [f"{shard.name}#{row}" for row in rows.tolist()]
@@ -69,7 +71,8 @@ class Measured:
             column = table.column(step).combine_chunks()
             column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
             clusters = pc.struct_field(column, "group").take(pa.array(rows)).to_pylist()
-        share = recipe.mix.held_out.share if recipe.mix and recipe.mix.held_out else 0.0
+        held_out = mix_config(recipe, mix).held_out
+        share = held_out.share if held_out else 0.0
         return cls(
             shard,
             rows,
@@ -77,6 +80,7 @@ class Measured:
             document_key(clusters, seed=recipe.seed, purpose="held_out"),
             clusters,
             np.uint64(min(int(share * (1 << 64)), (1 << 64) - 1)),
+            mix,
         )
 
     def may_be_held(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -108,7 +112,7 @@ class Measured:
             return np.where(counts > 0, counts + 1, 0), ids.column("edited")[order][at].astype(np.bool_)
 
     def _from_spans(self, process: Process) -> NDArray[np.bool_]:
-        rules = source_rules(process, self.shard.source)
+        rules = source_rules(process, self.shard.source, self.mix)
         if not rules.edits:
             return np.zeros(len(self.rows), np.bool_)
         block = Block(self.shard.name, (self.shard,))

@@ -18,24 +18,31 @@ from dolma_pipeline.run.phase import Phase, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import indexed
-from dolma_pipeline.stages.mix.decide import VERDICTS
 from dolma_pipeline.stages.mix.measured import measured_name
 from dolma_pipeline.stages.mix.planning import MixPlan, Selection, plan_mix
+from dolma_pipeline.stages.mixes import reading_of, verdicts_of
+from dolma_pipeline.stages.rules import mix_config
 
 
 @dataclass(frozen=True)
 class Plan(Phase):
-    """Writes `mix/plan.json`."""
+    """Writes `<mix>/plan.json`.
+
+    Args:
+        mix: the name of the mix.
+    """
+
+    mix: str = "mix"
 
     @property
     def name(self) -> str:
-        """`mix/plan`."""
-        return "mix/plan"
+        """`<mix>/plan`."""
+        return f"{self.mix}/plan"
 
     @property
     def needs(self) -> frozenset[str]:
         """The measures, which the encoding consumer leaves."""
-        return frozenset({"encode"})
+        return frozenset({reading_of("encode", self.mix)})
 
     @property
     def spread(self) -> bool:
@@ -48,8 +55,7 @@ class Plan(Phase):
 
     def work(self, process: Process, task: Task) -> Work:
         """Plan."""
-        run, mix = process.run, process.run.recipe.mix
-        assert mix is not None
+        run, mix = process.run, mix_config(process.run.recipe, self.mix)
         columns: dict[str, list[list[np.ndarray]]] = {}
         for shard in indexed(run):
             names = ["key", "held_key", "tokens", "bytes"]
@@ -59,27 +65,30 @@ class Plan(Phase):
                 part.append(table.column(name).to_numpy())
         selections = {source: Selection(*(np.concatenate(part) for part in parts)) for source, parts in columns.items()}
         if not any(len(selection.keys) for selection in selections.values()):
-            raise DataError(why_nothing_passes(run))
+            raise DataError(why_nothing_passes(run, self.mix))
         mixer = load_mixer(mix.mixer.name, **mix.mixer.parameters)
-        plan = plan_mix(selections, mix, mixer, tokenizer=run.recipe.tokenizer is not None)
-        with run.folder.committing(layout.PLAN) as file:
+        tokens = run.recipe.tokenizer is not None
+        plan = plan_mix(selections, mix, mixer, tokenizer=tokens, section=self.mix)
+        name = layout.plan(self.mix)
+        with run.folder.committing(name) as file:
             file.write(pretty(plan.to_json()))
-        output = output_record(self.artifacts[0], layout.PLAN, file, rows=len(selections))
-        return Work(more={"outputs": [output]}, files=[layout.PLAN])
+        output = output_record(self.artifacts[0], name, file, rows=len(selections))
+        return Work(more={"outputs": [output]}, files=[name])
 
 
-def read_plan(process: Process) -> MixPlan:
-    """The plan of the mix, once it is made."""
-    return process.kept("plan", lambda: MixPlan.from_json(orjson.loads(process.run.folder.read(layout.PLAN))))
+def read_plan(process: Process, mix: str = "mix") -> MixPlan:
+    """The plan of a mix, once it is made."""
+    name = layout.plan(mix)
+    return process.kept(("plan", mix), lambda: MixPlan.from_json(orjson.loads(process.run.folder.read(name))))
 
 
-def why_nothing_passes(run: Run) -> str:
-    """One sentence with the rules that drop most."""
+def why_nothing_passes(run: Run, mix: str = "mix") -> str:
+    """One sentence with the rules of a mix that drop most."""
     total: dict[str, Any] = {"rules": {}, "in": 0, "failed": 0}
-    for record in read_lines(run.folder, VERDICTS):
+    for record in read_lines(run.folder, verdicts_of(mix)):
         total = add_counts(total, record["counts"])
     by_rule = sorted(((-counts["any"], name) for name, counts in total["rules"].items() if counts["any"]))
     failing = ", ".join(f"{-count:,} fail {name}" for count, name in by_rule[:5])
     unread = f"{total['failed']:,} could not be read (see failed/)" if total["failed"] else ""
     reasons = "; ".join(filter(None, [failing, unread])) or "there is none"
-    return f"mix: no document passes the rules. Of {total['in']:,} documents: {reasons}. Loosen mix.where."
+    return f"{mix}: no document passes the rules. Of {total['in']:,} documents: {reasons}. Loosen {mix}.where."

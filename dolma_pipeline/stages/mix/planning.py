@@ -126,12 +126,14 @@ def budget_of(mix: MixConfig, *, tokenizer: bool) -> tuple[Unit, int | None]:
     return ("tokens" if tokenizer else "bytes"), None
 
 
-def plan_mix(selections: Mapping[str, Selection], mix: MixConfig, mixer: Mixer, *, tokenizer: bool = True) -> MixPlan:
+def plan_mix(
+    selections: Mapping[str, Selection], mix: MixConfig, mixer: Mixer, *, tokenizer: bool = True, section: str = "mix"
+) -> MixPlan:
     """The plan of a mix.
 
     Args:
         selections: source -> the documents that pass. mix: the recipe's section. mixer: weights to sizes.
-        tokenizer: whether tokens are known.
+        tokenizer: whether tokens are known. section: name of the section, which errors name.
 
     Raises:
         UsageError: weights without a budget. DataError: nothing passes in any source.
@@ -140,11 +142,11 @@ def plan_mix(selections: Mapping[str, Selection], mix: MixConfig, mixer: Mixer, 
     weighted = sorted(name for name, own in mix.sources.items() if own.weight is not None)
     if weighted and target is None:
         raise UsageError(
-            f"mix.sources.{weighted[0]}.weight needs a budget: set mix.target_tokens, mix.target_bytes or "
-            "mix.target_documents (or leave the weights out)."
+            f"{section}.sources.{weighted[0]}.weight needs a budget: set {section}.target_tokens, "
+            f"{section}.target_bytes or {section}.target_documents (or leave the weights out)."
         )
     if not any(len(selection.keys) for selection in selections.values()):
-        raise DataError("mix: no document passes the rules. Loosen mix.where.")
+        raise DataError(f"{section}: no document passes the rules. Loosen {section}.where.")
     held_cut, spared = _hold_out(selections, mix.held_out)
     partial = MixPlan({}, held_cut, spared, unit)
     train: dict[str, Selection] = {}

@@ -1,14 +1,16 @@
-"""How mix is put together: verdicts, then sizes, plan and what was chosen."""
+"""How a mix is put together: verdicts, then sizes, plan and what was chosen. See `mixes` for several of them."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from dolma_pipeline.config.recipe import MixSourceConfig, Recipe
+from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig, Recipe
+from dolma_pipeline.config.resolve import resolved_mix
 from dolma_pipeline.errors import ConfigError
 from dolma_pipeline.registry import load_mixer, mixer_spec
 from dolma_pipeline.run import layout
@@ -21,145 +23,156 @@ from dolma_pipeline.run.records import gathered, read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import names
 from dolma_pipeline.run.stage import Stage, at, module_files
-from dolma_pipeline.stages.asked import asked_artifact, asked_steps, name_of
+from dolma_pipeline.stages.asked import asked_artifact, asked_steps
 from dolma_pipeline.stages.encode import Encoding, ids_digest
-from dolma_pipeline.stages.judged import JUDGED
-from dolma_pipeline.stages.mix.decide import VERDICTS, Decide
+from dolma_pipeline.stages.mix.decide import Decide
 from dolma_pipeline.stages.mix.plan import Plan
 from dolma_pipeline.stages.mix.planning import MixPlan, budget_of
 from dolma_pipeline.stages.mix.write import Writing
+from dolma_pipeline.stages.mixes import MIX, asked_of, hidden_stage, judged_of, reading_of, verdicts_of
 from dolma_pipeline.stages.reads import edit_reads, given_reads, rule_reads, united
-from dolma_pipeline.stages.rules import MIN_CHARS, rule_names, source_rules, used_sources
+from dolma_pipeline.stages.rules import MIN_CHARS, mix_config, rule_names, source_rules, used_sources
 from dolma_pipeline.stages.tokenizer import edit_columns
 
-OWNED = tuple(
-    f"mix/{name}" for name in ("selected", "documents", "held_out", "plan.json", "manifest.json", "shards.jsonl")
-)
-"""What the artifact `mix` holds; the verdicts lie in its folder, too."""
+OWNED = ("selected", "documents", "held_out", "plan.json", "manifest.json", "shards.jsonl")
+"""What the artifact of a mix holds in its folder; the verdicts lie there, too."""
 
 
 class VerdictStage(Stage):
-    """All rules of all documents; it has no section and no command of its own."""
+    """All rules of a mix of all documents; it has no section and no command of its own.
 
-    name = "verdicts"
+    Args:
+        mix: the name of the mix.
+    """
+
     summary = "what each rule says of each document"
-    after = ("index", "tag", "judge", "dedupe")
+
+    def __init__(self, mix: str = MIX) -> None:
+        self.mix = mix
+        self.name = hidden_stage("verdicts", mix)
+        # Whatever must come before the verdicts of the mix `mix` (columns that rules name) comes before these, too.
+        self.after = ("index", "tag", "judge", "dedupe") if mix == MIX else (hidden_stage("judge", mix), "verdicts")
 
     def used(self, process: Process) -> bool:
-        """Where there is a mix."""
-        return process.run.recipe.mix is not None
+        """Where the recipe has the mix."""
+        return self.mix in process.run.recipe.mixes()
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
-        """`mix/verdicts`."""
-        recipe = process.run.recipe
-        assert recipe.mix is not None
-        rules = {source: source_rules(process, source) for source in used_sources(process)}
-        asked = asked_artifact(process, known, "late", {source: one.late for source, one in rules.items()})
+        """`<mix>/verdicts`."""
+        recipe, mix = process.run.recipe, self.mix
+        rules = {source: source_rules(process, source, mix) for source in used_sources(process)}
+        asked = asked_artifact(process, known, "late", {source: one.late for source, one in rules.items()}, mix)
         columns = sorted({c for source, one in rules.items() for c in one.columns_of(one.names)})
         named = {source: one.names for source, one in rules.items()}
-        edits = edit_reads(process) if any(MIN_CHARS in one.late for one in rules.values()) else ({}, {})
-        reads, own = united(rule_reads(process, named), edits, given_reads(process, columns))
+        edits = edit_reads(process, mix) if any(MIN_CHARS in one.late for one in rules.values()) else ({}, {})
+        reads, own = united(rule_reads(process, named, mix), edits, given_reads(process, columns))
         for source in rules:
-            own.setdefault(source, {})["mix.where: order"] = rule_names(recipe.mix, source)
+            own.setdefault(source, {})[f"{mix}.where: order"] = rule_names(mix_config(recipe, mix), source)
         steps = [step.name for step in recipe.dedupe.steps] if recipe.dedupe else []
-        wanted = ["index", JUDGED, *(f"attributes/{c}" for c in [*columns, *steps])]
+        wanted = ["index", judged_of(mix), *(f"attributes/{c}" for c in [*columns, *steps])]
         needs = {name: known[name] for name in wanted if name in known}
         if asked:
             needs[asked.name] = asked
-        verdicts = Artifact(
-            VERDICTS, "mix", reads, own, needs=tuple(needs.values()), root="mix", owns=(VERDICTS, "mix/dropped")
-        )
+        name = verdicts_of(mix)
+        verdicts = Artifact(name, mix, reads, own, needs=tuple(needs.values()), root=mix, owns=(name, f"{mix}/dropped"))
         return [*([asked] if asked else []), verdicts]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """One phase."""
-        found = asked_steps(process, "late", left)
-        if VERDICTS in left:
-            found.append(Decide((left[VERDICTS],), known[JUDGED], known.get(name_of("late"))))
+        found = asked_steps(process, "late", left, self.mix)
+        if verdicts := left.get(verdicts_of(self.mix)):
+            judged, asked = known[judged_of(self.mix)], known.get(asked_of("late", self.mix))
+            found.append(Decide((verdicts,), judged, asked, self.mix))
         return found
 
 
 class MixStage(Stage):
-    """Sample to a budget."""
+    """Sample to a budget.
 
-    name = "mix"
+    Args:
+        mix: the name of the mix. tokens: the stage that makes token parts of it; "" if there is none.
+    """
+
     summary = "filter, mask, sample to a budget"
-    after = ("verdicts", "tokenizer")
-    readings = ("ask", "encode", "write")
+
+    def __init__(self, mix: str = MIX, tokens: str = "tokens") -> None:
+        self.name, self.tokens = mix, tokens
+        self.after = (hidden_stage("verdicts", mix), "tokenizer", *([MIX] if mix != MIX else []))
+        self.readings = tuple(reading_of(reading, mix) for reading in ("ask", "encode", "write"))
+        self.section = None if mix == MIX else MixConfig
+
+    def resolved(self, recipe: Recipe) -> Recipe:
+        """With `documents` and the bound of `held_out`."""
+        tokens = self.tokens in recipe.token_sections()
+        mix = resolved_mix(recipe.mixes()[self.name], tokens=tokens, tokenizer=recipe.tokenizer is not None)
+        return dataclasses.replace(recipe, sections={**recipe.sections, self.name: mix})
 
     def check(self, process: Process) -> Sequence[str]:
         """Rules, edits and the mixer must exist; weights need a budget."""
-        recipe = process.run.recipe
-        mix = recipe.mix
-        assert mix is not None
+        recipe, section = process.run.recipe, self.name
+        mix = mix_config(recipe, section)
         for source in used_sources(process):
-            source_rules(process, source)
-        with at(recipe, "mix.mixer"):
+            source_rules(process, source, section)
+        with at(recipe, f"{section}.mixer"):
             load_mixer(mix.mixer.name, **mix.mixer.parameters)
         weighted = [name for name, own in mix.sources.items() if own.weight is not None]
         if weighted and budget_of(mix, tokenizer=True)[1] is None:
-            place = recipe.place(f"mix.sources.{weighted[0]}.weight")
+            place = recipe.place(f"{section}.sources.{weighted[0]}.weight")
             raise ConfigError(
-                f"{place}: a weight needs a budget: set mix.target_tokens, mix.target_bytes or mix.target_documents."
+                f"{place}: a weight needs a budget: set {section}.target_tokens, {section}.target_bytes or "
+                f"{section}.target_documents."
             )
         return ()
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
-        """`mix`."""
-        recipe = process.run.recipe
-        assert recipe.mix is not None
-        columns = edit_columns(process)
-        reads, own = united(mix_reads(recipe), edit_reads(process), given_reads(process, columns))
+        """The mix, called by its name."""
+        recipe, mix = process.run.recipe, self.name
+        mixer = mix_config(recipe, mix).mixer.name
+        columns = edit_columns(process, mix)
+        reads, own = united(mix_reads(recipe, mix), edit_reads(process, mix), given_reads(process, columns))
         last = [f"attributes/{recipe.dedupe.steps[-1].name}"] if recipe.dedupe else []
-        wanted = ["index", VERDICTS, "tokenizer", *last, *(f"attributes/{c}" for c in columns)]
+        wanted = ["index", verdicts_of(mix), "tokenizer", *last, *(f"attributes/{c}" for c in columns)]
         needs = tuple({name: known[name] for name in wanted if name in known}.values())
-        files = module_files(process, f"mix.mixer {recipe.mix.mixer.name}", mixer_spec(recipe.mix.mixer.name).module)
-        return [Artifact("mix", "mix", reads, own, files, needs, owns=OWNED)]
+        files = module_files(process, f"{mix}.mixer {mixer}", mixer_spec(mixer).module)
+        return [Artifact(mix, mix, reads, own, files, needs, owns=tuple(f"{mix}/{name}" for name in OWNED))]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """Encode and measure, plan, write."""
-        if "mix" not in left:
+        name, recipe = self.name, process.run.recipe
+        if name not in left:
             return []
-        mix, recipe = left["mix"], process.run.recipe
-        assert recipe.mix is not None
-        ids = ids_digest(process, known) if recipe.tokenizer else ""
-        labels = tuple(edit_columns(process))
-        documents = writes_documents(recipe)
-        _, target = budget_of(recipe.mix, tokenizer=bool(ids))
+        mix, config = left[name], mix_config(recipe, name)
+        ids = ids_digest(process, known, name) if recipe.tokenizer else ""
+        labels = tuple(edit_columns(process, name))
+        documents = bool(config.documents)
+        _, target = budget_of(config, tokenizer=bool(ids))
         return [
-            Encoding(mix, ids, labels, mix, keep_lines=documents and target is None),
-            planning := Plan((mix,)),
-            Writing(mix, ids, labels, documents),
-            CloseMix((mix,), known[VERDICTS], planning),
+            Encoding(mix, ids, labels, mix, keep_lines=documents and target is None, mix=name),
+            planning := Plan((mix,), name),
+            Writing(mix, ids, labels, documents, name),
+            CloseMix((mix,), known[verdicts_of(name)], planning, name),
         ]
 
 
-def writes_documents(recipe: Recipe) -> bool:
-    """Whether edited documents are written."""
-    assert recipe.mix is not None
-    return bool(recipe.mix.documents)
-
-
-def mix_reads(recipe: Recipe) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Keys of the recipe that the choice of documents depends on."""
-    mix = recipe.mix
-    assert mix is not None
+def mix_reads(recipe: Recipe, section: str = MIX) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Keys of the recipe that the choice of documents depends on; section: of the mix."""
+    mix = mix_config(recipe, section)
     reads: dict[str, Any] = {
         "seed": recipe.seed,
-        "mix.mixer": mix.mixer.name,
-        **{f"mix.mixer.{name}": value for name, value in mix.mixer.parameters.items()},
-        "mix.max_epochs": mix.max_epochs,
-        "mix.keep_metadata": list(mix.keep_metadata),
-        "mix.documents": writes_documents(recipe),
+        f"{section}.mixer": mix.mixer.name,
+        **{f"{section}.mixer.{name}": value for name, value in mix.mixer.parameters.items()},
+        f"{section}.max_epochs": mix.max_epochs,
+        f"{section}.keep_metadata": list(mix.keep_metadata),
+        f"{section}.documents": bool(mix.documents),
     }
     for unit in ("tokens", "bytes", "documents"):
-        reads[f"mix.target_{unit}"] = getattr(mix, f"target_{unit}")
+        reads[f"{section}.target_{unit}"] = getattr(mix, f"target_{unit}")
     held = mix.held_out
-    reads["mix.held_out.share"] = held.share if held else None
-    reads["mix.held_out.max_tokens"] = held.max_tokens if held else None
-    reads["mix.held_out.max_bytes"] = held.max_bytes if held else None
+    reads[f"{section}.held_out.share"] = held.share if held else None
+    reads[f"{section}.held_out.max_tokens"] = held.max_tokens if held else None
+    reads[f"{section}.held_out.max_bytes"] = held.max_bytes if held else None
     own = {
-        name: {f"mix.sources.{name}.weight": one.weight}
+        name: {f"{section}.sources.{name}.weight": one.weight}
         for name, one in mix.sources.items()
         if one.weight != MixSourceConfig().weight
     }
@@ -168,29 +181,30 @@ def mix_reads(recipe: Recipe) -> tuple[dict[str, Any], dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class CloseMix(Phase):
-    """Closes the artifact `mix`: what was written, with the counts of the verdicts and the plan; one task.
+    """Closes the artifact of a mix: what was written, with the counts of the verdicts and the plan; one task.
 
     Args:
-        verdicts: the artifact of the verdicts. planning: the phase that made the plan.
+        verdicts: the artifact of the verdicts. planning: the phase that made the plan. mix: the name of the mix.
     """
 
     verdicts: Artifact | None = None
     planning: Plan | None = None
+    mix: str = MIX
 
     @property
     def name(self) -> str:
-        """`mix/close`."""
-        return "mix/close"
+        """`<mix>/close`."""
+        return f"{self.mix}/close"
 
     @property
     def needs(self) -> frozenset[str]:
         """What was written."""
-        return frozenset({"mix/written"})
+        return frozenset({f"{self.mix}/written"})
 
     @property
     def makes(self) -> frozenset[str]:
-        """`mix`."""
-        return frozenset({"mix"})
+        """The mix."""
+        return frozenset({self.mix})
 
     @property
     def spread(self) -> bool:
@@ -216,7 +230,7 @@ class CloseMix(Phase):
             {**record, "counts": {**record["counts"], **counts[record["shard"]]}}  # of an earlier close they are there
             for record in gathered(run, artifact).values()
         ]
-        plan = MixPlan.from_json(orjson.loads(run.folder.read(layout.PLAN)))
+        plan = MixPlan.from_json(orjson.loads(run.folder.read(layout.plan(self.mix))))
         summary = {
             name: {
                 "weight": one.weight,

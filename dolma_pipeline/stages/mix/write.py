@@ -1,4 +1,4 @@
-"""What was chosen, a file a shard: columns, edited documents, held-out documents; closes the artifact `mix`.
+"""What a mix chose, a file a shard: columns, edited documents, held-out documents.
 
 Text is read only for documents whose edited text is not at hand: lines that were written while they were encoded, and
 texts that were kept because they might be held out.
@@ -28,38 +28,40 @@ from dolma_pipeline.stages.encode import kept_texts
 from dolma_pipeline.stages.mix.lines import document_lines, index_columns, kept_lines, lines_name
 from dolma_pipeline.stages.mix.measured import measured_name
 from dolma_pipeline.stages.mix.plan import read_plan
-from dolma_pipeline.stages.rules import source_rules
+from dolma_pipeline.stages.mixes import reading_of
+from dolma_pipeline.stages.rules import mix_config, source_rules
 from dolma_pipeline.stages.tokenizer import edited_texts
 from dolma_pipeline.storage.folder import RunFolder
 
 
 @dataclass(frozen=True)
 class Writing(Consumer):
-    """Writes `mix/selected`, `mix/documents` and `mix/held_out`.
+    """Writes `selected`, `documents` and `held_out` in the folder of a mix.
 
     Args:
         ids: digest of the kept ids, "" without a tokenizer. labels: attribute columns that edits read.
-        documents: whether edited documents are written.
+        documents: whether edited documents are written. mix: the name of the mix.
     """
 
     ids: str = ""
     labels: tuple[str, ...] = ()
     documents: bool = False
+    mix: str = "mix"
 
     @property
     def name(self) -> str:
-        """`mix`."""
-        return "mix"
+        """The mix's."""
+        return self.mix
 
     @property
     def reading(self) -> str:
-        """`write`."""
-        return "write"
+        """`write`; of other mixes `<mix>/write`."""
+        return reading_of("write", self.mix)
 
     @property
     def needs(self) -> frozenset[str]:
         """The plan."""
-        return frozenset({"mix/plan"})
+        return frozenset({f"{self.mix}/plan"})
 
     @property
     def closes(self) -> bool:
@@ -68,8 +70,8 @@ class Writing(Consumer):
 
     @property
     def makes(self) -> frozenset[str]:
-        """The mark `mix/written`."""
-        return frozenset({"mix/written"})
+        """The mark `<mix>/written`."""
+        return frozenset({f"{self.mix}/written"})
 
     @property
     def columns(self) -> Mapping[str, frozenset[str] | None]:
@@ -85,8 +87,7 @@ class _Writing(Feeder):
     def __init__(self, process: Process, consumer: Writing, shard: ShardAt, stack: ExitStack) -> None:
         run = process.run
         self._process, self._consumer, self._shard = process, consumer, shard
-        self._folder, plan = run.folder, read_plan(process)
-        assert run.recipe.mix is not None
+        self._folder, self._mix, plan = run.folder, consumer.mix, read_plan(process, consumer.mix)
         self._chosen = get_table(run.folder, measured_name(run, consumer.artifact, shard.name))
         self._rows: NDArray[np.int64] = self._chosen.column("row").to_numpy()
         self._held = plan.is_held(shard.source, self._chosen.column("held_key").to_numpy())
@@ -95,9 +96,9 @@ class _Writing(Feeder):
         self._lines = self._lines_at_hand() if consumer.documents else None
         self._files: list[_File] = []
         if consumer.documents and self._lines is None:
-            self._files.append(_File(self._folder, layout.documents(shard.name), self._copies > 0, stack))
-        if run.recipe.mix.held_out is not None:
-            self._files.append(_File(self._folder, layout.held_out(shard.name), self._held, stack))
+            self._files.append(_File(self._folder, layout.documents(shard.name, self._mix), self._copies > 0, stack))
+        if mix_config(run.recipe, self._mix).held_out is not None:
+            self._files.append(_File(self._folder, layout.held_out(shard.name, self._mix), self._held, stack))
         wanted = np.zeros(len(self._rows), np.bool_)
         for one in self._files:
             wanted |= one.wanted
@@ -105,7 +106,7 @@ class _Writing(Feeder):
         if consumer.ids and wanted.any():
             self._texts = kept_texts(run.folder, kept.place_of(process, consumer.ids, shard), run.recipe.seed)
         self._unread = np.array([row for row in self._rows[wanted].tolist() if row not in self._texts], np.int64)
-        self._rules = source_rules(process, shard.source)
+        self._rules = source_rules(process, shard.source, self._mix)
         self._columns: pa.Table | None = None
         self.wants_text = len(self._unread) > 0
 
@@ -143,6 +144,7 @@ class _Writing(Feeder):
                 {name: own.column(name).to_pylist() for name in own.column_names},
                 clusters=self._chosen.column("cluster").take(pa.array(at)).to_pylist(),
                 copies=np.maximum(self._copies[at], 1).tolist(),
+                mix=self._mix,
             )
             one.writer.write(lines)
 
@@ -153,8 +155,8 @@ class _Writing(Feeder):
         shard, artifact = self._shard, self._consumer.artifact
         table = self._chosen.append_column("copies", pa.array(self._copies, pa.int64()))
         table = table.append_column("held", pa.array(self._held))
-        selected = put_table(self._folder, layout.selected(shard.name), table)
-        outputs = [output_record(artifact, layout.selected(shard.name), selected, rows=len(self._rows))]
+        name = layout.selected(shard.name, self._mix)
+        outputs = [output_record(artifact, name, put_table(self._folder, name, table), rows=len(self._rows))]
         if self._lines is not None:
             outputs.append(self._copied_lines())
         for one in self._files:
@@ -176,7 +178,7 @@ class _Writing(Feeder):
         }
 
     def _copied_lines(self) -> dict[str, Any]:
-        name, artifact = layout.documents(self._shard.name), self._consumer.artifact
+        name, artifact = layout.documents(self._shard.name, self._mix), self._consumer.artifact
         source = self._folder.stream(lines_name(self._process.run, artifact, self._shard))
         with source, self._folder.committing(name) as file:
             shutil.copyfileobj(source, file, 1 << 20)

@@ -24,12 +24,13 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, indexed
 from dolma_pipeline.stages.kept import order_keys
+from dolma_pipeline.stages.rules import mix_config
 from dolma_pipeline.tokens.cuts import cut_points, part_of
 
 
-def splits(recipe: Recipe, sources: list[str]) -> list[str]:
+def splits(recipe: Recipe, sources: list[str], mix: str = "mix") -> list[str]:
     """Folders of parts below tokens/: train, and held_out/<source> where the mix holds something out."""
-    held = [f"held_out/{source}" for source in sources] if recipe.mix and recipe.mix.held_out else []
+    held = [f"held_out/{source}" for source in sources] if mix_config(recipe, mix).held_out else []
     return ["train", *held]
 
 
@@ -63,17 +64,24 @@ class _Split:
 
 @dataclass(frozen=True)
 class Cut(Phase):
-    """Makes the lists of all parts."""
+    """Makes the lists of all parts.
+
+    Args:
+        tokens: the stage that they are of. mix: the name of its mix.
+    """
+
+    tokens: str = "tokens"
+    mix: str = "mix"
 
     @property
     def name(self) -> str:
-        """`tokens/cut`."""
-        return "tokens/cut"
+        """`<tokens>/cut`."""
+        return f"{self.tokens}/cut"
 
     @property
     def needs(self) -> frozenset[str]:
         """What was chosen."""
-        return frozenset({"mix"})
+        return frozenset({self.mix})
 
     @property
     def spread(self) -> bool:
@@ -87,23 +95,23 @@ class Cut(Phase):
     def work(self, process: Process, task: Task) -> Work:
         """Cut; `more` names the lists of each split, in order."""
         run = process.run
-        assert run.recipe.tokens is not None
         shards = list(indexed(run))
         sources = sorted({shard.source for shard in shards})
-        found = {split: _Split() for split in splits(run.recipe, sources)}
+        found = {split: _Split() for split in splits(run.recipe, sources, self.mix)}
         for number, shard in enumerate(shards):
-            _collect(run, shard, number, found)
+            _collect(run, shard, number, found, self.mix)
         if not sum(len(keys) for keys in found["train"].keys):
-            raise DataError("tokens: the mix chose no document for training. Look at mix/plan.json.")
+            what = "the mix" if self.mix == "mix" else f"the mix `{self.mix}`"
+            raise DataError(f"{self.tokens}: {what} chose no document for training. Look at {layout.plan(self.mix)}.")
         base = digest([self.digest, run.shards_digest])
         names = pa.array([shard.name for shard in shards], pa.string())
-        most = run.recipe.tokens.max_shard_tokens
+        most = run.recipe.token_sections()[self.tokens].max_shard_tokens
         parts = {name: _write(run, base, name, one, names, most) for name, one in found.items()}
         return Work(more={"parts": parts}, files=[name for files in parts.values() for name in files])
 
 
-def _collect(run: Run, shard: ShardAt, number: int, found: dict[str, _Split]) -> None:
-    table = get_table(run.folder, layout.selected(shard.name), ["row", "tokens", "cluster", "copies", "held"])
+def _collect(run: Run, shard: ShardAt, number: int, found: dict[str, _Split], mix: str) -> None:
+    table = get_table(run.folder, layout.selected(shard.name, mix), ["row", "tokens", "cluster", "copies", "held"])
     rows, tokens, copies = (table.column(name).to_numpy() for name in ("row", "tokens", "copies"))
     held = table.column("held").to_numpy(zero_copy_only=False)
     clusters, seed = table.column("cluster").combine_chunks(), run.recipe.seed

@@ -37,30 +37,37 @@ BATCH_TOKENS = 2_000_000
 
 @dataclass(frozen=True)
 class Parts(Phase):
-    """Writes the parts; closes the artifact `tokens`.
+    """Writes the parts; closes their artifact.
 
     Args:
         ids: digest of the kept ids. cut: the phase that made the lists. format: of `writers`.
+        encoded: the mark that says that kept ids are there.
     """
 
     ids: str = ""
     cut: Cut | None = None
     format: str = "olmo"
+    encoded: str = "encode"
+
+    @property
+    def tokens(self) -> str:
+        """The stage that they are of."""
+        return self.artifacts[0].name
 
     @property
     def name(self) -> str:
-        """`tokens/parts`."""
-        return "tokens/parts"
+        """`<tokens>/parts`."""
+        return f"{self.tokens}/parts"
 
     @property
     def needs(self) -> frozenset[str]:
         """The lists, the kept ids, and kept attributes."""
-        return frozenset({"tokens/cut", "encode", *(need.name for need in self.artifacts[0].needs)})
+        return frozenset({f"{self.tokens}/cut", self.encoded, *(need.name for need in self.artifacts[0].needs)})
 
     @property
     def makes(self) -> frozenset[str]:
-        """`tokens`."""
-        return frozenset({"tokens"})
+        """Its artifact."""
+        return frozenset({self.tokens})
 
     def tasks(self, run: Run) -> Iterator[Task]:
         """The parts; the payload is the name of a part's list."""
@@ -72,19 +79,17 @@ class Parts(Phase):
 
     def work(self, process: Process, task: Task) -> Work:
         """Write one part."""
-        run = process.run
-        assert run.recipe.tokens is not None
+        run, config = process.run, process.run.recipe.token_sections()[self.tokens]
         info, writer = run_tokenizer(process), writer_of(self.format)
         listed = get_table(run.folder, task.payload)
-        stem = f"tokens/{task.key}"
+        stem = f"{self.tokens}/{task.key}"
         with ExitStack() as stack:
             files = [  # committed in the other order: that of the ids last
                 stack.enter_context(run.folder.committing(f"{stem}{ending}")) for ending in writer.endings
             ]
-            eos, special = info.special_id(run.recipe.tokens.eos), sorted(info.special_ids.values())
-            part = writer.write(
-                files, _batches(process, self.ids, listed), PartIds(info.dtype, eos, special, info.unknown.id)
-            )
+            eos, special = info.special_id(config.eos), sorted(info.special_ids.values())
+            batches = _batches(process, self.ids, listed, config.keep_attributes)
+            part = writer.write(files, batches, PartIds(info.dtype, eos, special, info.unknown.id))
         outputs = [
             output_record(self.artifacts[0], f"{stem}{ending}", file, rows=part.num_documents)
             for ending, file in sorted(zip(writer.endings, files, strict=True), key=itemgetter(0))
@@ -102,19 +107,18 @@ class Parts(Phase):
                 **unknown_counts(info, part.unk_by_source),
             },
         }
-        return Work({"tokens": [record]}, documents=part.num_documents)
+        return Work({self.tokens: [record]}, documents=part.num_documents)
 
     def finish(self, run: Run, records: Iterator[Record]) -> None:
         """Write the manifest, with what a trainer must know."""
-        assert run.recipe.tokens is not None
         process = Process.of(run)
         info = run_tokenizer(process)
-        made = [one for record in records for one in record["records"]["tokens"]]
+        made = [one for record in records for one in record["records"][self.tokens]]
         about = {
             "tokenizer": "sha256:" + info.sha256,
             "vocab_size": info.num_ids,
             "dtype": info.dtype.name,
-            "eos": info.special_id(run.recipe.tokens.eos),
+            "eos": info.special_id(run.recipe.token_sections()[self.tokens].eos),
             "dataset": dataset_digest(train_files(made), writer_of(self.format).endings[0]),
             "warnings": unknown_found(info, total_counts(made)),
         }
@@ -129,7 +133,7 @@ def train_files(records: Sequence[Any]) -> Iterator[PartFile]:
             yield PartFile(name, output["bytes"], output["sha256"])
 
 
-def _batches(process: Process, ids: str, listed: pa.Table) -> Iterator[pa.Table]:
+def _batches(process: Process, ids: str, listed: pa.Table, keep: Sequence[str]) -> Iterator[pa.Table]:
     """The documents of a part in order, in tables; the memory of each is given back before the next."""
     shards = listed.column("shard").combine_chunks().dictionary_encode()
     shards = shards.chunk(0) if isinstance(shards, pa.ChunkedArray) else shards
@@ -137,7 +141,7 @@ def _batches(process: Process, ids: str, listed: pa.Table) -> Iterator[pa.Table]
     rows = listed.column("row").to_numpy()
     places = {shard.name: shard for shard in _shards(process, names)}
     with ExitStack() as stack:
-        gathered = _Gathered(process, ids, stack, len(rows))
+        gathered = _Gathered(process, ids, stack, len(rows), keep)
         for number, name in enumerate(names):
             gathered.add(places[name], np.flatnonzero(which == number), rows)
         yield from gathered.tables(listed, names, which)
@@ -151,7 +155,7 @@ def _shards(process: Process, names: Sequence[str]) -> Iterator[ShardAt]:
 class _Gathered:
     """Where each document of a part lies, and what is known of it beside its ids."""
 
-    def __init__(self, process: Process, ids: str, stack: ExitStack, num_rows: int) -> None:
+    def __init__(self, process: Process, ids: str, stack: ExitStack, num_rows: int, keep: Sequence[str]) -> None:
         self._process, self._own_ids, self._stack = process, ids, stack
         self._open: list[KeptIds] = []
         self._chunks: list[pa.ListArray] = []
@@ -159,9 +163,7 @@ class _Gathered:
         self._at = np.zeros(num_rows, np.int64)
         self._ids = np.empty(num_rows, object)
         self._locs = np.zeros(num_rows, np.int64)
-        tokens = process.run.recipe.tokens
-        assert tokens is not None
-        self._kept = list(tokens.keep_attributes)
+        self._kept = list(keep)
         self._values: dict[str, list[tuple[NDArray[np.int64], pa.Array]]] = {name: [] for name in self._kept}
 
     def add(self, shard: ShardAt, at: NDArray[np.int64], rows: NDArray[np.int64]) -> None:

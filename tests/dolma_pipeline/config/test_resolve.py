@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dolma_pipeline.config import Recipe, recipe_from_text, resolved, resolved_yaml
-from dolma_pipeline.config.recipe import HeldOutConfig
+from dolma_pipeline.config.recipe import HeldOutConfig, MixConfig
+from dolma_pipeline.config.resolve import resolved_mix
 
 FULL = (Path(__file__).parent / "full.yaml").read_text(encoding="utf-8")
 NO_TOKENS = ("tokens=null", "train=null", "eval=null")
@@ -83,3 +84,21 @@ def test_without_a_mix_nothing_changes() -> None:
 def test_the_share_of_failures_is_exact(share: str, failed: int, seen: int, allowed: bool) -> None:
     recipe = recipe_from_text(FULL, f"max_failed_share={share}")
     assert recipe.allows_failures(failed, seen) is allowed
+
+
+def test_a_mix_of_another_name_means_the_same_by_what_is_beside_it() -> None:
+    mix = MixConfig(held_out=HeldOutConfig(share=0.1))
+    found = [
+        resolved_mix(mix, tokens=tokens, tokenizer=tokenizer) for tokens, tokenizer in ((True, True), (False, False))
+    ]
+    assert [one.documents for one in found] == [False, True]
+    assert [one.held_out for one in found] == [
+        HeldOutConfig(share=0.1, max_tokens=1_000_000), HeldOutConfig(share=0.1, max_bytes=4_000_000)
+    ]  # fmt: skip
+    assert resolved_mix(found[0], tokens=False, tokenizer=False) == found[0]
+
+
+def test_sections_of_other_mixes_are_left_to_their_stages() -> None:
+    recipe = recipe_from_text(f"{FULL}\nsmall: {{held_out: {{share: 0.1}}}}\n", sections={"small": MixConfig})
+    assert [*recipe.mixes()] == ["mix", "small"]
+    assert resolved(recipe).sections == recipe.sections

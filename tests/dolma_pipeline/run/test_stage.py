@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
 
 from dolma_pipeline import stages as _stages  # noqa: F401 importing it registers the stages
 from dolma_pipeline.config.loader import recipe_from_text
+from dolma_pipeline.config.recipe import MixConfig, Recipe
 from dolma_pipeline.errors import ConfigError, UsageError
 from dolma_pipeline.run import stage as module
-from dolma_pipeline.run.stage import STAGES, Stage, at, register, stages_in_order
+from dolma_pipeline.run.stage import STAGES, Stage, at, register, resolved_recipe, stages_in_order
 
 
 class Toy(Stage):
@@ -71,3 +73,21 @@ def test_errors_get_the_place_of_their_key_once() -> None:
         raise ConfigError("my.yaml:4: tag.taggers: bad")
     with pytest.raises(ZeroDivisionError), at(recipe, "tag.taggers"):
         raise ZeroDivisionError
+
+
+def test_a_stage_writes_out_what_follows_from_other_keys(registry: dict[str, Stage]) -> None:
+    """Ours first; only of those stages whose sections the recipe has."""
+
+    class Second(Toy):
+        def resolved(self, recipe: Recipe) -> Recipe:
+            assert recipe.mix is not None
+            section = MixConfig(documents=not recipe.mix.documents)
+            return dataclasses.replace(recipe, sections={**recipe.sections, self.name: section})
+
+    register(Second("second"))
+    register(Second("third"))
+    text = "output: a\nsources: {web: {documents: x}}\nmix: {}\nsecond: {}\n"
+    found = resolved_recipe(recipe_from_text(text, sections={"second": MixConfig, "third": MixConfig}))
+    assert found.mix == MixConfig(documents=True)
+    assert found.sections == {"second": MixConfig(documents=False)}
+    assert resolved_recipe(found) == found

@@ -148,7 +148,7 @@ def test_counts_and_plan(run: Run) -> None:
         assert counts["tokens_kept"] == sum(one["tokens"] for one in chosen)
         assert plan["tokens"] == counts["chosen_tokens"] == sum(one["tokens"] * one["copies"] for one in chosen)
         assert plan["documents"] == counts["chosen"]
-    whole = orjson.loads(run.folder.read(layout.PLAN))
+    whole = orjson.loads(run.folder.read(layout.plan()))
     assert whole["unit"] == found["unit"] == "tokens"
     assert {name: one["documents"] for name, one in whole["sources"].items()} == {
         name: one["documents"] for name, one in found["plan"].items()
@@ -159,7 +159,7 @@ def test_a_plan_that_is_lost_is_missed(run: Run) -> None:
     sizes = {entry.name: entry.size for entry in run.folder.list()}
     mix = artifacts_of(run)["mix"]
     assert decide(run, mix, sizes).state == "done"
-    for name in (layout.PLAN, "mix/documents/web/a.jsonl.zst", "mix/selected/code/empty.parquet"):
+    for name in (layout.plan(), "mix/documents/web/a.jsonl.zst", "mix/selected/code/empty.parquet"):
         lost = decide(run, mix, {key: size for key, size in sizes.items() if key != name})
         assert (lost.state, list(lost.missing)) == ("heal", [name])
 
