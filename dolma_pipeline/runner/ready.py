@@ -20,7 +20,7 @@ from dolma_pipeline.runner.check import sizes_of
 from dolma_pipeline.runner.decide import Decision
 from dolma_pipeline.storage.folder import RunFolder
 
-WORK = ("edges", "candidates", "elected", "sample", "measured", "lines", "parts", "fetched")
+WORK = ("edges", "candidates", "elected", "sample", "measured", "parts", "fetched")
 """Caches that serve one run only."""
 
 

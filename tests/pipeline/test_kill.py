@@ -36,7 +36,6 @@ POINTS = [
     "tokenizer/tokenizer.json",
     "tokenizer/manifest.json",
     "cache/ids/*/web/a/*.texts.parquet",
-    "cache/lines/*/web/b.jsonl.zst.json",
     "cache/measured/*/web/b.parquet",
     "mix/plan.json",
     "mix/documents/forum/d.jsonl.zst",

@@ -145,9 +145,8 @@ class MixStage(Stage):
         ids = ids_digest(process, known, name) if recipe.tokenizer else ""
         labels = tuple(edit_columns(process, name))
         documents = bool(config.documents)
-        _, target = budget_of(config, tokenizer=bool(ids))
         return [
-            Encoding(mix, ids, labels, mix, keep_lines=documents and target is None, mix=name),
+            Encoding(mix, ids, labels, mix, mix=name),
             planning := Plan((mix,), name),
             Writing(mix, ids, labels, documents, name),
             CloseMix((mix,), known[verdicts_of(name)], planning, name),

@@ -6,7 +6,6 @@ texts that were kept because they might be held out.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import ShardAt
 from dolma_pipeline.stages import kept
 from dolma_pipeline.stages.encode import kept_texts
-from dolma_pipeline.stages.mix.lines import document_lines, index_columns, kept_lines, lines_name
+from dolma_pipeline.stages.mix.lines import document_lines, index_columns
 from dolma_pipeline.stages.mix.measured import measured_name
 from dolma_pipeline.stages.mix.plan import read_plan
 from dolma_pipeline.stages.mixes import reading_of
@@ -93,9 +92,8 @@ class _Writing(Feeder):
         self._held = plan.is_held(shard.source, self._chosen.column("held_key").to_numpy())
         keys = self._chosen.column("key").to_numpy()
         self._copies = np.where(self._held, 0, plan.copies(shard.source, keys))
-        self._lines = self._lines_at_hand() if consumer.documents else None
         self._files: list[_File] = []
-        if consumer.documents and self._lines is None:
+        if consumer.documents:
             self._files.append(_File(self._folder, layout.documents(shard.name, self._mix), self._copies > 0, stack))
         if mix_config(run.recipe, self._mix).held_out is not None:
             self._files.append(_File(self._folder, layout.held_out(shard.name, self._mix), self._held, stack))
@@ -109,12 +107,6 @@ class _Writing(Feeder):
         self._rules = source_rules(process, shard.source, self._mix)
         self._columns: pa.Table | None = None
         self.wants_text = len(self._unread) > 0
-
-    def _lines_at_hand(self) -> dict[str, Any] | None:
-        """The lines that were written while documents were encoded, if they are those that the plan wants."""
-        found = kept_lines(self._process.run, lines_name(self._process.run, self._consumer.artifact, self._shard))
-        documents = self._rows[self._copies > 0]
-        return found if found and (self._copies <= 1).all() and found["rows"] == documents.tolist() else None
 
     def add(self, feed: Feed) -> None:
         batch = feed.batch
@@ -157,8 +149,6 @@ class _Writing(Feeder):
         table = table.append_column("held", pa.array(self._held))
         name = layout.selected(shard.name, self._mix)
         outputs = [output_record(artifact, name, put_table(self._folder, name, table), rows=len(self._rows))]
-        if self._lines is not None:
-            outputs.append(self._copied_lines())
         for one in self._files:
             one.writer.close()
             outputs.append(output_record(artifact, one.name, one.file, rows=int(one.wanted.sum())))
@@ -176,13 +166,6 @@ class _Writing(Feeder):
                 "chosen_bytes": int((sizes * self._copies).sum()),
             },
         }
-
-    def _copied_lines(self) -> dict[str, Any]:
-        name, artifact = layout.documents(self._shard.name, self._mix), self._consumer.artifact
-        source = self._folder.stream(lines_name(self._process.run, artifact, self._shard))
-        with source, self._folder.committing(name) as file:
-            shutil.copyfileobj(source, file, 1 << 20)
-        return output_record(artifact, name, file, rows=int((self._copies > 0).sum()))
 
 
 class _File:

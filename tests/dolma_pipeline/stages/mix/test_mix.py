@@ -72,7 +72,7 @@ def settings(tokenizer: bool = True, **mix: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Everything that passes, documents written while they are encoded."""
+    """Everything that passes, with written documents."""
     return made(tmp_path_factory.mktemp("mix"), DOCUMENTS, **settings())
 
 
@@ -180,10 +180,10 @@ def without(content: dict[str, bytes], *starts: str) -> dict[str, bytes]:
     return {name: data for name, data in content.items() if not name.startswith(starts)}
 
 
-def test_documents_are_the_same_bytes_from_lines_from_kept_texts_and_by_reading(
+def test_documents_are_the_same_bytes_whether_texts_of_held_out_ones_were_kept(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lines at hand need no reading; without them, and then without the texts of held-out documents, text is read."""
+    """Without written documents text is read for held-out ones alone, and not at all where their texts were kept."""
     opened: list[str] = []
     original = columns_module.open_shard
 
@@ -193,20 +193,23 @@ def test_documents_are_the_same_bytes_from_lines_from_kept_texts_and_by_reading(
 
     monkeypatch.setattr(columns_module, "open_shard", note)
     found = {}
-    for lost in ((), ("cache/lines",), ("cache/lines", "texts")):
-        other = small_run(tmp_path, DOCUMENTS, **settings())
+    for written, are_kept in ((True, True), (True, False), (False, True), (False, False)):
+        other = small_run(tmp_path, DOCUMENTS, **settings(documents=written))
         make(other, until="mix/plan")
-        for one in [e.name for e in other.folder.list("cache")]:
-            if one.startswith("cache/lines") and "cache/lines" in lost:
-                other.folder.delete([one])
-            if "texts" in lost and one.startswith("cache/ids") and one.endswith(".json"):
+        for one in [e.name for e in other.folder.list("cache/ids")] if not are_kept else []:
+            if one.endswith(".json"):
                 other.folder.write(one, orjson.dumps({**orjson.loads(other.folder.read(one)), "texts": 0}))
         del opened[:]
         make(other)
-        found[lost] = (list(opened), promised(other))
-    assert found[()][0] == []
-    assert sorted(found["cache/lines",][0]) == ["code/c", "web/a", "web/b"]
-    assert {repr(content) for _, content in found.values()} == {repr(promised(run))}
+        content = promised(other)
+        held = {name: data for name, data in content.items() if name.startswith("mix/held_out/")}
+        found[written, are_kept] = (sorted(opened), held, content)
+    everything = ["code/c", "web/a", "web/b"]
+    assert [found[key][0] for key in found] == [everything, everything, [], found[False, False][0]]
+    assert set(found[False, False][0]) <= set(everything)
+    assert found[False, False][0]
+    assert {repr(found[True, kept][2]) for kept in (True, False)} == {repr(promised(run))}
+    assert len({repr(held) for _, held, _ in found.values()}) == 1
 
 
 @pytest.mark.parametrize(("unit", "target"), [("tokens", 400), ("bytes", 1500), ("documents", 20), ("documents", 150)])
