@@ -121,6 +121,9 @@ def folder_columns(process: Process, source: str, folder: str) -> dict[str, pa.S
     """
 
     def make() -> dict[str, pa.StructType]:
+        for name, place, schema in process.run.given:
+            if (name, place) == (source, folder):
+                return {field.name: field.type for field in pa.ipc.read_schema(pa.py_buffer(schema))}
         if not Path(expanded(folder)).is_dir():
             raise ConfigError(f"sources.{source}.attributes: {folder}: no such folder")
         columns: dict[str, pa.StructType] = {}
@@ -136,6 +139,12 @@ def folder_columns(process: Process, source: str, folder: str) -> dict[str, pa.S
         return {name: _settled(type_) for name, type_ in columns.items()}
 
     return process.kept(("folder columns", source, folder), make)
+
+
+def given_schemas(process: Process) -> tuple[tuple[str, str, bytes], ...]:
+    """What has been seen of attribute folders in this process, as `Run.given` carries it."""
+    found = process.kept_of("folder columns").items()
+    return tuple((*key, pa.schema(list(types.items())).serialize().to_pybytes()) for key, types in sorted(found))
 
 
 def _united(a: pa.StructType, b: pa.StructType) -> pa.StructType:

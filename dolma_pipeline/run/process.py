@@ -79,6 +79,10 @@ class Process:
             self._kept[key] = make()
         return cast(T, self._kept[key])
 
+    def kept_of(self, kind: str) -> dict[tuple[Any, ...], Any]:
+        """What is kept under keys that begin with `kind`, by the rest of their keys."""
+        return {key[1:]: value for key, value in self._kept.items() if isinstance(key, tuple) and key[0] == kind}
+
     def tagger(self, use: TaggerConfig) -> LoadedTagger:
         """A tagger as the recipe uses it; one object a process, so that it sets itself up once."""
         key = ("tagger", use.tagger, use.name, repr(sorted(use.parameters.items())))

@@ -20,12 +20,15 @@ class Run:
         folder: the run's own folder; a `RunFolder`, which travels as its URL.
         modules: the user's modules; files travel as text.
         shards_digest: `sha256:…` of the run's list of shards.
+        given: source, attribute folder, Arrow schema (serialized) of what that folder has: the launcher looks once, so
+            that workers need not open each file. What is not listed is looked at where it is asked for.
     """
 
     recipe: Recipe
     folder: RunFolder
     modules: tuple[UserModule, ...] = ()
     shards_digest: str = ""
+    given: tuple[tuple[str, str, bytes], ...] = ()
 
     @cached_property
     def digest(self) -> str:

@@ -20,6 +20,7 @@ from dolma_pipeline.errors import RunError, UsageError, unknown_name
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.columns import given_schemas
 from dolma_pipeline.run.manifests import has_lines, read_lines
 from dolma_pipeline.run.phase import Phase
 from dolma_pipeline.run.planner import Step, plan
@@ -161,7 +162,9 @@ def _check(base: Run, inputs: Inputs, wanted: Sequence[str]) -> _Checked:
     run = replace(base, shards_digest=inputs.digest)
     # Checks see the list of shards before the run's own list is touched.
     trial = replace(run, folder=Overlay(run.folder, {layout.SHARDS: inputs.content}))
-    artifacts, warnings = check_stages(Process.of(trial), wanted)
+    process = Process.of(trial)
+    artifacts, warnings = check_stages(process, wanted)
+    run = replace(run, given=given_schemas(process))
     lines = read_lines(run.folder, layout.INDEX) if has_lines(run.folder, layout.INDEX) else ()
     known = {line["shard"] for line in lines}
     warnings += refuse_unknown_formats(run, inputs, known)
