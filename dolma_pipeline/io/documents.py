@@ -6,7 +6,7 @@ The same shard gives the same rows and the same batches each time; stages find a
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 import pyarrow as pa
@@ -52,7 +52,7 @@ class ShardReader:
         self.sha256: str | None = None
         self.lost = ""
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Generator[Batch, None, None]:
         for batch in self._batches():
             yield _normalized(batch, self.normalize) if self.normalize else batch
 

@@ -238,6 +238,10 @@ class AttributeColumns:
         """Check that no rows are left over after all documents."""
         for reader in self._readers.values():
             reader.finish(num_documents)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files; the rest of the rows is not wanted."""
         self._stack.close()
 
 

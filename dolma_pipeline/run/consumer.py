@@ -49,7 +49,8 @@ class ShardRead:
     """How the reading of a shard ended.
 
     documents, num_bytes: that were given out, and bytes of their text. failures: lines (rows) that gave no document.
-    sha256: of the content, hex; "" where the file was not read. lost: why it was not read to its end; "" if it was.
+    sha256: of the content, hex; "" where the file was not read; of one that was not read to its end, as indexed.
+    lost: why it was not read to its end, though someone wanted the rest; "" if it was.
     """
 
     documents: int = 0
@@ -64,6 +65,9 @@ class Feeder(ABC):
 
     wants_text = True
     """False: this shard has nothing new for it; if no feeder wants the text, the shard is not read."""
+    until: int | None = None
+    """The row before which all texts lie that it wants; None: they may lie anywhere. A shard of which nobody wants much
+    of the rest is not read to its end, in a reading behind the index."""
 
     @abstractmethod
     def add(self, feed: Feed) -> None:

@@ -1,16 +1,21 @@
 """One reading of the text for all consumers that want it: a task a shard.
 
 A shard is opened once; each batch goes through all feeders in turn. Their files are committed together when the
-shard was read, then the record is written. A shard of which nobody wants the text is not opened.
+shard was read, then the record is written. A shard of which nobody wants the text is not opened, and one of which
+nobody wants the rest is not read to its end: what was read is then held against the index, in place of the file's hash.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from dolma_pipeline.documents import Batch
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.run import shards
@@ -115,24 +120,57 @@ def _feed(process: Process, shard: ShardAt, consumers: Sequence[Consumer], feede
     made_here = {one.hands_on for one in consumers}
     wanted = _united(one.columns for one in consumers)
     attributes = AttributeColumns(process, shard, {label: f for label, f in wanted.items() if label not in made_here})
+    wanting = [feeder for feeder in feeders if feeder.wants_text]
+    until = _until(shard, wanting)
     documents = num_bytes = 0
-    with documents_of(process, shard, failures.append) as reader:
-        for batch in reader:
+    with documents_of(process, shard, failures.append) as reader, closing(iter(reader)) as batches:
+        for batch in batches:
+            if until is not None:
+                _check_against_index(process.run, shard, batch)
             feed = Feed(batch, attributes.take(batch))
-            for feeder in feeders:
-                if feeder.wants_text:
-                    feeder.add(feed)
+            for feeder in wanting:
+                feeder.add(feed)
             size = int(batch.text.offsets[-1] - batch.text.offsets[0])
             documents, num_bytes = documents + len(batch), num_bytes + size
             process.log.add("progress", documents=len(batch), bytes=size)
+            if until is not None and documents >= until:
+                attributes.close()
+                return ShardRead(documents, num_bytes, tuple(failures), shard.sha256)
     attributes.finish(documents)
     sha256 = reader.sha256 or ""
     if shard.sha256 and sha256 and sha256 != shard.sha256:
-        raise DataError(
-            f"{shard.location}: the file was changed (its sha256 is another) since this run indexed it. "
-            "Put the old file back, or give it another name, or start in another output folder."
-        )
+        raise _changed(shard, "sha256 is another")
     return ShardRead(documents, num_bytes, tuple(failures), sha256, reader.lost)
+
+
+MOST_READ = 0.75
+"""Of a shard's documents: where more are wanted, all are read, for the file's hash says more than its index."""
+
+
+def _until(shard: ShardAt, wanting: Sequence[Feeder]) -> int | None:
+    """The row before which all texts lie that anyone wants; None where the shard is read to its end."""
+    ends = [shard.rows if feeder.until is None else feeder.until for feeder in wanting]
+    return max(ends) if shard.sha256 and max(ends) <= MOST_READ * shard.rows else None
+
+
+def _check_against_index(run: Run, shard: ShardAt, batch: Batch) -> None:
+    """The documents of a batch must be those that the index has at their place: by id and bytes of text."""
+    from dolma_pipeline.run.columns import read_index
+
+    index = read_index(run, shard, ["id", "bytes"]).slice(batch.first_row, len(batch))
+    sizes = np.diff(batch.text.offsets)
+    ids = batch.table.column("id")
+    if len(index) != len(batch) or (index.column("bytes").to_numpy() != sizes).any():
+        raise _changed(shard, "documents are others")
+    if not index.column("id").combine_chunks().cast(pa.string()).equals(ids.cast(pa.string())):
+        raise _changed(shard, "documents are others")
+
+
+def _changed(shard: ShardAt, what: str) -> DataError:
+    return DataError(
+        f"{shard.location}: the file was changed (its {what}) since this run indexed it. "
+        "Put the old file back, or give it another name, or start in another output folder."
+    )
 
 
 def _united(wishes: Iterable[Mapping[str, frozenset[str] | None]]) -> dict[str, frozenset[str] | None]:

@@ -114,6 +114,7 @@ class _Encoding(Feeder):
         self._writer: kept.KeptWriter | None = None
         self._texts: list[tuple[NDArray[np.int64], pa.Array]] = []
         self.wants_text = len(self._new) > 0
+        self.until = int(self._new[-1]) + 1 if len(self._new) else 0
 
     def _not_kept(self) -> NDArray[np.int64]:
         """The rows that pass and have no kept ids; ids of another seed are sorted anew first."""

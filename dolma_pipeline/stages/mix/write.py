@@ -107,6 +107,8 @@ class _Writing(Feeder):
         self._rules = source_rules(process, shard.source, self._mix)
         self._columns: pa.Table | None = None
         self.wants_text = len(self._unread) > 0
+        self.until = int(self._unread[-1]) + 1 if len(self._unread) else 0
+        self._done = 0
 
     def add(self, feed: Feed) -> None:
         batch = feed.batch
@@ -116,10 +118,11 @@ class _Writing(Feeder):
         if len(rows):
             texts = edited_texts(self._rules, feed, rows - batch.first_row)
             self._texts.update(zip(rows.tolist(), texts.to_pylist(), strict=True))
-        self._write(*np.searchsorted(self._rows, [batch.first_row, last]).tolist())
+        self._write(int(np.searchsorted(self._rows, last)))
 
-    def _write(self, lo: int, hi: int) -> None:
-        """Append the lines of the chosen documents from number `lo` to before `hi`; their texts are let go."""
+    def _write(self, hi: int) -> None:
+        """Append the lines of the chosen documents up to before number `hi`; their texts are let go."""
+        lo, self._done = self._done, hi
         for one in self._files:
             at = np.flatnonzero(one.wanted[lo:hi]) + lo
             if len(at) == 0:
@@ -141,9 +144,8 @@ class _Writing(Feeder):
             one.writer.write(lines)
 
     def close(self, read: ShardRead) -> Mapping[str, Any]:
-        if not self.wants_text:
-            for lo in range(0, len(self._rows), 1000):
-                self._write(lo, min(lo + 1000, len(self._rows)))
+        while self._done < len(self._rows):  # those whose texts were kept
+            self._write(min(self._done + 1000, len(self._rows)))
         shard, artifact = self._shard, self._consumer.artifact
         table = self._chosen.append_column("copies", pa.array(self._copies, pa.int64()))
         table = table.append_column("held", pa.array(self._held))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from dolma_pipeline.engines import Here
 from dolma_pipeline.errors import DataError
+from dolma_pipeline.io import jsonl
 from dolma_pipeline.run import columns as columns_module
 from dolma_pipeline.run import layout, perform
 from dolma_pipeline.run.artifact import Artifact
@@ -20,7 +22,7 @@ from dolma_pipeline.run.planner import plan
 from dolma_pipeline.run.reading import Reading
 from dolma_pipeline.run.records import done_tasks, gathered
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.shards import listed
+from dolma_pipeline.run.shards import indexed, listed
 from dolma_pipeline.runner.decide import decide
 from dolma_pipeline.runner.ready import make_ready
 from tests.dolma_pipeline.run.toys import LENGTHS, Lengths, Toy
@@ -190,6 +192,44 @@ def test_a_file_that_changed_since_the_index_is_told(run: Run, tmp_path: Path) -
     write_shards(tmp_path, {"web/b": ["four"]})
     with pytest.raises(DataError, match=r"in/web/b\.jsonl: the file was changed .* since this run indexed it"):
         read(run, Toy(FIRST, "first"))
+
+
+@pytest.fixture
+def long_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run over a shard of four batches."""
+    monkeypatch.setattr(jsonl, "MAX_BATCH_ROWS", 10)
+    run = small_run(tmp_path, {"web/a": [f"text {n}" for n in range(40)]}, tag={"taggers": ["length_v1"]})
+    make(run)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("until", "read_rows"), [((12,), 20), ((10,), 10), ((12, 30), 30), ((12, 31), 40), ((12, None), 40), ((0,), 10)]
+)
+def test_what_nobody_wants_is_not_read(long_run: Run, until: tuple[int | None, ...], read_rows: int) -> None:
+    """At the end of a batch, where at least a quarter is left."""
+    read(long_run, *(Toy(replace(FIRST, name=f"t{i}"), f"t{i}", until=row) for i, row in enumerate(until)))
+    for i in range(len(until)):
+        found = written(long_run, replace(FIRST, name=f"t{i}"), "web/a")
+        assert [row for row, _, _ in found["found"]] == list(range(read_rows))
+        (record,) = read_lines(long_run.folder, f"t{i}")
+        (shard,) = indexed(long_run)
+        assert record["inputs"] == [shard.input()]
+
+
+@pytest.mark.parametrize("row", [5, 12])
+@pytest.mark.parametrize("change", [{"id": "another"}, {"text": "quite another"}])
+def test_of_a_file_that_is_not_read_to_its_end_what_was_read_is_held_against_the_index(
+    long_run: Run, tmp_path: Path, row: int, change: dict[str, str]
+) -> None:
+    path = tmp_path / "in/web/a.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[row] |= change
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(
+        DataError, match=r"web/a\.jsonl: the file was changed \(its documents are others\) since this run"
+    ):
+        read(long_run, Toy(FIRST, "first", until=12))
 
 
 def test_new_shards_are_read_alone(run: Run, tmp_path: Path, opened: list[str]) -> None:

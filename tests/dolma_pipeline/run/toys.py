@@ -27,7 +27,8 @@ class Toy(Consumer):
     """Collects what it is fed and writes it as JSON.
 
     label: names its file. wants: columns that it asks for. reads: whether it wants text. fails: at this text.
-    records_it: whether it makes its artifact's records. after: what must be there.
+    records_it: whether it makes its artifact's records. after: what must be there. until: the row before which all lies
+    that it wants.
     """
 
     label: str = "toy"
@@ -36,6 +37,7 @@ class Toy(Consumer):
     fails: str = ""
     records_it: bool = True
     after: tuple[str, ...] = ()
+    until: int | None = None
 
     @property
     def name(self) -> str:
@@ -74,7 +76,7 @@ class _Toy(Feeder):
         self._consumer, self._name = consumer, f"{consumer.artifact.folder}/{shard.name}.json"
         self._file = stack.enter_context(process.run.folder.committing(self._name))
         self._found: list[Any] = []
-        self.wants_text = consumer.reads
+        self.wants_text, self.until = consumer.reads, consumer.until
         self._rows = shard.rows
 
     def add(self, feed: Feed) -> None:
