@@ -29,7 +29,8 @@ class Artifact:
         source_reads: source -> recipe key -> value, for what concerns that source alone.
         files: what beside the recipe its bytes depend on, name -> sha256 (models, user files, formats' numbers).
         needs: the artifacts that it is made from.
-        growing: new shards are added to what is done; else they make it again.
+        growing: new shards are added to what is done; else they make it again. So does whatever is made of something
+            that does not grow: an election over more documents may say otherwise of the earlier ones (`grows`).
         cache: it may be removed; it lies in `cache/<name>/<digest>`, so one of other settings does not replace it.
         root: folder that its records' output paths start at; default its own folder.
         owns: files and folders that are its own, where it shares its folder with another artifact.
@@ -55,6 +56,11 @@ class Artifact:
         return digest(
             {"stage": self.stage, "name": self.name, "reads": self.reads, "files": self.files, "needs": needs}
         )
+
+    @cached_property
+    def grows(self) -> bool:
+        """Whether what is done of earlier shards holds when others are added."""
+        return self.growing and all(need.grows for need in self.needs)
 
     @cached_property
     def all_sources(self) -> tuple[str, ...]:
@@ -94,7 +100,7 @@ class Artifact:
         Args:
             made: as `settings` gives it with the digest of a list of shards, or a manifest.
         """
-        return self.is_like(made) and (self.growing or made_for(made) == shards_digest)
+        return self.is_like(made) and (self.grows or made_for(made) == shards_digest)
 
     @property
     def folder(self) -> str:

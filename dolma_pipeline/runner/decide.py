@@ -52,17 +52,21 @@ def decide(run: Run, artifact: Artifact, sizes: Mapping[str, int] | None = None)
     if not artifact.is_like(manifest):
         return Decision(artifact, "changed", manifest)
     if manifest["needs"]["shards.jsonl"] != run.shards_digest:
-        return Decision(artifact, "grow" if artifact.growing else "again", manifest)
+        return Decision(artifact, "grow" if artifact.grows else "again", manifest)
     missing = _missing(run, artifact, manifest, sizes) if sizes is not None else []
     return Decision(artifact, "heal" if missing else "done", manifest, missing)
 
 
 def read_again(decision: Decision, stale: Collection[str]) -> Decision:
-    """The decision where the files of some shards have another content than they had."""
+    """The decision where the files of some shards have another content than they had.
+
+    What was made with other settings stands on the old content, too, and no later run could see that: it stays
+    `changed`, and is cleared with the rest.
+    """
     state = decision.state
     if not stale or not decision.artifact.all_sources or state in ("new", "changed", "again"):
         return decision
-    if decision.artifact.growing and state != "resume":
+    if decision.artifact.grows and state != "resume":
         return replace(decision, state="grow", stale=stale)
     return replace(decision, state="again")  # begun work has records of several contents
 

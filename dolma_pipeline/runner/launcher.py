@@ -154,6 +154,7 @@ class _Plan:
     wanted: set[str]
     left: Sequence[Decision]
     to_ready: Sequence[Decision]
+    other_content: bool
     warnings: Sequence[str]
 
 
@@ -187,8 +188,8 @@ def _look(checked: _Checked, wanted: Sequence[str], *, redo: bool) -> _Plan:
     warnings += budget_warnings(run, checked.inputs, {d.artifact.name for d in left})
     warnings += disk_warnings(run, checked.inputs, {d.artifact.name: d.artifact for d in left if d.state != "heal"})
     # What stands on other content of a file than it has now goes, though another run will make it again.
-    to_ready = [d for d in decisions if d in left or (stale and d.state in ("grow", "again"))]
-    return _Plan(run, artifacts, decisions, names, left, to_ready, warnings)
+    to_ready = [d for d in decisions if d in left or (stale and d.state in ("grow", "again", "changed"))]
+    return _Plan(run, artifacts, decisions, names, left, to_ready, bool(stale), warnings)
 
 
 def _healing(one: Decision) -> str:
@@ -203,7 +204,8 @@ def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, *, say: Say | None
     run, folder = made.run, made.run.folder
     begin = time.monotonic()
     artifacts = [*made.artifacts.values()]
-    make_ready(run, made.to_ready, artifacts, {shard.name: shard for shard in inputs.shards})
+    shards = {shard.name: shard for shard in inputs.shards}
+    make_ready(run, made.to_ready, artifacts, shards, other_content=made.other_content)
     folder.write(layout.SHARDS, inputs.content)
     folder.write(layout.RECIPE, resolved_yaml(run.recipe).encode())
     write_versions(run, inputs)
@@ -254,8 +256,8 @@ def _phases(made: _Plan) -> list[Phase]:
 
 
 def _is_untidy(folder: RunFolder) -> bool:
-    """Whether a run that was killed in its last moment left something."""
-    return next(folder.list(layout.DONE), None) is not None
+    """Whether a run that was killed in its last moment left something, or the list of shards is gone."""
+    return next(folder.list(layout.DONE), None) is not None or folder.stat(layout.SHARDS) is None
 
 
 def _wanted(recipe: Recipe, stages: Sequence[str]) -> list[str]:

@@ -22,10 +22,17 @@ from dolma_pipeline.storage.folder import RunFolder
 
 WORK = ("edges", "candidates", "elected", "sample", "measured", "parts", "fetched")
 """Caches that serve one run only."""
+BY_CONTENT = "ids"
+"""The cache whose files lie by the content of the inputs; all others are of the files as they were."""
 
 
 def make_ready(
-    run: Run, decisions: Sequence[Decision], artifacts: Sequence[Artifact], shards: Mapping[str, Shard]
+    run: Run,
+    decisions: Sequence[Decision],
+    artifacts: Sequence[Artifact],
+    shards: Mapping[str, Shard],
+    *,
+    other_content: bool = False,
 ) -> None:
     """Clear what is made again, open what grows or is healed.
 
@@ -34,7 +41,10 @@ def make_ready(
 
     Args:
         artifacts: all of the run, whose unfinished work is not to be lost. shards: the list of now, by name.
+        other_content: files of some shards have another content than they had; decisions are those of all artifacts.
     """
+    if other_content:
+        _forget_content(run, artifacts)
     _forget_failures(run, shards)
     _forget_strays(run)
     _forget_lost(run, artifacts)
@@ -43,9 +53,32 @@ def make_ready(
             _clear(run, one.artifact, artifacts)
         elif one.state in ("grow", "heal"):
             _open_again(run, one, artifacts, shards)
-        elif one.artifact.growing:
+        elif one.artifact.grows:
             gone = [record for name, record in gathered(run, one.artifact).items() if name not in shards]
             _delete_outputs(run, one.artifact, gone)
+
+
+def _forget_content(run: Run, artifacts: Sequence[Artifact]) -> None:
+    """Work that no decision tells of and that stands on files as they were: unfinished work, caches of other settings,
+    and what an earlier recipe made.
+
+    The index notes the new content in this run; a later one would take what is left here for work of that. Of an
+    earlier recipe's artifacts only the manifests go: they are not finished then, and their files can still be read.
+    """
+    folder, current = run.folder, {one.folder for one in artifacts}
+    for name in sizes_of(folder):
+        place, _, last = name.rpartition("/")
+        if last == "manifest.json" and place not in current and not place.startswith(f"{layout.CACHE}/"):
+            folder.delete([name])
+    for place in sorted({"/".join(entry.name.split("/")[:3]) for entry in folder.list(layout.CACHE)}):
+        if place not in current and not place.startswith(f"{layout.CACHE}/{BY_CONTENT}/"):
+            folder.delete_tree(place)
+    opened = {layout.earlier(one.folder) for one in artifacts}
+    for under in sorted({"/".join(entry.name.split("/")[:2]) for entry in folder.list(layout.DONE)}):
+        if under == layout.EARLIER:
+            folder.delete([entry.name for entry in folder.list(under) if entry.name not in opened])
+        else:
+            folder.delete_tree(under)
 
 
 def _clear(run: Run, artifact: Artifact, artifacts: Sequence[Artifact]) -> None:

@@ -84,8 +84,8 @@ class Encoding(Consumer):
 
     @property
     def columns(self) -> Mapping[str, frozenset[str] | None]:
-        """What edits read."""
-        return dict.fromkeys(self.labels)
+        """What edits read; without a tokenizer no text is edited here, and who is edited is read from files."""
+        return dict.fromkeys(self.labels) if self.ids else {}
 
     @property
     def records(self) -> bool:

@@ -1,0 +1,122 @@
+"""Files that get another content, and lists of others: nothing stands on what was, whatever ran in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dolma_pipeline.errors import DataError
+from dolma_pipeline.runner import Result, run
+from tests.pipeline.tiny import files, read_jsonl, recipe, write_documents
+
+pytestmark = pytest.mark.usefixtures("plain")
+
+OLD = [f"{'old ' * (i % 12 + 1)}text {i}" for i in range(60)]
+NEW = [text.replace("old", "new") for text in OLD[::-1]]
+SMALL: dict[str, Any] = {
+    "modules": None,
+    "tag__taggers": ["length_v1"],
+    "dedupe": None,
+    "tokenizer": None,
+    "tokens": None,
+    "mix": {"where": {"words": "length_v1.words >= 5"}},
+}
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path: Path, texts: list[str]) -> None:
+    write_documents(path, ({"id": str(i), "text": text} for i, text in enumerate(texts)))
+
+
+def work(folder: str = "run", *, redo: bool = False, stages: tuple[str, ...] = (), **changes: Any) -> Result:
+    settings = {**SMALL, "sources": {"s": {"documents": "in/*"}}, **changes}
+    return run(recipe(folder, **settings), quiet=True, redo=redo, stages=stages)
+
+
+def another_rule(least: int) -> dict[str, Any]:
+    return {"mix": {"where": {"words": f"length_v1.words >= {least}"}}}
+
+
+def nothing_passes() -> None:
+    with pytest.raises(DataError, match="no document passes the rules"):
+        work(redo=True, **another_rule(500))
+
+
+def one_stage_with_another_rule() -> None:
+    work(redo=True, stages=("tag",), **another_rule(8))
+
+
+def no_mix_in_between() -> None:
+    work(redo=True, mix=None)
+
+
+def other_taggers_in_between() -> None:
+    work(redo=True, tag__taggers=["c4_v1"], mix={"where": {"long": "chars > 0"}})
+
+
+@pytest.mark.parametrize("texts", [NEW, NEW[:-5]])
+@pytest.mark.parametrize(
+    "between", [nothing_passes, one_stage_with_another_rule, no_mix_in_between, other_taggers_in_between]
+)
+def test_nothing_of_the_old_content_is_taken_for_work_of_the_new(
+    mine: Path, between: Callable[[], None], texts: list[str]
+) -> None:
+    """What another run left aside, because it was of other settings or was not asked for, does not come back."""
+    write(mine / "in/a.jsonl", OLD)
+    write(mine / "in/b.jsonl", OLD[:7])
+    work()
+    write(mine / "in/a.jsonl", texts)
+    between()
+    work(redo=True)
+    work("fresh")
+    found = files(mine / "run")
+    assert {name: found[name] for name in found if not name.startswith("attributes/c4_v1/")} == files(mine / "fresh")
+    assert work().nothing_to_do
+
+
+LATE = {
+    "dedupe": {"steps": [{"name": "exact", "kind": "exact"}]},
+    "tag": None,
+    "mix": {"where": {"u": "exact.keep OR text LIKE '%zzz%'"}},
+}
+
+
+def test_answers_about_the_election_are_asked_anew_when_files_come_and_go(mine: Path) -> None:
+    """A rule that names a dedupe step and reads the text: who stays of old documents, new files decide, too."""
+    settings = {name: value for name, value in SMALL.items() if name != "tag__taggers"} | LATE
+    for name in ("c", "b", "a"):  # a new file comes before the others, and has the same texts
+        write(mine / f"in/{name}.jsonl", OLD[:4])
+        run(recipe("run", **settings, sources={"s": {"documents": "in/*"}}), quiet=True)
+    rows = [row for path in (mine / "run/mix/documents").rglob("*.zst") for row in read_jsonl(path)]
+    assert [row["origin"] for row in rows] == [f"s/a#{i}" for i in range(4)]
+    (mine / "in/a.jsonl").unlink()
+    for folder in ("run", "fresh"):
+        run(recipe(folder, **settings, sources={"s": {"documents": "in/*"}}), quiet=True, redo=True)
+    assert files(mine / "run") == files(mine / "fresh")
+
+
+def test_a_tagger_that_edits_alone_use_may_change_without_a_tokenizer(mine: Path) -> None:
+    """Who is edited is known from its files: no reading waits for what it makes itself."""
+    write(mine / "in/a.jsonl", [*OLD, "Call 030 901820 or write to a@b.org"])
+    mix = {"where": {"u": "chars > 2"}, "replace": [{"spans": "pii_v1.phone", "with": " <P> "}]}
+    for regions in (["US"], ["DE"]):
+        work(redo=True, tag__taggers=[{"tagger": "pii_v1", "phone_regions": regions}], mix=mix)
+    work("fresh", tag__taggers=[{"tagger": "pii_v1", "phone_regions": ["DE"]}], mix=mix)
+    assert files(mine / "run") == files(mine / "fresh")
+
+
+def test_a_list_of_shards_that_is_gone_is_written_again(mine: Path) -> None:
+    write(mine / "in/a.jsonl", OLD)
+    work()
+    before = files(mine / "run")
+    (mine / "run/shards.jsonl").unlink()
+    work()
+    assert files(mine / "run") == before
