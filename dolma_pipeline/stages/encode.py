@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dolma_pipeline.io.tables import get_table, put_table
+from dolma_pipeline.io.tables import put_table
 from dolma_pipeline.run.artifact import Artifact, digest
 from dolma_pipeline.run.consumer import Consumer, Feed, Feeder, ShardRead
 from dolma_pipeline.run.process import Process
@@ -31,7 +31,6 @@ from dolma_pipeline.stages.mixes import MIX, reading_of, verdicts_of
 from dolma_pipeline.stages.reads import edit_reads, given_reads, united
 from dolma_pipeline.stages.rules import source_rules
 from dolma_pipeline.stages.tokenizer import edit_columns, edited_texts, run_encoder
-from dolma_pipeline.storage.folder import RunFolder
 from dolma_pipeline.tokens.encode import Encoder
 from dolma_pipeline.tokens.keys import document_key
 
@@ -117,18 +116,11 @@ class _Encoding(Feeder):
         self.until = int(self._new[-1]) + 1 if len(self._new) else 0
 
     def _not_kept(self) -> NDArray[np.int64]:
-        """The rows that pass and have no kept ids; ids of another seed are sorted anew first."""
+        """The rows that pass and have no kept ids; files of another seed that have some are sorted anew first."""
         folder, place = self._folder, self._place
+        new = kept.not_kept(folder, place, self._shard.name, self._rows, seed=self._seed)
         stems = kept.kept_files(folder, place, self._seed)
-        if not stems:
-            for other in kept.seeds_of(folder, place)[:1]:
-                kept.sort_anew(folder, place, self._shard.name, old=other, seed=self._seed)
-            stems = kept.kept_files(folder, place, self._seed)
-        new = self._rows
-        if stems:
-            with kept.KeptIds(folder, stems) as found:
-                new = new[~np.isin(new, found.column("row"))]
-            self._files += [f"{stem}{ending}" for stem in stems for ending in (".arrow", ".json")]
+        self._files += [f"{stem}{ending}" for stem in stems for ending in (".arrow", ".json")]
         self._stem = kept.stem_of(place, new, self._seed)
         return new
 
@@ -195,13 +187,3 @@ def check_some(encoder: Encoder, texts: pa.Array, origins: Sequence[str], *, see
     some = np.flatnonzero(document_key(origins, seed=seed, purpose="check") < np.uint64((1 << 64) // 1000))
     if len(some):
         encoder.check(texts.take(pa.array(some)), names=[origins[i] for i in some.tolist()])
-
-
-def kept_texts(folder: RunFolder, place: str, seed: int) -> dict[int, str]:
-    """Edited texts of a shard that lie beside its kept ids: row -> text."""
-    found: dict[int, str] = {}
-    for stem in kept.kept_files(folder, place, seed):
-        if kept.whole(folder, stem)["texts"]:
-            table = get_table(folder, f"{stem}.texts.parquet")
-            found |= dict(zip(table.column("row").to_pylist(), table.column("text").to_pylist(), strict=True))
-    return found

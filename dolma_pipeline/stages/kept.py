@@ -300,20 +300,40 @@ class KeptIds:
             mapped.release()
 
 
-def sort_anew(folder: RunFolder, place: str, shard: str, *, old: int, seed: int) -> None:
-    """Kept ids of another seed, written once more in the order of this one."""
-    for stem in kept_files(folder, place, old):
-        name = f"{place}/{stem.rpartition('/')[2].partition('-')[0]}-{seed}"
-        with KeptIds(folder, [stem]) as kept, folder.committing(f"{name}.arrow") as file:
-            writer = None
-            for batch in kept.batches:
-                rows = batch.column("row").to_numpy()
-                keys = pa.array(order_keys(shard, rows, seed))
-                block = sorted_block(pa.Table.from_batches([batch.set_column(0, batch.schema.field("key"), keys)]))
-                writer = writer or pa.ipc.new_file(file, block.schema)
-                writer.write_batch(block)
-            if writer is None:
-                raise DataError(f"{folder.url}/{stem}.arrow: no documents in it. Remove the run's cache/ids.")
-            writer.close()
-            about = whole(folder, stem)
-        mark_whole(folder, name, rows=about["rows"], texts=0)
+def sort_anew(folder: RunFolder, stem: str, shard: str, *, seed: int) -> None:
+    """A file of kept ids of another seed, written once more in the order of this one."""
+    place, _, name = stem.rpartition("/")
+    name = f"{place}/{name.partition('-')[0]}-{seed}"
+    with KeptIds(folder, [stem]) as kept, folder.committing(f"{name}.arrow") as file:
+        writer = None
+        for batch in kept.batches:
+            rows = batch.column("row").to_numpy()
+            keys = pa.array(order_keys(shard, rows, seed))
+            block = sorted_block(pa.Table.from_batches([batch.set_column(0, batch.schema.field("key"), keys)]))
+            writer = writer or pa.ipc.new_file(file, block.schema)
+            writer.write_batch(block)
+        if writer is None:
+            raise DataError(f"{folder.url}/{stem}.arrow: no documents in it. Remove the run's cache/ids.")
+        writer.close()
+        about = whole(folder, stem)
+    mark_whole(folder, name, rows=about["rows"], texts=0)
+
+
+def not_kept(folder: RunFolder, place: str, shard: str, rows: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
+    """Those of some rows that have no kept ids of any seed; files of another seed that have some are sorted anew first.
+
+    Args:
+        place: see `place_of`.
+    """
+    left = rows
+    own = kept_files(folder, place, seed)
+    others = [stem for other in seeds_of(folder, place) if other != seed for stem in kept_files(folder, place, other)]
+    for stem in [*own, *others]:
+        if len(left) == 0:
+            break
+        with KeptIds(folder, [stem]) as found:
+            there = np.isin(left, found.column("row"))
+        if stem not in own and there.any():
+            sort_anew(folder, stem, shard, seed=seed)
+        left = left[~there]
+    return left

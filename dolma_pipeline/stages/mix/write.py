@@ -23,7 +23,7 @@ from dolma_pipeline.run.manifests import output_record
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import ShardAt
 from dolma_pipeline.stages import kept
-from dolma_pipeline.stages.encode import kept_texts
+from dolma_pipeline.stages.kept_texts import kept_texts, put_texts
 from dolma_pipeline.stages.mix.lines import document_lines, index_columns
 from dolma_pipeline.stages.mix.measured import measured_name
 from dolma_pipeline.stages.mix.plan import read_plan
@@ -101,8 +101,10 @@ class _Writing(Feeder):
         for one in self._files:
             wanted |= one.wanted
         self._texts: dict[int, str] = {}
-        if consumer.ids and wanted.any():
-            self._texts = kept_texts(run.folder, kept.place_of(process, consumer.ids, shard), run.recipe.seed)
+        self._place = kept.place_of(process, consumer.ids, shard) if consumer.ids and wanted.any() else ""
+        if self._place:
+            self._texts = kept_texts(run.folder, self._place, run.recipe.seed)
+        self._held_read: list[tuple[NDArray[np.int64], pa.Array]] = []
         self._unread = np.array([row for row in self._rows[wanted].tolist() if row not in self._texts], np.int64)
         self._rules = source_rules(process, shard.source, self._mix)
         self._columns: pa.Table | None = None
@@ -118,6 +120,9 @@ class _Writing(Feeder):
         if len(rows):
             texts = edited_texts(self._rules, feed, rows - batch.first_row)
             self._texts.update(zip(rows.tolist(), texts.to_pylist(), strict=True))
+            held = self._held[np.searchsorted(self._rows, rows)]
+            if self._place and held.any():
+                self._held_read.append((rows[held], texts.filter(pa.array(held))))
         self._write(int(np.searchsorted(self._rows, last)))
 
     def _write(self, hi: int) -> None:
@@ -146,6 +151,10 @@ class _Writing(Feeder):
     def close(self, read: ShardRead) -> Mapping[str, Any]:
         while self._done < len(self._rows):  # those whose texts were kept
             self._write(min(self._done + 1000, len(self._rows)))
+        if self._held_read:
+            rows = np.concatenate([rows for rows, _ in self._held_read])
+            texts = pa.concat_arrays([texts for _, texts in self._held_read])
+            put_texts(self._folder, self._place, self._process.run.recipe.seed, rows, texts)
         shard, artifact = self._shard, self._consumer.artifact
         table = self._chosen.append_column("copies", pa.array(self._copies, pa.int64()))
         table = table.append_column("held", pa.array(self._held))

@@ -38,12 +38,27 @@ def test_copies_of_all_rules_find_all_their_rows(copies: list[list[int]], seed: 
     stems = {leave(folder, rows, seed=seed) for rows in copies}
     assert len(stems) == len({tuple(rows) for rows in copies})
     if other != seed:
-        kept.sort_anew(folder, PLACE, SHARD, old=seed, seed=other)
+        for stem in kept.kept_files(folder, PLACE, seed):
+            kept.sort_anew(folder, stem, SHARD, seed=other)
     assert kept.seeds_of(folder, PLACE) == sorted({seed, other})
     for one in (seed, other):
         assert len(kept.kept_files(folder, PLACE, one)) == len(stems)
         for rows in copies:
             check_found(folder, rows, seed=one)
+
+
+@given(st.lists(st.tuples(ROWS, st.integers(1, 3)), max_size=5), ROWS, st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_what_was_kept_for_any_seed_is_kept(copies: list[tuple[list[int], int]], wanted: list[int], seed: int) -> None:
+    folder = run_folder(f"memory://{secrets.token_hex(8)}")
+    for rows, other in copies:
+        leave(folder, rows, seed=other)
+    there = {row for rows, _ in copies for row in rows}
+    left = kept.not_kept(folder, PLACE, SHARD, np.array(wanted, np.int64), seed=seed)
+    assert left.tolist() == [row for row in wanted if row not in there]
+    found = [row for row in wanted if row in there]
+    if found:
+        check_found(folder, found, seed=seed)
 
 
 def check_found(folder: RunFolder, rows: list[int], *, seed: int) -> None:

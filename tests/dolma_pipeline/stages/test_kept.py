@@ -98,7 +98,8 @@ def test_another_seed_sorts_anew(folder: RunFolder, monkeypatch: pytest.MonkeyPa
     put(folder, rows)
     put(folder, [20, 21], number=1)
     assert kept_files(folder, PLACE, 2) == []
-    sort_anew(folder, PLACE, SHARD, old=1, seed=2)
+    for stem in kept_files(folder, PLACE, 1):
+        sort_anew(folder, stem, SHARD, seed=2)
     assert seeds_of(folder, PLACE) == [1, 2]
     check(folder, [*rows, 20, 21], seed=2)
     check(folder, [*rows, 20, 21], seed=1)

@@ -285,6 +285,26 @@ def test_another_seed_sorts_kept_ids_anew_and_reads_for_held_out_documents_alone
     assert promised(other) == promised(fresh)
 
 
+@pytest.mark.parametrize("change", [{"seed": 6}, {"held_out": {"share": 0.6}}])
+def test_texts_of_held_out_documents_are_read_once_after_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """Their ids were kept before it was known that they may be held out; another budget then reads no text."""
+    seed = {name: value for name, value in change.items() if name == "seed"}
+    mix = {"documents": False, **{name: value for name, value in change.items() if name != "seed"}}
+    run = made(tmp_path, DOCUMENTS, **settings(documents=False), seed=5)
+    other = small_run(tmp_path, DOCUMENTS, where=run.folder, **settings(**mix), **{"seed": 5, **seed})
+    again(other, {"mix", *(["tokenizer"] if seed else [])})
+    make(other)
+    less = small_run(tmp_path, DOCUMENTS, where=run.folder, **settings(target_tokens=300, **mix), **{"seed": 5, **seed})
+    again(less, {"mix"})
+    with monkeypatch.context() as patch:
+        patch.setattr(columns_module, "open_shard", lambda *_: pytest.fail("text was read"))
+        make(less)
+    fresh = made(tmp_path, DOCUMENTS, **settings(target_tokens=300, **mix), **{"seed": 5, **seed})
+    assert promised(less) == promised(fresh)
+
+
 def test_the_same_bytes_however_tasks_are_repeated(tmp_path: Path, run: Run) -> None:
     other = small_run(tmp_path, DOCUMENTS, **settings())
     make(other, engine=Here(seed=11, repeated=0.5, again=True))
