@@ -124,7 +124,7 @@ def run(
         made = _look(checked, wanted, redo=redo)
         _work(made, again, engines, say=None if quiet else to_stderr)
     result = read_result(made.run, [*made.artifacts], nothing_to_do=not made.left, wanted=wanted)
-    for text in result.warnings():
+    for text in [*result.warnings(), *_of_earlier_recipes(made)]:
         print(f"warning: {text}", file=sys.stderr)
     check_failures(made.run, result)
     return result
@@ -240,6 +240,21 @@ def _check_made(made: _Plan) -> None:
                 f"{one.artifact.name} was made, but {what}: something else writes in {made.run.folder.url}. "
                 "See to it that nothing does, and give the same command again; what is missing is made anew."
             )
+
+
+def _of_earlier_recipes(made: _Plan) -> list[str]:
+    """What lies in the folder, finished, and is no part of the recipe: it looks like this run's and is not."""
+    own = {one.folder for one in made.artifacts.values()}
+    places = [
+        name.removesuffix("/manifest.json") for name in sizes_of(made.run.folder) if name.endswith("/manifest.json")
+    ]
+    others = sorted(place for place in places if place not in own and not place.startswith(f"{layout.CACHE}/"))
+    if not others:
+        return []
+    return [
+        f"{made.run.folder.url} holds {', '.join(others)} of an earlier recipe, which this one does not have. No result "
+        "of this run stands on it: delete it, or put it back into the recipe."
+    ]
 
 
 def _phases(made: _Plan) -> list[Phase]:

@@ -120,3 +120,14 @@ def test_a_list_of_shards_that_is_gone_is_written_again(mine: Path) -> None:
     (mine / "run/shards.jsonl").unlink()
     work()
     assert files(mine / "run") == before
+
+
+def test_what_an_earlier_recipe_made_is_told(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(mine / "in/a.jsonl", OLD)
+    work(tag__taggers=["length_v1", "c4_v1"])
+    assert "earlier recipe" not in capsys.readouterr().err
+    work(redo=True, **another_rule(6))
+    said = capsys.readouterr().err
+    assert "run holds attributes/c4_v1 of an earlier recipe, which this one does not have. No result" in said
+    work(redo=True, tag__taggers=["length_v1", "c4_v1"], **another_rule(7))
+    assert "earlier recipe" not in capsys.readouterr().err
