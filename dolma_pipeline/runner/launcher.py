@@ -252,8 +252,8 @@ def _of_earlier_recipes(made: _Plan) -> list[str]:
     if not others:
         return []
     return [
-        f"{made.run.folder.url} holds {', '.join(others)} of an earlier recipe, which this one does not have. No result "
-        "of this run stands on it: delete it, or put it back into the recipe."
+        f"{made.run.folder.url} holds {', '.join(others)} of an earlier recipe, which this one does not have. "
+        "No result of this run stands on it: delete it, or put it back into the recipe."
     ]
 
 
