@@ -38,10 +38,7 @@ def changed_shards(run: Run, inputs: Inputs, index: Artifact) -> Iterator[ShardA
     Args:
         inputs: the list of now. index: the artifact; what is done of it counts, though it may be unfinished.
     """
-    made: dict[str, str] = {}
-    if has_lines(run.folder, layout.INDEX):
-        made = {line["shard"]: line["inputs"][0]["sha256"] for line in read_lines(run.folder, layout.INDEX)}
-    made = made or {name: line["inputs"][0]["sha256"] for name, line in gathered(run, index).items()}
+    made = _indexed_before(run, index)
     if not made:
         return
     before = {shard.name: shard for shard in _listed_before(run)}
@@ -67,7 +64,8 @@ def check_versions(run: Run, inputs: Inputs, index: Artifact, *, redo: bool) -> 
         redo: do not stop.
 
     Returns:
-        The names of such shards: what was made from them is made again.
+        The names of such shards, and of those that are no longer there: what was made from them is made again. A file
+        that goes may come back with another content, and nothing would tell of it then.
 
     Raises:
         DataError: names the first such file.
@@ -81,7 +79,16 @@ def check_versions(run: Run, inputs: Inputs, index: Artifact, *, redo: bool) -> 
                 "start in another output folder; or give --redo, and what was made from it is made again."
             )
         found.add(shard.name)
-    return frozenset(found)
+    gone = _indexed_before(run, index).keys() - {shard.name for shard in inputs.shards} if redo else set()
+    return frozenset(found | gone)
+
+
+def _indexed_before(run: Run, index: Artifact) -> dict[str, str]:
+    """Shard -> sha256 of the content that the index saw, as far as it is done."""
+    made: dict[str, str] = {}
+    if has_lines(run.folder, layout.INDEX):
+        made = {line["shard"]: line["inputs"][0]["sha256"] for line in read_lines(run.folder, layout.INDEX)}
+    return made or {name: line["inputs"][0]["sha256"] for name, line in gathered(run, index).items()}
 
 
 def _listed_before(run: Run) -> list[Shard]:

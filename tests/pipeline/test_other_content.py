@@ -82,6 +82,25 @@ def test_nothing_of_the_old_content_is_taken_for_work_of_the_new(
     assert work().nothing_to_do
 
 
+@pytest.mark.parametrize("without_step", [True, False])
+def test_a_file_that_goes_and_comes_back_with_other_content(mine: Path, without_step: bool) -> None:
+    """While the recipe had no such step, or while a run did not ask for it."""
+    steps = {"steps": [{"name": "exact", "kind": "exact"}, {"name": "near", "kind": "minhash"}]}
+    near = {"dedupe": steps, "mix": {"where": {"near": "near.keep"}}}
+    for name, texts in (("a", OLD), ("b", OLD[:20])):
+        write(mine / f"in/{name}.jsonl", texts)
+    work(**near)
+    (mine / "in/b.jsonl").unlink()
+    if without_step:
+        work(redo=True)
+    else:
+        work(redo=True, stages=("tag",), **near)
+    write(mine / "in/b.jsonl", NEW[:20])
+    work(redo=True, **near)
+    work("fresh", **near)
+    assert files(mine / "run") == files(mine / "fresh")
+
+
 LATE = {
     "dedupe": {"steps": [{"name": "exact", "kind": "exact"}]},
     "tag": None,
