@@ -18,8 +18,10 @@ def rule_reads(
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """What these rules of a mix are in the words of the recipe: for all sources, and for one alone.
 
+    Their order is among it: answers are kept as bits, which rules share by their places.
+
     Args:
-        names: source -> rules of it. mix: the name of the mix, with which keys begin.
+        names: source -> rules of it, in order. mix: the name of the mix, with which keys begin.
     """
     config = mix_config(process.run.recipe, mix)
     reads: dict[str, Any] = {}
@@ -27,6 +29,7 @@ def rule_reads(
     for source, rules in names.items():
         keys, where = rule_keys(config, source, section=mix), where_of(config, source, section=mix)
         settings = config.sources.get(source, MixSourceConfig())
+        own.setdefault(source, {})[f"{mix}.where: order"] = list(rules)
         for rule in rules:
             if rule == MIN_CHARS:
                 own.setdefault(source, {})[f"{mix}.sources.{source}.min_chars"] = settings.min_chars

@@ -101,6 +101,25 @@ def test_a_file_that_goes_and_comes_back_with_other_content(mine: Path, without_
     assert files(mine / "run") == files(mine / "fresh")
 
 
+@pytest.mark.parametrize("rules", [["words", "long"], ["words", "long", "x", "y"], ["x", "words", "late", "y"]])
+def test_rules_in_another_order(mine: Path, rules: list[str]) -> None:
+    """Answers are kept by the place of a rule among its like: early ones, and those that read the text."""
+    sql = {
+        "words": "length_v1.words >= 5",
+        "long": "chars > 30",
+        "x": "text LIKE '%1%'",
+        "y": "text LIKE '%2%' OR text LIKE '%3%'",
+        "late": "exact.keep OR text LIKE '%4%'",
+    }
+    write(mine / "in/a.jsonl", OLD)
+    exact = {"steps": [{"name": "exact", "kind": "exact"}]}
+    for number, order in enumerate((rules, rules[::-1])):
+        where = {"where": {name: sql[name] for name in order}}
+        work(redo=True, dedupe=exact, mix=where)
+        work(f"fresh{number}", dedupe=exact, mix=where)
+        assert files(mine / "run") == files(mine / f"fresh{number}")
+
+
 LATE = {
     "dedupe": {"steps": [{"name": "exact", "kind": "exact"}]},
     "tag": None,

@@ -31,7 +31,7 @@ from dolma_pipeline.stages.mix.planning import MixPlan, budget_of
 from dolma_pipeline.stages.mix.write import Writing
 from dolma_pipeline.stages.mixes import MIX, asked_of, hidden_stage, judged_of, reading_of, verdicts_of
 from dolma_pipeline.stages.reads import edit_reads, given_reads, rule_reads, united
-from dolma_pipeline.stages.rules import MIN_CHARS, mix_config, rule_names, source_rules, used_sources
+from dolma_pipeline.stages.rules import MIN_CHARS, mix_config, source_rules, used_sources
 from dolma_pipeline.stages.tokenizer import edit_columns
 
 OWNED = ("selected", "documents", "held_out", "plan.json", "manifest.json", "shards.jsonl")
@@ -66,8 +66,6 @@ class VerdictStage(Stage):
         named = {source: one.names for source, one in rules.items()}
         edits = edit_reads(process, mix) if any(MIN_CHARS in one.late for one in rules.values()) else ({}, {})
         reads, own = united(rule_reads(process, named, mix), edits, given_reads(process, columns))
-        for source in rules:
-            own.setdefault(source, {})[f"{mix}.where: order"] = rule_names(mix_config(recipe, mix), source)
         steps = [step.name for step in recipe.dedupe.steps] if recipe.dedupe else []
         wanted = ["index", judged_of(mix), *(f"attributes/{c}" for c in [*columns, *steps])]
         needs = {name: known[name] for name in wanted if name in known}
