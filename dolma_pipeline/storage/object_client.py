@@ -102,13 +102,11 @@ def _made(place: Place, settings: Mapping[str, str], patient: bool) -> Any:
         },
     }
     _check_credentials(place)
+    names = {"account": "account_name", "endpoint": "base_url" if place.scheme == "gs" else "endpoint"}
+    options |= {names.get(name, name): value for name, value in given.items()}
+    kinds: dict[str, Any] = {"s3": store.S3Store, "gs": store.GCSStore, "az": store.AzureStore}
     try:
-        if place.scheme == "s3":
-            return store.S3Store(place.bucket, **given, **options)
-        if place.scheme == "gs":
-            return store.GCSStore(place.bucket, **({"base_url": endpoint} if endpoint else {}), **options)
-        account = {"account_name": given["account"]} if "account" in given else {}
-        return store.AzureStore(place.bucket, **account, **({"endpoint": endpoint} if endpoint else {}), **options)
+        return kinds[place.scheme](place.bucket, **options)
     except (BaseError, ValueError, OSError) as error:
         hint = "name the account: `storage: {account: …}` or AZURE_STORAGE_ACCOUNT_NAME"
         cure = hint if place.scheme == "az" else "look at the environment's credentials (docs/storage.md)"
