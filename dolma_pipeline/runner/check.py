@@ -23,11 +23,13 @@ def check_output(recipe: Recipe) -> RunFolder:
     """The run's folder.
 
     Raises:
-        ConfigError: it cannot be made or written, or is at a place where run folders cannot be.
+        ConfigError: it cannot be made or written, or is at a place where run folders cannot be, or that cannot be used.
     """
     with at(recipe, "output"):
         if scheme_of(recipe.output) != "file":
-            return run_folder(recipe.output)
+            folder = run_folder(recipe.output, recipe.storage.settings() if recipe.storage else {})
+            folder.check()
+            return folder
         path = Path(expanded(recipe.output.removeprefix("file://")))
         if path.exists() and not path.is_dir():
             raise UsageError(f"{recipe.output} is a file. Name a folder.")
