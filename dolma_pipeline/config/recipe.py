@@ -232,7 +232,7 @@ class BeamConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageConfig:
-    """Where an object store is, for an `output` on s3://, gs:// or az://. Never a secret: those are the environment's."""
+    """Where the object store of `output` is. Never a secret: those are the environment's."""
 
     endpoint: Annotated[str | None, Key(purpose="http(s)://host:port of a store that is not the cloud's own")] = None
     region: Annotated[str | None, Key(purpose="s3: region of the bucket; else AWS_REGION")] = None

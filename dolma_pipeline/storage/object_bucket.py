@@ -6,15 +6,15 @@ The client is asked for anew each time: it may not travel, nor be used after a f
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import secrets
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from dolma_pipeline.errors import RunError
 from dolma_pipeline.storage.object_client import client
-from dolma_pipeline.storage.object_faults import asking
+from dolma_pipeline.storage.object_faults import TRIES, asking, is_cut, repeated, wait
 from dolma_pipeline.storage.object_names import Place
 
 PARTS_AT_ONCE = 4
@@ -22,7 +22,6 @@ PAGE = 1000
 TOKEN = "token"
 """Kept with objects of `create` and `replace`: whose they are. A request whose answer got lost is repeated, and then
 meets what it has written itself."""
-TRIES = 8
 
 
 class Bucket:
@@ -50,23 +49,27 @@ class Bucket:
 
         with asking("read", self.url(key)):
             try:
-                return obstore.head(self.client, key)
+                return repeated(lambda: obstore.head(self.client, key))
             except FileNotFoundError:
                 return None
 
     def put(self, key: str, content: Any, chunk_size: int | None = None) -> None:
-        """Put a whole object; in parts of `chunk_size` if there is one.
+        """Put a whole object: bytes, or a file in parts of `chunk_size`.
 
         A put in parts that fails is aborted by the client. Parts of a process that dies are invisible; a rule of the
         bucket ends them.
         """
         import obstore
 
-        with asking("written", self.url(key)):
+        def put() -> None:
             if chunk_size is None:
                 obstore.put(self.client, key, content, use_multipart=False)
             else:
+                content.seek(0)
                 obstore.put(self.client, key, content, chunk_size=chunk_size, max_concurrency=PARTS_AT_ONCE)
+
+        with asking("written", self.url(key)):
+            repeated(put)
 
     def create(self, key: str, content: bytes) -> bool:
         """Put an object if none is there."""
@@ -90,7 +93,7 @@ class Bucket:
             mode: what must hold, asked before each try; None if it cannot hold any more.
         """
         import obstore
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
+        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
         token = secrets.token_hex(16)
         attributes: Any = {TOKEN: token}
@@ -102,13 +105,15 @@ class Bucket:
                 try:
                     made = obstore.put(self.client, key, bytes(content), mode=condition, attributes=attributes)
                     return made["e_tag"] or ""
-                except (AlreadyExistsError, PreconditionError):
+                except BaseError as error:
+                    if not isinstance(error, AlreadyExistsError | PreconditionError) and not is_cut(error):
+                        raise
                     there = self._token(key)
             if there is not None and there[0] == token:
                 return there[1]
             if there is not None and condition == "create":
                 return None
-            time.sleep(min(2.0, 0.05 * 2**number))  # gone again, or another one is at it: the store did not say who
+            wait(number)  # gone again, or another one is at it: the store did not say who
         raise RunError(f"{self.url(key)} cannot be written: others write it all the time.")
 
     def _token(self, key: str) -> tuple[str, str] | None:
@@ -116,7 +121,7 @@ class Bucket:
         import obstore
 
         try:
-            result = obstore.get(self.client, key)
+            result = repeated(lambda: obstore.get(self.client, key))
         except FileNotFoundError:
             return None
         return str(result.attributes.get(TOKEN, "")), result.meta["e_tag"] or ""
@@ -132,13 +137,13 @@ class Bucket:
 
         with asking("deleted", self.url(keys[0])):
             try:
-                obstore.delete(self.client, keys)
+                repeated(lambda: obstore.delete(self.client, keys))
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
                     raise
                 for key in keys if len(keys) > 1 else ():  # the store stopped at one that is not there
                     with contextlib.suppress(FileNotFoundError):
-                        obstore.delete(self.client, [key])
+                        repeated(functools.partial(obstore.delete, self.client, [key]))
 
     def list(self, prefix: str) -> Iterator[Any]:
         """What the store says of the objects whose keys begin with a prefix that is empty or ends in "/", in order.
@@ -149,22 +154,36 @@ class Bucket:
         Raises:
             RunError: the store does not list in order, or holds keys that the client cannot name.
         """
-        import obstore
+        before = ""
+        for meta in self._listed(prefix):
+            key = meta["path"]
+            if not key.startswith(prefix) or key == before:
+                continue
+            if meta["size"] == 0 and (key < before or self.head(key) is None):
+                continue
+            if key < before:
+                raise RunError(f"{self.url(prefix)}: this store does not list keys in order; use a bucket that does.")
+            before = key
+            yield meta
 
-        before, url = "", self.url(prefix)
-        pages = obstore.list(self.client, prefix.rstrip("/") or None, chunk_size=PAGE)
-        while True:
-            with asking("listed", url):
-                page = next(pages, None)
-            if page is None:
-                return
-            for meta in page:
-                key = meta["path"]
-                if not key.startswith(prefix) or key == before:
-                    continue
-                if meta["size"] == 0 and (key < before or self.head(key) is None):
-                    continue
-                if key < before:
-                    raise RunError(f"{url}: this store does not list keys in order; use a bucket that does.")
-                before = key
-                yield meta
+    def _listed(self, prefix: str) -> Iterator[Any]:
+        """What the store lists; where a page was cut, on from the last key."""
+        import obstore
+        from obstore.exceptions import BaseError
+
+        last, tries = "", 0
+        while tries < TRIES:
+            pages = obstore.list(self.client, prefix.rstrip("/") or None, offset=last or None, chunk_size=PAGE)
+            with asking("listed", self.url(prefix)):
+                try:
+                    page = next(pages, None)
+                    while page is not None:
+                        yield from page
+                        last, tries = max(last, page[-1]["path"]), 0
+                        page = next(pages, None)
+                    return
+                except BaseError as error:
+                    tries += 1
+                    if tries == TRIES or not is_cut(error):
+                        raise
+            wait(tries)

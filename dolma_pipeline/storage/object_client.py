@@ -97,7 +97,7 @@ def _made(place: Place, settings: Mapping[str, str], patient: bool) -> Any:
             "timeout": timedelta(minutes=10) if patient else timedelta(seconds=15),
         },
         "retry_config": {
-            "max_retries": 10 if patient else 2,
+            "max_retries": 10 if patient else 5,
             "retry_timeout": timedelta(seconds=180 if patient else 10),
         },
     }

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from dolma_pipeline.errors import RunError
 
+T = TypeVar("T")
+
+TRIES = 8
+"""How often what the client does not repeat by itself is tried."""
 GOES_ON = "The same command goes on from where it was."
 
 _VARIABLES = {
@@ -86,3 +92,27 @@ def asking(verb: str, place: str, *, missing: bool = False) -> Iterator[None]:
         raise refused(verb, place, error) from None
     except BaseError as error:
         raise refused(verb, place, error) from None
+
+
+def is_cut(error: BaseException) -> bool:
+    """Whether an answer broke off in the middle. The client tries again at almost all that goes wrong, but not here."""
+    return re.search(r"body error|response body", str(error)) is not None
+
+
+def repeated(call: Callable[[], T]) -> T:
+    """What a request that may be repeated gives; once more where its answer was cut."""
+    from obstore.exceptions import BaseError
+
+    for number in range(TRIES):
+        try:
+            return call()
+        except BaseError as error:
+            if number == TRIES - 1 or not is_cut(error):
+                raise
+        wait(number)
+    raise AssertionError("the last try raised or returned")
+
+
+def wait(number: int) -> None:
+    """Pause after the try of this number: 50 ms, then twice as long each time, 2 s at most."""
+    time.sleep(min(2.0, 0.05 * 2**number))

@@ -8,7 +8,7 @@ from typing import Any
 
 from dolma_pipeline.errors import RunError
 from dolma_pipeline.storage.object_client import check_process
-from dolma_pipeline.storage.object_faults import asking, refused
+from dolma_pipeline.storage.object_faults import asking, refused, repeated
 
 CHUNK_BYTES = 1 << 20
 TRIES = 10
@@ -29,7 +29,7 @@ class Streamed(io.RawIOBase):
 
         self._store, self._key, self._place = store, key, place
         with asking("read", place, missing=True):
-            result = obstore.get(store, key)
+            result = repeated(lambda: obstore.get(store, key))
         self._etag, self._size, self._done = result.meta["e_tag"], result.meta["size"], 0
         self._chunks: Iterator[Any] = iter(result.stream(CHUNK_BYTES))
         self._chunk = memoryview(b"")
@@ -148,7 +148,7 @@ class Ranged(io.RawIOBase):
             options["if_match"] = self._etag
         with asking("read", self._place):
             try:
-                content = bytes(obstore.get(self._store, self._key, options=options).bytes())
+                content = repeated(lambda: bytes(obstore.get(self._store, self._key, options=options).bytes()))
             except PreconditionError:
                 raise RunError(f"{self._place} was written anew while it was read.") from None
         self.num_requests += 1

@@ -22,7 +22,7 @@ from dolma_pipeline.storage.folder import SCHEMES, Entry, RunFolder
 from dolma_pipeline.storage.names import TEMPORARY, checked, prefix_of
 from dolma_pipeline.storage.object_bucket import Bucket
 from dolma_pipeline.storage.object_client import check_settings, client
-from dolma_pipeline.storage.object_faults import asking
+from dolma_pipeline.storage.object_faults import asking, repeated
 from dolma_pipeline.storage.object_files import CHUNK_BYTES, Ranged, Streamed
 from dolma_pipeline.storage.object_names import key_of, name_of, place_of
 from dolma_pipeline.storage.scratch import Scratch
@@ -160,7 +160,7 @@ class ObjectFolder(RunFolder):
         try:
             store = client(self._place, self._settings, patient=False)
             with asking("read", self.url):
-                next(obstore.list(store, self._place.prefix.rstrip("/") or None, chunk_size=1), None)
+                repeated(lambda: next(obstore.list(store, self._place.prefix.rstrip("/") or None, chunk_size=1), None))
         except RunError as error:
             raise UsageError(str(error)) from None
 

@@ -139,10 +139,10 @@ class Handler(BaseHTTPRequestHandler):
         if "Content-Length" not in headers:
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        is_cut = fault == "cut" and self.command == "GET"
+        is_cut = fault == "cut" and content
         if self.command != "HEAD":
             self.wfile.write(content[: len(content) // 2] if is_cut else content)
-        if is_cut:
+        if is_cut and self.command != "HEAD":
             self.drop()
         return None
 
