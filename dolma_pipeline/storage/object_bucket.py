@@ -14,7 +14,7 @@ from typing import Any
 
 from dolma_pipeline.errors import RunError
 from dolma_pipeline.storage.object_client import client
-from dolma_pipeline.storage.object_faults import TRIES, asking, is_cut, repeated, wait
+from dolma_pipeline.storage.object_faults import TRIES, asking, is_bucket_missing, is_cut, repeated, wait
 from dolma_pipeline.storage.object_names import Place
 
 PARTS_AT_ONCE = 4
@@ -139,7 +139,7 @@ class Bucket:
             try:
                 repeated(lambda: obstore.delete(self.client, keys))
             except FileNotFoundError as error:
-                if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
+                if is_bucket_missing(error):
                     raise
                 for key in keys if len(keys) > 1 else ():  # the store stopped at one that is not there
                     with contextlib.suppress(FileNotFoundError):

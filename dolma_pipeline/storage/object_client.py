@@ -18,6 +18,9 @@ from dolma_pipeline.storage.object_names import Place
 SETTINGS = {"s3": ("endpoint", "region"), "gs": ("endpoint",), "az": ("endpoint", "account")}
 """Scheme -> what it takes of `storage:`; the keys of the other schemes are left aside."""
 
+FIRST_PAUSE = timedelta(milliseconds=100)
+"""Before the first repetition of a request; the next ones come later and later."""
+
 _CLIENTS: dict[tuple[object, ...], Any] = {}
 _LOCK = threading.Lock()
 _is_copy = False
@@ -99,6 +102,7 @@ def _made(place: Place, settings: Mapping[str, str], patient: bool) -> Any:
         "retry_config": {
             "max_retries": 10 if patient else 5,
             "retry_timeout": timedelta(seconds=180 if patient else 10),
+            "backoff": {"init_backoff": FIRST_PAUSE},
         },
     }
     _check_credentials(place)

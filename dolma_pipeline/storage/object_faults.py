@@ -28,7 +28,7 @@ _VARIABLES = {
 _KINDS = (
     ("clock", r"RequestTimeTooSkewed|RequestExpired|Request date header too old"),
     ("bucket", r"NoSuchBucket|ContainerNotFound|ContainerBeingDeleted"),
-    ("region", r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint|without LOCATION"),
+    ("region", r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint|LOCATION|status code: 301"),
     (
         "rejected",
         r"InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|TokenRefreshRequired|AuthenticationFailed"
@@ -36,23 +36,21 @@ _KINDS = (
     ),
     ("quota", r"status code: 507|\b\w*QuotaExceeded|StorageFull|ServiceQuota|InsufficientCapacity"),
     ("permission", r"status code: 403|AccessDenied|AuthorizationFailure|AuthorizationPermissionMismatch"),
+    ("name", r"[Ii]nvalid path"),
     ("busy", r"status code: (429|5\d\d)|SlowDown|ServerBusy"),
     ("credentials", r"(?i)credential|latest/(api/)?(token|meta-data)|computeMetadata|metadata/identity|oauth|no token"),
-    ("reached", r"error sending request|HTTP error|(?i:timed? ?out|dns error|connection)"),
+    ("reached", r"error sending request|HTTP error|operation timed out|dns error"),
 )
 """Kind of refusal -> what the client's text says then; the first that fits holds."""
 
 
-def kind_of(text: str) -> str:
-    """The kind of a refusal; empty if it is none of those that are known."""
-    return next((kind for kind, pattern in _KINDS if re.search(pattern, text)), "")
-
-
 def refused(verb: str, place: str, error: BaseException) -> RunError:
     """The error for an object that cannot be read or written; verb: `read`, `written`, …"""
-    text = str(error)
     scheme, _, rest = place.partition("://")
-    bucket = f"{scheme}://{rest.partition('/')[0]}"
+    name, _, key = rest.partition("/")
+    bucket, text = f"{scheme}://{name}", str(error).partition("\n\nDebug source")[0]
+    # Names of the user's tell nothing of what is wrong.
+    text = re.sub(rf"\S*/{re.escape(name)}[/?]\S*", "", text.replace(key, "") if key else text)
     variables = _VARIABLES.get(scheme, "credentials")
     code = re.search(r"<Code>(\w+)</Code>", text)
     status = re.search(r"status code: (\d+)", text)
@@ -66,11 +64,14 @@ def refused(verb: str, place: str, error: BaseException) -> RunError:
         "quota": f"the quota of {bucket} is used up{told}. Free some space, or raise it. {GOES_ON}",
         "permission": f"these credentials have no permission for that{told}. Give it to them (docs/storage.md lists "
         f"what a run needs). {GOES_ON}",
+        "name": "a key there cannot be the name of a file (it has an empty part, '.', '..' or a control character). "
+        "Take that object away, or use another prefix.",
         "busy": f"the store was busy for too long{told}. {GOES_ON}",
         "credentials": f"no credentials were found. Set {variables}, or what docs/storage.md lists. {GOES_ON}",
         "reached": f"the store cannot be reached. Look at `storage.endpoint` and the network. {GOES_ON}",
     }
-    reason = reasons.get(kind_of(text), f"the store refused it, {type(error).__name__}{told}. {GOES_ON}")
+    kind = next((kind for kind, pattern in _KINDS if re.search(pattern, text)), "")
+    reason = reasons.get(kind, f"the store refused it, {type(error).__name__}{told}. {GOES_ON}")
     return RunError(f"{place} cannot be {verb}: {reason}")
 
 
@@ -87,11 +88,16 @@ def asking(verb: str, place: str, *, missing: bool = False) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        if missing and kind_of(str(error)) != "bucket":
+        if missing and not is_bucket_missing(error):
             raise FileNotFoundError(f"{place}: no such file") from None
         raise refused(verb, place, error) from None
     except BaseError as error:
         raise refused(verb, place, error) from None
+
+
+def is_bucket_missing(error: BaseException) -> bool:
+    """Whether a store that has not found something means the bucket. Answers to HEAD do not say."""
+    return re.search(r"<Code>(NoSuchBucket|ContainerNotFound)</Code>", str(error)) is not None
 
 
 def is_cut(error: BaseException) -> bool:

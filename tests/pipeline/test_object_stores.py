@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from dolma_pipeline.engines.local import Local
 from dolma_pipeline.errors import ConfigError, UsageError
 from dolma_pipeline.run import layout
 from dolma_pipeline.runner import run
+from dolma_pipeline.storage import object_client
 from dolma_pipeline.storage.folder import RunFolder, run_folder
 from tests.dolma_pipeline.storage.fake_azure import AzureHandler
 from tests.dolma_pipeline.storage.fake_store import SECRET, Faults, Handler, Server, serving
@@ -54,12 +56,14 @@ def test_the_same_bytes_by_other_engines(finished: Path, here: Path, one: Engine
         assert run_there(server) == files(finished)
 
 
-def test_the_same_bytes_through_a_network_that_fails(finished: Path, here: Path) -> None:
+def test_the_same_bytes_through_a_network_that_fails(
+    finished: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One in ten requests is told that the store is busy, one in twenty is dropped, one in twenty is cut short."""
+    monkeypatch.setattr(object_client, "FIRST_PAUSE", timedelta(milliseconds=5))
     with serving() as server, engine(Here()):
         server.objects.faults = Faults(seed=4)
         assert run_there(server) == files(finished)
-        print(server.objects.asked, server.objects.faults.seen)
         assert {*server.objects.faults.seen} == {"busy", "dropped", "lost", "cut"}
 
 

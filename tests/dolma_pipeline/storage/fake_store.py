@@ -310,7 +310,7 @@ class Server(ThreadingHTTPServer):
         self.dialect, self.page_size = dialect, page_size
         self.objects = Objects({"bucket": {}})
         self.endpoint = f"http://127.0.0.1:{self.server_address[1]}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients may go at any time."""
