@@ -17,6 +17,7 @@ from dolma_pipeline.config.recipe import (
     Recipe,
     TokenizerConfig,
     TokensConfig,
+    without_value,
 )
 from dolma_pipeline.errors import ConfigError, unknown_name
 
@@ -83,7 +84,8 @@ def _check_storage(recipe: Recipe) -> None:
     endpoint = recipe.storage.endpoint if recipe.storage else None
     if endpoint is not None and not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", endpoint):
         message = "expected http(s)://host:port, without user, password or '?'; credentials are the environment's"
-        raise fail(recipe, "storage.endpoint", message)  # not what was found: it may be a secret
+        # Not what was found: it may be a secret.
+        raise ConfigError(f"{without_value(recipe.place('storage.endpoint'))}: {message}")
 
 
 def _without(stage: str, needed: str) -> str:

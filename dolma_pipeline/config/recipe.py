@@ -31,6 +31,11 @@ SECRET = re.compile(r"(?i)key|secret|token|passw|credential|signature|^sas|^user
 """What keys of secrets are called: `storage` has none of them."""
 
 
+def without_value(place: str) -> str:
+    """A place of an error, without the value of an override, which may be a secret."""
+    return re.sub(r"^override '([^=]*)=.*'", r"override '\1=…'", place, flags=re.DOTALL)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceConfig:
     """One source of documents."""

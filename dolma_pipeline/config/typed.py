@@ -12,7 +12,7 @@ from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from dolma_pipeline.config.keys import Field, Key, fields_of, options_of, rest_of, rows_of, section_of, words_for
-from dolma_pipeline.config.recipe import MOVED, SECRET, Recipe
+from dolma_pipeline.config.recipe import MOVED, SECRET, Recipe, without_value
 from dolma_pipeline.config.sizes import parse_size
 from dolma_pipeline.config.yaml import Located, describe
 from dolma_pipeline.errors import ConfigError, nearest, unknown_name
@@ -83,7 +83,7 @@ class _Builder:
             elif at in MOVED:
                 raise ConfigError(f"{value.at}: {at}: {MOVED[at]}")
             elif path == "storage" and SECRET.search(name):
-                raise ConfigError(f"{value.at}: {at}: {NO_SECRETS}")
+                raise ConfigError(f"{without_value(value.at)}: {at}: {NO_SECRETS}")
             else:
                 known = [*fields, *([] if path else self.known)]
                 raise ConfigError(f"{value.at}: {at}: {unknown_name('key', name, known, hint=_elsewhere(name, known))}")

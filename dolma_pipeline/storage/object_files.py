@@ -22,6 +22,9 @@ class Streamed(io.RawIOBase):
 
     Args:
         store: the client. key: of the object. place: its URL, for errors.
+
+    Attributes:
+        size: of the object. etag: its version.
     """
 
     def __init__(self, store: Any, key: str, place: str) -> None:
@@ -30,7 +33,9 @@ class Streamed(io.RawIOBase):
         self._store, self._key, self._place = store, key, place
         with asking("read", place, missing=True):
             result = repeated(lambda: obstore.get(store, key))
-        self._etag, self._size, self._done = result.meta["e_tag"], result.meta["size"], 0
+        self.etag: str | None = result.meta["e_tag"]
+        self.size: int = result.meta["size"]
+        self._done = 0
         self._chunks: Iterator[Any] = iter(result.stream(CHUNK_BYTES))
         self._chunk = memoryview(b"")
 
@@ -67,7 +72,7 @@ class Streamed(io.RawIOBase):
 
         check_process(self._place)
         tries = 0
-        while self._done < self._size:
+        while self._done < self.size:
             try:
                 chunk = memoryview(next(self._chunks, b""))
                 if len(chunk) == 0:
@@ -86,9 +91,9 @@ class Streamed(io.RawIOBase):
     def _again(self) -> Iterator[Any]:
         import obstore
 
-        options: Any = {"range": (self._done, self._size)}
-        if self._etag:
-            options["if_match"] = self._etag
+        options: Any = {"range": (self._done, self.size)}
+        if self.etag:
+            options["if_match"] = self.etag
         yield from obstore.get(self._store, self._key, options=options).stream(CHUNK_BYTES)
 
 

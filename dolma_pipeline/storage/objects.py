@@ -13,11 +13,11 @@ import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from dolma_pipeline.errors import RunError, UsageError
 from dolma_pipeline.storage.committed import Committed
-from dolma_pipeline.storage.faults import told
+from dolma_pipeline.storage.faults import refused, told
 from dolma_pipeline.storage.folder import SCHEMES, Entry, RunFolder
 from dolma_pipeline.storage.names import TEMPORARY, checked, prefix_of
 from dolma_pipeline.storage.object_bucket import Bucket
@@ -76,16 +76,15 @@ class ObjectFolder(RunFolder):
 
     def random(self, name: str) -> BinaryIO:
         """See `RunFolder.random`: a copy of a file up to `COPIED_BYTES`, else a request for every read."""
-        meta = self._bucket.head(self._key(name))
-        if meta is None:
-            raise FileNotFoundError(f"{self.url}/{name}: no such file")
-        if meta["size"] > COPIED_BYTES:
-            url = f"{self.url}/{name}"
-            return cast(BinaryIO, Ranged(self._bucket.client, self._key(name), url, meta["size"], meta["e_tag"]))
+        whole = self._streamed(name)
+        if whole.size > COPIED_BYTES:  # of this first request nothing more is taken
+            return cast(
+                BinaryIO, Ranged(self._bucket.client, self._key(name), f"{self.url}/{name}", whole.size, whole.etag)
+            )
         with told("written", _SCRATCH.folder):
             copy = tempfile.TemporaryFile(dir=_SCRATCH.folder)  # noqa: SIM115 the reader's to close
         try:
-            self._copy(name, cast(BinaryIO, copy))
+            _copy(whole, cast(BinaryIO, copy))
         except BaseException:
             copy.close()
             raise
@@ -101,7 +100,7 @@ class ObjectFolder(RunFolder):
             with told("written", path):
                 file = open(path, "xb")  # noqa: SIM115 closed below
             with file:
-                self._copy(name, file)
+                _copy(self._streamed(name), file)
             yield path
         finally:
             path.unlink(missing_ok=True)
@@ -123,7 +122,7 @@ class ObjectFolder(RunFolder):
     def committing(self, name: str) -> Iterator[Committed]:
         """See `RunFolder.committing`: put when the block has ended well; nothing is put otherwise."""
         key = self._key(name)
-        with tempfile.SpooledTemporaryFile(PART_BYTES, dir=str(_SCRATCH.folder)) as file:
+        with _Kept(PART_BYTES, dir=str(_SCRATCH.folder)) as file:
             yield (committed := Committed(cast(BinaryIO, file), f"{self.url}/{name}"))
             committed.end()
             file.seek(0)
@@ -188,12 +187,23 @@ class ObjectFolder(RunFolder):
     def _streamed(self, name: str) -> Streamed:
         return Streamed(self._bucket.client, self._key(name), f"{self.url}/{name}")
 
-    def _copy(self, name: str, file: BinaryIO) -> None:
-        for chunk in self._streamed(name).chunks():
-            with told("written", _SCRATCH.folder):
-                file.write(chunk)
+
+class _Kept(tempfile.SpooledTemporaryFile[bytes]):
+    """A file until it is whole: in memory up to `PART_BYTES`, then in scratch, whose errors name that disk."""
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            raise refused("written", _SCRATCH.folder, error) from error
+
+
+def _copy(source: Streamed, file: BinaryIO) -> None:
+    for chunk in source.chunks():
         with told("written", _SCRATCH.folder):
-            file.flush()
+            file.write(chunk)
+    with told("written", _SCRATCH.folder):
+        file.flush()
 
 
 def _open(url: str, settings: Mapping[str, str]) -> RunFolder:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.engines import Engine, Here
 from dolma_pipeline.engines.local import Local
 from dolma_pipeline.errors import ConfigError, UsageError
+from dolma_pipeline.look.plan import plan
 from dolma_pipeline.run import layout
 from dolma_pipeline.runner import run
 from dolma_pipeline.storage import object_client
 from dolma_pipeline.storage.folder import RunFolder, run_folder
 from tests.dolma_pipeline.storage.fake_azure import AzureHandler
 from tests.dolma_pipeline.storage.fake_store import SECRET, Faults, Handler, Server, serving
-from tests.pipeline.tiny import engine, files, promised, recipe
+from tests.pipeline.tiny import engine, files, promised, recipe, tree
 
 HANDLERS: dict[str, type[Handler]] = {"s3": Handler, "gs": Handler, "az": AzureHandler}
 
@@ -86,3 +89,20 @@ def test_a_store_that_ignores_conditions_is_refused_before_anything_is_written(h
 def test_a_bucket_that_is_not_there_is_told_of_before_anything_starts(here: Path) -> None:
     with serving() as server, pytest.raises(ConfigError, match=r"s3://none does not exist .*Make it, or correct"):
         run(recipe("s3://none/run", storage={"endpoint": server.endpoint}), quiet=True)
+
+
+def test_a_secret_in_an_output_is_refused_and_not_repeated(here: Path) -> None:
+    text = json.dumps({"output": "run", **tree()})
+    for url in (f"az://container/run?sig={SECRET}", f"s3://me:{SECRET}@bucket/run"):
+        with pytest.raises(ConfigError, match=r"^override 'output=…': output: a URL of \w\w:// names bucket") as caught:
+            run(recipe_from_text(text, f"output={url}"), quiet=True)
+        assert SECRET not in str(caught.value)
+
+
+def test_looks_and_dry_runs_write_no_more_than_on_a_disk(here: Path) -> None:
+    with serving() as server, engine(Here()):
+        one = recipe("s3://bucket/run", storage={"endpoint": server.endpoint})
+        run(one, quiet=True, dry_run=True)
+        assert server.objects.buckets["bucket"] == {}
+        run(one, quiet=True)
+        assert plan(one).record()["output"] == "s3://bucket/run"

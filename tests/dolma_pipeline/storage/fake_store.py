@@ -119,6 +119,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if fault == "busy":
                 raise Refused(503, "SlowDown")
+            if fault == "conflict":  # as S3 answers where two conditional puts of one key meet
+                raise Refused(409, "ConditionalRequestConflict")
             if objects.refusal and (not objects.refuses or re.match(objects.refuses, f"{self.command} {self.path}")):
                 raise Refused(*objects.refusal)
             if not self.is_known():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import subprocess
 import sys
@@ -334,6 +335,17 @@ def test_a_request_whose_answer_was_lost_is_still_ours(folder: ObjectFolder, ser
     assert names(folder) == []
 
 
+def test_a_conflict_of_two_puts_is_not_yet_an_answer(folder: ObjectFolder, server: Server) -> None:
+    server.objects.faults = Script("conflict", "", "conflict")
+    assert folder.create("lock", b"mine")
+    version = folder.stat("lock").version  # type: ignore[union-attr]
+    server.objects.faults = Script("", "conflict")
+    assert folder.replace("lock", b"mine still", version) is not None
+    server.objects.faults = Script("conflict")
+    assert not folder.create("lock", b"yours")
+    assert folder.read("lock") == b"mine still"
+
+
 def test_what_one_answer_after_the_other_cuts_comes_whole(folder: ObjectFolder, server: Server) -> None:
     content = b"".join(number.to_bytes(4, "big") for number in range(3_000_000))
     folder.write("big", content)
@@ -370,7 +382,7 @@ def test_large_files_are_read_by_ranges(folder: ObjectFolder, server: Server, mo
     with source:
         found = pq.ParquetFile(source, pre_buffer=False)
         assert found.read_row_group(7, columns=["row"]).column("row").to_pylist() == [*range(70_000, 80_000)]
-        assert source.num_requests == server.objects.asked["GET"] <= 3
+        assert source.num_requests + 1 == server.objects.asked["GET"] <= 4
         source.seek(-8, 2)
         assert source.read()[4:] == b"PAR1"
         assert source.read(3) == b""
@@ -421,6 +433,51 @@ def test_a_store_without_conditions_is_found_out_once_a_process(folder: ObjectFo
     with pytest.raises(UsageError, match=r"^s3://bucket/other: this store ignores 'create only if absent'"):
         other.check_conditions()
     assert stored(server) == {}
+
+
+def test_a_scratch_disk_that_is_full_is_named(
+    folder: ObjectFolder, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile.write", full)
+    with pytest.raises(RunError, match=r"^/.*dolma-pipeline-.* cannot be written: no space left on device\. Free some"):
+        with folder.committing("a") as file:
+            file.write(b"1")
+    assert stored(server) == {}
+
+
+def test_an_azure_account_and_signature_are_asked_for_and_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving("az", AzureHandler) as one:
+        folder = ObjectFolder("az://bucket/run", {"endpoint": one.endpoint})
+        without(monkeypatch, "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY")
+        with pytest.raises(
+            RunError, match=r"^az://bucket/run cannot be opened, .*name the account: `storage: \{account"
+        ):
+            folder.read("a")
+        monkeypatch.setenv("AZURE_STORAGE_SAS_KEY", f"sv=2020&sp=rw&sig={SECRET}")
+        named = ObjectFolder("az://bucket/run", {"endpoint": one.endpoint, "account": "mine"})
+        one.objects.refusal = (400, "Something")
+        for ask in (lambda: named.read("a"), lambda: named.write("a", b"1"), lambda: names(named)):
+            with pytest.raises(RunError, match=r"the store refused it") as caught:
+                ask()
+            assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "variable"),
+    [("s3", "AWS_ENDPOINT_URL"), ("gs", "GOOGLE_BASE_URL"), ("az", "AZURE_STORAGE_ENDPOINT")],
+)
+def test_the_environment_may_name_the_store(scheme: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(scheme, AzureHandler if scheme == "az" else Handler) as one:
+        monkeypatch.setenv(variable, one.endpoint)
+        monkeypatch.setattr(object_client, "_CLIENTS", {})
+        folder = run_folder(f"{scheme}://bucket/run")
+        folder.check()
+        folder.write("a", b"1")
+        assert folder.read("a") == b"1"
+        assert [*stored(one)] == ["run/a"]
 
 
 FORKS = """
