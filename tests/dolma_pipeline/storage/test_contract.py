@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma_pipeline.errors import UsageError
@@ -222,6 +222,7 @@ PARTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0
 NAMES = st.lists(PARTS.filter(lambda part: part not in (".", "..", ".tmp")), min_size=1, max_size=3).map("/".join)
 
 
+@settings(deadline=None)  # a store on a busy machine may take its time
 @given(name=NAMES)
 @pytest.mark.parametrize("form", FORMS)
 def test_any_other_name_will_do(form: str, tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
