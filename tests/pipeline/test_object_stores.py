@@ -20,7 +20,8 @@ from dolma_pipeline.runner import run
 from dolma_pipeline.storage import object_client
 from dolma_pipeline.storage.folder import RunFolder, run_folder
 from tests.dolma_pipeline.storage.fake_azure import AzureHandler
-from tests.dolma_pipeline.storage.fake_store import SECRET, Faults, Handler, Server, serving
+from tests.dolma_pipeline.storage.fake_objects import SECRET, Faults
+from tests.dolma_pipeline.storage.fake_store import Handler, Server, serving
 from tests.pipeline.tiny import engine, files, promised, recipe, tree
 
 HANDLERS: dict[str, type[Handler]] = {"s3": Handler, "gs": Handler, "az": AzureHandler}

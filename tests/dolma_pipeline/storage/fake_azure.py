@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from tests.dolma_pipeline.storage.fake_store import Handler, Refused, Stored
+from tests.dolma_pipeline.storage.fake_objects import Refused, Stored
+from tests.dolma_pipeline.storage.fake_store import Handler
 
 
 class AzureHandler(Handler):

@@ -1,15 +1,11 @@
-"""What is an object store's own: URLs and settings, what it refuses, foreign keys, parts, repetitions, forks."""
+"""What is an object store's own: URLs, foreign keys, parts, ranges, deletions, locks, listings."""
 
 from __future__ import annotations
 
-import errno
-import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,50 +15,15 @@ import pytest
 
 from dolma_pipeline.errors import RunError, UsageError
 from dolma_pipeline.runner.lock import RunLock
-from dolma_pipeline.storage import object_bucket, object_client, objects
+from dolma_pipeline.storage import objects
 from dolma_pipeline.storage.folder import run_folder
 from dolma_pipeline.storage.object_names import key_of, name_of
 from dolma_pipeline.storage.objects import ObjectFolder
-from tests.dolma_pipeline.storage.fake_azure import AzureHandler
-from tests.dolma_pipeline.storage.fake_store import SECRET, Faults, Handler, Server, Stored, serving
+from tests.dolma_pipeline.storage.fake_objects import SECRET, Stored
+from tests.dolma_pipeline.storage.fake_store import Handler, Server, serving
+from tests.dolma_pipeline.storage.helpers import names, stored
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_client, "FIRST_PAUSE", timedelta(milliseconds=2))
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as one:
-        yield one
-
-
-@pytest.fixture
-def folder(server: Server) -> ObjectFolder:
-    return ObjectFolder("s3://bucket/run", {"endpoint": server.endpoint})
-
-
-def stored(server: Server) -> dict[str, Stored]:
-    return server.objects.buckets["bucket"]
-
-
-def names(folder: ObjectFolder, under: str = "") -> list[str]:
-    return [entry.name for entry in folder.list(under)]
-
-
-class Script(Faults):
-    """Faults one after the other, then none."""
-
-    def __init__(self, *faults: str) -> None:
-        super().__init__(0)
-        self._faults = [*faults]
-
-    def draw(self) -> str:
-        with self._lock:
-            return self._faults.pop(0) if self._faults else ""
 
 
 @pytest.mark.parametrize(
@@ -98,140 +59,6 @@ def test_urls_of_no_folder(url: str, words: str) -> None:
     with pytest.raises(UsageError, match=words) as caught:
         run_folder(url)
     assert SECRET not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"regoin": "x"}, r"^no setting of a store named 'regoin'\. Did you mean 'region'\?"),
-        ({"endpoint": "127.0.0.1:9000"}, r"the endpoint must be http\(s\)://host:port"),
-        ({"endpoint": f"http://me:{SECRET}@host"}, r"the endpoint must be http"),
-        ({"endpoint": f"http://host/?key={SECRET}"}, r"the endpoint must be http"),
-    ],
-)
-def test_settings_that_cannot_be(settings: dict[str, str], words: str) -> None:
-    with pytest.raises(UsageError, match=words) as caught:
-        run_folder("s3://bucket/run", settings)
-    assert SECRET not in str(caught.value)
-
-
-def test_neither_pickle_nor_repr_nor_message_holds_a_secret(folder: ObjectFolder, server: Server) -> None:
-    folder.write("a", b"1")
-    assert repr(folder) == "ObjectFolder('s3://bucket/run')"
-    texts = [repr(folder).encode(), pickle.dumps(folder), repr(vars(folder)).encode()]
-    for status, code in [(403, "AccessDenied"), (403, "SignatureDoesNotMatch"), (400, "Other")]:
-        server.objects.refusal = (status, code)
-        with pytest.raises(RunError) as caught:
-            folder.read("a")
-        texts += [str(caught.value).encode(), pickle.dumps(caught.value), repr(caught.value).encode()]
-    assert not [text for text in texts if SECRET.encode() in text]
-
-
-SAID = [
-    (403, "AccessDenied", r"these credentials have no permission for that \(the store said 403 AccessDenied\)"),
-    (403, "RequestTimeTooSkewed", r"this machine's clock differs too much .* Set the clock"),
-    (403, "SignatureDoesNotMatch", r"does not accept the credentials .* renew AWS_ACCESS_KEY_ID and AWS_SECRET"),
-    (403, "InvalidAccessKeyId", r"does not accept the credentials"),
-    (400, "ExpiredToken", r"does not accept the credentials"),
-    (401, "Unauthorized", r"does not accept the credentials"),
-    (404, "NoSuchBucket", r"s3://bucket does not exist .* Make it, or correct the URL\."),
-    (301, "PermanentRedirect", r"s3://bucket is in another region.* Give it: `storage: \{region: …\}` or AWS_REGION"),
-    (400, "AuthorizationHeaderMalformed", r"is in another region"),
-    (507, "XMinioStorageFull", r"the quota of s3://bucket is used up .* Free some space"),
-    (503, "SlowDown", r"the store was busy for too long \(the store said 503 SlowDown\)"),
-    (400, "Something", r"the store refused it, GenericError \(the store said 400 Something\)"),
-]
-
-
-@pytest.mark.parametrize(("status", "code", "words"), SAID, ids=[code for _, code, _ in SAID])
-def test_what_a_store_refuses_is_one_sentence(
-    folder: ObjectFolder, server: Server, status: int, code: str, words: str
-) -> None:
-    server.objects.refusal = (status, code)
-    verbs = {
-        "read": lambda: folder.read("a"),
-        "written": lambda: folder.write("a", b"1"),
-        "listed": lambda: names(folder),
-        "deleted": lambda: folder.delete(["a"]),
-    }
-    for verb, ask in verbs.items():
-        with pytest.raises(RunError, match=rf"^s3://bucket/run(/a|/)? cannot be {verb}: .*{words}") as caught:
-            ask()
-        assert "\n" not in str(caught.value)
-    with pytest.raises(RunError, match=rf"^s3://bucket/run/a cannot be written: .*{words}"):
-        folder.create("a", b"1")
-    with pytest.raises(UsageError, match=rf"^s3://bucket/run cannot be read: .*{words}"):
-        folder.check()
-
-
-@pytest.mark.parametrize(
-    ("scheme", "status", "code", "words"),
-    [
-        ("az", 404, "ContainerNotFound", r"az://bucket does not exist"),
-        ("az", 403, "AuthenticationFailed", r"does not accept the credentials .* AZURE_STORAGE_ACCOUNT_KEY"),
-        ("az", 403, "AuthorizationPermissionMismatch", r"have no permission"),
-        ("gs", 404, "NoSuchBucket", r"gs://bucket does not exist"),
-        ("gs", 403, "AccessDenied", r"have no permission"),
-    ],
-)
-def test_what_the_other_stores_refuse(scheme: str, status: int, code: str, words: str) -> None:
-
-    with serving(scheme, AzureHandler if scheme == "az" else Handler) as one:
-        one.objects.refusal = (status, code)
-        folder = ObjectFolder(f"{scheme}://bucket/run", {"endpoint": one.endpoint})
-        for ask in (lambda: folder.read("a"), lambda: folder.write("a", b"1"), lambda: names(folder)):
-            with pytest.raises(RunError, match=words):
-                ask()
-
-
-def test_a_store_that_cannot_be_reached_is_told_of_in_seconds() -> None:
-    folder = ObjectFolder("s3://bucket/run", {"endpoint": "http://127.0.0.1:9"})
-    with pytest.raises(UsageError, match=r"^s3://bucket/run cannot be read: the store cannot be reached\. Look at"):
-        folder.check()
-
-
-def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    for name in names:
-        monkeypatch.delenv(name, raising=False)
-
-
-def test_missing_credentials(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    without(monkeypatch, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "GOOGLE_SERVICE_ACCOUNT_KEY")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for scheme in ("s3", "gs"):
-        folder = ObjectFolder(f"{scheme}://bucket/run", {"endpoint": server.endpoint})
-        with pytest.raises(UsageError, match=rf"^{scheme}://bucket/run cannot be opened: no credentials were found"):
-            folder.check()
-        with pytest.raises(RunError, match="no credentials were found"):
-            folder.read("a")
-    assert not server.objects.asked
-
-
-def test_missing_credentials_where_the_machine_is_asked(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The metadata address is one of loopback, where nobody listens."""
-    without(monkeypatch, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED")
-    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
-    folder = ObjectFolder("s3://bucket/run", {"endpoint": server.endpoint, "region": "somewhere"})
-    with pytest.raises(UsageError, match=r"^s3://bucket/run cannot be read: no credentials were found\. Set AWS"):
-        folder.check()
-
-
-def test_half_of_the_credentials(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    without(monkeypatch, "AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
-    folder = ObjectFolder("s3://bucket/run", {"endpoint": server.endpoint})
-    with pytest.raises(
-        RunError, match=r"cannot be opened, GenericError: look at the environment's credentials"
-    ) as caught:
-        folder.read("a")
-    assert SECRET not in str(caught.value)
-
-
-def test_names_of_the_user_do_not_change_what_is_told(server: Server) -> None:
-    folder = ObjectFolder("s3://bucket/AccessDenied credentials/HTTP error", {"endpoint": server.endpoint})
-    server.objects.refusal = (400, "Something")
-    with pytest.raises(RunError, match=r"the store refused it, GenericError \(the store said 400 Something\)"):
-        folder.write("SlowDown NoSuchBucket", b"1")
 
 
 def test_keys_are_names(folder: ObjectFolder, server: Server) -> None:
@@ -319,59 +146,6 @@ def test_a_block_that_fails_asks_for_nothing(folder: ObjectFolder, server: Serve
     assert not server.objects.asked
 
 
-@pytest.mark.parametrize("fault", ["lost", "busy", "dropped", "cut"])
-def test_a_request_whose_answer_was_lost_is_still_ours(folder: ObjectFolder, server: Server, fault: str) -> None:
-    server.objects.faults = Script(fault)
-    assert folder.create("lock", b"mine")
-    assert not folder.create("lock", b"mine")
-    version = folder.stat("lock").version  # type: ignore[union-attr]
-    server.objects.faults = Script("", fault)
-    after = folder.replace("lock", b"mine still", version)
-    assert after == folder.stat("lock").version  # type: ignore[union-attr]
-    assert folder.replace("lock", b"other", version) is None
-    server.objects.faults = Script(fault)
-    folder.delete(["lock"])
-    server.objects.faults = Script(fault, fault)
-    assert names(folder) == []
-
-
-def test_a_conflict_of_two_puts_is_not_yet_an_answer(folder: ObjectFolder, server: Server) -> None:
-    server.objects.faults = Script("conflict", "", "conflict")
-    assert folder.create("lock", b"mine")
-    version = folder.stat("lock").version  # type: ignore[union-attr]
-    server.objects.faults = Script("", "conflict")
-    assert folder.replace("lock", b"mine still", version) is not None
-    server.objects.faults = Script("conflict")
-    assert not folder.create("lock", b"yours")
-    assert folder.read("lock") == b"mine still"
-
-
-def test_what_one_answer_after_the_other_cuts_comes_whole(folder: ObjectFolder, server: Server) -> None:
-    content = b"".join(number.to_bytes(4, "big") for number in range(3_000_000))
-    folder.write("big", content)
-    server.objects.faults = Faults(seed=3, busy=0.2, dropped=0.2, cut=0.5)
-    assert folder.read("big") == content
-    with folder.stream("big") as file:
-        assert b"".join(iter(lambda: file.read(100_000), b"")) == content
-    with folder.random("big") as file:
-        file.seek(-4, 2)
-        assert file.read() == content[-4:]
-    assert server.objects.faults.seen["cut"] > 3
-
-
-def test_listings_through_faults_are_whole(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_bucket, "PAGE", 10)
-    server.page_size = 10
-    folder = ObjectFolder("s3://bucket/run", {"endpoint": server.endpoint})
-    given = sorted(f"{number % 7}/{number}" for number in range(400))
-    for name in given:
-        server.objects.put("bucket", f"run/{name}", b"1", {})
-    server.objects.faults = Faults(seed=3, busy=0.1, dropped=0.05, cut=0.1)
-    for _ in range(5):
-        assert names(folder) == given
-    assert server.objects.faults.seen["cut"] > 3
-
-
 def test_large_files_are_read_by_ranges(folder: ObjectFolder, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "COPIED_BYTES", 1000)
     table = pa.table({"row": range(100_000), "word": [f"word {number}" for number in range(100_000)]})
@@ -433,93 +207,6 @@ def test_a_store_without_conditions_is_found_out_once_a_process(folder: ObjectFo
     with pytest.raises(UsageError, match=r"^s3://bucket/other: this store ignores 'create only if absent'"):
         other.check_conditions()
     assert stored(server) == {}
-
-
-def test_a_scratch_disk_that_is_full_is_named(
-    folder: ObjectFolder, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def full(*_: Any) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("tempfile.SpooledTemporaryFile.write", full)
-    with pytest.raises(RunError, match=r"^/.*dolma-pipeline-.* cannot be written: no space left on device\. Free some"):
-        with folder.committing("a") as file:
-            file.write(b"1")
-    assert stored(server) == {}
-
-
-def test_an_azure_account_and_signature_are_asked_for_and_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving("az", AzureHandler) as one:
-        folder = ObjectFolder("az://bucket/run", {"endpoint": one.endpoint})
-        without(monkeypatch, "AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY")
-        with pytest.raises(
-            RunError, match=r"^az://bucket/run cannot be opened, .*name the account: `storage: \{account"
-        ):
-            folder.read("a")
-        monkeypatch.setenv("AZURE_STORAGE_SAS_KEY", f"sv=2020&sp=rw&sig={SECRET}")
-        named = ObjectFolder("az://bucket/run", {"endpoint": one.endpoint, "account": "mine"})
-        one.objects.refusal = (400, "Something")
-        for ask in (lambda: named.read("a"), lambda: named.write("a", b"1"), lambda: names(named)):
-            with pytest.raises(RunError, match=r"the store refused it") as caught:
-                ask()
-            assert SECRET not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("scheme", "variable"),
-    [("s3", "AWS_ENDPOINT_URL"), ("gs", "GOOGLE_BASE_URL"), ("az", "AZURE_STORAGE_ENDPOINT")],
-)
-def test_the_environment_may_name_the_store(scheme: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(scheme, AzureHandler if scheme == "az" else Handler) as one:
-        monkeypatch.setenv(variable, one.endpoint)
-        monkeypatch.setattr(object_client, "_CLIENTS", {})
-        folder = run_folder(f"{scheme}://bucket/run")
-        folder.check()
-        folder.write("a", b"1")
-        assert folder.read("a") == b"1"
-        assert [*stored(one)] == ["run/a"]
-
-
-FORKS = """
-import os, sys
-from dolma_pipeline.errors import RunError
-from dolma_pipeline.storage.folder import run_folder
-folder = run_folder("s3://bucket/run", {"endpoint": sys.argv[1]})
-
-def in_copy():
-    child = os.fork()
-    if child == 0:
-        try:
-            folder.write("copy", b"1")
-            os._exit(0)
-        except RunError as error:
-            os._exit(7 if "forked copy of one that had used object stores" in str(error) else 1)
-        except BaseException:
-            os._exit(2)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-assert in_copy() == 0
-folder.write("parent", b"1")
-assert in_copy() == 7
-assert folder.read("parent") == b"1"
-file = folder.stream("parent")
-child = os.fork()
-if child == 0:
-    try:
-        file.read()
-    except RunError:
-        os._exit(7)
-    os._exit(1)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-assert file.read() == b"1"
-"""
-
-
-def test_copies_of_a_process_that_used_a_store_are_told(server: Server) -> None:
-    command = [sys.executable, "-c", FORKS, server.endpoint]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert {*stored(server)} == {"run/copy", "run/parent"}
 
 
 class ManyKeys(Handler):
