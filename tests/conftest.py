@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,27 @@ import zstandard
 
 from dolma_pipeline import assets
 from dolma_pipeline.kernels.compiled import Compiled
+
+os.environ.update(
+    # No test asks a cloud, nor a machine's metadata address: whoever looks for credentials finds these.
+    AWS_ACCESS_KEY_ID="dummy-key-id",
+    AWS_SECRET_ACCESS_KEY="dummy-secret-that-no-file-may-hold",
+    AWS_EC2_METADATA_DISABLED="true",
+    AWS_METADATA_ENDPOINT="http://127.0.0.1:9",
+    GOOGLE_SERVICE_ACCOUNT_KEY=json.dumps(
+        {
+            "gcs_base_url": "http://127.0.0.1:9",
+            "disable_oauth": True,
+            "client_email": "",
+            "private_key": "dummy-secret-that-no-file-may-hold",
+            "private_key_id": "",
+        }
+    ),
+    GCE_METADATA_HOST="127.0.0.1:9",
+    NO_GCE_CHECK="true",
+    AZURE_STORAGE_ACCOUNT_NAME="account",
+    AZURE_STORAGE_ACCOUNT_KEY="ZHVtbXktc2VjcmV0LXRoYXQtbm8tZmlsZS1tYXktaG9sZA==",
+)
 
 _compiled = Compiled()
 with _compiled.locked(wait=lambda: None):

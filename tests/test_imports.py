@@ -18,6 +18,7 @@ HEAVY = {
     "duckdb",
     "gigatoken",
     "numba",
+    "obstore",
     "presidio_analyzer",
     "scipy",
     "smart_open",

@@ -17,6 +17,7 @@ from dolma_pipeline.config.recipe import (
     Recipe,
     TokenizerConfig,
     TokensConfig,
+    without_value,
 )
 from dolma_pipeline.errors import ConfigError, unknown_name
 
@@ -54,6 +55,7 @@ _FIELD = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
 def check_recipe(recipe: Recipe) -> None:
     """Raises ConfigError at the first thing that cannot be right; says key, place and what to do."""
     _check_stages(recipe)
+    _check_storage(recipe)
     _check_sources(recipe)
     _check_labels(recipe)
     _check_dedupe(recipe)
@@ -76,6 +78,14 @@ def _check_stages(recipe: Recipe) -> None:
     for stage, needed in NEEDS:
         if getattr(recipe, stage) is not None and getattr(recipe, needed) is None:
             raise fail(recipe, stage, _without(stage, needed))
+
+
+def _check_storage(recipe: Recipe) -> None:
+    endpoint = recipe.storage.endpoint if recipe.storage else None
+    if endpoint is not None and not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s@?#]*)?", endpoint):
+        message = "expected http(s)://host:port, without user, password or '?'; credentials are the environment's"
+        # Not what was found: it may be a secret.
+        raise ConfigError(f"{without_value(recipe.place('storage.endpoint'))}: {message}")
 
 
 def _without(stage: str, needed: str) -> str:

@@ -7,6 +7,7 @@ YAML. What a key is for stands in its `Key`, once, for help, docs and checks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -25,6 +26,14 @@ MOVED: Mapping[str, str] = {
     "tag.modules": "has moved: write `modules:` at the top of the recipe, where it serves taggers and mixers",
 }
 """Keys of earlier versions, and what to write instead."""
+
+SECRET = re.compile(r"(?i)key|secret|token|passw|credential|signature|^sas|^user|^pwd")
+"""What keys of secrets are called: `storage` has none of them."""
+
+
+def without_value(place: str) -> str:
+    """A place of an error, without the value of an override, which may be a secret."""
+    return re.sub(r"^override '([^=]*)=.*'", r"override '\1=…'", place, flags=re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +236,20 @@ class BeamConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StorageConfig:
+    """Where the object store of `output` is. Never a secret: those are the environment's."""
+
+    endpoint: Annotated[str | None, Key(purpose="http(s)://host:port of a store that is not the cloud's own")] = None
+    region: Annotated[str | None, Key(purpose="s3: region of the bucket; else AWS_REGION")] = None
+    account: Annotated[str | None, Key(purpose="az: storage account; else AZURE_STORAGE_ACCOUNT_NAME")] = None
+
+    def settings(self) -> dict[str, str]:
+        """What is given, by name."""
+        given = {"endpoint": self.endpoint, "region": self.region, "account": self.account}
+        return {name: value for name, value in given.items() if value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A whole run. Relative paths start at the working directory.
 
@@ -235,7 +258,8 @@ class Recipe:
     """
 
     name: Annotated[str, Key(purpose="in reports", at_least=1, derived="last part of output")]
-    output: Annotated[str, Key(purpose="the run's folder", at_least=1)]
+    output: Annotated[str, Key(purpose="the run's folder: a path, or s3://, gs://, az://", at_least=1)]
+    storage: Annotated[StorageConfig | None, Key(purpose="the object store of `output`, without secrets")] = None
     seed: Annotated[int, Key(purpose="of everything that is drawn", at_least=0, at_most=2**63 - 1)] = 1
     workers: Annotated[
         int | Auto, Key(purpose="auto: 1 for small input, else one a core", unit="processes", at_least=1)

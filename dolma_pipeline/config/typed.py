@@ -12,13 +12,19 @@ from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from dolma_pipeline.config.keys import Field, Key, fields_of, options_of, rest_of, rows_of, section_of, words_for
-from dolma_pipeline.config.recipe import MOVED, Recipe
+from dolma_pipeline.config.recipe import MOVED, SECRET, Recipe, without_value
 from dolma_pipeline.config.sizes import parse_size
 from dolma_pipeline.config.yaml import Located, describe
 from dolma_pipeline.errors import ConfigError, nearest, unknown_name
 
 MOST = (1 << 63) - 1
 """No whole number of a recipe is larger: digests and plans keep 64 bits."""
+
+
+NO_SECRETS = (
+    "a recipe holds no secrets: it is copied into the run's folder, and to workers. Take this key out, and give "
+    "credentials in the environment (docs/storage.md)."
+)
 
 
 def build_recipe(tree: Located, sections: Mapping[str, type] | None = None) -> Recipe:
@@ -76,6 +82,8 @@ class _Builder:
                     self.sections[name] = self.foreign(self.known[name], value, at)
             elif at in MOVED:
                 raise ConfigError(f"{value.at}: {at}: {MOVED[at]}")
+            elif path == "storage" and SECRET.search(name):
+                raise ConfigError(f"{without_value(value.at)}: {at}: {NO_SECRETS}")
             else:
                 known = [*fields, *([] if path else self.known)]
                 raise ConfigError(f"{value.at}: {at}: {unknown_name('key', name, known, hint=_elsewhere(name, known))}")

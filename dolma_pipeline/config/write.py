@@ -2,7 +2,7 @@
 
 The order is that of the dataclasses, so equal recipes give equal bytes, and loading the text gives an equal
 recipe; what follows from other keys is written out (`config.resolve`). Sections of stages from outside come last.
-Absent stages, and keys that mean nothing beside others (bands of an exact step), stay absent.
+Absent stages, an absent `storage`, and keys that mean nothing beside others (bands of an exact step), stay absent.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _tree(section: Any) -> dict[str, Any]:
 
 def _applies(section: Any, name: str, value: Any) -> bool:
     if isinstance(section, Recipe):
-        return value is not None or name not in STAGES
+        return value is not None or name not in (*STAGES, "storage")
     if isinstance(section, DedupeStepConfig):
         return all(name not in keys for kind, keys in STEP_KEYS.items() if kind != section.kind)
     if isinstance(section, TokenizerConfig):

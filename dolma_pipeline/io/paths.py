@@ -1,7 +1,7 @@
 """Inputs and files: what a pattern finds, how it is opened, and files that appear whole.
 
 Inputs are local paths (globs allowed), `@files.txt`, and explicit URLs of any scheme that smart_open reads
-(https, s3, gs, with the extra of that name). A run's own folder is local. Another store is one more `Storage`.
+(https, s3, gs, with the extra of that name). Run folders are `storage`'s. Another store is one more `Storage`.
 Every local path of a recipe goes through `expanded` (or `find`) before it is opened: `~` is a home folder, and what
 looks like a variable is refused unless a file is called so.
 A file that is written appears under its name only when it is whole: a random temporary name, fsync, rename.

@@ -83,9 +83,10 @@ def opened(place: str) -> RunFolder:
     """A run's folder.
 
     Raises:
-        UsageError: there is no run.
+        UsageError: there is no run, or the place cannot be used.
     """
     folder = run_folder(place)
+    folder.check()
     if folder.stat(layout.SHARDS) is None:
         raise UsageError(f"{place}: no run's folder ({layout.SHARDS} is not there). Give the `output` of a recipe.")
     return folder

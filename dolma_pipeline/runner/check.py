@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.config.recipe import Recipe, without_value
 from dolma_pipeline.engines.beam_options import check_flags, check_runner, runner_in
 from dolma_pipeline.errors import ConfigError, UsageError
 from dolma_pipeline.io.paths import expanded
@@ -23,11 +23,11 @@ def check_output(recipe: Recipe) -> RunFolder:
     """The run's folder.
 
     Raises:
-        ConfigError: it cannot be made or written, or is at a place where run folders cannot be.
+        ConfigError: it cannot be made or written, or is at a place where run folders cannot be, or that cannot be used.
     """
+    if scheme_of(recipe.output) != "file":
+        return _elsewhere(recipe)
     with at(recipe, "output"):
-        if scheme_of(recipe.output) != "file":
-            return run_folder(recipe.output)
         path = Path(expanded(recipe.output.removeprefix("file://")))
         if path.exists() and not path.is_dir():
             raise UsageError(f"{recipe.output} is a file. Name a folder.")
@@ -38,6 +38,15 @@ def check_output(recipe: Recipe) -> RunFolder:
         if not os.access(there, os.W_OK | os.X_OK):
             raise UsageError(f"output {recipe.output} cannot be written: no permission in {there}.")
     return run_folder(str(path.absolute()))
+
+
+def _elsewhere(recipe: Recipe) -> RunFolder:
+    try:
+        folder = run_folder(recipe.output, recipe.storage.settings() if recipe.storage else {})
+        folder.check()
+    except UsageError as error:  # a URL may hold a secret by mistake, so an override is not repeated
+        raise ConfigError(f"{without_value(recipe.place('output'))}: {error}") from error
+    return folder
 
 
 def check_beam(recipe: Recipe, beam_options: Sequence[str] = ()) -> None:

@@ -19,7 +19,7 @@ class RunLock:
     """Held while a run works in `folder`; a lock whose process is gone is taken over.
 
     Raises:
-        UsageError: another process is at work here.
+        UsageError: another process is at work here, or the store cannot tell two who come at once apart.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -34,6 +34,7 @@ class RunLock:
             "start": time.strftime("%Y-%m-%dT%H:%M:%S"),
         }
         content = json.dumps(me).encode()
+        self.folder.check_conditions()
         for _ in range(2):
             if self.folder.create(layout.LOCK, content) or self._take_over(content):
                 return self

@@ -2,6 +2,7 @@
 
 folder    `RunFolder`, what a run's folder can do; `run_folder(url)` opens one
 local     a folder of this machine          memory   a folder in this process, for tests and notebooks
+objects   a folder on s3, gs or az; its parts are object_bucket, _client, _faults, _files, _names
 committed a file while it is written: hashed on the way, seen by nobody before it is whole
 names     which names there can be               faults    what a disk refuses, in one sentence
 scratch   this process's own disk space              mapped    a file in memory, not kept open

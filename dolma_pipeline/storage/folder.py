@@ -21,7 +21,10 @@ from dolma_pipeline.storage.committed import Committed
 
 
 class Entry(NamedTuple):
-    """A file of a folder. version: another one where the file was written anew (a change time, an ETag)."""
+    """A file of a folder. version: another one where the file was written anew (a change time, an ETag).
+
+    A store whose tag is a hash of the content gives equal content an equal version.
+    """
 
     name: str
     size: int
@@ -92,6 +95,20 @@ class RunFolder(ABC):
     def remove_attempts(self) -> None:  # noqa: B027 most forms have nothing to do
         """Take away what attempts that died have left of files that were never whole. For the launcher alone."""
 
+    def check(self) -> None:  # noqa: B027 most forms are there when they are asked
+        """Ask the place whether it can be used, before any work; writes nothing. For the launcher alone.
+
+        Raises:
+            UsageError: it cannot: no credentials, no bucket, no permission, a store that cannot be reached.
+        """
+
+    def check_conditions(self) -> None:  # noqa: B027 most forms keep what `create` promises by themselves
+        """Try whether `create` is for one alone, before a lock relies on it. For the launcher alone.
+
+        Raises:
+            UsageError: the store does not keep to it.
+        """
+
     def local_path(self) -> Path | None:
         """The folder on this machine's disk, for what needs one (training, evals); None where it is elsewhere."""
         return None
@@ -113,13 +130,13 @@ def run_folder(url: str, settings: Mapping[str, str] | None = None) -> RunFolder
     """Open a run's folder.
 
     Args:
-        url: a path, `file://…` or `memory://name`.
-        settings: what is not secret: endpoint, region.
+        url: a path, `file://…`, `memory://name`, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`.
+        settings: of object stores, what is not secret: endpoint, region, account.
 
     Raises:
         UsageError: a scheme that run folders cannot have.
     """
-    from dolma_pipeline.storage import local, memory  # noqa: F401 they register their schemes
+    from dolma_pipeline.storage import local, memory, objects  # noqa: F401 they register their schemes
 
     scheme = scheme_of(url)
     if scheme not in SCHEMES:

@@ -76,6 +76,14 @@ class Overlay(RunFolder):
         """See `RunFolder.remove_attempts`."""
         self._folder.remove_attempts()
 
+    def check(self) -> None:
+        """See `RunFolder.check`."""
+        self._folder.check()
+
+    def check_conditions(self) -> None:
+        """See `RunFolder.check_conditions`."""
+        self._folder.check_conditions()
+
     def local_path(self) -> Path | None:
         """See `RunFolder.local_path`."""
         return self._folder.local_path()

@@ -181,3 +181,37 @@ def test_recipes_made_in_python_are_checked_too() -> None:
         check_recipe(dataclasses.replace(recipe, tokenizer=wrong))
     with pytest.raises(ConfigError, match=r"^sources: is empty"):
         check_recipe(dataclasses.replace(recipe, sources={}, origin={}))
+
+
+def test_the_storage_of_the_output() -> None:
+    recipe = recipe_from_text(FULL, BASE, "storage.endpoint=http://127.0.0.1:9000", "storage.region=eu-1")
+    assert recipe.storage is not None
+    assert recipe.storage.settings() == {"endpoint": "http://127.0.0.1:9000", "region": "eu-1"}
+    assert recipe_from_text(FULL, BASE).storage is None
+    assert "no key named 'regoin'. Did you mean 'region'?" in error("storage.regoin=x")
+
+
+SECRET = "dummy-secret-that-no-file-may-hold"
+
+
+@pytest.mark.parametrize("name", ["secret_access_key", "access_key_id", "sas_token", "password", "user", "credentials"])
+def test_storage_takes_no_secret_and_does_not_repeat_it(name: str) -> None:
+    words = f"storage.{name}: a recipe holds no secrets: it is copied into the run's folder"
+    for override in (f"storage.{name}={SECRET}", f"storage={{{name}: {SECRET}}}"):
+        found = error(override)
+        assert words in found
+        assert SECRET not in found
+    with pytest.raises(ConfigError, match=rf"^my.yaml:1: storage.{name}: a recipe holds no secrets") as caught:
+        recipe_from_text(f"storage: {{{name}: {SECRET}}}\n{FULL}", name="my.yaml")
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "endpoint", [f"http://me:{SECRET}@host", f"http://host?sig={SECRET}", "host:9000", "ftp://host"]
+)
+def test_an_endpoint_is_an_address_and_no_more(endpoint: str) -> None:
+    found = error(f"storage.endpoint='{endpoint}'")
+    assert found.startswith(
+        "override 'storage.endpoint=…': storage.endpoint: expected http(s)://host:port, without user"
+    )
+    assert SECRET not in found

@@ -6,17 +6,37 @@ processes can work in.
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from dolma_pipeline.storage.folder import RunFolder, run_folder
 from dolma_pipeline.storage.local import LocalFolder
+from tests.dolma_pipeline.storage.fake_azure import AzureHandler
+from tests.dolma_pipeline.storage.fake_store import Handler, Server
+
+
+@functools.cache
+def store(scheme: str) -> Server:
+    """A store on loopback, one a process that runs tests."""
+    return Server(scheme, AzureHandler if scheme == "az" else Handler, page_size=7)
+
+
+def on_store(scheme: str) -> RunFolder:
+    """An empty folder there; its prefix has characters that URLs write in another way."""
+    return run_folder(
+        f"{scheme}://bucket/runs of a+b/100%/é-{secrets.token_hex(8)}", {"endpoint": store(scheme).endpoint}
+    )
+
 
 FORMS: dict[str, Callable[[Path], RunFolder]] = {
     "local": lambda tmp_path: run_folder(str(tmp_path / "run")),
     "local, not durable": lambda tmp_path: LocalFolder(tmp_path / "run", durable=False),
     "memory": lambda tmp_path: run_folder(f"memory://{secrets.token_hex(8)}"),
+    "s3": lambda tmp_path: on_store("s3"),
+    "gs": lambda tmp_path: on_store("gs"),
+    "az": lambda tmp_path: on_store("az"),
 }
 
-SHARED = ("local", "local, not durable")
+SHARED = ("local", "local, not durable", "s3", "gs", "az")

@@ -51,7 +51,8 @@ def test_urls_of_no_folder(url: str) -> None:
 
 
 def test_schemes_that_a_run_cannot_have() -> None:
-    with pytest.raises(UsageError, match=r"^ftp://x: a run's folder cannot be at ftp://\. There are: file, memory\.$"):
+    schemes = "az, file, gs, memory, s3"
+    with pytest.raises(UsageError, match=rf"^ftp://x: a run's folder cannot be at ftp://\. There are: {schemes}\.$"):
         run_folder("ftp://x")
     with pytest.raises(UsageError, match=r"^'memory://' has no name: write memory://name\.$"):
         run_folder("memory://")
