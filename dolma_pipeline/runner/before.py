@@ -21,6 +21,7 @@ from dolma_pipeline.run.manifests import read_manifest
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Locations
 from dolma_pipeline.run.stage import Stage, stages_in_order
+from dolma_pipeline.runner.failures import lost_files
 from dolma_pipeline.runner.inputs import Inputs
 from dolma_pipeline.stages.dedupe.kinds import kind_of
 from dolma_pipeline.stages.mix.planning import Unit, budget_of
@@ -49,7 +50,9 @@ def refuse_unknown_formats(run: Run, inputs: Inputs, indexed: Collection[str]) -
         (place, lambda path: paths.storage_of(path).open(path)) for place in new.values() if not paths.is_url(place)
     )
     if len(findings) > run.recipe.max_failed_files:
-        raise UsageError(told(findings))
+        known = {(one.source, one.path) for one in inputs.shards if one.name in indexed}
+        lost = {(one.shard.split("/", 1)[0], one.path) for one in lost_files(run)} & known
+        raise UsageError(told(findings, lost=len(lost)))
     return [f"{one.path} seems to be {one.what}: nothing of it may be read. {one.advice}" for one in findings]
 
 
