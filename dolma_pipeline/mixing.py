@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral
 from typing import Any, Literal, TypeVar
 
 from dolma_pipeline.errors import UsageError
@@ -118,6 +119,51 @@ def _same_declaration(before: Callable[..., object], after: Callable[..., object
         return True
     text = linecache.getlines(one.co_filename)
     return bool(text) and text == linecache.getlines(other.co_filename)
+
+
+def checked_sizes(name: str, given: object, sources: Mapping[str, Available], target: int) -> dict[str, int]:
+    """What a mixer gives, held against what a mixer is to give.
+
+    Args:
+        name: of the mixer. given: what it returned. sources, target: what it was asked with.
+
+    Returns:
+        The size of each source.
+
+    Raises:
+        UsageError: not a mapping, a source too many or too few, a size that is not a whole number from 0, or more
+            than `target` together.
+    """
+    unit = next((one.unit for one in sources.values()), "tokens")
+    known = ", ".join(sources)
+    if not isinstance(given, Mapping):
+        what = f"returned {_shown(given)}, expected a mapping of source to a whole number of {unit} (sources: {known})"
+        raise UsageError(f"mixer '{name}' {what}")
+    for source in given:
+        if source not in sources:
+            raise UsageError(f"mixer '{name}' gives source {source!r} a size; the sources are: {known}")
+    sizes: dict[str, int] = {}
+    for source in sources:
+        expected = f"expected a whole number of {unit} from 0"
+        if source not in given:
+            raise UsageError(f"mixer '{name}' gives source '{source}' no size; {expected} for each of: {known}")
+        size = given[source]
+        if isinstance(size, bool) or not isinstance(size, Integral) or size < 0:
+            raise UsageError(f"mixer '{name}' gives source '{source}' {_shown(size)}, {expected}")
+        sizes[source] = int(size)
+    total = sum(sizes.values())
+    if total > target:
+        each = ", ".join(f"{source}: {size:,}" for source, size in sizes.items())
+        raise UsageError(
+            f"mixer '{name}' gives {total:,} {unit} together ({each}), expected at most the budget of {target:,}"
+        )
+    return sizes
+
+
+def _shown(value: object) -> str:
+    """A value and its type, as an error names them."""
+    text = repr(value)
+    return f"{text if len(text) <= 100 else text[:99] + '…'} ({type(value).__name__})" if value is not None else text
 
 
 def exact_weights(weights: Mapping[str, Fraction | float]) -> dict[str, Fraction]:

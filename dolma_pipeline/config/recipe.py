@@ -276,7 +276,12 @@ class Recipe:
         tuple[Literal["nfc", "whitespace"], ...], Key(purpose="done to texts as they are read, in order")
     ] = ()
     split_bytes: Annotated[
-        int, Key(purpose="larger plain files and Parquet are worked on in ranges", unit="bytes", at_least=10_000)
+        int,
+        Key(
+            purpose="larger plain files and Parquet are worked on in ranges; changed: of new files only",
+            unit="bytes",
+            at_least=10_000,
+        ),
     ] = 256_000_000
     modules: Annotated[
         tuple[str, ...], Key(purpose="importable modules, or ./file.py, with taggers, mixers or stages of yours")

@@ -12,11 +12,12 @@ from typing import BinaryIO
 
 from dolma_pipeline.io.format_parquet import MAGIC
 from dolma_pipeline.io.formats import document_format, known_formats
+from dolma_pipeline.io.heads import RAW_BYTES, first_bytes
 from dolma_pipeline.io.seems import Finding, seems
 
 
 def check_formats(
-    files: Iterable[tuple[str, Callable[[str], BinaryIO]]], *, most: int = 10_000, head_bytes: int = 65_536
+    files: Iterable[tuple[str, Callable[[str], BinaryIO]]], *, most: int = 10_000, head_bytes: int = RAW_BYTES
 ) -> list[Finding]:
     """The files that no format recognizes and that hold something, in the order given.
 
@@ -32,15 +33,19 @@ def check_formats(
     findings = []
     for path, open_file in chosen:
         with open_file(path) as file:
-            head = _read(file, head_bytes)
+            head = first_bytes(file, head_bytes)
             finding = seems(head, name=path) or _parquet_without_end(file, head, path, whole=len(head) < head_bytes)
         if finding is not None:
             findings.append(finding)
     return findings
 
 
-def told(findings: Sequence[Finding], *, most: int = 5) -> str:
-    """What the launcher says of them: the first `most` files, what each seems to be, what to do; empty if none."""
+def told(findings: Sequence[Finding], *, lost: int = 0, most: int = 5) -> str:
+    """What the launcher says of them: the first `most` files, what each seems to be, what to do; empty if none.
+
+    Args:
+        lost: files that an earlier run could not read to their end, which count too.
+    """
     if not findings:
         return ""
     count = len(findings)
@@ -50,17 +55,10 @@ def told(findings: Sequence[Finding], *, most: int = 5) -> str:
     if count > most:
         lines.append(f"  … and {count - most} more.")
     them = "it" if count == 1 else "them"
-    lines.append(f"Nothing was started. Take {them} out of the sources, or allow {them} with max_failed_files={count}.")
+    allow = f"allow {them} with max_failed_files={count + lost}"
+    allow += f" ({lost} could not be read to the end before)" if lost else ""
+    lines.append(f"Nothing was started. Take {them} out of the sources, or {allow}.")
     return "\n".join(lines)
-
-
-def _read(file: BinaryIO, size: int) -> bytes:
-    """The first bytes, also from a store that gives fewer at a time."""
-    pieces = []
-    while size and (piece := file.read(size)):
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
 
 
 def _parquet_without_end(file: BinaryIO, head: bytes, path: str, *, whole: bool) -> Finding | None:
@@ -71,7 +69,7 @@ def _parquet_without_end(file: BinaryIO, head: bytes, path: str, *, whole: bool)
         end = head[-4:]
     elif file.seekable():
         file.seek(-4, os.SEEK_END)
-        end = _read(file, 4)
+        end = first_bytes(file, 4)
     else:
         return None
     if len(head) >= 12 and end == MAGIC:

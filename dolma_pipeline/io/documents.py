@@ -15,8 +15,10 @@ from dolma_pipeline.documents import COLUMNS, Batch
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.formats import Reading, document_format
+from dolma_pipeline.io.heads import first_bytes
 from dolma_pipeline.io.jsonl import Failure, Report, damage_reason, read_lines
 from dolma_pipeline.io.parquet_damage import open_or_lose
+from dolma_pipeline.io.seems import seems
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.io.streams import Damaged, Source, decompressed
 
@@ -35,7 +37,7 @@ class ShardReader:
 
     Attributes:
         sha256: hex digest of the raw bytes that were read, once all are; of a range, of its part of the file.
-        lost: why the file could not be read to its end; empty if it could.
+        lost: why the file could not be read to its end, or that it is of no known format; else empty.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class ShardReader:
         self.shard, self.report, self.fields, self.normalize = shard, report, dict(fields or {}), tuple(normalize)
         self.sha256: str | None = None
         self.lost = ""
+        self._failures = 0
 
     def __iter__(self) -> Generator[Batch, None, None]:
         for batch in self._batches():
@@ -64,11 +67,23 @@ class ShardReader:
             yield from reading
         except Damaged as damage:
             self._note(Failure(shard.path, damage_reason(damage), lost=True))
+        self._look_at_format()
         self.sha256 = reading.sha256
         if self.sha256 is None:  # a format that does not hash on the way: a range is known by its whole file
             self.sha256 = _sha256(self.location)
 
+    def _look_at_format(self) -> None:
+        """A file of no known format is lost; who reads its start says so. Without a failure it is of a known one."""
+        begins = not self.shard.start and (self._failures or self.shard.end is not None)
+        if self.lost or not begins:
+            return
+        with paths.storage_of(self.location).open(self.location) as file:
+            finding = seems(first_bytes(file), name=self.shard.path)
+        if finding is not None:
+            self._note(Failure(self.shard.path, f"no known format: it seems to be {finding.what}", line=1, lost=True))
+
     def _note(self, failure: Failure) -> None:
+        self._failures += 1
         if failure.lost:
             self.lost = self.lost or failure.reason
         self.report(failure)

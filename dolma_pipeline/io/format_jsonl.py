@@ -32,7 +32,7 @@ class JsonLines(DocumentFormat):
 
     def plan(self, path: str, size: int, split_bytes: int) -> list[Range] | None:
         """Ranges of bytes of a plain file."""
-        if size <= split_bytes or not _can_be_cut(path):
+        if size <= split_bytes or not is_plain(path):
             return None
         count = -(-size // split_bytes)
         cuts = [size * i // count for i in range(count + 1)]
@@ -59,8 +59,11 @@ def _lines_before(path: str, starts: Sequence[int]) -> list[int]:
     return found
 
 
-def _can_be_cut(path: str) -> bool:
-    """Not what is compressed, nor UTF-16: that is one lost file, not many ranges of lines that nobody can read."""
+def is_plain(path: str) -> bool:
+    """Whether a file's bytes are its lines, so that it can be cut: not what is compressed.
+
+    Nor UTF-16: that is one lost file, not many ranges of lines that nobody can read.
+    """
     with paths.storage_of(path).open(path) as file:
         head = Source(file).read(4)
     return not (head.startswith((GZIP_MAGIC, *heads.UTF16)) or is_zstd(head))

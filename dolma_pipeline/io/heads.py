@@ -11,11 +11,14 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import orjson
 
 from dolma_pipeline.io.streams import Damaged, Source, decompressed
 
+RAW_BYTES = 65_536
+"""The first bytes of a file that are looked at, as they are on disk."""
 CONTENT_BYTES = 65_536
 _LITTLE = 4096
 BOM = b"\xef\xbb\xbf"
@@ -23,6 +26,15 @@ UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _OBJECT = re.compile(rb'\{[ \t\r]*"')
 _CUT_OBJECT = re.compile(rb'\{[ \t\r]*("|$)')
 _JSON_BLANKS = " \t\n\r"
+
+
+def first_bytes(file: BinaryIO, size: int = RAW_BYTES) -> bytes:
+    """The first bytes, also from a store that gives fewer at a time."""
+    pieces = []
+    while size and (piece := file.read(size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
 def content(head: bytes, *, most: int = CONTENT_BYTES) -> bytes:

@@ -232,7 +232,7 @@ def _why_not(error: orjson.JSONDecodeError) -> str:
         return str(TooDeepError())
     if "infinity" in error.msg:
         return "a number beyond the range of 64-bit floats"
-    return f"no JSON: {error.msg}"
+    return f"invalid JSON: {error.msg}"
 
 
 def _no_text(names: Mapping[str, str]) -> str:

@@ -8,7 +8,9 @@ mix.target_tokens=20M, seed=4, …              anything below `mix`, and the se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dolma_pipeline.config import resolved, resolved_yaml
@@ -16,10 +18,31 @@ from dolma_pipeline.config.checks import check_recipe
 from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.config.overrides import is_override
 from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig, Recipe
-from dolma_pipeline.errors import UsageError, unknown_name
+from dolma_pipeline.errors import ConfigError, DataError, UsageError, unknown_name
 from dolma_pipeline.stages.rules import mix_config, split_rules
 
 WHERE = "mix.where"
+_OPTION = "--what-if"
+_WRITTEN = "recipe"
+"""What the recipe is called when it is written out and read again; none of its lines is anywhere."""
+
+
+@contextlib.contextmanager
+def naming(changes: Sequence[str]) -> Iterator[None]:
+    """An error within names the change, or all of them where it cannot be one of them alone."""
+    try:
+        yield
+    except (UsageError, DataError) as error:
+        text = str(error)
+        if text.startswith(f"{_OPTION} '") or not changes:
+            raise
+        kind = next(kind for kind in (ConfigError, UsageError, DataError) if isinstance(error, kind))
+        raise kind(f"{_OPTION} {', '.join(map(_quoted, changes))}: {text}") from error
+
+
+def _quoted(change: str) -> str:
+    """A change as it is typed, in quotes."""
+    return f"'{change}'"
 
 
 def changed(recipe: Recipe, changes: Sequence[str]) -> Recipe:
@@ -43,7 +66,8 @@ def changed(recipe: Recipe, changes: Sequence[str]) -> Recipe:
         recipe = _settings(recipe, settings)
     for change in rules if not first else []:
         recipe = _rule(recipe, change)
-    check_recipe(_with_plain_names(recipe, before))
+    with naming(changes):
+        check_recipe(_with_plain_names(recipe, before))
     return resolved(recipe)
 
 
@@ -79,11 +103,25 @@ def _settings(recipe: Recipe, changes: Sequence[str]) -> Recipe:
                 f"'{key}' needs a run: dolma-pipeline run RECIPE {key}=… --redo."
             )
     sections = {name: type(section) for name, section in recipe.sections.items()}
-    after = recipe_from_text(resolved_yaml(recipe), *changes, name="recipe", sections=sections)
+    try:
+        after = recipe_from_text(resolved_yaml(recipe), *changes, name=_WRITTEN, sections=sections)
+    except ConfigError as error:
+        raise ConfigError(_told(str(error), recipe, changes)) from error
     origin = dict(recipe.origin)
     for change in changes:
         origin |= {key: f"--what-if '{change}'" for key in after.origin if key.startswith(change.partition("=")[0])}
     return replace(after, origin=origin)
+
+
+def _told(text: str, recipe: Recipe, changes: Sequence[str]) -> str:
+    """An error of the recipe with these changes: the change stands first, and a key where the user wrote it."""
+    for change in changes:
+        place = f"override '{change}': "
+        if text.startswith(place):
+            return f"{_OPTION} '{change}': {text.removeprefix(place)}"
+    if found := re.match(rf"{_WRITTEN}:\d+: (?:([^\s:]+): )?", text):
+        text = (f"{recipe.place(found[1])}: " if found[1] else "") + text[found.end() :]
+    return f"{_OPTION} {', '.join(map(_quoted, changes))}: {text}"
 
 
 def _rule(recipe: Recipe, change: str) -> Recipe:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.look.amounts import Amount, Histogram, RuleChange
 from dolma_pipeline.look.asking import Asking, SourceVerdicts
-from dolma_pipeline.look.changes import changed
+from dolma_pipeline.look.changes import changed, naming
 from dolma_pipeline.look.choice import Choice, Documents, amount_of, choose, plan_record
 from dolma_pipeline.look.folder import with_recipe
 from dolma_pipeline.look.measured import same_edits
@@ -104,12 +104,15 @@ def what_if(recipe: Recipe, changes: Sequence[str]) -> WhatIf:
     """
     after = changed(recipe, changes)
     with State.of(recipe) as state:
-        verdicts = _asked(state, after)
+        with naming(changes):
+            verdicts = _asked(state, after)
         passes = [{name: one.passes for name, one in some.items()} for some in (state.verdicts, verdicts)]
         retrained = _is_retrained(state, after, *passes)
         old = state.documents(recipe, passes[0])
         new = state.documents(after, passes[1], retrained=retrained)
-        choices = (_held_by_the_folder(state) or choose(recipe, old), choose(after, new))
+        choice = _held_by_the_folder(state) or choose(recipe, old)
+        with naming(changes):
+            choices = (choice, choose(after, new))
     sources = {}
     for name in state.verdicts:
         sources[name] = _source(state.verdicts[name], verdicts[name], old[name], new[name], name, choices)

@@ -5,23 +5,31 @@ Cost: the first bytes of each new file (0.3 ms), of at most 10,000 files.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from dolma_pipeline.config.recipe import MixConfig, Recipe
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.io import disk, paths
 from dolma_pipeline.io.check_formats import check_formats, told
+from dolma_pipeline.io.format_jsonl import is_plain
+from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import read_manifest
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Locations
+from dolma_pipeline.run.stage import Stage, stages_in_order
+from dolma_pipeline.runner.failures import lost_files
 from dolma_pipeline.runner.inputs import Inputs
 from dolma_pipeline.stages.dedupe.kinds import kind_of
-from dolma_pipeline.stages.mix.planning import budget_of
+from dolma_pipeline.stages.mix.planning import Unit, budget_of
+from dolma_pipeline.tokens.bounds import most_tokens_a_byte
+from dolma_pipeline.tokens.tokenizer import tokenizer_text
 
-MOST_TEXT_PER_BYTE = 20
-"""No text that people write is compressed to less than a twentieth: the most text that a file may hold."""
+MOST_FILES = 10_000
+"""Files that are opened to learn whether they are plain."""
 
 
 def refuse_unknown_formats(run: Run, inputs: Inputs, indexed: Collection[str]) -> list[str]:
@@ -42,7 +50,9 @@ def refuse_unknown_formats(run: Run, inputs: Inputs, indexed: Collection[str]) -
         (place, lambda path: paths.storage_of(path).open(path)) for place in new.values() if not paths.is_url(place)
     )
     if len(findings) > run.recipe.max_failed_files:
-        raise UsageError(told(findings))
+        known = {(one.source, one.path) for one in inputs.shards if one.name in indexed}
+        lost = {(one.shard.split("/", 1)[0], one.path) for one in lost_files(run)} & known
+        raise UsageError(told(findings, lost=len(lost)))
     return [f"{one.path} seems to be {one.what}: nothing of it may be read. {one.advice}" for one in findings]
 
 
@@ -87,7 +97,7 @@ def _mixes_of(recipe: Recipe, tokens: Artifact) -> list[MixConfig]:
 
 
 def budget_warnings(run: Run, inputs: Inputs, left: Collection[str]) -> list[str]:
-    """Budgets that cannot be met, whatever the rules are; with numbers.
+    """Budgets that cannot be met, whatever the rules are; with numbers. Nothing where that is not certain.
 
     Args:
         left: names of artifacts that are made; the budgets of other mixes are left alone.
@@ -97,27 +107,64 @@ def budget_warnings(run: Run, inputs: Inputs, left: Collection[str]) -> list[str
         unit, target = budget_of(mix, tokenizer=run.recipe.tokenizer is not None)
         if name not in left or target is None:
             continue
-        most, how = _most(run, inputs, unit)
-        reach = math.floor(most * mix.max_epochs)
-        if target > reach:
+        most = _most_of_index(run, mix, unit) if "index" not in left else _most_of_files(run, inputs, mix, unit)
+        reach = math.floor(most.size * mix.max_epochs) if most is not None else target
+        if most is not None and target > reach and most.holds():
             found.append(
-                f"{name}.target_{unit} is {target:,}, but at most {reach:,} {unit} can come of {how}"
+                f"{name}.target_{unit} is {target:,}, but at most {reach:,} {unit} can come of {most.what}"
                 + (f" in {mix.max_epochs:g} epochs" if mix.max_epochs != 1 else "")
                 + f": give more documents, a smaller budget, or a larger {name}.max_epochs."
             )
     return found
 
 
-def _most(run: Run, inputs: Inputs, unit: str) -> tuple[int, str]:
-    """The most that the inputs can give in a unit, and what that is: a token is a byte at least, a document two."""
+@dataclass(frozen=True)
+class _Most:
+    """The most that inputs can give, and what they are. holds: looks whether it is certain, where that costs more."""
+
+    size: int
+    what: str
+    holds: Callable[[], bool] = lambda: True
+
+
+def _most_of_index(run: Run, mix: MixConfig, unit: Unit) -> _Most | None:
+    """By what the finished index counted: bytes and documents as they are, a token of EOS for each document."""
     index = read_manifest(run.folder, "index")
-    if index is not None:
-        counts = index["counts"].values()
-        documents, text = sum(c["kept"] for c in counts), sum(c["bytes_in"] for c in counts)
-        how = f"{documents:,} documents with {text:,} bytes of text"
-        return (documents if unit == "documents" else text), how
-    size = sum({(shard.source, shard.path): shard.file_bytes for shard in inputs.shards}.values())
-    return size * MOST_TEXT_PER_BYTE, f"{size:,} bytes of files"
+    if index is None:
+        return None
+    counts = index["counts"].values()
+    documents, text = sum(c["kept"] for c in counts), sum(c["bytes_in"] for c in counts)
+    what = f"{documents:,} documents with {text:,} bytes of text"
+    if unit != "tokens":
+        return _Most(documents if unit == "documents" else text, what)
+    by_byte = _tokens_a_byte(run, mix)
+    return None if by_byte is None else _Most(by_byte * text + documents, what)
+
+
+def _most_of_files(run: Run, inputs: Inputs, mix: MixConfig, unit: Unit) -> _Most | None:
+    """By the size of plain JSON lines, each longer than its text and an EOS. What is compressed may hold anything."""
+    by_byte = _tokens_a_byte(run, mix) if unit == "tokens" else 1
+    files = {(shard.source, shard.path): shard for shard in inputs.shards}
+    makes_documents = any(type(one).document_artifacts is not Stage.document_artifacts for one in stages_in_order())
+    lines = all(shard.format == "jsonl" for shard in files.values())
+    if by_byte is None or run.recipe.normalize or makes_documents or not lines or len(files) > MOST_FILES:
+        return None
+    size = sum(shard.file_bytes for shard in files.values())
+    locate = Locations(run)
+
+    def all_plain() -> bool:
+        places = (locate(shard) for shard in files.values())
+        return all(not paths.is_url(place) and is_plain(place) for place in places)
+
+    return _Most(by_byte * size, f"{size:,} bytes of files", all_plain)
+
+
+def _tokens_a_byte(run: Run, mix: MixConfig) -> int | None:
+    """The most tokens that a byte of text as read can give; None if nobody knows: a text put in may be longer."""
+    config = run.recipe.tokenizer
+    if config is None or any(one.with_ for one in mix.replace):
+        return None
+    return most_tokens_a_byte(json.loads(tokenizer_text(expanded(config.load)))) if config.load else 1
 
 
 def training_warnings(recipe: Recipe) -> Sequence[str]:

@@ -1,4 +1,7 @@
-"""Whether more failed than the recipe allows: documents by their share, files not read to their end by number."""
+"""Whether more failed than the recipe allows: documents by their share, lost files by number.
+
+A file is lost that could not be read to its end, or is of no known format.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,12 @@ from dolma_pipeline.run.manifests import has_lines, read_lines
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.result import Result
 
+MOST_NAMED = 20
+"""Lost files that an error names."""
+
 
 class LostFile(NamedTuple):
-    """A file that could not be read to its end: its shard, its path, and why."""
+    """A file that could not be read to its end, or is of no known format: its shard, its path, and why."""
 
     shard: str
     path: str
@@ -25,7 +31,7 @@ class LostFile(NamedTuple):
 
 
 def lost_files(run: Run) -> list[LostFile]:
-    """The files that could not be read to their end, by shard; none as long as the index is not there."""
+    """The lost files, by shard; none as long as the index is not there."""
     if not has_lines(run.folder, layout.INDEX):
         return []
     return [
@@ -41,8 +47,8 @@ def check_failures(run: Run, result: Result) -> None:
     lost = result.lost_files
     files = {(one.shard.split("/", 1)[0], one.path) for one in lost}
     if len(files) > recipe.max_failed_files:
-        named = "; ".join(f"{one.shard} ({one.path}): {one.reason}" for one in lost[:5])
-        more = f"; and {len(lost) - 5} more" if len(lost) > 5 else ""
+        named = "; ".join(f"{one.shard} ({one.path}): {one.reason}" for one in lost[:MOST_NAMED])
+        more = f"; and {len(lost) - MOST_NAMED:,} more" if len(lost) > MOST_NAMED else ""
         raise _error(
             f"{len(files):,} {'file' if len(files) == 1 else 'files'} could not be read to the end, more than "
             f"max_failed_files {recipe.max_failed_files} allows: {named}{more}. What could be read is written.",

@@ -24,8 +24,11 @@ def result_text(result: Result) -> str:
     mixes = _mixes(result)
     rules = [(f"dropped by rule ({mix}; first reason / any reason / only reason)", _rule_rows(result, mix), "")
              for mix in mixes]  # fmt: skip
-    note = "tokens count the EOS of each document"
-    sources = [("sources" if mix == MIX else f"sources ({mix})", _source_rows(result, mix), note) for mix in mixes]
+    sources = [
+        ("sources" if mix == MIX else f"sources ({mix})", _source_rows(result, mix),
+         "tokens count the EOS of each document" if _counts_tokens(result, mix) else "")
+        for mix in mixes
+    ]  # fmt: skip
     for title, rows, note in (
         ("stages", _stage_rows(result), ""),
         *rules,
@@ -166,9 +169,15 @@ def _aligned_rows(result: Result, mixes: Sequence[str]) -> list[list[str]]:
     return rows
 
 
+def _counts_tokens(result: Result, name: str) -> bool:
+    """Whether a mix was counted in tokens: without a tokenizer it has none, rather than 0."""
+    return any("tokens" in plan for plan in result.manifests[name].record["plan"].values())
+
+
 def _source_rows(result: Result, name: str) -> list[list[str]]:
     mix = result.manifests[name]
-    head = ["source", "in", "kept", "dropped", "failed", "edited", "held out", "chosen", "MB kept", "tokens", "epochs"]
+    tokens = ["tokens"] if _counts_tokens(result, name) else []
+    head = ["source", "in", "kept", "dropped", "failed", "edited", "held out", "chosen", "MB kept", *tokens, "epochs"]
     rows = [head]
     for source in sorted(mix.counts):
         one = mix.counts[source]
@@ -181,7 +190,7 @@ def _source_rows(result: Result, name: str) -> list[list[str]]:
                     for key in ("in", "kept", "dropped", "failed", "edited", "held_out", "chosen")
                 ),
                 f"{one.get('bytes_kept', 0) / 1e6:,.2f}",
-                f"{plan.get('tokens', 0):,}",
+                *(f"{plan.get('tokens', 0):,}" for _ in tokens),
                 f"{plan.get('epochs', 0):.3g}",
             ]
         )

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma_pipeline.errors import UsageError
-from dolma_pipeline.mixing import MIXERS, Available, divide, mixer
+from dolma_pipeline.mixing import MIXERS, Available, checked_sizes, divide, mixer
 
 
 @pytest.fixture
@@ -123,3 +124,37 @@ def test_what_cannot_be_divided_is_refused_in_words(total: int, weights: dict[st
     with pytest.raises(UsageError) as caught:
         divide(total, weights)
     assert words in str(caught.value)
+
+
+BOTH = {name: Available(unit="bytes", documents=1, bytes=10) for name in ("web", "code")}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "returned None, expected a mapping of source to a whole number of bytes (sources: web, code)"),
+        ([5, 5], "returned [5, 5] (list), expected a mapping of source to a whole number of bytes"),
+        ({}, "gives source 'web' no size; expected a whole number of bytes from 0 for each of: web, code"),
+        ({"web": 5}, "gives source 'code' no size; expected a whole number of bytes from 0 for each of: web, code"),
+        ({"web": 5, "code": 5, "forum": 0}, "gives source 'forum' a size; the sources are: web, code"),
+        ({"web": 5, "code": 5, 0: 0}, "gives source 0 a size; the sources are: web, code"),
+        ({"web": -5, "code": 5}, "gives source 'web' -5 (int), expected a whole number of bytes from 0"),
+        ({"web": 5, "code": 5.0}, "gives source 'code' 5.0 (float), expected a whole number of bytes from 0"),
+        ({"web": float("nan"), "code": 5}, "gives source 'web' nan (float), expected a whole number of bytes from 0"),
+        ({"web": True, "code": 5}, "gives source 'web' True (bool), expected a whole number of bytes from 0"),
+        ({"web": None, "code": 5}, "gives source 'web' None, expected a whole number of bytes from 0"),
+        ({"web": "5", "code": 5}, "gives source 'web' '5' (str), expected a whole number of bytes from 0"),
+        ({"web": 1200, "code": 1}, "gives 1,201 bytes together (web: 1,200, code: 1), expected at most the budget of"),
+    ],
+)
+def test_what_a_mixer_may_not_give(given: object, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        checked_sizes("mine", given, BOTH, 1200)
+    assert str(caught.value).startswith(f"mixer 'mine' {words}")
+
+
+@pytest.mark.parametrize("given", [{"web": 0, "code": 0}, {"code": 1100, "web": 100}, {"web": np.int64(7), "code": 1}])
+def test_what_a_mixer_may_give(given: Mapping[str, int]) -> None:
+    found = checked_sizes("mine", given, BOTH, 1200)
+    assert found == given
+    assert {type(size) for size in found.values()} == {int}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from dolma_pipeline.errors import SettingsChangedError
+from dolma_pipeline.errors import SettingsChangedError, UsageError
+from dolma_pipeline.look.plan import plan
 from dolma_pipeline.runner import run
-from tests.pipeline.tiny import read_jsonl, recipe
+from tests.pipeline.tiny import read_jsonl, recipe, tree
 
 pytestmark = pytest.mark.usefixtures("plain")
 
@@ -117,3 +119,27 @@ def test_a_mixer_of_ones_own_needs_no_tagger(here: Path, tmp_path: Path) -> None
     assert "  modules: my_mixers.py (mix.mixer first_half): other content\nthis makes again: mix\n" in str(caught.value)
     run(recipe(tmp_path / "run", **bare), redo=True, quiet=True)
     assert planned(tmp_path / "run")["code"]["wanted"] == 500
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        ("None", "mixer 'first_half' returned None, expected a mapping of source to a whole number of tokens"),
+        ("{'web': 1}", "mixer 'first_half' gives source 'code' no size; expected a whole number of tokens from 0"),
+        ("{**dict.fromkeys(sources, 0), 'web': -5}", "mixer 'first_half' gives source 'web' -5 (int), expected a whol"),
+        ("{**dict.fromkeys(sources, 0), 'web': 9.5}", "mixer 'first_half' gives source 'web' 9.5 (float), expected a "),
+        ("{**dict.fromkeys(sources, 0), 'x': 1}", "mixer 'first_half' gives source 'x' a size; the sources are: code"),
+        ("{**dict.fromkeys(sources, 0), 'web': 5 * target}", "mixer 'first_half' gives 10,000 tokens together ("),
+    ],
+)
+def test_a_mixer_that_breaks_its_contract_stops_the_run_and_the_look(
+    copied: Path, tmp_path: Path, returned: str, words: str
+) -> None:
+    file = tmp_path / "my_mixers.py"
+    wrong = MIXER.partition("    return")[0] + f"    return {returned}\n"
+    file.write_text(wrong)
+    changes = {"modules": [*tree()["modules"], str(file)], "mix__mixer": "first_half", "mix__target_tokens": 2000}
+    with pytest.raises(UsageError, match=f"^{re.escape(words)}"):
+        plan(recipe(copied, **changes))
+    with pytest.raises(UsageError, match=f"^mix/plan, all: {re.escape(words)}"):
+        run(recipe(copied, **changes), redo=True, quiet=True)

@@ -174,6 +174,46 @@ def test_lost_files_end_with_3_are_named_and_may_be_allowed(mine: Path, capsys: 
     assert failure["path"] == "b.jsonl.gz"
 
 
+def test_files_of_no_known_format_and_lost_ones_count_together_in_every_run(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain_lines(mine / "in/a.jsonl", TEXTS)
+    cut_short(mine / "in/b.jsonl.gz", TEXTS)
+    pages = [f"page{i}.jsonl" for i in range(5)]
+    for page in pages:
+        (mine / "in" / page).write_text("<html>Not found</html>\n")
+    settings = {"output": "run", **tree(**SMALL, sources={"s": {"documents": "in/*"}}, max_failed_share=1.0)}
+    (mine / "my.yaml").write_text(json.dumps(settings))
+
+    def ends(most: int) -> tuple[int, str]:
+        code = main(["-q", "run", "my.yaml", f"max_failed_files={most}"])
+        return code, capsys.readouterr().err
+
+    code, err = ends(4)
+    assert (code, (mine / "run").exists()) == (2, False)
+    assert "5 files are of no format that is read" in err
+    assert "allow them with max_failed_files=5." in err
+    code, err = ends(5)
+    assert code == 3
+    assert "warning: in/page0.jsonl seems to be an HTML page" in err
+    for most in (5, 0):
+        code, err = ends(most)
+        assert code == 3
+        assert (
+            f"error: 6 files could not be read to the end, more than max_failed_files {most} allows: s/b (b.js" in err
+        )
+        assert all(
+            f"; s/{page.split('.')[0]} ({page}): no known format: it seems to be an HTML page" in err for page in pages
+        )
+    assert ends(6)[0] == 0
+    (mine / "in/last.jsonl").write_text("<html>Not found</html>\n")
+    code, err = ends(0)
+    assert code == 2
+    assert "allow it with max_failed_files=7 (6 could not be read to the end before)." in err
+    assert ends(6)[0] == 3
+    assert ends(7)[0] == 0
+
+
 def test_a_share_of_0_allows_no_failed_document(mine: Path) -> None:
     lines = [json.dumps({"id": str(i), "text": text}) for i, text in enumerate(TEXTS)]
     (mine / "a.jsonl").write_text("\n".join([*lines[:30], "{", *lines[30:]]))

@@ -62,6 +62,8 @@ def test_everything_that_passes_without_a_tokenizer(finished: Path, here: Path, 
     both = {**documents(finished), **documents(finished, "held_out")}
     assert documents(tmp_path / "run") == both
     assert planned(tmp_path / "run")["unit"] == "bytes"
+    assert "token" not in result.text()
+    assert [key for one in result.record()["manifests"]["mix"]["plan"].values() for key in one if "token" in key] == []
     assert not (tmp_path / "run/tokenizer").exists()
     assert not (tmp_path / "run/mix/held_out").exists()
     for source, counts in result.manifests["mix"].counts.items():

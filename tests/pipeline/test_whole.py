@@ -241,7 +241,7 @@ def test_the_bad_line_is_in_failed_by_place_and_never_by_text(finished: Path) ->
     ]
     (failure,) = read_jsonl(finished / "failed" / "index" / f"{shard}.jsonl")
     assert (failure["line"], failure["path"]) == (line, FILES[shard].split("/", 1)[1])
-    assert failure["reason"].startswith("no JSON")
+    assert failure["reason"].startswith("invalid JSON")
     assert not any("secret" in str(value) for value in failure.values())
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import HeldOutConfig, MixConfig, MixSourceConfig
 from dolma_pipeline.errors import DataError, UsageError
-from dolma_pipeline.mixing import Available, Mixer
+from dolma_pipeline.mixing import Available, Mixer, checked_sizes
 
 KEY_END = 1 << 64
 
@@ -136,7 +136,8 @@ def plan_mix(
         tokenizer: whether tokens are known. section: name of the section, which errors name.
 
     Raises:
-        UsageError: weights without a budget. DataError: nothing passes in any source.
+        UsageError: weights without a budget, or a mixer that gives what none may. DataError: nothing passes in any
+            source.
     """
     unit, target = budget_of(mix, tokenizer=tokenizer)
     weighted = sorted(name for name, own in mix.sources.items() if own.weight is not None)
@@ -157,10 +158,11 @@ def plan_mix(
         train[name] = one.without(out)
     weights = {name: mix.sources.get(name, MixSourceConfig()).weight for name in selections}
     have = {name: _available(one, weights[name], unit) for name, one in train.items()}
-    wanted: Mapping[str, int]
-    wanted = {name: one.size for name, one in have.items()} if target is None else mixer(have, target)
+    wanted = {name: one.size for name, one in have.items()}
+    if target is not None:
+        wanted = checked_sizes(mix.mixer.name, mixer({**have}, target), have, target)
     sources = {
-        name: _plan_source(train[name], have[name], int(wanted[name]), mix.max_epochs, held[name], unit)
+        name: _plan_source(train[name], have[name], wanted[name], mix.max_epochs, held[name], unit)
         for name in sorted(selections)
     }
     return MixPlan(sources, held_cut, spared, unit)

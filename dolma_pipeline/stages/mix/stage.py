@@ -233,7 +233,7 @@ class CloseMix(Phase):
                 "weight": one.weight,
                 "epochs": one.epochs,
                 "documents": one.documents,
-                "tokens": one.tokens,
+                **({"tokens": one.tokens} if run.recipe.tokenizer else {}),
                 "bytes": one.bytes,
                 "limited": one.limited,
             }

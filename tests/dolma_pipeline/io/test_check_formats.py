@@ -121,3 +121,11 @@ def test_the_text_of_the_error() -> None:
         "  … and 7 more.",
         "Nothing was started. Take them out of the sources, or allow them with max_failed_files=12.",
     ]
+
+
+def test_files_that_were_lost_before_count_in_the_advice() -> None:
+    finding = Finding("a.csv", "CSV", "Convert it.")
+    assert told([finding], lost=2).splitlines()[-1] == (
+        "Nothing was started. Take it out of the sources, or allow it with max_failed_files=3 "
+        "(2 could not be read to the end before)."
+    )

@@ -237,10 +237,33 @@ def test_lines_of_ranges_are_those_of_the_file(
     assert whole.locs == [i for i, row in enumerate(rows, 1) if row == b'{"text": "a"}']
     assert parts.locs == whole.locs
     assert parts.rows == whole.rows
-    assert parts.failures == whole.failures
-    assert [f.line for f in whole.failures] == [
-        i for i, row in enumerate(rows, 1) if row in (b'{"text": 1}', b"no JSON")
-    ]
+    lines = [[f for f in read.failures if not f.lost] for read in (whole, parts)]
+    lost = [[f for f in read.failures if f.lost] for read in (whole, parts)]
+    assert lines[0] == lines[1]
+    assert [f.line for f in lines[0]] == [i for i, row in enumerate(rows, 1) if row in (b'{"text": 1}', b"no JSON")]
+    assert lost[0] == lost[1]
+    assert len(lost[0]) == (b"no JSON" in rows and not {b'{"text": 1}', b'{"text": "a"}'} & {*rows})
+
+
+HTML = b"<html>\n<body>Not found</body>\n</html>\n"
+
+
+def test_a_file_of_no_known_format_is_lost_once_whatever_its_ranges_and_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    why = "no known format: it seems to be an HTML page (often the error page of a download that failed)"
+    for data, split_bytes in ((HTML, 1 << 30), (HTML, 10), (gzip.compress(HTML), 10), (b"\n" * 30 + HTML, 10)):
+        path.write_bytes(data)
+        failures = Read(*planned(path, split_bytes=split_bytes)).failures
+        assert [(f.reason, f.line, f.path) for f in failures if f.lost] == [(why, 1, str(path))]
+        assert len(failures) == 4
+
+
+@pytest.mark.parametrize("data", [b"", b"\n \n", b'{"text": "a"}\n<html>\n', b'{"text": 1}\n', b'{"text": "a'])
+def test_broken_lines_and_empty_files_are_of_a_known_format(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(data)
+    for split_bytes in (5, 1 << 30):
+        assert not [f for f in Read(*planned(path, split_bytes=split_bytes)).failures if f.lost]
 
 
 def test_a_damaged_file_is_hashed_to_its_end_and_its_failure_names_the_place(tmp_path: Path) -> None:

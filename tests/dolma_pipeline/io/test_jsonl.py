@@ -53,7 +53,7 @@ HOSTILE: dict[str, list[tuple[int | None, str]]] = {
     "bad_crc.jsonl.gz": [(21, "crc: a gzip member says")],
     "trailing_garbage.jsonl.gz": [(21, "garbage after the last gzip member")],
     "utf16.jsonl": [(1, "encoding: this is UTF-16; convert the file to UTF-8")],
-    "invalid_json_lines.jsonl": [(4, "no JSON: "), (6, "no JSON: "), (8, "no JSON: "), (11, "no JSON: ")],
+    "invalid_json_lines.jsonl": [(4, "invalid JSON: "), (6, "invalid JSON: "), (8, "invalid JSON: "), (11, "invalid JSON: ")],
     "invalid_utf8.jsonl": [(line, "encoding: not valid UTF-8") for line in (3, 5, 7, 9)],
     "missing_or_wrong_fields.jsonl": [
         (3, NO_TEXT),
@@ -66,10 +66,10 @@ HOSTILE: dict[str, list[tuple[int | None, str]]] = {
         (22, "expected a JSON object, found null"),
         (23, NO_TEXT),
     ],
-    "nul_and_control.jsonl": [(2, "no JSON: "), (4, "no JSON: ")],
-    "lone_surrogates.jsonl": [*((line, "no JSON: ") for line in (1, 2, 3)), (5, "encoding: ")],
+    "nul_and_control.jsonl": [(2, "invalid JSON: "), (4, "invalid JSON: ")],
+    "lone_surrogates.jsonl": [*((line, "invalid JSON: ") for line in (1, 2, 3)), (5, "encoding: ")],
     "deep_nesting.jsonl": [(line, "objects or lists more than 253 levels deep") for line in (2, 3)],
-    "numbers.jsonl": [(1, "no JSON: "), (2, "a number beyond the range of 64-bit floats")],
+    "numbers.jsonl": [(1, "invalid JSON: "), (2, "a number beyond the range of 64-bit floats")],
 }
 """Expected failures of each hostile file: (line, beginning of the reason); the others have none."""
 
@@ -286,7 +286,7 @@ def test_a_line_longer_than_a_block_keeps_the_count_of_bytes(start: int) -> None
     batches = list(read_lines(pieces, start=start, end=end + 1, **options))
     assert [text for batch in batches for text in batch.strings] == ["a", "b"]
     reasons = [(failure.byte, failure.reason[:10]) for failure in failures]
-    assert reasons == [(len(long) * bool(start) + len(lines({"text": "a"})), "a line of "), (end, "no JSON: u")]
+    assert reasons == [(len(long) * bool(start) + len(lines({"text": "a"})), "a line of "), (end, "invalid JS")]
 
 
 def test_columns_come_from_their_keys_and_everything_else_is_extra() -> None:

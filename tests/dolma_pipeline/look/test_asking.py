@@ -37,7 +37,7 @@ def test_a_new_rule_that_reads_the_text_is_refused(finished: Path, here: Path) -
     with pytest.raises(UsageError) as caught:
         what_if(loaded(finished), ["wind: NOT contains(text, 'wind')"])
     said = str(caught.value)
-    assert said.startswith("rule 'wind' reads the text of source 'code', which only a run reads.")
+    assert said.startswith("--what-if 'wind: NOT contains(text, 'wind')': rule 'wind' reads the text of source 'code', ")
     assert "Change the recipe and run: dolma-pipeline mix RECIPE --redo." in said
     assert what_if(loaded(finished), ["size: length(text) > 100 AND strlen(text) > 100"]).exact
 
@@ -72,6 +72,7 @@ def test_errors(finished: Path, here: Path, change: str, error: type[Exception],
     with pytest.raises(error) as caught:
         what_if(loaded(finished), [change])
     assert words in str(caught.value)
+    assert str(caught.value).startswith(f"--what-if '{change}'")
 
 
 def test_more_rules_than_a_word_has_bits(copied: Path) -> None:

@@ -121,6 +121,42 @@ def test_errors(change: str, words: str) -> None:
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            ["mix.where=null"],
+            "--what-if 'mix.where=null': recipe:8: mix.sources.web.skip_rules.0: no rule named 'long'.",
+        ),
+        (
+            ["mix.where=null", "seed=3"],
+            "--what-if 'mix.where=null', 'seed=3': recipe:8: mix.sources.web.skip_rules.0: no rule named 'long'.",
+        ),
+        (["mix.target_bytes=x"], "--what-if 'mix.target_bytes=x': mix.target_bytes: found text 'x', expected"),
+        (["seed=3", "mix.max_epochs=-1"], "--what-if 'mix.max_epochs=-1': mix.max_epochs: found the number -1, expec"),
+        (["mix.where={"], "--what-if 'mix.where={': not YAML: "),
+        (["mix.sources.x.min_chars=1"], "--what-if 'mix.sources.x.min_chars=1': mix.sources.x: no source named 'x'."),
+        (["mix.where.both=x"], "--what-if 'mix.where.both=x': recipe:8: mix.sources.web.where.both: "),
+        (["mix.where.both: x"], "--what-if 'mix.where.both: x': recipe:8: mix.sources.web.where.both: "),
+        (["mix.target_bytes=5", "mix.target_documents=5"], "--what-if 'mix.target_"),
+    ],
+)
+def test_an_error_names_the_change_and_no_place_that_nobody_has(changes: list[str], words: str) -> None:
+    """Lines are those of TEXT, in which a key stands that the change is at odds with."""
+    with pytest.raises(ConfigError) as caught:
+        changed(recipe(), changes)
+    assert str(caught.value).startswith(words)
+
+
+def test_weights_that_lose_their_budget_name_the_change() -> None:
+    weighted = recipe_from_text(TEXT.replace("{where: {both: chars > 2}}", "{weight: 2}\n  target_bytes: 10"))
+    with pytest.raises(ConfigError) as caught:
+        changed(weighted, ["mix.target_bytes=null"])
+    assert str(caught.value).startswith(
+        "--what-if 'mix.target_bytes=null': recipe:9: mix.sources.code.weight: needs a budget: set one of mix.target_"
+    )
+
+
 def test_two_budgets_are_an_error_as_in_a_recipe() -> None:
     with pytest.raises(ConfigError, match="a mix has one budget"):
         changed(recipe(), ["mix.target_bytes=5", "mix.target_documents=5"])

@@ -144,3 +144,15 @@ def test_warnings_of_manifests_are_shown() -> None:
     result = Result("out", loud)
     assert result.warnings() == ["tokenizer: one thing", "tokenizer: another"]
     assert "\n\nwarnings\n  tokenizer: one thing\n  tokenizer: another\n\n" in result_text(result)
+
+
+def test_without_a_tokenizer_nothing_is_said_of_tokens() -> None:
+    bare = {name: {key: value for key, value in one.items() if key != "tokens"} for name, one in PLAN.items()}
+    text = result_text(Result("runs/a", {**MANIFESTS, "mix": manifest("mix", "mix", MIX, plan=bare)}))
+    assert "token" not in text
+    assert (
+        "source     in   kept  dropped  failed  edited  held out  chosen  MB kept  epochs\n"
+        "------  -----  -----  -------  ------  ------  --------  ------  -------  ------\n"
+        "code    1,200  1,200        0       0       0         0       0     0.40       1\n"
+        "web        10      7        2       1       3         1       6     0.25   0.333\n\n"
+    ) in text

@@ -111,9 +111,9 @@ def test_documents_are_read_in_batches_and_bad_lines_can_be_had(corpus: str, tmp
     assert batches[3].locs.tolist() == [1, 3]
     failures = kept(tmp_path / "failures")
     assert all(isinstance(failure, Failure) for failure in failures)
-    assert [(Path(f.path).name, f.line, f.reason[:9]) for f in failures] == [
-        ("b.jsonl", 4, "'text' is"),
-        ("b.jsonl", 2, "no JSON: "),
+    assert [(Path(f.path).name, f.line, f.reason[:14]) for f in failures] == [
+        ("b.jsonl", 4, "'text' is miss"),
+        ("b.jsonl", 2, "invalid JSON: "),
     ]
     assert counter(result, "ReadDocuments") == 2
 
@@ -133,7 +133,7 @@ def test_bad_lines_are_counted_and_logged_if_nobody_takes_them(
         record.getMessage() for record in caplog.records if record.name == "dolma_pipeline.transforms.batches"
     ]
     assert message.startswith("ReadDocuments: 2 documents of shard web/b failed; the first: ")
-    assert message.endswith("b.jsonl:2: no JSON: unexpected character, expected a JSON value")
+    assert message.endswith("b.jsonl:2: invalid JSON: unexpected character, expected a JSON value")
 
 
 def test_plain_files_are_read_in_ranges(tmp_path: Path) -> None:
