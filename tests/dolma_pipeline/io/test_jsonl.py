@@ -53,7 +53,12 @@ HOSTILE: dict[str, list[tuple[int | None, str]]] = {
     "bad_crc.jsonl.gz": [(21, "crc: a gzip member says")],
     "trailing_garbage.jsonl.gz": [(21, "garbage after the last gzip member")],
     "utf16.jsonl": [(1, "encoding: this is UTF-16; convert the file to UTF-8")],
-    "invalid_json_lines.jsonl": [(4, "invalid JSON: "), (6, "invalid JSON: "), (8, "invalid JSON: "), (11, "invalid JSON: ")],
+    "invalid_json_lines.jsonl": [
+        (4, "invalid JSON: "),
+        (6, "invalid JSON: "),
+        (8, "invalid JSON: "),
+        (11, "invalid JSON: "),
+    ],
     "invalid_utf8.jsonl": [(line, "encoding: not valid UTF-8") for line in (3, 5, 7, 9)],
     "missing_or_wrong_fields.jsonl": [
         (3, NO_TEXT),

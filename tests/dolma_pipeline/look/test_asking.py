@@ -37,7 +37,9 @@ def test_a_new_rule_that_reads_the_text_is_refused(finished: Path, here: Path) -
     with pytest.raises(UsageError) as caught:
         what_if(loaded(finished), ["wind: NOT contains(text, 'wind')"])
     said = str(caught.value)
-    assert said.startswith("--what-if 'wind: NOT contains(text, 'wind')': rule 'wind' reads the text of source 'code', ")
+    assert said.startswith(
+        "--what-if 'wind: NOT contains(text, 'wind')': rule 'wind' reads the text of source 'code', "
+    )
     assert "Change the recipe and run: dolma-pipeline mix RECIPE --redo." in said
     assert what_if(loaded(finished), ["size: length(text) > 100 AND strlen(text) > 100"]).exact
 
