@@ -19,7 +19,7 @@ RULES = {
     "words": ["length_v1.words >= 3", "length_v1.words >= 9", "length_v1.words < 30"],
     "long": ["chars > 20", "chars > 60"],
     "text": ["text LIKE '%a%'", "text NOT LIKE 'T%'"],
-    "unique": ["exact.keep", "exact.keep OR text LIKE '%e%'", "near.keep AND exact.keep"],
+    "unique": ["exact.keep OR text LIKE '%e%'", "exact.keep OR text LIKE '%zz%'", "near.keep AND exact.keep"],
     "mine": ["marks_v1.digits < 1"],
 }
 KNOBS = ["seed", "tag", "step", "tokenizer", "order", "rules", "mix", "edits", "tokens"]
@@ -37,7 +37,7 @@ def drawn(rng: random.Random, knobs: dict[str, float]) -> dict[str, Any]:
     ]
     steps = steps[: of["step"].choice([1, 2, 2])] if of["step"].random() < 0.8 else []
     tokenizer = of["tokenizer"].choice(TOKENIZERS)
-    names = of["order"].sample(["words", "long", "text", "unique", "mine"], of["order"].choice([2, 3, 5]))
+    names = of["order"].sample(["words", "long", "text", "unique", "mine"], of["order"].choice([2, 5, 5, 5]))
     where = {name: of["rules"].choice(RULES[name]) for name in sorted(RULES)}
     there = {name for name in names if name not in ("unique", "mine")} | ({"mine"} if marks else set())
     there |= {"unique"} if len(steps) > ("near" in where["unique"]) else set()
