@@ -175,7 +175,8 @@ def check_order(decisions: Sequence[Decision], wanted: Collection[str]) -> None:
             found = states[need.name]
             if need.name not in wanted and found.state != "done":
                 command = {"tokenizer": "mix"}.get(need.stage, need.stage)
-                first = f"First: dolma-pipeline {command} RECIPE; or do" if command in STAGES else "Do"
+                there = command in STAGES and any(d.artifact.stage == command for d in decisions)
+                first = f"First: dolma-pipeline {command} RECIPE; or do" if there else "Do"
                 raise UsageError(
                     f"{stage} needs {need.name}, which is not done ({found.state}). "
                     f"{first} all with: dolma-pipeline run RECIPE."

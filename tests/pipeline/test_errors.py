@@ -152,9 +152,9 @@ WRONG: list[tuple[str, dict[str, Any], type[UsageError], str]] = [
     ),
     (
         "output that is a URL",
-        {"output": "s3://bucket/run"},
+        {"output": "hdfs://host/run"},
         ConfigError,
-        "output: s3://bucket/run: a run's folder cannot be at s3://. There are: file, memory.",
+        "output: hdfs://host/run: a run's folder cannot be at hdfs://. There are: az, file, gs, memory, s3.",
     ),
     (
         "output that is a file",

@@ -152,7 +152,7 @@ def tree(**changes: Any) -> dict[str, Any]:
         if value is None:
             inner.pop(last, None)
         else:
-            inner[last] = value
+            inner[last] = copy.deepcopy(value)  # a later change goes into it, not into what was given
     return found
 
 

@@ -102,7 +102,6 @@ def test_garbage_behind_zstd_is_lost(tmp_path: Path) -> None:
         gzip.compress(b"", mtime=0),
         LINES[:-10],
         LINES + b"\xff\xfe broken\n",
-        b"\0" * 100,
         LINES + b'{"text": 1}\n{"id": 1}\nnonsense',
     ],
 )
@@ -112,6 +111,14 @@ def test_broken_lines_alone_lose_no_file(tmp_path: Path, raw: bytes) -> None:
     _, failures, reader = read(path)
     assert reader.lost == ""
     assert not any(failure.lost for failure in failures)
+
+
+def test_a_file_of_no_known_format_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(b"\0" * 100)
+    _, failures, reader = read(path)
+    assert reader.lost == "no known format: it seems to be nothing but zero bytes"
+    assert sum(failure.lost for failure in failures) == 1
 
 
 def test_a_failure_of_a_line_before_the_damage_is_not_the_reason(tmp_path: Path) -> None:

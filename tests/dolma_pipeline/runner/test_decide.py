@@ -201,6 +201,13 @@ def test_a_stage_alone_needs_what_comes_before() -> None:
         "mix needs attributes/x_v1, which is not done (new). First: dolma-pipeline tag RECIPE; or do all with: "
         "dolma-pipeline run RECIPE."
     )
+    small = Artifact("small", "small", needs=(MIXED,))
+    with pytest.raises(UsageError, match=r"^small needs mix, .* First: dolma-pipeline mix RECIPE"):
+        check_order([done, Decision(MIXED, "new"), Decision(small, "new")], {"small"})
+    tokenizer = Artifact("tokenizer", "tokenizer")  # made by the command `mix`, which a recipe may not have
+    small = Artifact("small", "small", needs=(tokenizer,))
+    with pytest.raises(UsageError, match=r"^small needs tokenizer, which is not done \(new\)\. Do all with: "):
+        check_order([Decision(tokenizer, "new"), Decision(small, "new")], {"small"})
 
 
 def test_work_that_ended_is_done_though_its_records_are_there(run: Run) -> None:

@@ -104,8 +104,12 @@ def test_reads_are_keys_that_a_user_would_change(tmp_path: Path) -> None:
     assert rule_reads(process, names) == (
         {"mix.where.words": "length_v1.words > 1", "mix.where.chars": "chars > 3"},
         {
-            "web": {"mix.sources.web.where.own": "id <> ''", "mix.sources.web.min_chars": 4},
-            "code": {"mix.sources.code.skip_rules": ["chars"]},
+            "web": {
+                "mix.where: order": ["words", "chars", "own", "min_chars"],
+                "mix.sources.web.where.own": "id <> ''",
+                "mix.sources.web.min_chars": 4,
+            },
+            "code": {"mix.where: order": ["words"], "mix.sources.code.skip_rules": ["chars"]},
         },
     )
     assert united(({"a": 1}, {"web": {"b": 2}}), ({"c": 3}, {"web": {"d": 4}})) == (
