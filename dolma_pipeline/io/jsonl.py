@@ -25,6 +25,7 @@ import pyarrow as pa
 from dolma_pipeline.documents import COLUMNS, MAX_BATCH_BYTES, MAX_BATCH_ROWS, SCHEMA, Batch
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
+from dolma_pipeline.io.gzip_writer import GzipWriter
 from dolma_pipeline.io.streams import MAX_LINE_BYTES, Damaged, Overlong, line_blocks
 from dolma_pipeline.io.written import TooDeepError, json_text, member_text, metadata_text, text_or_none
 from dolma_pipeline.storage.committed import Output
@@ -279,10 +280,7 @@ class LinesWriter:
 
             self._inner = zstandard.ZstdCompressor(level=1).stream_writer(cast(BinaryIO, file), closefd=False)
         elif compression == "gz":
-            from isal import igzip
-
-            gzip_file: Any = igzip.IGzipFile
-            self._inner = gzip_file(filename="", fileobj=file, mode="wb", compresslevel=1, mtime=0)
+            self._inner = GzipWriter(file)
         elif compression:
             raise DataError(f"no compression named {compression!r}; there are zst and gz")
         self._out: Any = self._inner or file

@@ -49,8 +49,8 @@ def seems(head: bytes, *, name: str) -> Finding | None:
     if not head and name.lower().endswith(".parquet"):
         return Finding(name, "an empty file", "A Parquet file without rows has bytes too: " + _lower(_AGAIN))
     content = heads.content(head)
-    if not content.strip():
-        return None
+    if not content.removeprefix(heads.BOM).strip():
+        return None  # an empty file, with or without a mark
     kind = magic.kind_of(content) or _encoding(content) or _markup(content) or _json(content) or _text(content)
     return Finding(name, *kind)
 

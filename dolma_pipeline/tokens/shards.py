@@ -22,11 +22,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-from isal.igzip import IGzipFile
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
+from dolma_pipeline.io.gzip_writer import GzipWriter
 from dolma_pipeline.io.tables import ParquetWriter
 from dolma_pipeline.storage.committed import Output
 
@@ -114,12 +114,7 @@ def write_part_files(
     kind = np.dtype(dtype).newbyteorder("<")
     forbidden = sorted({eos, *(id_ for id_ in special_ids if id_ != unk_id)})
     state = _Counts()
-    with (
-        _Rows(rows_file) as rows,
-        IGzipFile(filename="", fileobj=csv_file, mode="wb", compresslevel=1, mtime=0) as packed,  # type: ignore[no-untyped-call]
-        io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
-    ):
-        lines = csv.writer(text, lineterminator="\n")
+    with _Rows(rows_file) as rows, GzipWriter(csv_file) as packed:
         for batch in batches:
             ids, offsets = _ids(batch, kind)
             _check_bodies(batch, ids, offsets, forbidden)
@@ -131,7 +126,9 @@ def write_part_files(
             starts = np.concatenate([[state.num_tokens], ends[:-1]])[: len(kept)]
             documents = batch if len(kept) == len(batch) else batch.take(pa.array(kept))
             rows.write(documents, starts, ends)
-            lines.writerows(_csv_rows(documents, starts, ends))
+            text = io.StringIO(newline="")
+            csv.writer(text, lineterminator="\n").writerows(_csv_rows(documents, starts, ends))
+            packed.write(text.getvalue().encode())
             state.add(documents.column("source").to_pylist(), starts, ends)
             if unk_id is not None:
                 state.add_unknown(batch.column("source").to_pylist(), offsets, np.flatnonzero(ids == unk_id))

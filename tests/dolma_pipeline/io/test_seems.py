@@ -166,3 +166,8 @@ def test_only_what_is_no_document_file_of_the_data_is_told(data: Path) -> None:
     assert {name for name, what in told.items() if ".warc" in name and what == "plain text"} == {
         "warc/broken/not_warc.warc.gz"
     }
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", b"\xef\xbb\xbf  "])
+def test_what_has_nothing_in_it_is_of_no_wrong_format(content: bytes) -> None:
+    assert seems(content, name="f.jsonl") is None
