@@ -7,6 +7,7 @@ SIGTERM, or 129 by SIGHUP. `--help` costs about 0.2 s.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import sys
@@ -15,6 +16,7 @@ from typing import NoReturn
 
 from dolma_pipeline.errors import DolmaError
 
+BEAM = "apache_beam"
 _ENDED = {"SIGTERM": ("ended by SIGTERM", 143), "SIGHUP": ("ended by SIGHUP", 129)}
 """Signals that arrive as a KeyboardInterrupt of their name: what is said, and the exit code that shells give them."""
 
@@ -53,12 +55,16 @@ def run_and_exit() -> NoReturn:
     """`main` as a program of its own.
 
     After a failure or an interrupt the process ends without Python's teardown: a thread that is still at work in
-    DuckDB or Arrow would fill the terminal there, or abort the process in place of the exit code.
+    DuckDB or Arrow would fill the terminal there, or abort the process in place of the exit code. So it does after a
+    run on Beam, whose threads outlive it: DuckDB's library would list what they keep, forty lines of it.
     """
     code = main()
-    if code in (1, 129, 130, 143):
+    interrupted = code in (1, 129, 130, 143)
+    if interrupted or BEAM in sys.modules:
         from dolma_pipeline.train.processes import end_process
 
+        if not interrupted:
+            atexit._run_exitfuncs()  # Beam's remove its temporary folders
         end_process(code)
     sys.exit(code)
 

@@ -12,6 +12,7 @@ own phases. No text exists, and none is needed.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -92,13 +93,10 @@ def recipe(folder: Path) -> Any:
 
 
 def make(folder: Path) -> dict[str, Any]:
-    """Write the folder; one that is there is left."""
-    from dolma_pipeline.run import layout
-
-    if (folder / "run" / layout.manifest("mix")).exists():
-        return {"made": False}
+    """Write the folder anew: one that is there may be of an earlier program."""
     import made_run
 
+    shutil.rmtree(folder / "run", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.json").write_text(json.dumps(TOKENIZER))
     start = time.perf_counter()
