@@ -89,7 +89,8 @@ def test_another_hash_seed_gives_the_same_bytes(finished: Path, here: Path, tmp_
 def test_a_run_with_two_workers_says_nothing_at_its_end(corpus: Path, tmp_path: Path) -> None:
     """Libraries have much to say when Beam's threads outlive the run."""
     nothing = dict.fromkeys(("dedupe", "tokenizer", "tokens"))
-    settings = tree(workers=2, mix={"where": {"long": "chars > 3"}}, **nothing)
+    rules = {"where": {"words": "length_v1.words > 2"}}
+    settings = tree(workers=2, tag={"taggers": ["length_v1"]}, mix=rules, **nothing)
     (tmp_path / "my.yaml").write_text(json.dumps({"output": str(tmp_path / "run"), **settings}), encoding="utf-8")
     command = [sys.executable, "-m", "dolma_pipeline", "-q", "run", tmp_path / "my.yaml"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
