@@ -64,7 +64,7 @@ def run_and_exit() -> NoReturn:
         from dolma_pipeline.train.processes import end_process
 
         if not interrupted:
-            atexit._run_exitfuncs()  # Beam's remove its temporary folders
+            atexit._run_exitfuncs()  # Beam's handlers remove its temporary folders
         end_process(code)
     sys.exit(code)
 

@@ -114,7 +114,7 @@ class Reading(Phase):
 
 def _feed(process: Process, shard: ShardAt, consumers: Sequence[Consumer], feeders: Sequence[Feeder]) -> ShardRead:
     """Hand all batches of a shard to the feeders that want them."""
-    from dolma_pipeline.run.columns import AttributeColumns, documents_of
+    from dolma_pipeline.run.columns import AttributeColumns, documents_of, read_index
 
     failures: list[Failure] = []
     made_here = {one.hands_on for one in consumers}
@@ -122,11 +122,12 @@ def _feed(process: Process, shard: ShardAt, consumers: Sequence[Consumer], feede
     attributes = AttributeColumns(process, shard, {label: f for label, f in wanted.items() if label not in made_here})
     wanting = [feeder for feeder in feeders if feeder.wants_text]
     until = _until(shard, wanting)
+    index = read_index(process.run, shard, ["id", "bytes"]) if until is not None else None
     documents = num_bytes = 0
     with documents_of(process, shard, failures.append) as reader, closing(iter(reader)) as batches:
         for batch in batches:
-            if until is not None:
-                _check_against_index(process.run, shard, batch)
+            if index is not None:
+                _check_against_index(shard, batch, index)
             feed = Feed(batch, attributes.take(batch))
             for feeder in wanting:
                 feeder.add(feed)
@@ -153,11 +154,9 @@ def _until(shard: ShardAt, wanting: Sequence[Feeder]) -> int | None:
     return max(ends) if shard.sha256 and max(ends) <= MOST_READ * shard.rows else None
 
 
-def _check_against_index(run: Run, shard: ShardAt, batch: Batch) -> None:
-    """The documents of a batch must be those that the index has at their place: by id and bytes of text."""
-    from dolma_pipeline.run.columns import read_index
-
-    index = read_index(run, shard, ["id", "bytes"]).slice(batch.first_row, len(batch))
+def _check_against_index(shard: ShardAt, batch: Batch, whole: pa.Table) -> None:
+    """The documents of a batch must be those that the shard's index has at their place: by id and bytes of text."""
+    index = whole.slice(batch.first_row, len(batch))
     sizes = np.diff(batch.text.offsets)
     ids = batch.table.column("id")
     if len(index) != len(batch) or (index.column("bytes").to_numpy() != sizes).any():

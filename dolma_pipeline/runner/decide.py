@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -99,6 +99,18 @@ def _missing(run: Run, artifact: Artifact, manifest: Mapping[str, Any], sizes: M
         outputs += [output for line in read_lines(run.folder, artifact.folder) for output in line.get("outputs", ())]
     places = {f"{artifact.output_root}/{output['path']}": output["bytes"] for output in outputs}
     return [name for name, size in places.items() if sizes.get(name) != size]
+
+
+def of_earlier_recipes(files: Iterable[str], artifacts: Iterable[Artifact]) -> list[str]:
+    """Folders of what is finished and is none of these artifacts; sorted, without caches.
+
+    Args:
+        files: the names of all files in the run's folder. artifacts: all of the recipe.
+    """
+    own = {one.folder for one in artifacts}
+    split = (name.rpartition("/") for name in files)
+    places = {place for place, _, last in split if last == "manifest.json"}
+    return sorted(place for place in places - own if not place.startswith(f"{layout.CACHE}/"))
 
 
 def what_is_left(decisions: Sequence[Decision]) -> list[Decision]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -38,6 +38,7 @@ from dolma_pipeline.runner.decide import (
     Decision,
     check_order,
     decide,
+    of_earlier_recipes,
     read_again,
     refuse_changes,
     wanted_artifacts,
@@ -122,10 +123,16 @@ def run(
         again = plan_inputs(recipe, folder, redo=redo)  # another run may have ended since
         checked = checked if again.content == inputs.content else _check(base, again, wanted)
         made = _look(checked, wanted, redo=redo)
-        _work(made, again, engines, say=None if quiet else to_stderr)
+        files = _work(made, again, engines, say=None if quiet else to_stderr)
     result = read_result(made.run, [*made.artifacts], nothing_to_do=not made.left, wanted=wanted)
-    for text in [*result.warnings(), *_of_earlier_recipes(made)]:
+    for text in result.warnings():
         print(f"warning: {text}", file=sys.stderr)
+    if others := of_earlier_recipes(files, made.artifacts.values()):
+        print(
+            f"warning: {folder.url} holds {', '.join(others)} of an earlier recipe, which this one does not have. "
+            "No result of this run stands on it: delete it, or put it back into the recipe.",
+            file=sys.stderr,
+        )
     check_failures(made.run, result)
     return result
 
@@ -199,8 +206,8 @@ def _healing(one: Decision) -> str:
     )
 
 
-def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, *, say: Say | None) -> None:
-    """Make what is left."""
+def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, *, say: Say | None) -> Collection[str]:
+    """Make what is left; gives the names of the files that are there then."""
     run, folder = made.run, made.run.folder
     begin = time.monotonic()
     artifacts = [*made.artifacts.values()]
@@ -219,19 +226,23 @@ def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, *, say: Say | None
             if spread:
                 engines.engine(say).run(run, spread, say=say)
             Here().run(run, [phase for phase in phases if phase.in_launcher])
-    _check_made(made)
+    sizes = sizes_of(folder)
+    _check_made(made, sizes)
     keep_work = run.recipe.dedupe is not None and run.recipe.dedupe.keep_work
     folder.write("log/timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
     tidy(run, artifacts, keep_work=keep_work)
+    return sizes
 
 
-def _check_made(made: _Plan) -> None:
-    """What was made must be there, as its records say: one listing.
+def _check_made(made: _Plan, sizes: Mapping[str, int]) -> None:
+    """What was made must be there, as its records say.
+
+    Args:
+        sizes: name -> size of all files of the folder.
 
     Raises:
         RunError: it is not, because something else writes or deletes in this folder.
     """
-    sizes = sizes_of(made.run.folder)
     for one in made.left:
         now = decide(made.run, one.artifact, sizes)
         if now.state != "done":
@@ -240,21 +251,6 @@ def _check_made(made: _Plan) -> None:
                 f"{one.artifact.name} was made, but {what}: something else writes in {made.run.folder.url}. "
                 "See to it that nothing does, and give the same command again; what is missing is made anew."
             )
-
-
-def _of_earlier_recipes(made: _Plan) -> list[str]:
-    """What lies in the folder, finished, and is no part of the recipe: it looks like this run's and is not."""
-    own = {one.folder for one in made.artifacts.values()}
-    places = [
-        name.removesuffix("/manifest.json") for name in sizes_of(made.run.folder) if name.endswith("/manifest.json")
-    ]
-    others = sorted(place for place in places if place not in own and not place.startswith(f"{layout.CACHE}/"))
-    if not others:
-        return []
-    return [
-        f"{made.run.folder.url} holds {', '.join(others)} of an earlier recipe, which this one does not have. "
-        "No result of this run stands on it: delete it, or put it back into the recipe."
-    ]
 
 
 def _phases(made: _Plan) -> list[Phase]:

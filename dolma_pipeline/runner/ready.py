@@ -17,7 +17,7 @@ from dolma_pipeline.run.manifests import is_finished, read_lines
 from dolma_pipeline.run.records import COVERS, gathered, write_earlier
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.check import sizes_of
-from dolma_pipeline.runner.decide import Decision
+from dolma_pipeline.runner.decide import Decision, of_earlier_recipes
 from dolma_pipeline.storage.folder import RunFolder
 
 WORK = ("edges", "candidates", "elected", "sample", "measured", "parts", "fetched")
@@ -66,10 +66,7 @@ def _forget_content(run: Run, artifacts: Sequence[Artifact]) -> None:
     earlier recipe's artifacts only the manifests go: they are not finished then, and their files can still be read.
     """
     folder, current = run.folder, {one.folder for one in artifacts}
-    for name in sizes_of(folder):
-        place, _, last = name.rpartition("/")
-        if last == "manifest.json" and place not in current and not place.startswith(f"{layout.CACHE}/"):
-            folder.delete([name])
+    folder.delete([layout.manifest(place) for place in of_earlier_recipes(sizes_of(folder), artifacts)])
     for place in sorted({"/".join(entry.name.split("/")[:3]) for entry in folder.list(layout.CACHE)}):
         if place not in current and not place.startswith(f"{layout.CACHE}/{BY_CONTENT}/"):
             folder.delete_tree(place)
