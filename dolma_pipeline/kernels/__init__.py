@@ -1,6 +1,7 @@
 """Compiled loops over Arrow's UTF-8 buffers: the only place of numba.
 
     tables     what a kernel reads (TextBuffers) and gives (Tokens); no numba, loads at once
+    jit        numba's decorator, loaded without scipy
     unicode    classes of all code points, decoding one
     hashing    64-bit hash of a stretch of bytes
     words      text.split()            lines    text.split("\\n") and paragraphs
