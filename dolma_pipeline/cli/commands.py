@@ -38,6 +38,10 @@ class Option:
 
 DRY_RUN = Option(name="--dry-run", purpose="check it all, start nothing")
 REDO = Option(name="--redo", purpose="make again what was made with other settings")
+ATTACH = Option(
+    name="--attach", purpose="wait for a job that is at work in the folder without its launcher, then go on"
+)
+CANCEL = Option(name="--cancel", purpose="end a job that is at work in the folder, and do nothing else")
 FORMAT = Option(name="--format", purpose="of what goes to stdout", value="text|json", choices=("text", "json"))
 
 
@@ -93,7 +97,7 @@ def _stage(
         usage="RECIPE [KEY=VALUE ...] [-- BEAM OPTIONS]",
         details=details,
         example=example,
-        options=(DRY_RUN, REDO, FORMAT, *options),
+        options=(DRY_RUN, REDO, ATTACH, CANCEL, FORMAT, *options),
         stages=stages,
         section="" if name == "run" else name,
     )

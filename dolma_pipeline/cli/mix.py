@@ -22,7 +22,7 @@ def main(arguments: Arguments) -> Reply:
     looks = [*([PLAN] if PLAN in arguments.flags else []), *([WHAT_IF] if changes else [])]
     if not looks:
         return run.main(arguments)
-    others = [option for option in ("--redo", "--dry-run") if option in arguments.flags]
+    others = [option for option in ("--redo", "--dry-run", "--attach", "--cancel") if option in arguments.flags]
     if len(looks) + len(others) > 1 or arguments.beam_options:
         together = " and ".join([*looks, *others, *(["Beam options"] if arguments.beam_options else [])])
         raise UsageError(f"found {together}; {looks[0]} only looks at what there is and goes alone")

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from dolma_pipeline.cli.arguments import Arguments, Reply
+from dolma_pipeline.cli.commands import ATTACH, CANCEL
 from dolma_pipeline.errors import TooManyFailuresError, UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def main(arguments: Arguments) -> Reply:
         DolmaError: whatever the run raises.
     """
     recipe = open_for(arguments)
+    if CANCEL.name in arguments.flags:
+        return _cancel(arguments, recipe)
     from dolma_pipeline.runner import Result, run
 
     exit_code = 0
@@ -52,6 +55,7 @@ def main(arguments: Arguments) -> Reply:
             dry_run="--dry-run" in arguments.flags,
             beam_options=arguments.beam_options,
             quiet="--quiet" in arguments.flags,
+            attach=ATTACH.name in arguments.flags,
         )
     except TooManyFailuresError as error:  # all is done but for what failed, so its tables are shown as well
         if not isinstance(error.result, Result):
@@ -61,6 +65,22 @@ def main(arguments: Arguments) -> Reply:
     if arguments.format == "json":
         return Reply(json.dumps(result.record(), indent=2, sort_keys=True, ensure_ascii=False) + "\n", exit_code)
     return Reply(result.text().rstrip("\n") + "\n", exit_code)
+
+
+def _cancel(arguments: Arguments, recipe: Recipe) -> Reply:
+    """End the job that is at work in the recipe's folder.
+
+    Raises:
+        UsageError: no job is at work there, or another option beside --cancel.
+        RunError: the job cannot be asked, or refuses.
+    """
+    others = [one for one in ("--attach", "--redo", "--dry-run") if one in arguments.flags]
+    if others or arguments.beam_options:
+        raise UsageError(f"found {CANCEL.name} and {', '.join(others) or 'Beam options'}; {CANCEL.name} goes alone")
+    from dolma_pipeline.runner.attach import cancel_job
+    from dolma_pipeline.runner.check import check_output
+
+    return Reply(f"{cancel_job(check_output(recipe))} has ended. What it has done stays done.\n")
 
 
 def _stages(arguments: Arguments, recipe: Recipe) -> tuple[str, ...]:

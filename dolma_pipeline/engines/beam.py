@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dolma_pipeline.engines.engine import Say
+from dolma_pipeline.engines.jobs import Job, submitted
 from dolma_pipeline.engines.logs import join_logs, keeping_logs
 from dolma_pipeline.engines.reports import as_error, first_raised
 from dolma_pipeline.errors import StageError
@@ -19,10 +20,12 @@ class OnBeam:
 
     Args:
         runner: its name, as Beam takes it. options: as on a Beam command line.
+        note: told of the job that was begun, where the runner has one that may outlive this process.
     """
 
     runner: str
     options: Sequence[str] = ()
+    note: Callable[[Job], None] | None = None
 
     def run(self, run: Run, phases: Sequence[Phase], *, say: Say | None = None) -> None:
         """See `Engine.run`. Progress is the runner's own affair."""
@@ -43,8 +46,13 @@ class OnBeam:
             say(f"{len(phases)} phases on {self.runner}")
         with keeping_logs(lambda: join_logs(run.folder)):
             try:
-                with beam.Pipeline(runner=self.runner, options=PipelineOptions(list(self.options))) as pipeline:
-                    chain(pipeline, run, phases, Bins())
+                pipeline = beam.Pipeline(runner=self.runner, options=PipelineOptions(list(self.options)))
+                chain(pipeline, run, phases, Bins())
+                result = pipeline.run()
+                job = submitted(result, self.runner, pipeline.options)
+                if job is not None and self.note is not None:
+                    self.note(job)
+                result.wait_until_finish()
             except Exception as error:
                 row = first_raised(run.folder)
                 raise (as_error(row) if row else StageError(f"the pipeline failed: {error}")) from error

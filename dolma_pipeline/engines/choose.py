@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.engines.beam_options import runner_in
 from dolma_pipeline.engines.engine import Engine, Say
 from dolma_pipeline.engines.forks import ForkServer, can_fork, shared_taggers
+from dolma_pipeline.engines.jobs import Job
 from dolma_pipeline.engines.warming import are_compiled, compile_kernels
 from dolma_pipeline.engines.workers import num_workers
 
@@ -57,12 +58,20 @@ class EngineChoice:
         users = {use.tagger for use in recipe.tag.taggers} - {*shared} if recipe.tag else set()
         self._forks = ForkServer(shared, kernels=self._kernels, tidy=bool(users))
 
-    def engine(self, say: Say | None = None) -> Engine:
-        """The engine; kernels that are not compiled on this machine are compiled first, and people are told."""
+    @property
+    def runner(self) -> str:
+        """The runner's name; `local` is this machine."""
+        return self._runner
+
+    def engine(self, say: Say | None = None, *, note: Callable[[Job], None] | None = None) -> Engine:
+        """The engine; kernels that are not compiled on this machine are compiled first, and people are told.
+
+        note: told of a job that may outlive this process.
+        """
         if self._runner != "local":
             from dolma_pipeline.engines.beam import OnBeam
 
-            return OnBeam(self._runner, self._given)
+            return OnBeam(self._runner, self._given, note)
         from dolma_pipeline.engines.local import Local
 
         compile_kernels(self._kernels, say)

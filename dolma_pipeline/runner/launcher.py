@@ -27,6 +27,7 @@ from dolma_pipeline.run.planner import Step, plan
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.stage import artifacts_of, resolved_recipe, stages_in_order
+from dolma_pipeline.runner.attach import attach as wait_for_job
 from dolma_pipeline.runner.before import (
     budget_warnings,
     disk_warnings,
@@ -64,6 +65,7 @@ def run(
     dry_run: bool = False,
     beam_options: Sequence[str] = (),
     quiet: bool = False,
+    attach: bool = False,
 ) -> Result:
     """Run a recipe, or some of its stages. What is done stays done; what was interrupted goes on.
 
@@ -75,6 +77,7 @@ def run(
         dry_run: check everything, start nothing, write nothing.
         beam_options: as on a Beam command line.
         quiet: show no progress.
+        attach: where a job of another launcher is at work in the folder, wait for its end, then go on.
 
     Raises:
         UsageError: anything wrong with the request; nothing was started.
@@ -117,13 +120,15 @@ def run(
         for text in made.warnings:
             print(f"warning: {text}", file=sys.stderr)
         stack.enter_context(stopped_by_signals())
-        stack.enter_context(RunLock(folder))
+        if attach:
+            wait_for_job(folder, say=to_stderr)
+        lock = stack.enter_context(RunLock(folder, engine=engines.runner))
         stack.callback(Process.leave)  # what is left of its logs is written while nobody else works here
         folder.remove_attempts()
         again = plan_inputs(recipe, folder, redo=redo)  # another run may have ended since
         checked = checked if again.content == inputs.content else _check(base, again, wanted)
         made = _look(checked, wanted, redo=redo)
-        files = _work(made, again, engines, say=None if quiet else to_stderr)
+        files = _work(made, again, engines, lock, say=None if quiet else to_stderr)
     result = read_result(made.run, [*made.artifacts], nothing_to_do=not made.left, wanted=wanted)
     for text in result.warnings():
         print(f"warning: {text}", file=sys.stderr)
@@ -206,7 +211,7 @@ def _healing(one: Decision) -> str:
     )
 
 
-def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, *, say: Say | None) -> Collection[str]:
+def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, lock: RunLock, *, say: Say | None) -> Collection[str]:
     """Make what is left; gives the names of the files that are there then."""
     run, folder = made.run, made.run.folder
     begin = time.monotonic()
@@ -224,7 +229,7 @@ def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, *, say: Say | None
         with assets.folder_restored():
             spread = [phase for phase in phases if not phase.in_launcher]
             if spread:
-                engines.engine(say).run(run, spread, say=say)
+                engines.engine(say, note=lock.names).run(run, spread, say=say)
             Here().run(run, [phase for phase in phases if phase.in_launcher])
     sizes = sizes_of(folder)
     _check_made(made, sizes)

@@ -210,10 +210,12 @@ def engine(one: Engine) -> Iterator[None]:
     """Runs of the block are carried out by this engine, whatever their recipe says."""
 
     class Choice(contextlib.nullcontext[None]):
+        runner = "local"
+
         def __init__(self, recipe: Recipe, **options: Any) -> None:
             super().__init__()
 
-        def engine(self, say: object = None) -> Engine:
+        def engine(self, say: object = None, *, note: object = None) -> Engine:
             return one
 
     with pytest.MonkeyPatch.context() as patch:
