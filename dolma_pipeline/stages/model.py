@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dolma_pipeline.errors import ConfigError, UnknownNameError, UsageError, unknown_name
+from dolma_pipeline.errors import ConfigError, UnknownNameError, unknown_name
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import close, read_manifest
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
@@ -15,18 +15,7 @@ from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.stage import Stage, at
-
-
-def local_folder(run: Run) -> Path:
-    """The run's folder on this machine's disk, where training and evaluation read and write.
-
-    Raises:
-        UsageError: it is elsewhere.
-    """
-    place = run.folder.local_path()
-    if place is None:
-        raise UsageError(f"{run.folder.url}: training and evaluation need a run's folder on this machine's disk.")
-    return place
+from dolma_pipeline.stages.staging import staged
 
 
 class TrainStage(Stage):
@@ -146,16 +135,16 @@ class Training(_InLauncher):
         assert config is not None
         tokens = read_manifest(run.folder, "tokens")
         assert tokens is not None
-        folder = local_folder(run)
-        write_config(
-            folder,
-            config,
-            vocab_size=tokens["vocab_size"],
-            eos_id=tokens["eos"],
-            dataset=tokens["dataset"],
-            seed=run.recipe.seed,
-        )
-        launch(folder, processes=resolve_processes(config))
+        with staged(process, steps=lambda whole: whole[-1:]) as folder:
+            write_config(
+                folder,
+                config,
+                vocab_size=tokens["vocab_size"],
+                eos_id=tokens["eos"],
+                dataset=tokens["dataset"],
+                seed=run.recipe.seed,
+            )
+            launch(folder, processes=resolve_processes(config))
         return Work()
 
 
@@ -175,8 +164,8 @@ class Scoring(_InLauncher):
 
         config = process.run.recipe.eval
         assert config is not None
-        folder = local_folder(process.run)
-        steps = committed_steps(folder)
-        for step in sorted({steps[0], steps[-1]}):
-            launch(folder, step=step, config=config)
+        with staged(process, steps=lambda whole: [whole[0], whole[-1]]) as folder:
+            steps = committed_steps(folder)
+            for step in sorted({steps[0], steps[-1]}):
+                launch(folder, step=step, config=config)
         return Work()

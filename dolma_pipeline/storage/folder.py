@@ -10,6 +10,7 @@ a full disk, a missing permission.
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -18,6 +19,9 @@ from typing import BinaryIO, NamedTuple
 
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.storage.committed import Committed
+
+COPIED_AT_ONCE = 1 << 20
+"""Bytes of a file that a copy holds in memory."""
 
 
 class Entry(NamedTuple):
@@ -72,6 +76,11 @@ class RunFolder(ABC):
         """Commit a small file."""
         with self.committing(name) as file:
             file.write(content)
+
+    def put(self, name: str, path: Path) -> None:
+        """Commit a copy of a file of this machine, which nobody changes meanwhile."""
+        with self.committing(name) as file, open(path, "rb") as source:
+            shutil.copyfileobj(source, file, COPIED_AT_ONCE)
 
     @abstractmethod
     def create(self, name: str, content: bytes) -> bool:

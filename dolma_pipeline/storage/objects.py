@@ -126,10 +126,19 @@ class ObjectFolder(RunFolder):
             yield (committed := Committed(cast(BinaryIO, file), f"{self.url}/{name}"))
             committed.end()
             file.seek(0)
-            if committed.num_bytes <= PART_BYTES:
-                self._bucket.put(key, file.read())
-            else:
-                self._bucket.put(key, file, max(PART_BYTES, committed.num_bytes // MOST_PARTS))
+            self._put_file(key, cast(BinaryIO, file), committed.num_bytes)
+
+    def put(self, name: str, path: Path) -> None:
+        """See `RunFolder.put`: sent from where it is."""
+        with open(path, "rb") as file:
+            self._put_file(self._key(name), file, path.stat().st_size)
+
+    def _put_file(self, key: str, file: BinaryIO, num_bytes: int) -> None:
+        """Put a file that is open at its start: whole, or in parts."""
+        if num_bytes <= PART_BYTES:
+            self._bucket.put(key, file.read())
+        else:
+            self._bucket.put(key, file, max(PART_BYTES, num_bytes // MOST_PARTS))
 
     def write(self, name: str, content: bytes) -> None:
         """See `RunFolder.write`."""

@@ -1,0 +1,156 @@
+"""A run's folder on this machine's disk, for training and evaluation, which map tokens and write with torch.
+
+A run whose folder is on this machine is that folder. For one on an object store, what is read is copied to scratch
+first, and what is made is put back while it is made: a checkpoint once it is whole, its `commit.json` last, so that
+the store never shows half of one. The copy goes with the block; the next run begins with the newest checkpoint of the
+store. Scratch must take the tokens, the checkpoints that are read and all that are made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.storage.faults import told
+from dolma_pipeline.storage.folder import COPIED_AT_ONCE, Entry, RunFolder
+
+POLL_SECONDS = 1.0
+"""Between two looks for new checkpoints."""
+
+TRAIN, COMMIT = "train", "commit.json"
+_UNNAMED = re.compile(r"\..*\.tmp")
+_STEP = re.compile(r"train/step-(\d{6,})/")
+
+
+@contextlib.contextmanager
+def staged(process: Process, *, steps: Callable[[list[int]], Sequence[int]]) -> Iterator[Path]:
+    """The run's folder on this machine's disk, for the block; what is made in it is put back.
+
+    Args:
+        process: of the run.
+        steps: which of the checkpoints that are whole are needed, of their steps in order.
+
+    Raises:
+        RunError: the disk or the store refuses.
+    """
+    folder = process.run.folder
+    place = folder.local_path()
+    if place is not None:
+        yield place
+        return
+    copy = process.scratch.path()
+    try:
+        _fetch(folder, copy, steps)
+        returning = _Returning(folder, copy)
+        try:
+            with returning:
+                yield copy
+        finally:
+            returning.all()
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def _fetch(folder: RunFolder, copy: Path, steps: Callable[[list[int]], Sequence[int]]) -> None:
+    """Copy what training and evaluation read."""
+    entries = [entry for under in ("tokens", "tokenizer", "train") for entry in folder.list(under)]
+    whole = sorted(
+        int(match[1]) for entry in entries if entry.name.endswith(COMMIT) and (match := _STEP.match(entry.name))
+    )
+    wanted = {*steps(whole)} if whole else set()
+    needed = [e for e in entries if (match := _STEP.match(e.name)) is None or int(match[1]) in wanted]
+    megabytes = sum(entry.size for entry in needed) / 1e6
+    print(f"copying {len(needed):,} files, {megabytes:,.0f} MB, from {folder.url}", file=sys.stderr, flush=True)
+    for entry in needed:
+        _copy(folder, entry, copy / entry.name)
+
+
+def _copy(folder: RunFolder, entry: Entry, path: Path) -> None:
+    with told("written", path), folder.stream(entry.name) as source:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "xb") as file:
+            shutil.copyfileobj(source, file, COPIED_AT_ONCE)
+
+
+class _Returning:
+    """Puts back what is made in a copy: whole checkpoints while others are made, the rest at the end."""
+
+    def __init__(self, folder: RunFolder, copy: Path) -> None:
+        self._folder, self._copy = folder, copy
+        self._seen = {path: _state(path) for path in _files(copy)}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="checkpoints")
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> _Returning:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def all(self) -> None:
+        """Put back all that is left, but for checkpoints that are not whole.
+
+        Raises:
+            RunError: the store refused something, now or earlier.
+        """
+        if self._error is not None:
+            raise self._error
+        self._put_checkpoints()
+        self._put(path for path in _files(self._copy) if _STEP.match(self._name(path)) is None)
+
+    def _watch(self) -> None:
+        try:
+            while not self._ended.wait(POLL_SECONDS):
+                self._put_checkpoints()
+        except BaseException as error:  # noqa: BLE001 raised where the block ends
+            self._error = error
+
+    def _put_checkpoints(self) -> None:
+        for commit in sorted(self._copy.glob(f"{TRAIN}/step-*/{COMMIT}")):
+            if _STEP.match(self._name(commit)) and self._seen.get(commit) != _state(commit):
+                self._put_step(commit.parent)
+                # What is known of the steps before it is there when the checkpoint is.
+                self._put(path for path in _files(self._copy / TRAIN) if not _STEP.match(self._name(path)))
+                self._put([commit])
+
+    def _put_step(self, step: Path) -> None:
+        """Put a checkpoint but for its commit, and take away what a put that was killed left of another form of it."""
+        paths = [path for path in _files(step) if path.name != COMMIT]
+        names = {self._name(path) for path in paths}
+        self._folder.delete([e.name for e in list(self._folder.list(self._name(step))) if e.name not in names])
+        self._put(paths)
+
+    def _put(self, paths: Iterator[Path] | Sequence[Path]) -> None:
+        for path in paths:
+            state = _state(path)
+            if self._seen.get(path) == state:
+                continue
+            name = self._name(path)
+            if _STEP.match(name):
+                self._folder.put(name, path)
+            else:
+                self._folder.write(name, path.read_bytes())  # it may grow meanwhile
+            self._seen[path] = state
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._copy).as_posix()
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files below a folder, sorted, but for those that have not got their names yet."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not _UNNAMED.fullmatch(p.name))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """What tells whether a file was written since."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
