@@ -15,7 +15,10 @@ from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.stage import Stage, at
-from dolma_pipeline.stages.staging import staged
+from dolma_pipeline.storage.staged import staged
+
+STAGED = ("tokens", "tokenizer", "train")
+"""What training and evaluation read of a run."""
 
 
 class TrainStage(Stage):
@@ -135,7 +138,7 @@ class Training(_InLauncher):
         assert config is not None
         tokens = read_manifest(run.folder, "tokens")
         assert tokens is not None
-        with staged(process, steps=lambda whole: whole[-1:]) as folder:
+        with staged(run.folder, process.scratch, under=STAGED, steps=lambda whole: whole[-1:]) as folder:
             write_config(
                 folder,
                 config,
@@ -164,8 +167,9 @@ class Scoring(_InLauncher):
 
         config = process.run.recipe.eval
         assert config is not None
-        with staged(process, steps=lambda whole: [whole[0], whole[-1]]) as folder:
-            steps = committed_steps(folder)
+        folder = process.run.folder
+        with staged(folder, process.scratch, under=STAGED, steps=lambda whole: [whole[0], whole[-1]]) as place:
+            steps = committed_steps(place)
             for step in sorted({steps[0], steps[-1]}):
-                launch(folder, step=step, config=config)
+                launch(place, step=step, config=config)
         return Work()

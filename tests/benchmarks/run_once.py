@@ -45,7 +45,7 @@ def run_here() -> None:
     from dolma_pipeline.engines import Here
     from dolma_pipeline.engines.choose import EngineChoice
 
-    def here(choice: object, say: object = None) -> Here:
+    def here(choice: object, say: object = None, *, note: object = None) -> Here:
         return Here()
 
     vars_of: Any = EngineChoice

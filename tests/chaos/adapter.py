@@ -103,7 +103,7 @@ def run(tree: dict[str, Any], output: str, engine: harness.Engine) -> None:
     recipe = {key: value for key, value in tree.items() if key != "redo"}
     chaos = ChaosEngine(engine, Path(f"{output}.carried"))
     real = EngineChoice.engine
-    EngineChoice.engine = lambda self, say=None: chaos  # type: ignore[method-assign]
+    EngineChoice.engine = lambda self, say=None, *, note=None: chaos  # type: ignore[method-assign]
     try:
         launcher.run(
             recipe_from_text(json.dumps({"output": output, **recipe})), redo=tree.get("redo", False), quiet=True

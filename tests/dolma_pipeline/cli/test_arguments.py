@@ -58,7 +58,10 @@ def test_a_command_from_outside_has_options_of_its_own(monkeypatch: pytest.Monke
         ("dig --depth 1 --depth 2", "--depth was given 2 times; it is given once"),
         ("dig --shape oval", "--shape takes round or square, found 'oval'"),
         ("dig --redo", "'dig' has no option --redo; of these it takes --format, --depth, --shape"),
-        ("tag a.yaml --depth 3", "'tag' has no option --depth; of these it takes --dry-run, --redo, --format"),
+        (
+            "tag a.yaml --depth 3",
+            "'tag' has no option --depth; of these it takes --dry-run, --redo, --attach, --cancel, --format",
+        ),
     ]:
         with pytest.raises(UsageError) as caught:
             parse_arguments(typed.split())

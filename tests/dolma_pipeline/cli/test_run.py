@@ -64,6 +64,7 @@ def test_run(recipe: str, calls: list[dict[str, Any]], capsys: pytest.CaptureFix
         "dry_run": False,
         "beam_options": (),
         "quiet": False,
+        "attach": False,
     }
 
 

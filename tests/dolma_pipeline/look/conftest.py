@@ -27,7 +27,7 @@ def loaded(output: str | Path, **changes: Any) -> Recipe:
 def made(recipe: Recipe, *, redo: bool = False, stages: tuple[str, ...] = STAGES) -> Result:
     """Run a recipe here, without Beam."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(EngineChoice, "engine", lambda self, say=None: Here())
+        patch.setattr(EngineChoice, "engine", lambda self, say=None, *, note=None: Here())
         return run(recipe, redo=redo, stages=stages, quiet=True)
 
 

@@ -16,9 +16,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from dolma_pipeline.run.process import Process
 from dolma_pipeline.storage.faults import told
 from dolma_pipeline.storage.folder import COPIED_AT_ONCE, Entry, RunFolder
+from dolma_pipeline.storage.scratch import Scratch
 
 POLL_SECONDS = 1.0
 """Between two looks for new checkpoints."""
@@ -29,24 +29,26 @@ _STEP = re.compile(r"train/step-(\d{6,})/")
 
 
 @contextlib.contextmanager
-def staged(process: Process, *, steps: Callable[[list[int]], Sequence[int]]) -> Iterator[Path]:
+def staged(
+    folder: RunFolder, scratch: Scratch, *, under: Sequence[str], steps: Callable[[list[int]], Sequence[int]]
+) -> Iterator[Path]:
     """The run's folder on this machine's disk, for the block; what is made in it is put back.
 
     Args:
-        process: of the run.
+        folder: of the run. scratch: where a copy may lie.
+        under: folders in it whose files are read.
         steps: which of the checkpoints that are whole are needed, of their steps in order.
 
     Raises:
         RunError: the disk or the store refuses.
     """
-    folder = process.run.folder
     place = folder.local_path()
     if place is not None:
         yield place
         return
-    copy = process.scratch.path()
+    copy = scratch.path()
     try:
-        _fetch(folder, copy, steps)
+        _fetch(folder, copy, under, steps)
         returning = _Returning(folder, copy)
         try:
             with returning:
@@ -57,9 +59,9 @@ def staged(process: Process, *, steps: Callable[[list[int]], Sequence[int]]) -> 
         shutil.rmtree(copy, ignore_errors=True)
 
 
-def _fetch(folder: RunFolder, copy: Path, steps: Callable[[list[int]], Sequence[int]]) -> None:
-    """Copy what training and evaluation read."""
-    entries = [entry for under in ("tokens", "tokenizer", "train") for entry in folder.list(under)]
+def _fetch(folder: RunFolder, copy: Path, under: Sequence[str], steps: Callable[[list[int]], Sequence[int]]) -> None:
+    """Copy what is read; of checkpoints those that are chosen."""
+    entries = [entry for one in under for entry in folder.list(one)]
     whole = sorted(
         int(match[1]) for entry in entries if entry.name.endswith(COMMIT) and (match := _STEP.match(entry.name))
     )

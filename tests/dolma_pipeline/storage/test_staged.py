@@ -5,18 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from dolma_pipeline.errors import RunError
-from dolma_pipeline.run.process import Process
-from dolma_pipeline.run.run import Run
-from dolma_pipeline.stages import staging
-from dolma_pipeline.stages.staging import staged
+from dolma_pipeline.storage import staged as staging
 from dolma_pipeline.storage.folder import RunFolder, run_folder
-from tests.pipeline.tiny import recipe
+from dolma_pipeline.storage.scratch import Scratch
+from dolma_pipeline.storage.staged import staged
 
+UNDER = ("tokens", "tokenizer", "train")
 BEFORE = {
     "tokens/manifest.json": b"{}",
     "tokens/train/part-00000.npy": b"12345",
@@ -41,8 +41,8 @@ def folder(tmp_path: Path) -> Iterator[RunFolder]:
     folder.delete([entry.name for entry in list(folder.list())])
 
 
-def process(folder: RunFolder) -> Process:
-    return Process(Run(recipe("unused"), folder))
+def newest(folder: RunFolder) -> AbstractContextManager[Path]:
+    return staged(folder, Scratch(), under=UNDER, steps=lambda whole: whole[-1:])
 
 
 def contents(folder: RunFolder) -> dict[str, bytes]:
@@ -63,7 +63,7 @@ def step(number: int) -> dict[str, bytes]:
 
 
 def test_a_folder_of_this_machine_is_worked_in(tmp_path: Path) -> None:
-    with staged(process(run_folder(str(tmp_path))), steps=lambda whole: whole) as place:
+    with staged(run_folder(str(tmp_path)), Scratch(), under=UNDER, steps=lambda whole: whole) as place:
         assert place == tmp_path
 
 
@@ -72,8 +72,7 @@ def test_tokens_and_the_checkpoints_that_are_needed_are_copied(
     folder: RunFolder, capsys: pytest.CaptureFixture[str], wanted: str, there: set[str]
 ) -> None:
     choose = {"newest": lambda whole: whole[-1:], "ends": lambda whole: [whole[0], whole[-1]]}[wanted]
-    one = process(folder)
-    with staged(one, steps=choose) as place:
+    with staged(folder, Scratch(), under=UNDER, steps=choose) as place:
         found = {path.relative_to(place).as_posix(): path.read_bytes() for path in place.rglob("*") if path.is_file()}
     steps = {name for name in BEFORE if name.startswith("train/step-") and name[11:17] in there}
     expected = {name for name in BEFORE if name.startswith(("tokens/", "tokenizer/")) or name.count("/") == 1} | steps
@@ -81,7 +80,6 @@ def test_tokens_and_the_checkpoints_that_are_needed_are_copied(
     assert f"copying {len(found)} files, 0 MB, from {folder.url}" in capsys.readouterr().err
     assert not place.exists()
     assert contents(folder) == BEFORE
-    one.close()
 
 
 def test_a_checkpoint_comes_back_when_it_is_whole_its_commit_last(
@@ -101,7 +99,7 @@ def test_a_checkpoint_comes_back_when_it_is_whole_its_commit_last(
 
     monkeypatch.setattr(type(folder), "put", noted_put)
     monkeypatch.setattr(type(folder), "write", noted_write)
-    with staged(process(folder), steps=lambda whole: whole[-1:]) as place:
+    with newest(folder) as place:
         write(place, {**step(20), "train/metrics.jsonl": b'{"step": 1}\n{"step": 20}\n'})
         time.sleep(0.2)
         assert put == []  # it is not whole
@@ -119,7 +117,7 @@ def test_a_checkpoint_comes_back_when_it_is_whole_its_commit_last(
 
 
 def test_what_was_made_comes_back_though_the_block_fails(folder: RunFolder) -> None:
-    with pytest.raises(RunError, match="boom"), staged(process(folder), steps=lambda whole: whole[-1:]) as place:
+    with pytest.raises(RunError, match="boom"), newest(folder) as place:
         write(place, {**step(20), "train/step-000020/commit.json": b"20", "log/train.txt": b"why"})
         raise RunError("boom")
     assert folder.read("train/step-000020/commit.json") == b"20"
@@ -136,7 +134,7 @@ def test_a_store_that_refuses_a_checkpoint_is_told(folder: RunFolder, monkeypatc
         raise RunError("no room")
 
     monkeypatch.setattr(type(folder), "put", refuse)
-    with pytest.raises(RunError, match="no room"), staged(process(folder), steps=lambda whole: whole[-1:]) as place:
+    with pytest.raises(RunError, match="no room"), newest(folder) as place:
         write(place, {**step(20), "train/step-000020/commit.json": b"20"})
         assert refused.wait(20)
     assert folder.stat("train/step-000020/commit.json") is None
