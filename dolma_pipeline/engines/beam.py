@@ -37,6 +37,7 @@ class OnBeam:
         from apache_beam.options.pipeline_options import PipelineOptions
 
         from dolma_pipeline.engines.chain import Bins, chain
+        from dolma_pipeline.engines.handshake import own_versions
 
         join_logs(run.folder)  # what a launcher that died has left
         if say:
@@ -44,7 +45,7 @@ class OnBeam:
         with keeping_logs(lambda: join_logs(run.folder)):
             try:
                 with beam.Pipeline(runner=self.runner, options=PipelineOptions(list(self.options))) as pipeline:
-                    chain(pipeline, run, phases, Bins())
+                    chain(pipeline, run, phases, Bins(own_versions()))
             except Exception as error:
                 row = first_raised(run.folder)
                 raise (as_error(row) if row else StageError(f"the pipeline failed: {error}")) from error

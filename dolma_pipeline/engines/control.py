@@ -56,8 +56,8 @@ class Control:
         """Where workers have their own disk space."""
         return self.path / "scratch"
 
-    def write_tasks(self, phase: str, tasks: Iterable[Task]) -> int:
-        """Write what a phase has to do, heaviest first, and an empty queue; gives the number of tasks."""
+    def write_tasks(self, phase: str, tasks: Iterable[Task]) -> tuple[int, int]:
+        """Write what a phase has to do, heaviest first, and an empty queue; gives how many they are, and their weight."""
         sizes, weights = list[int](), list[int]()
         with self.folder.committing(f"tasks/{phase}.tasks") as file:
             for task in tasks:
@@ -69,7 +69,7 @@ class Control:
         order = np.argsort(-np.array(weights, np.int64), kind="stable")
         self.folder.write(f"tasks/{phase}.index", index[order].tobytes())
         self.folder.write(f"queue/{phase}", b"")
-        return len(sizes)
+        return len(sizes), sum(weights)
 
     def queued_tasks(self, phase: str) -> Iterator[Task]:
         """Those tasks of a phase that fall to this process, while others do the same.

@@ -68,7 +68,7 @@ class Here:
             tasks = list(perform.begin(run, phase))
             if self.again and [task.key for task in perform.begin(run, phase)] != [task.key for task in tasks]:
                 raise RunError(f"{phase.name}: its plan is another one when it is asked for again.")
-            perform.begun(run, phase, tasks=len(tasks))
+            perform.begun(run, phase, tasks=len(tasks), weight=sum(task.weight for task in tasks))
         if self.seed is not None:
             draw.shuffle(tasks)
         seconds, late = 0.0, list[tuple[Phase, Task]]()

@@ -27,7 +27,7 @@ def tasks_of(*weights: int) -> Iterator[Task]:
 
 
 def test_tasks_come_heaviest_first_with_all_they_carry(control: Control) -> None:
-    assert control.write_tasks("00", tasks_of(1, 9, 3, 9, 0)) == 5
+    assert control.write_tasks("00", tasks_of(1, 9, 3, 9, 0)) == (5, 22)
     taken = list(control.queued_tasks("00"))
     assert [task.key for task in taken] == ["task-1", "task-3", "task-2", "task-0", "task-4"]
     assert taken[2] == Task("task-2", 3, {"number": 2, "text": "xx"})
@@ -45,7 +45,7 @@ def test_phases_have_a_queue_each_and_a_new_plan_begins_anew(control: Control) -
 
 
 def test_no_tasks(control: Control) -> None:
-    assert control.write_tasks("00", iter(())) == 0
+    assert control.write_tasks("00", iter(())) == (0, 0)
     assert list(control.queued_tasks("00")) == []
 
 
@@ -99,7 +99,7 @@ def test_it_is_on_the_scratch_disk_and_goes_when_its_logs_are_handed_over(
         use()
     assert os.listdir(tmp_path / "scratch") == []
     assert run.folder.read("log/workers.txt") == b"last words"
-    assert b'"event": "begin", "tasks": 1' in run.folder.read("log/events.jsonl")
+    assert b'"event":"begin","tasks":1' in run.folder.read("log/events.jsonl")
     assert kept_at(run.folder) == f"{run.folder.url}/log/workers.txt"
 
 
