@@ -9,6 +9,7 @@ stays as it is.
 
 from __future__ import annotations
 
+import functools
 import logging
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import apache_beam as beam
+from apache_beam.metrics.metric import Metrics
 
+from dolma_pipeline.engines.bringing import bring_assets
 from dolma_pipeline.engines.handshake import Versions, compare
 from dolma_pipeline.engines.packing import num_bins, pack
 from dolma_pipeline.engines.reports import COMPACT, FINISH, PLAN, PREPARE, reporting
@@ -25,6 +28,7 @@ from dolma_pipeline.run.compacted import range_of, write_compacted
 from dolma_pipeline.run.phase import Phase, Task
 from dolma_pipeline.run.records import folder_of
 from dolma_pipeline.run.run import Run
+from dolma_pipeline.run.weights import Weights
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +38,6 @@ class Count(NamedTuple):
 
     tasks: int = 0
     cpu_seconds: float = 0.0
-
-
-class Dealt(NamedTuple):
-    """Tasks dealt out: how many, their weight in all, and an element for each worker that takes some."""
-
-    tasks: int
-    weight: int
-    elements: list[tuple[int, Any]]
 
 
 class Dealing(Protocol):
@@ -58,17 +54,17 @@ class Dealing(Protocol):
     def hints(self) -> dict[str, str]:
         """Resource hints of Beam's for the work."""
 
-    def deal(self, phase: str, tasks: Iterator[Task]) -> Dealt:
-        """Deal out; each element with a key of its own, so that grouping spreads them."""
+    def deal(self, phase: str, tasks: Iterator[Task]) -> list[tuple[int, Any]]:
+        """Elements for workers, each with a key of its own, so that grouping spreads them; all tasks are taken."""
 
     def taken(self, phase: str, element: Any) -> Iterator[Task]:
         """The tasks that fall to who has this element."""
 
-    def check(self) -> None:
-        """Refuse to work in a process that would make other bytes than the launcher.
+    def prepare(self, run: Run) -> None:
+        """Before a process works: refuse one that would make other bytes than the launcher, get what it lacks.
 
         Raises:
-            StageError: what differs.
+            StageError: what differs. AssetError: a model that is not what it should be.
         """
 
 
@@ -85,23 +81,23 @@ class Bins:
     hints: dict[str, str] = field(default_factory=dict)
     many: ClassVar[bool] = True
 
-    def deal(self, phase: str, tasks: Iterator[Task]) -> Dealt:
+    def deal(self, phase: str, tasks: Iterator[Task]) -> list[tuple[int, Any]]:
         """See `Dealing`."""
         listed = list(tasks)
-        weight = sum(task.weight for task in listed)
         # As bytes: runners encode any other object by a pickler of their own, ten times slower.
         packed = (pickle.dumps(one, protocol=pickle.HIGHEST_PROTOCOL) for one in pack(listed, num_bins(listed)))
-        return Dealt(len(listed), weight, list(enumerate(packed)))
+        return list(enumerate(packed))
 
     def taken(self, phase: str, element: bytes) -> Iterator[Task]:
         """See `Dealing`."""
         tasks: list[Task] = pickle.loads(element)
         return iter(tasks)
 
-    def check(self) -> None:
+    def prepare(self, run: Run) -> None:
         """See `Dealing`."""
         if self.launcher is not None:
             compare(self.launcher)
+        bring_assets(run)
 
 
 def chain(pipeline: Any, run: Run, phases: Sequence[Phase], dealing: Dealing) -> Any:
@@ -113,6 +109,10 @@ def chain(pipeline: Any, run: Run, phases: Sequence[Phase], dealing: Dealing) ->
     Returns:
         A collection of one element that is there when all is done.
     """
+
+    def hinted(transform: Any) -> Any:
+        return transform.with_resource_hints(**dealing.hints) if dealing.hints else transform
+
     before, to_close = pipeline | "begin" >> beam.Create([Count()]), list[Phase]()
     for number, phase in enumerate(phases):
         if not phase.spread:
@@ -121,10 +121,11 @@ def chain(pipeline: Any, run: Run, phases: Sequence[Phase], dealing: Dealing) ->
         label = f"{number:02d} {phase.name}"
         settings = {"run": run, "phase": phase, "number": f"{number:02d}", "dealing": dealing}
         planned = pipeline | f"{label}: begin" >> beam.Impulse()
-        planned |= f"{label}: plan" >> beam.FlatMap(plan, beam.pvalue.AsIter(before), closing=to_close, **settings)
+        planning = beam.FlatMap(plan, beam.pvalue.AsIter(before), closing=to_close, **settings)
+        planned |= f"{label}: plan" >> hinted(planning)
         dealt = planned | f"{label}: spread" >> beam.GroupByKey()
         if dealing.many:
-            done = dealt | f"{label}: work" >> _hinted(beam.FlatMap(worked, **settings), dealing)
+            done = dealt | f"{label}: work" >> hinted(beam.FlatMap(worked, **settings))
             done |= f"{label}: gather" >> beam.GroupByKey()
             done |= f"{label}: compact" >> beam.Map(compact, run=run, phase=phase)
             before = done | f"{label}: count" >> beam.CombineGlobally(total)
@@ -132,11 +133,7 @@ def chain(pipeline: Any, run: Run, phases: Sequence[Phase], dealing: Dealing) ->
             before = dealt | f"{label}: work" >> beam.FlatMap(work, **settings)
         to_close = [phase]
     last = beam.Map(close, beam.pvalue.AsIter(before), run=run, closing=to_close, dealing=dealing)
-    return pipeline | "end" >> beam.Impulse() | "close" >> last
-
-
-def _hinted(transform: Any, dealing: Dealing) -> Any:
-    return transform.with_resource_hints(**dealing.hints) if dealing.hints else transform
+    return pipeline | "end" >> beam.Impulse() | "close" >> hinted(last)
 
 
 def plan(
@@ -152,9 +149,10 @@ def plan(
     """Close the phases before, then deal out what is left of this one."""
     close(_, before, run=run, closing=closing, dealing=dealing)
     with reporting(run, phase, PLAN):
-        dealt = dealing.deal(number, perform.begin(run, phase))
-        perform.begun(run, phase, tasks=dealt.tasks, weight=dealt.weight)
-        return dealt.elements
+        dealing.prepare(run)
+        elements = dealing.deal(number, (planned := Weights()).seen(perform.begin(run, phase)))
+        perform.begun(run, phase, planned)
+        return elements
 
 
 def close(_: bytes, before: Iterable[Count], *, run: Run, closing: Sequence[Phase], dealing: Dealing) -> Count:
@@ -162,7 +160,7 @@ def close(_: bytes, before: Iterable[Count], *, run: Run, closing: Sequence[Phas
     done = total(before)
     for phase in closing:
         with reporting(run, phase, FINISH):
-            dealing.check()
+            dealing.prepare(run)
             if phase.spread:
                 perform.end(run, phase, cpu_seconds=done.cpu_seconds)
             else:
@@ -191,16 +189,25 @@ def worked(
 def _each(
     dealt: tuple[int, Iterable[Any]], run: Run, phase: Phase, number: str, dealing: Dealing
 ) -> Iterator[tuple[Task, perform.Done]]:
-    at = PREPARE
+    at, counted = PREPARE, functools.partial(_counter, phase.name)
     with reporting(run, phase, lambda: at):
-        dealing.check()
+        dealing.prepare(run)
         for element in dealt[1]:
             for task in dealing.taken(number, element):
                 at = task.key
                 logger.info("%s, %s", phase.name, at)  # before: a process that is killed has told what it was at
-                yield task, perform.work(run, phase, task)
+                done = perform.work(run, phase, task)
+                counted("documents").inc(done.documents)
+                counted("bytes").inc(done.num_bytes)
+                yield task, done
                 at = PREPARE
         perform.flush(run)
+
+
+@functools.cache
+def _counter(phase: str, what: str) -> Any:
+    """What a runner's own pages show beside the phase; a repeated task counts again, so nothing depends on it."""
+    return Metrics.counter("dolma_pipeline", f"{phase}: {what}")
 
 
 def compact(gathered: tuple[int, Iterable[tuple[int, float, bytes]]], *, run: Run, phase: Phase) -> Count:

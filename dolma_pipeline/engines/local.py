@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from dolma_pipeline.engines.control import Control, controlling, kept_at
 from dolma_pipeline.engines.engine import Say
@@ -27,9 +27,6 @@ from dolma_pipeline.run.log import CONTROL
 from dolma_pipeline.run.phase import Phase, Task
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.storage import scratch
-
-if TYPE_CHECKING:
-    from dolma_pipeline.engines.chain import Dealt
 
 
 @dataclass(frozen=True)
@@ -112,18 +109,16 @@ class Turns:
     many: ClassVar[bool] = False
     hints: ClassVar[dict[str, str]] = {}
 
-    def deal(self, phase: str, tasks: Iterator[Task]) -> Dealt:
+    def deal(self, phase: str, tasks: Iterator[Task]) -> list[tuple[int, Any]]:
         """See `chain.Dealing`: an element a worker, which holds nothing."""
-        from dolma_pipeline.engines.chain import Dealt
-
-        num_tasks, weight = Control.here().write_tasks(phase, tasks)
-        return Dealt(num_tasks, weight, [(number, None) for number in range(min(self.workers, num_tasks))])
+        num_tasks = Control.here().write_tasks(phase, tasks)
+        return [(number, None) for number in range(min(self.workers, num_tasks))]
 
     def taken(self, phase: str, element: Any) -> Iterator[Task]:
         """See `chain.Dealing`."""
         return Control.here().queued_tasks(phase)
 
-    def check(self) -> None:
+    def prepare(self, run: Run) -> None:
         """See `chain.Dealing`: workers of one machine are made of what the launcher is made of."""
 
 

@@ -13,15 +13,21 @@ from dolma_pipeline.run.phase import Phase, Task
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import cover, done_tasks, find_record, read_records, write_record
 from dolma_pipeline.run.run import Run
+from dolma_pipeline.run.weights import Weights
 
 
 class Done(NamedTuple):
-    """A finished task: its phase, its key, the CPU seconds that it took, its record as it was written."""
+    """A finished task: its phase, its key, the CPU seconds that it took, its record as it was written.
+
+    documents, num_bytes: worked on; 0 where it had been done before.
+    """
 
     phase: str
     task: str
     cpu_seconds: float
     record: bytes
+    documents: int = 0
+    num_bytes: int = 0
 
 
 def begin(run: Run, phase: Phase) -> Iterator[Task]:
@@ -35,10 +41,10 @@ def begin(run: Run, phase: Phase) -> Iterator[Task]:
     return (Task(t.key, t.weight, t.payload, number) for number, t in numbered if t.key not in done)
 
 
-def begun(run: Run, phase: Phase, *, tasks: int, weight: int) -> None:
-    """Note that the work on so many tasks, of so much weight in all, begins now; people see it."""
+def begun(run: Run, phase: Phase, planned: Weights) -> None:
+    """Note that the work on planned tasks begins now; people see it."""
     log = Process.of(run).log
-    log.event(phase.name, "begin", tasks=tasks, weight=weight)
+    log.event(phase.name, "begin", tasks=planned.tasks, weight=planned.weight, groups=planned.groups)
     log.flush()
 
 
@@ -54,17 +60,18 @@ def work(run: Run, phase: Phase, task: Task, *, again: bool = False) -> Done:
         process.log.phase = phase.name
         start = time.process_time()
         record = None if again else find_record(run, phase, task)
-        num_bytes = 0
+        documents = num_bytes = 0
         if record is None:
             try:
                 done = phase.work(process, task)
             except FileNotFoundError as error:
                 raise _what_is_gone(run, phase, error) from error
-            record, num_bytes = write_record(run, phase, task, done), done.num_bytes
+            record = write_record(run, phase, task, done)
+            documents, num_bytes = done.documents, done.num_bytes
         seconds = time.process_time() - start
         cost = {"weight": task.weight, "bytes": num_bytes, "cpu_seconds": round(seconds, 3)}
         process.log.event(phase.name, "task", key=task.key, **cost)
-        return Done(phase.name, task.key, seconds, record)
+        return Done(phase.name, task.key, seconds, record, documents, num_bytes)
 
 
 def _what_is_gone(run: Run, phase: Phase, error: FileNotFoundError) -> DataError:
@@ -117,8 +124,8 @@ def _finish(run: Run, phase: Phase) -> None:
 
 def whole(run: Run, phase: Phase) -> None:
     """All of a phase in this process: one that is not spread, or where there are no workers."""
-    tasks = list(begin(run, phase))
-    begun(run, phase, tasks=len(tasks), weight=sum(task.weight for task in tasks))
+    tasks = list((planned := Weights()).seen(begin(run, phase)))
+    begun(run, phase, planned)
     end(run, phase, cpu_seconds=sum(work(run, phase, task).cpu_seconds for task in tasks))
 
 
