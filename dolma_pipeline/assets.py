@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,6 +188,17 @@ def copy_to(names: Iterable[str], folder: Path | str) -> list[Path]:
             _write(fetch(name).read_bytes(), target)
         paths.append(target)
     return paths
+
+
+def upload(names: Iterable[str], put: Callable[[str, bytes], None]) -> None:
+    """Gives assets, fetching what is missing, to `put`: under `<sha256>/<file>`, with its content.
+
+    Raises:
+        UnknownNameError, AssetError: as `fetch`.
+    """
+    for name in sorted(set(names)):
+        wanted = _known(name)
+        put(f"{wanted.sha256}/{wanted.file}", fetch(name).read_bytes())
 
 
 def _known(name: str) -> Asset:

@@ -232,6 +232,7 @@ class BeamConfig:
     """Where the pipelines run. All other keys are the runner's options."""
 
     runner: Annotated[str, Key(purpose="local, or the name of a Beam runner", at_least=1)] = "local"
+    shared_disk: Annotated[bool, Key(purpose="workers on other machines see this machine's paths")] = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

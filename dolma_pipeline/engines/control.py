@@ -13,12 +13,14 @@ It is on this machine's disk (`$DOLMA_SCRATCH`, else the system's folder for tem
 from __future__ import annotations
 
 import contextlib
+import heapq
 import os
 import pickle
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import xxhash
 
 from dolma_pipeline.engines.logs import WORKERS_FILE, join_logs, keeping_logs
 from dolma_pipeline.run.log import CONTROL
@@ -27,6 +29,8 @@ from dolma_pipeline.storage.folder import RunFolder
 from dolma_pipeline.storage.local import LocalFolder
 from dolma_pipeline.storage.scratch import OwnFolder
 
+MANY, FIRST, FIRST_OF = 40, 64, 5
+"""Of so many tasks, at most so many, and one in so many, are dealt out before the heaviest."""
 _INDEX = np.dtype([("offset", "<u8"), ("size", "<u8")])
 
 
@@ -57,16 +61,27 @@ class Control:
         return self.path / "scratch"
 
     def write_tasks(self, phase: str, tasks: Iterable[Task]) -> int:
-        """Write what a phase has to do, heaviest first, and an empty queue; gives the number of tasks."""
+        """Write what a phase has to do, heaviest first, and an empty queue; gives the number of tasks.
+
+        Of many tasks some come before all others, drawn by their keys: the heaviest are not like the rest, and from
+        these few it is known early how long all will take.
+        """
         sizes, weights = list[int](), list[int]()
+        drawn = list[tuple[int, int]]()
         with self.folder.committing(f"tasks/{phase}.tasks") as file:
             for task in tasks:
                 sizes.append(file.write(pickle.dumps(task, protocol=pickle.HIGHEST_PROTOCOL)))
+                heapq.heappush(drawn, (-xxhash.xxh3_64_intdigest(task.key.encode()), len(weights)))
+                if len(drawn) > FIRST:
+                    heapq.heappop(drawn)
                 weights.append(task.weight)
+        num_first = len(weights) // FIRST_OF if len(weights) >= MANY else 0
+        first = [number for _, number in sorted(drawn, reverse=True)[:num_first]]
         index = np.zeros(len(sizes), _INDEX)
         index["size"] = sizes
         index["offset"][1:] = np.cumsum(index["size"])[:-1]
-        order = np.argsort(-np.array(weights, np.int64), kind="stable")
+        rest = np.argsort(-np.array(weights, np.int64), kind="stable")
+        order = np.concatenate([np.array(first, np.int64), rest[~np.isin(rest, first)]])
         self.folder.write(f"tasks/{phase}.index", index[order].tobytes())
         self.folder.write(f"queue/{phase}", b"")
         return len(sizes)

@@ -20,6 +20,7 @@ from dolma_pipeline.errors import RunError
 from dolma_pipeline.run import perform
 from dolma_pipeline.run.phase import Phase, Task
 from dolma_pipeline.run.run import Run
+from dolma_pipeline.run.weights import Weights
 
 T = TypeVar("T")
 
@@ -65,10 +66,10 @@ class Here:
     def _phase(self, run: Run, phase: Phase, draw: random.Random) -> list[tuple[Phase, Task]]:
         """One phase; gives the tasks whose late copies are to come."""
         with explained(run, phase, PLAN):
-            tasks = list(perform.begin(run, phase))
+            tasks = list((planned := Weights()).seen(perform.begin(run, phase)))
             if self.again and [task.key for task in perform.begin(run, phase)] != [task.key for task in tasks]:
                 raise RunError(f"{phase.name}: its plan is another one when it is asked for again.")
-            perform.begun(run, phase, tasks=len(tasks))
+            perform.begun(run, phase, planned)
         if self.seed is not None:
             draw.shuffle(tasks)
         seconds, late = 0.0, list[tuple[Phase, Task]]()

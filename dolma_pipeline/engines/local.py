@@ -10,8 +10,6 @@ weight tells; that is sound because a worker that dies ends the run.
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -20,7 +18,7 @@ from dolma_pipeline.engines.control import Control, controlling, kept_at
 from dolma_pipeline.engines.engine import Say
 from dolma_pipeline.engines.forks import ForkServer
 from dolma_pipeline.engines.here import Here
-from dolma_pipeline.engines.progress import Progress
+from dolma_pipeline.engines.progress import Progress, polled
 from dolma_pipeline.engines.reports import as_error, first_raised
 from dolma_pipeline.engines.watchdog import POLL_SECONDS, run_guarded, stopped_by_signals
 from dolma_pipeline.engines.workers import environment, worker_variables
@@ -58,7 +56,7 @@ class Local:
             return
         pipeline = self._pipeline(run, phases)
         with controlling(run.folder) as control, environment(variables := self._variables(control)):
-            with Progress(control, [phase.name for phase in phases], say=say) as progress:
+            with Progress(control.folder, [phase.name for phase in phases], say=say) as progress:
                 run_guarded(
                     lambda: pipeline.run().wait_until_finish(),
                     raised=lambda: _raised(control),
@@ -71,7 +69,10 @@ class Local:
 
     def _loop(self, run: Run, phases: Sequence[Phase], say: Say | None) -> None:
         with controlling(run.folder) as control, environment(self._variables(control)), stopped_by_signals():
-            with Progress(control, [phase.name for phase in phases], say=say) as progress, _polled(progress):
+            with (
+                Progress(control.folder, [phase.name for phase in phases], say=say) as progress,
+                polled(progress, seconds=POLL_SECONDS),
+            ):
                 Here().loop(run, phases)
 
     def _variables(self, control: Control) -> dict[str, str]:
@@ -106,33 +107,19 @@ class Turns:
 
     workers: int
     many: ClassVar[bool] = False
+    hints: ClassVar[dict[str, str]] = {}
 
-    def deal(self, phase: str, tasks: Iterator[Task]) -> tuple[int, list[tuple[int, Any]]]:
+    def deal(self, phase: str, tasks: Iterator[Task]) -> list[tuple[int, Any]]:
         """See `chain.Dealing`: an element a worker, which holds nothing."""
         num_tasks = Control.here().write_tasks(phase, tasks)
-        return num_tasks, [(number, None) for number in range(min(self.workers, num_tasks))]
+        return [(number, None) for number in range(min(self.workers, num_tasks))]
 
     def taken(self, phase: str, element: Any) -> Iterator[Task]:
         """See `chain.Dealing`."""
         return Control.here().queued_tasks(phase)
 
-
-@contextlib.contextmanager
-def _polled(progress: Progress) -> Iterator[None]:
-    """Progress is shown from a thread beside the loop, which stays where Ctrl-C is heard."""
-    ended = threading.Event()
-
-    def poll() -> None:
-        while not ended.wait(POLL_SECONDS):
-            progress.poll()
-
-    thread = threading.Thread(target=poll, daemon=True, name="progress")
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    def prepare(self, run: Run) -> None:
+        """See `chain.Dealing`: workers of one machine are made of what the launcher is made of."""
 
 
 def _raised(control: Control) -> DolmaError | None:

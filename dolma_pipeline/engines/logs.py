@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from operator import itemgetter
-from typing import Any
 
 import orjson
 
@@ -80,10 +78,11 @@ def _copy(folder: RunFolder, name: str, file: Committed) -> None:
 def _in_time(segments: RunFolder, under: str) -> Iterator[bytes]:
     """Lines of all processes, by time; each process has written its own in order."""
     processes = dict.fromkeys(entry.name.rpartition("/")[0] for entry in segments.list(under))
-    for row in heapq.merge(*(_rows(segments, process) for process in processes), key=itemgetter("time")):
-        yield json.dumps(row).encode() + b"\n"
+    for _, line in heapq.merge(*(_lines(segments, process) for process in processes), key=itemgetter(0)):
+        yield line + b"\n"
 
 
-def _rows(segments: RunFolder, process: str) -> Iterator[Mapping[str, Any]]:
+def _lines(segments: RunFolder, process: str) -> Iterator[tuple[float, bytes]]:
     for entry in segments.list(process):
-        yield from map(orjson.loads, segments.read(entry.name).splitlines())
+        for line in segments.read(entry.name).splitlines():
+            yield orjson.loads(line)["time"], line

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
 
-from dolma_pipeline.engines.control import Control
 from dolma_pipeline.engines.engine import Say
+from dolma_pipeline.engines.estimate import Estimate
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.log import EVENTS, PROGRESS
+from dolma_pipeline.storage.folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
 LINE_SECONDS = 10.0
 SHOW_SECONDS = 0.5
+ELSEWHERE_SECONDS = 5.0
+"""How often a folder is looked into where a look is a request to a store."""
+LOOKS_SHARE = 20
+"""Times as long as a look took, the next one waits."""
 RATE_SECONDS = 1.0
 """A phase is watched this long before a rate is shown."""
 
@@ -28,20 +36,19 @@ class Progress:
     """Follows the workers' segments; a live line on a terminal, a plain line every 10 seconds elsewhere.
 
     Args:
-        control: where the segments are. phases: names of all phases, in order.
+        folder: where the segments are. phases: names of all phases, in order.
         say: takes the plain lines; None: nothing is shown. The live line is on standard error.
+        seconds: how often the folder is looked into.
     """
 
-    def __init__(self, control: Control, phases: Sequence[str], *, say: Say | None) -> None:
-        self.phases, self.say = list(phases), say
-        self._tails = {stream: _Tail(control, stream) for stream in (EVENTS, PROGRESS)}
-        self.totals: dict[str, list[int]] = {}
-        self.begun: dict[str, float] = {}
-        self.tasks: dict[str, int] = {}
-        self.done: dict[str, int] = {}
+    def __init__(
+        self, folder: RunFolder, phases: Sequence[str], *, say: Say | None, seconds: float = SHOW_SECONDS
+    ) -> None:
+        self.phases, self.say, self.seconds = list(phases), say, seconds
+        self._tails = {stream: _Tail(folder, stream) for stream in (EVENTS, PROGRESS)}
+        self.estimate = Estimate()
         self.shown = self.polled = time.monotonic()
         self.terminal = sys.stderr.isatty()
-        self.current = ""
 
     def __enter__(self) -> Progress:
         return self
@@ -52,11 +59,11 @@ class Progress:
     def poll(self) -> None:
         """Read what is new and show it when it is time."""
         now = time.monotonic()
-        if self.say is None or now - self.polled < SHOW_SECONDS:
+        if self.say is None or now - self.polled < self.seconds:
             return
-        self.polled = now
-        self._read_events()
-        self._read_progress()
+        self._read(EVENTS, PROGRESS)
+        took = time.monotonic() - now
+        self.polled = now + took * LOOKS_SHARE  # of a store all segments are listed: the more, the more seldom
         if self.terminal:
             print(f"\r\x1b[2K{self._line()}", end="", file=sys.stderr, flush=True)
         elif now - self.shown >= LINE_SECONDS:
@@ -66,53 +73,81 @@ class Progress:
     def close(self) -> None:
         """Take the live line away; tell (-v) of the phases since the last look."""
         if self.say is not None:
-            self._read_events()
+            self._read(EVENTS)
             if self.terminal:
                 print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
-    def _read_events(self) -> None:
-        for row in self._tails[EVENTS].new():
-            phase = row["step"]
-            if row["event"] == "begin":
-                self.current = phase
-                self.begun[phase] = time.monotonic()
-                self.tasks[phase] = row.get("tasks", 0)
-                logger.debug("%s begins, tasks: %d", phase, row.get("tasks", 0))
-            elif row["event"] == "task":
-                self.done[phase] = self.done.get(phase, 0) + 1
-
-    def _read_progress(self) -> None:
-        for row in self._tails[PROGRESS].new():
-            total = self.totals.setdefault(row["step"], [0, 0])
-            total[0] += row["documents"]
-            total[1] += row["bytes"]
+    def _read(self, *streams: str) -> None:
+        for stream in streams:
+            for row in self._tails[stream].new():
+                self.estimate.add(stream, row, time.monotonic())
+                if stream == EVENTS and row["event"] == "begin":
+                    logger.debug("%s begins, tasks: %d", row["step"], row.get("tasks", 0))
 
     def _line(self) -> str:
-        phase = self.current
-        documents, num_bytes = self.totals.get(phase, [0, 0])
-        seconds = max(1e-9, time.monotonic() - self.begun.get(phase, time.monotonic()))
+        now, phase = time.monotonic(), self.estimate.current
+        at = self.estimate.of(phase)
+        seconds = max(1e-9, now - (now if at.begun is None else at.begun))
         place = f"[{self.phases.index(phase) + 1}/{len(self.phases)}] " if phase in self.phases else ""
-        done, tasks = self.done.get(phase, 0), self.tasks.get(phase, 0)
-        if phase and tasks <= 1 and not documents:  # one long task, as training the tokenizer: nothing to count
+        if phase and at.tasks <= 1 and not at.documents:  # one long task, as training the tokenizer: nothing to count
             return f"{place}{phase}: working, {seconds:.0f} s"
-        # Both would be far off at first: bytes are told of before the clock has moved, and tasks differ in size.
-        left = f", about {seconds * (tasks - done) / done:.0f} s left" if tasks > done >= tasks / 10 > 0 else ""
-        rate = f", {num_bytes / 1e6 / seconds:.1f} MB/s" if num_bytes and seconds >= RATE_SECONDS else ""
-        return f"{place}{phase or 'starting'}: {documents:,} documents{rate}, {done}/{tasks} tasks{left}"
+        remaining = at.seconds_left(now)
+        left = "" if remaining is None else f", about {remaining:.0f} s left"
+        # It would be far off at first: bytes are told of before the clock has moved.
+        rate = f", {at.num_bytes / 1e6 / seconds:.1f} MB/s" if at.num_bytes and seconds >= RATE_SECONDS else ""
+        return f"{place}{phase or 'starting'}: {at.documents:,} documents{rate}, {at.done}/{at.tasks} tasks{left}"
+
+
+@contextlib.contextmanager
+def polled(progress: Progress, *, seconds: float) -> Iterator[None]:
+    """Progress is shown from a thread beside the block, which stays where Ctrl-C is heard.
+
+    seconds: between two looks at the clock.
+    """
+    ended = threading.Event()
+
+    def poll() -> None:
+        while not ended.wait(seconds):
+            progress.poll()
+
+    thread = threading.Thread(target=poll, daemon=True, name="progress")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 class _Tail:
-    """What is new in a stream. A process numbers its segments, so no segment is looked for twice, nor all listed."""
+    """What is new in a stream.
 
-    def __init__(self, control: Control, stream: str) -> None:
-        self._folder = control.folder
+    A process numbers its segments, so where its folder can be looked into, the next one is asked for by name and
+    no segment is looked for twice; of a store all are listed.
+    """
+
+    def __init__(self, folder: RunFolder, stream: str) -> None:
+        self._folder = folder
+        self._place = folder.local_path()
         self._stream = f"{layout.LOG}/{stream}"
         self._next: dict[str, int] = {}
+        self._seen = set[str]()
 
     def new(self) -> Iterator[Mapping[str, Any]]:
         """Rows of segments that were not there before; process by process."""
+        contents = self._listed() if self._place is None else self._numbered(self._place / self._stream)
+        for content in contents:
+            yield from map(orjson.loads, content.splitlines())
+
+    def _listed(self) -> Iterator[bytes]:
+        for entry in self._folder.list(self._stream):
+            if entry.name not in self._seen:
+                self._seen.add(entry.name)
+                yield self._folder.read(entry.name)
+
+    def _numbered(self, place: Path) -> Iterator[bytes]:
         try:
-            processes = sorted(os.listdir(self._folder.root / self._stream))
+            processes = sorted(os.listdir(place))
         except FileNotFoundError:
             return
         for process in processes:
@@ -123,4 +158,4 @@ class _Tail:
                 except FileNotFoundError:
                     break
                 self._next[process] = number + 1
-                yield from map(orjson.loads, content.splitlines())
+                yield content

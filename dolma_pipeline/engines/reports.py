@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dolma_pipeline import errors
@@ -19,18 +19,21 @@ from dolma_pipeline.run.phase import Phase
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.storage.folder import RunFolder
 
-PLAN, FINISH, PREPARE = "plan", "finish", "prepare"
+PLAN, FINISH, PREPARE, COMPACT = "plan", "finish", "prepare", "compact"
 """What stands for a task where something other than a task raised."""
 
 
 @contextlib.contextmanager
-def reporting(run: Run, phase: Phase, task: str) -> Iterator[None]:
-    """Leaves what is raised in the block in the stream `raised` before it goes on; an interrupt is not noted."""
+def reporting(run: Run, phase: Phase, task: str | Callable[[], str]) -> Iterator[None]:
+    """Leaves what is raised in the block in the stream `raised` before it goes on; an interrupt is not noted.
+
+    task: which, or what tells it where the block does several.
+    """
     try:
         yield
     except Exception as error:
         segments = LogSegments(run)  # of its own: it may be the process's place that could not be made
-        segments.add(RAISED, **_row(phase.name, task, error))
+        segments.add(RAISED, **_row(phase.name, task if isinstance(task, str) else task(), error))
         segments.flush()
         raise
 
@@ -66,7 +69,7 @@ def first_raised(folder: RunFolder) -> Mapping[str, Any] | None:
 
 def as_error(row: Mapping[str, Any]) -> DolmaError:
     """The error that a row tells of: one of this library's keeps its kind, others come with their traceback."""
-    place = f"{row['step']}, {row['task']}: " if row["task"] not in (PLAN, FINISH, PREPARE) else ""
+    place = f"{row['step']}, {row['task']}: " if row["task"] not in (PLAN, FINISH, PREPARE, COMPACT) else ""
     kind = getattr(errors, row["error"], None)
     if not (isinstance(kind, type) and issubclass(kind, DolmaError)):
         return StageError(f"{place}{row['error']}: {row['message']}\n{row['traceback']}")

@@ -58,8 +58,10 @@ class LogSegments:
     def add(self, stream: str, **row: Any) -> None:
         """Note a row of a stream; it is written some time later."""
         if stream == PROGRESS and self.phase:
-            row = {"step": self.phase, **row}
-        self._rows.setdefault(stream, []).append(json.dumps(row).encode() + b"\n")
+            row = {"step": self.phase, "time": round(time.time(), 3), **row}
+        # What was raised may hold any text; the rest is in JSON's own letters, and there is much of it.
+        line = json.dumps(row).encode() if stream == RAISED else orjson.dumps(row)
+        self._rows.setdefault(stream, []).append(line + b"\n")
         self.flush_old()
 
     def event(self, phase: str, event: str, **more: Any) -> None:
@@ -68,8 +70,8 @@ class LogSegments:
 
     def flush_old(self) -> None:
         """Write what is kept if the last writing is long enough ago."""
-        patience = HERE_SECONDS if os.environ.get(CONTROL) else ELSEWHERE_SECONDS
-        if time.monotonic() - self._flushed >= patience:
+        age = time.monotonic() - self._flushed
+        if age >= HERE_SECONDS and age >= (HERE_SECONDS if os.environ.get(CONTROL) else ELSEWHERE_SECONDS):
             self.flush()
 
     def flush(self) -> None:

@@ -6,7 +6,6 @@ Neither holds a time, host, process or a path outside the run.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -78,12 +77,21 @@ def has_lines(folder: RunFolder, artifact_folder: str) -> bool:
     name = layout.lines(artifact_folder)
     if manifest is None or "shards" not in manifest or folder.stat(name) is None:
         return False
-    found: bool = hashlib.sha256(folder.read(name)).hexdigest() == manifest["shards"]["sha256"]
+    found: bool = _sha256(folder, name) == manifest["shards"]["sha256"]
     return found
 
 
+def _sha256(folder: RunFolder, name: str) -> str:
+    digest = hashlib.sha256()
+    with folder.stream(name) as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def read_lines(folder: RunFolder, artifact_folder: str) -> Iterator[dict[str, Any]]:
-    """The records of a finished artifact, in order; none where it has no list of them.
+    """The records of a finished artifact, in order; none where it has no list of them. Streamed twice, never whole:
+    no record is given before all are known to be those that the manifest tells of.
 
     Raises:
         DataError: the manifest tells of a list that is not there, or of another one.
@@ -93,18 +101,19 @@ def read_lines(folder: RunFolder, artifact_folder: str) -> Iterator[dict[str, An
         return
     name = layout.lines(artifact_folder)
     try:
-        content = folder.read(name)
+        found = _sha256(folder, name)
     except FileNotFoundError:
         raise DataError(
             f"{folder.url}/{name}: gone, but its manifest tells of it. Run again; it is made anew."
         ) from None
-    if hashlib.sha256(content).hexdigest() != manifest["shards"]["sha256"]:
+    if found != manifest["shards"]["sha256"]:
         raise DataError(
             f"{folder.url}/{name}: not the list that its manifest tells of (its sha256 is another). "
             f"Delete {folder.url}/{artifact_folder} and run again; it will be made anew."
         )
-    for line in io.BytesIO(content):
-        yield orjson.loads(line)
+    with folder.stream(name) as lines:
+        for line in lines:
+            yield orjson.loads(line)
 
 
 def close(

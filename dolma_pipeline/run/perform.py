@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,16 +11,23 @@ from dolma_pipeline.run import layout
 from dolma_pipeline.run.manifests import is_finished
 from dolma_pipeline.run.phase import Phase, Task
 from dolma_pipeline.run.process import Process
-from dolma_pipeline.run.records import cover, done_tasks, is_done, read_records, write_record
+from dolma_pipeline.run.records import cover, done_tasks, find_record, read_records, write_record
 from dolma_pipeline.run.run import Run
+from dolma_pipeline.run.weights import Weights
 
 
 class Done(NamedTuple):
-    """A finished task: its phase, its key, the CPU seconds that it took."""
+    """A finished task: its phase, its key, the CPU seconds that it took, its record as it was written.
+
+    documents, num_bytes: worked on; 0 where it had been done before.
+    """
 
     phase: str
     task: str
     cpu_seconds: float
+    record: bytes
+    documents: int = 0
+    num_bytes: int = 0
 
 
 def begin(run: Run, phase: Phase) -> Iterator[Task]:
@@ -31,13 +37,14 @@ def begin(run: Run, phase: Phase) -> Iterator[Task]:
     Process.of(run)
     cover(run, phase)
     done = done_tasks(run, phase)
-    return (task for task in phase.tasks(run) if task.key not in done)
+    numbered = enumerate(phase.tasks(run))
+    return (Task(t.key, t.weight, t.payload, number) for number, t in numbered if t.key not in done)
 
 
-def begun(run: Run, phase: Phase, *, tasks: int) -> None:
-    """Note that the work on so many tasks begins now; people see it."""
+def begun(run: Run, phase: Phase, planned: Weights) -> None:
+    """Note that the work on planned tasks begins now; people see it."""
     log = Process.of(run).log
-    log.event(phase.name, "begin", tasks=tasks)
+    log.event(phase.name, "begin", tasks=planned.tasks, weight=planned.weight, groups=planned.groups)
     log.flush()
 
 
@@ -52,29 +59,31 @@ def work(run: Run, phase: Phase, task: Task, *, again: bool = False) -> Done:
         process = Process.of(run)
         process.log.phase = phase.name
         start = time.process_time()
-        if again or not is_done(run, phase, task):
-            with _told_what_is_gone(run, phase):
+        record = None if again else find_record(run, phase, task)
+        documents = num_bytes = 0
+        if record is None:
+            try:
                 done = phase.work(process, task)
-            write_record(run, phase, task, done)
+            except FileNotFoundError as error:
+                raise _what_is_gone(run, phase, error) from error
+            record = write_record(run, phase, task, done)
+            documents, num_bytes = done.documents, done.num_bytes
         seconds = time.process_time() - start
-        process.log.event(phase.name, "task", key=task.key, cpu_seconds=round(seconds, 3))
-        return Done(phase.name, task.key, seconds)
+        cost = {"weight": task.weight, "bytes": num_bytes, "cpu_seconds": round(seconds, 3)}
+        process.log.event(phase.name, "task", key=task.key, **cost)
+        return Done(phase.name, task.key, seconds, record, documents, num_bytes)
 
 
-@contextlib.contextmanager
-def _told_what_is_gone(run: Run, phase: Phase) -> Iterator[None]:
+def _what_is_gone(run: Run, phase: Phase, error: FileNotFoundError) -> DataError:
     """A file that work needs and does not find is an error that says what to do."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        if f"{run.folder.url}/{layout.CACHE}/" in str(error):
-            cure = (
-                f"A run's cache may be removed when it is finished; this one is not. Delete {run.folder.url}/"
-                f"{layout.DONE}, too, and run again: unfinished work begins anew."
-            )
-        else:
-            cure = "If it is an input, put it back; what the run has made itself, the same command makes again."
-        raise DataError(f"{phase.name} needs a file that is gone: {error}. {cure}") from error
+    if f"{run.folder.url}/{layout.CACHE}/" in str(error):
+        cure = (
+            f"A run's cache may be removed when it is finished; this one is not. Delete {run.folder.url}/"
+            f"{layout.DONE}, too, and run again: unfinished work begins anew."
+        )
+    else:
+        cure = "If it is an input, put it back; what the run has made itself, the same command makes again."
+    return DataError(f"{phase.name} needs a file that is gone: {error}. {cure}")
 
 
 def flush(run: Run) -> None:
@@ -115,8 +124,8 @@ def _finish(run: Run, phase: Phase) -> None:
 
 def whole(run: Run, phase: Phase) -> None:
     """All of a phase in this process: one that is not spread, or where there are no workers."""
-    tasks = list(begin(run, phase))
-    begun(run, phase, tasks=len(tasks))
+    tasks = list((planned := Weights()).seen(begin(run, phase)))
+    begun(run, phase, planned)
     end(run, phase, cpu_seconds=sum(work(run, phase, task).cpu_seconds for task in tasks))
 
 

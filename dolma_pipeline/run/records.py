@@ -1,12 +1,14 @@
 """Done records: one file a task, written after its outputs; what is done of unfinished work.
 
 `.done/<phase>-<digest>/<task>.json`, beside `.covers.json`, which says for which artifacts of which digests they
-are. An artifact that was finished and is opened again (new shards, lost files) leaves its records in
-`.done/earlier/…`. Nothing here holds a time, host or process. The launcher removes what finished artifacts leave.
+are, and beside copies of many in one file (`compacted`), from which they are read where there are any. An artifact
+that was finished and is opened again (new shards, lost files) leaves its records in `.done/earlier/…`. Nothing here
+holds a time, host or process. The launcher removes what finished artifacts leave.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -15,6 +17,7 @@ import orjson
 from dolma_pipeline.errors import DataError, RunError
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact, canonical, digest
+from dolma_pipeline.run.compacted import COMPACTED, FEW, Compacted
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.storage.folder import RunFolder
@@ -24,7 +27,15 @@ COVERS = ".covers.json"
 
 def folder_of(run: Run, phase: Phase) -> str:
     """Where a phase's records are: those of other settings, or for other shards, lie elsewhere."""
-    return layout.done(phase.name, digest([phase.digest, run.shards_digest]))
+    global _folder_of_last
+    last = _folder_of_last  # the same for task after task, and its digest costs more than a small task
+    if last is None or last[0] is not run or last[1] is not phase:
+        folder = layout.done(phase.name, digest([phase.digest, run.shards_digest]))
+        last = _folder_of_last = (run, phase, folder)
+    return last[2]
+
+
+_folder_of_last: tuple[Run, Phase, str] | None = None
 
 
 def cover(run: Run, phase: Phase) -> None:
@@ -33,8 +44,8 @@ def cover(run: Run, phase: Phase) -> None:
     run.folder.write(f"{folder_of(run, phase)}/{COVERS}", canonical(covers))
 
 
-def write_record(run: Run, phase: Phase, task: Task, work: Work) -> None:
-    """Leave the record of a task that is done."""
+def write_record(run: Run, phase: Phase, task: Task, work: Work) -> bytes:
+    """Leave the record of a task that is done; gives what was written."""
     record = {
         "task": task.key,
         "records": {name: list(found) for name, found in work.records.items()},
@@ -43,36 +54,82 @@ def write_record(run: Run, phase: Phase, task: Task, work: Work) -> None:
         "documents": work.documents,
         "bytes": work.num_bytes,
     }
-    run.folder.write(f"{folder_of(run, phase)}/{task.key}.json", canonical(record))
+    content = canonical(record)
+    run.folder.write(f"{folder_of(run, phase)}/{task.key}.json", content)
+    return content
+
+
+def find_record(run: Run, phase: Phase, task: Task) -> bytes | None:
+    """A task's record as it was written; None if it is not done. One request, as a look would be."""
+    try:
+        return run.folder.read(f"{folder_of(run, phase)}/{task.key}.json")
+    except FileNotFoundError:
+        return None
 
 
 def done_tasks(run: Run, phase: Phase) -> set[str]:
     """Keys of the tasks that have a record."""
     under = folder_of(run, phase)
     start = len(under) + 1
-    return {e.name[start:].removesuffix(".json") for e in run.folder.list(under) if not e.name.endswith(COVERS)}
+    return {name[start:].removesuffix(".json") for name in _loose(run.folder, under)}
 
 
-def is_done(run: Run, phase: Phase, task: Task) -> bool:
-    """Whether a task has a record."""
-    return run.folder.stat(f"{folder_of(run, phase)}/{task.key}.json") is not None
+def _loose(folder: RunFolder, under: str) -> Iterator[str]:
+    """Names of the records of single tasks in a phase's folder."""
+    compacted = f"{under}/{COMPACTED}/"
+    for entry in folder.list(under):
+        if not entry.name.endswith(COVERS) and not entry.name.startswith(compacted):
+            yield entry.name
 
 
 def read_records(run: Run, phase: Phase, tasks: Iterable[Task]) -> Iterator[Record]:
-    """The records of these tasks, in their order.
+    """The records of these tasks, in their order; many at once where they were compacted.
+
+    Args:
+        tasks: all of the phase, as it gives them.
 
     Raises:
         RunError: one is missing.
     """
-    for task in tasks:
-        try:
-            content = run.folder.read(f"{folder_of(run, phase)}/{task.key}.json")
-        except FileNotFoundError:
-            raise RunError(
-                f"{phase.name}: {task.key} is not done, but its phase was to be closed. "
-                "The same command goes on from there."
-            ) from None
-        yield orjson.loads(content)
+    tasks = iter(tasks)
+    first = list(itertools.islice(tasks, FEW))
+    for task in first:
+        yield _read_record(run, phase, task)
+    if len(first) < FEW:
+        return
+    compacted = Compacted(run.folder, folder_of(run, phase))
+    for number, task in enumerate(tasks, FEW):
+        yield compacted.record(number, task.key) or _read_record(run, phase, task)
+
+
+def _read_record(run: Run, phase: Phase, task: Task) -> Record:
+    content = find_record(run, phase, task)
+    if content is None:
+        raise RunError(
+            f"{phase.name}: {task.key} is not done, but its phase was to be closed. "
+            "The same command goes on from there."
+        )
+    record: Record = orjson.loads(content)
+    return record
+
+
+def stored_records(folder: RunFolder, under: str) -> Iterator[tuple[str, Record]]:
+    """The records of single tasks in a phase's folder, each with its file's name, sorted by it.
+
+    Args:
+        under: the folder, as `folder_of` gives it.
+    """
+    compacted = Compacted(folder, under)
+    for name in _loose(folder, under):
+        key = name[len(under) + 1 :].removesuffix(".json")
+        yield name, compacted.take(key) or orjson.loads(folder.read(name))
+
+
+def forget_record(folder: RunFolder, name: str) -> None:
+    """Have a task done again: its record goes, and the copies beside it before. For the launcher."""
+    under = "/".join(name.split("/")[:2])
+    folder.delete_tree(f"{under}/{COMPACTED}")
+    folder.delete([name])
 
 
 def earlier_settings(folder: RunFolder, artifact: Artifact) -> dict[str, Any] | None:
@@ -117,9 +174,8 @@ def loose_records(run: Run, artifact: Artifact, *, but: Phase | None = None) -> 
         covers = orjson.loads(folder.read(entry.name))
         if not artifact.holds(covers.get(artifact.name), run.shards_digest):
             continue
-        for done in folder.list(under):
-            if not done.name.endswith(COVERS):
-                yield from orjson.loads(folder.read(done.name))["records"].get(artifact.name, ())
+        for _, record in stored_records(folder, under):
+            yield from record["records"].get(artifact.name, ())
 
 
 def gathered(run: Run, artifact: Artifact, *, but: Phase | None = None) -> dict[str, dict[str, Any]]:

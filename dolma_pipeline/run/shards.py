@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -68,13 +67,15 @@ def listed(run: Run) -> Iterator[ShardAt]:
 
 def _shards(run: Run) -> Iterator[Shard]:
     name = f"{run.folder.url}/{layout.SHARDS}"
-    for line in io.BytesIO(run.folder.read(layout.SHARDS)):
-        try:
-            yield Shard(**orjson.loads(line))
-        except (orjson.JSONDecodeError, TypeError) as error:
-            raise DataError(
-                f"{name}: damaged, or not a run's list of shards ({error}). Use another output, or delete this folder."
-            ) from error
+    with run.folder.stream(layout.SHARDS) as lines:
+        for line in lines:
+            try:
+                yield Shard(**orjson.loads(line))
+            except (orjson.JSONDecodeError, TypeError) as error:
+                raise DataError(
+                    f"{name}: damaged, or not a run's list of shards ({error}). Use another output, or delete this "
+                    "folder."
+                ) from error
 
 
 class Locations:

@@ -63,6 +63,9 @@ def check_beam(recipe: Recipe, beam_options: Sequence[str] = ()) -> None:
     if runner != "local":
         with at(recipe, "beam.runner") if named is None else contextlib.nullcontext():
             check_runner(runner)
+            from dolma_pipeline.engines.elsewhere import check_needed  # it loads Beam, as does what is above
+
+            check_needed(runner, [*(f"--{k}={v}" for k, v in recipe.beam.options.items()), *beam_options])
         return
     for name, value in recipe.beam.options.items():
         with at(recipe, f"beam.{name}"):

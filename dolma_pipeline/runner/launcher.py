@@ -49,6 +49,7 @@ from dolma_pipeline.runner.failures import check_failures
 from dolma_pipeline.runner.inputs import Inputs, plan_inputs
 from dolma_pipeline.runner.lock import RunLock
 from dolma_pipeline.runner.modules import open_recipe, user_modules
+from dolma_pipeline.runner.reach import check_reach
 from dolma_pipeline.runner.ready import make_ready, tidy
 from dolma_pipeline.runner.result import Result, read_result
 from dolma_pipeline.runner.versions import check_versions, write_versions
@@ -93,6 +94,7 @@ def run(
     wanted = _wanted(recipe, stages)
     folder = check_output(recipe)
     check_beam(recipe, beam_options)
+    check_reach(recipe, beam_options)
     base = Run(recipe, folder, modules)
     inputs = plan_inputs(recipe, folder, redo=redo)
     with ExitStack() as stack:
@@ -222,9 +224,11 @@ def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, lock: RunLock, *, 
     folder.write(layout.RECIPE, resolved_yaml(run.recipe).encode())
     write_versions(run, inputs)
     if made.left:
-        place = folder.local_path()
+        place, needed = folder.local_path(), needed_assets(Process.of(run))
         if place is not None:
-            assets.copy_to(needed_assets(Process.of(run)), place / layout.ASSETS)
+            assets.copy_to(needed, place / layout.ASSETS)
+        else:
+            assets.upload(needed, lambda name, content: _put_once(folder, f"{layout.ASSETS}/{name}", content))
         phases = _phases(made)
         with assets.folder_restored():
             spread = [phase for phase in phases if not phase.in_launcher]
@@ -237,6 +241,13 @@ def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, lock: RunLock, *, 
     folder.write("log/timings.json", pretty({"seconds": round(time.monotonic() - begin, 3)}))
     tidy(run, artifacts, keep_work=keep_work)
     return sizes
+
+
+def _put_once(folder: RunFolder, name: str, content: bytes) -> None:
+    """Write a file that is named after its content, unless it is there."""
+    found = folder.stat(name)
+    if found is None or found.size != len(content):
+        folder.write(name, content)
 
 
 def _check_made(made: _Plan, sizes: Mapping[str, int]) -> None:

@@ -14,7 +14,7 @@ from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import is_finished, read_lines
-from dolma_pipeline.run.records import COVERS, gathered, write_earlier
+from dolma_pipeline.run.records import COVERS, forget_record, gathered, stored_records, write_earlier
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.check import sizes_of
 from dolma_pipeline.runner.decide import Decision, of_earlier_recipes
@@ -162,14 +162,17 @@ def _forget_lost(run: Run, artifacts: Sequence[Artifact]) -> None:
             whole = [record for record in records if there.keys() >= {*_outputs(artifact, record)}]
             if len(whole) < len(records):
                 write_earlier(folder, artifact, settings, whole)
-        elif not name.startswith(f"{layout.EARLIER}/"):
-            record = orjson.loads(folder.read(name))
+    lost = list[str]()
+    for under in sorted({"/".join(name.split("/")[:2]) for name in done} - {layout.EARLIER}):
+        for name, record in stored_records(folder, under):
             files = {*record["files"]}
             for made, parts in record["records"].items():
                 if made in known:
                     files |= {output for part in parts for output in _outputs(known[made], part)}
             if not there.keys() >= files:
-                folder.delete([name])
+                lost.append(name)
+    for name in lost:
+        forget_record(folder, name)
 
 
 def _endings(name: str) -> set[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from dolma_pipeline.errors import UsageError
 
 TEMPORARY = ".tmp"
 """First part that no name may have: where forms of a folder keep files that are not whole yet."""
+_UNUSABLE = re.compile(rf"(?:\A|/)\.{{0,2}}(?:/|\Z)|\0|\A{re.escape(TEMPORARY)}(?:/|\Z)")
 
 
 def checked(name: str) -> str:
@@ -14,8 +17,7 @@ def checked(name: str) -> str:
     Raises:
         UsageError: it is empty or absolute, a part of it is empty, "." or "..", or it begins with `.tmp`.
     """
-    parts = name.split("/")
-    if any(part in ("", ".", "..") for part in parts) or "\0" in name or parts[0] == TEMPORARY:
+    if _UNUSABLE.search(name):
         raise UsageError(
             f"{name!r} cannot be the name of a file in a run's folder: names are relative, have no part that is "
             f"empty, '.' or '..', and do not begin with {TEMPORARY}/."

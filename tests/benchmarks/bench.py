@@ -6,7 +6,7 @@
     python tests/benchmarks/bench.py --documents 'my/**/*.jsonl.gz'
 
 Rows: gopher minhash tokenize read (against peers), run beam workers memory worker files (whole runs), threshold budget
-seed (changes of a finished run), compile fixed (start-up), whatif. Each takes minutes at most.
+seed (changes of a finished run), compile fixed (start-up), whatif, tasks pool (runners). Each takes minutes at most.
 
 Every measurement is a process of its own with one thread. Speeds are MB (10^6 bytes of UTF-8 text) per second of CPU
 time; against peers, start-up, reading the sample and the first call are outside. Each row is printed when it is done;
@@ -25,6 +25,7 @@ from pathlib import Path
 
 import before
 import bench_again
+import bench_elsewhere
 import bench_run
 import bench_scale
 import bench_start
@@ -140,6 +141,8 @@ WHOLE_RUNS: dict[str, Callable[[Runs], Iterable[Row]]] = {
     "compile": bench_start.compiling,
     "fixed": bench_start.fixed,
     "whatif": bench_whatif.whatif,
+    "tasks": bench_elsewhere.tasks,
+    "pool": bench_elsewhere.pool,
 }
 
 

@@ -28,7 +28,7 @@ from dolma_pipeline.run.manifests import is_finished
 from dolma_pipeline.run.phase import Phase, Task
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner import launcher
-from dolma_pipeline.storage.local import LocalFolder
+from dolma_pipeline.storage.folder import run_folder
 from tests.chaos import phases as harness
 from tests.dolma_pipeline.engines import toys
 
@@ -101,7 +101,7 @@ def run(tree: dict[str, Any], output: str, engine: harness.Engine) -> None:
         tree: the recipe, without its output; `redo` beside it as on the command line.
     """
     recipe = {key: value for key, value in tree.items() if key != "redo"}
-    chaos = ChaosEngine(engine, Path(f"{output}.carried"))
+    chaos = ChaosEngine(engine, carried(output))
     real = EngineChoice.engine
     EngineChoice.engine = lambda self, say=None, *, note=None: chaos  # type: ignore[method-assign]
     try:
@@ -112,9 +112,16 @@ def run(tree: dict[str, Any], output: str, engine: harness.Engine) -> None:
         EngineChoice.engine = real  # type: ignore[method-assign]
 
 
+def carried(output: str) -> Path:
+    """The folder that takes the tasks of a run: beside it, or on this machine's disk."""
+    if "://" not in output:
+        return Path(f"{output}.carried")
+    return Path(os.environ[CONTROL]) / f"carried-{output.replace('/', '-')}"
+
+
 def run_toys(tree: dict[str, Any], output: str, engine: harness.Engine) -> None:
-    """The toy run as a launcher does it: what is left, then clearing up."""
-    folder = LocalFolder(output)
+    """The toy run as a launcher does it: what is left, then clearing up. tree: texts, and `storage` of a store."""
+    folder = run_folder(output, tree.get("storage", {}))
     folder.remove_attempts()
     toy = toys.toy_run(folder, tree["texts"])
     left = [
@@ -122,7 +129,7 @@ def run_toys(tree: dict[str, Any], output: str, engine: harness.Engine) -> None:
         for phase in toys.CHAIN
         if not all(is_finished(folder, artifact, toy.shards_digest) for artifact in phase.artifacts)
     ]
-    ChaosEngine(engine, Path(f"{output}.carried")).run(toy, left)
+    ChaosEngine(engine, carried(output)).run(toy, left)
     folder.delete_tree(layout.DONE)
     folder.delete_tree(layout.CACHE)
     folder.remove_attempts()

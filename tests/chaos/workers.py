@@ -1,6 +1,6 @@
 """Processes that do what they are told, and can be stopped or killed at a point that is the same each time.
 
-A point is a commit: the moment in which a file gets its name. Between two of them nobody sees a change, so to stop
+A point is a commit: a file gets its name, or is put into a store. Between two of them nobody sees a change, so to stop
 before each of them is to stop at every moment that matters. Point 0 is before the work begins, `AFTER` when it is done.
 """
 
@@ -14,6 +14,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
+from dolma_pipeline.storage.object_bucket import Bucket
 from tests.chaos.phases import Phase
 
 PATIENCE_SECONDS = 90
@@ -123,15 +124,27 @@ class _Gate:
         self.commits = 0
         os.replace = self._watched(os.replace)  # type: ignore[assignment]
         os.link = self._watched(os.link)  # type: ignore[assignment]
+        Bucket.put = self._put(Bucket.put)  # type: ignore[method-assign]
+        Bucket.create = self._put(Bucket.create)  # type: ignore[method-assign]
 
     def _watched(self, commit: Callable[..., Any]) -> Callable[..., Any]:
         def call(source: Any, target: Any, **options: Any) -> Any:
-            if str(target).startswith(self.folder):
-                self.commits += 1
-                self.at(self.commits)
+            self._commit(str(target))
             return commit(source, target, **options)
 
         return call
+
+    def _put(self, commit: Callable[..., Any]) -> Callable[..., Any]:
+        def call(bucket: Bucket, key: str, *more: Any) -> Any:
+            self._commit(bucket.url(key))
+            return commit(bucket, key, *more)
+
+        return call
+
+    def _commit(self, target: str) -> None:
+        if target.startswith(self.folder):
+            self.commits += 1
+            self.at(self.commits)
 
     def at(self, point: int) -> None:
         """The worker comes to a point."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,12 @@ class Launching:
         self.corpus, self.run, self.gate = corpus, place / "run", place / "gate"
         (place / "waiting.py").write_text(WAITING)
         tag = {"taggers": ["length_v1", "marks_v1", {"tagger": "waiting_v1", "gate": str(self.gate)}]}
-        job = {"runner": "PortableRunner", "job_endpoint": endpoint, "environment_type": "beam:env:embedded_python:v1"}
+        job: dict[str, Any] = {
+            "runner": "PortableRunner",
+            "job_endpoint": endpoint,
+            "environment_type": "beam:env:embedded_python:v1",
+        }
+        job["shared_disk"] = True
         modules = ["./marks.py", str(place / "waiting.py")]
         sources = {name: {"documents": f"{corpus}/in/{name}/*"} for name in ("web", "code", "forum")}
         self._recipe = place / "recipe.yaml"

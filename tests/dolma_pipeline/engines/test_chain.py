@@ -9,9 +9,10 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from dolma_pipeline.engines.beam import OnBeam
-from dolma_pipeline.engines.chain import Bins, Count, chain, close, plan, total, work
+from dolma_pipeline.engines.chain import Bins, Count, chain, close, compact, plan, total, worked
 from dolma_pipeline.errors import RunError, StageError, UsageError
 from dolma_pipeline.run import perform
+from dolma_pipeline.run.phase import Task
 from dolma_pipeline.run.run import Run
 from tests.dolma_pipeline.engines.toys import CHAIN, CountWords, Many, memory_run, promised, records_of
 
@@ -25,20 +26,25 @@ def planned(run: Run, phase: Any, closing: Any = ()) -> list[tuple[int, Any]]:
     return plan(b"", [], run=run, closing=closing, phase=phase, number="00", dealing=Bins())
 
 
-def worked(run: Run, phase: Any, number: int, element: Any) -> Count:
-    (count,) = work((number, [element]), run=run, phase=phase, number="00", dealing=Bins())
-    return count
+def tasks_of(elements: list[tuple[int, Any]]) -> list[Task]:
+    return [task for _, element in elements for task in Bins().taken("00", element)]
+
+
+def done(run: Run, phase: Any, number: int, element: Any) -> list[tuple[int, Any]]:
+    return list(worked((number, [element]), run=run, phase=phase, number="00", dealing=Bins()))
 
 
 def test_the_parts_without_beam(run: Run) -> None:
     phase = Many(num_tasks=100)
     bins = planned(run, phase)
     assert [number for number, _ in bins] == list(range(64))
-    assert sorted(task.key for _, tasks in bins for task in tasks) == [f"{number:06d}" for number in range(100)]
-    assert all(task.payload == int(task.key) for _, tasks in bins for task in tasks)
-    counts = [worked(run, phase, number, tasks) for number, tasks in bins]
-    assert sum(count.tasks for count in counts) == 100
-    assert close(b"", counts, run=run, closing=[phase]) == total(counts)
+    tasks = tasks_of(bins)
+    assert sorted(task.key for task in tasks) == [f"{number:06d}" for number in range(100)]
+    assert all(task.payload == task.number == int(task.key) for task in tasks)
+    made = [part for number, element in bins for _, part in done(run, phase, number, element)]
+    counts = [compact((0, made), run=run, phase=phase)]
+    assert counts[0].tasks == 100
+    assert close(b"", counts, run=run, closing=[phase], dealing=Bins()) == total(counts)
     assert planned(run, phase) == []
 
 
@@ -56,25 +62,25 @@ def test_what_a_runner_repeats_does_no_harm(run: Run) -> None:
     bins = planned(run, words)
     assert planned(run, words) == bins
     for number, tasks in [*bins, *bins[:3]]:
-        worked(run, words, number, tasks)
+        done(run, words, number, tasks)
     later = planned(run, initials, closing=[words])
     assert planned(run, initials, closing=[words]) == later
     for number, tasks in later * 2:
-        worked(run, initials, number, tasks)
+        done(run, initials, number, tasks)
     for _ in range(2):
-        close(b"", [], run=run, closing=[initials, end])
+        close(b"", [], run=run, closing=[initials, end], dealing=Bins())
     assert planned(run, words) == planned(run, initials, closing=[words]) == []
     for (number, tasks), phase in [(bins[0], words), (later[0], initials)]:
-        worked(run, phase, number, tasks)  # late
+        done(run, phase, number, tasks)  # late
     assert promised(run.folder) == promised(plain.folder)
     assert records_of(run.folder) == records_of(plain.folder)
 
 
 def test_a_bin_that_was_lost_is_told(run: Run) -> None:
     (number, tasks), *_ = planned(run, CountWords())
-    worked(run, CountWords(), number, tasks)
+    done(run, CountWords(), number, tasks)
     with pytest.raises(RunError, match=r"^toy/words: 11 of its 12 tasks not done: "):
-        close(b"", [], run=run, closing=[CountWords()])
+        close(b"", [], run=run, closing=[CountWords()], dealing=Bins())
     assert run.folder.stat("words/manifest.json") is None
 
 
@@ -83,7 +89,7 @@ def test_transforms_are_called_like_their_phases(run: Run) -> None:
     chain(pipeline, run, CHAIN, Bins())
     names = [one.full_label for one in pipeline.transforms_stack[0].parts]
     assert [name for name in names if "words" in name] == [
-        f"00 toy/words: {what}" for what in ("begin", "plan", "spread", "work", "count")
+        f"00 toy/words: {what}" for what in ("begin", "plan", "spread", "work", "gather", "compact", "count")
     ]
     assert len(set(names)) == len(names)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dolma_pipeline.engines.control import Control, controlling, kept_at
+from dolma_pipeline.engines.control import FIRST, FIRST_OF, MANY, Control, controlling, kept_at
 from dolma_pipeline.errors import RunError
 from dolma_pipeline.run.log import CONTROL, LogSegments
 from dolma_pipeline.run.phase import Task
@@ -32,6 +32,24 @@ def test_tasks_come_heaviest_first_with_all_they_carry(control: Control) -> None
     assert [task.key for task in taken] == ["task-1", "task-3", "task-2", "task-0", "task-4"]
     assert taken[2] == Task("task-2", 3, {"number": 2, "text": "xx"})
     assert list(control.queued_tasks("00")) == []
+
+
+def test_of_many_tasks_some_of_all_weights_come_first(control: Control) -> None:
+    tasks = [Task(f"web/{number:04d}", number) for number in range(1000)]
+    assert control.write_tasks("00", tasks) == 1000
+    taken = [task.weight for task in control.queued_tasks("00")]
+    assert sorted(taken) == list(range(1000))
+    first, rest = taken[:FIRST], taken[FIRST:]
+    assert rest == sorted(rest, reverse=True)
+    assert 350 < sum(first) / len(first) < 650
+    control.write_tasks("01", iter(tasks[::-1]))
+    assert [task.weight for task in control.queued_tasks("01")][:FIRST] == first, "whatever their order"
+    control.write_tasks("02", tasks[:MANY])
+    some = [task.weight for task in control.queued_tasks("02")]
+    assert some[MANY // FIRST_OF :] == sorted(some[MANY // FIRST_OF :], reverse=True)
+    assert some != sorted(some, reverse=True)
+    control.write_tasks("03", tasks[: MANY - 1])
+    assert [task.weight for task in control.queued_tasks("03")] == list(range(MANY - 1))[::-1]
 
 
 def test_phases_have_a_queue_each_and_a_new_plan_begins_anew(control: Control) -> None:
@@ -99,7 +117,7 @@ def test_it_is_on_the_scratch_disk_and_goes_when_its_logs_are_handed_over(
         use()
     assert os.listdir(tmp_path / "scratch") == []
     assert run.folder.read("log/workers.txt") == b"last words"
-    assert b'"event": "begin", "tasks": 1' in run.folder.read("log/events.jsonl")
+    assert b'"event":"begin","tasks":1' in run.folder.read("log/events.jsonl")
     assert kept_at(run.folder) == f"{run.folder.url}/log/workers.txt"
 
 

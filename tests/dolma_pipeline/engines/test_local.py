@@ -91,7 +91,7 @@ def test_both_workers_take_their_share(forked: Local, run: Run) -> None:
     forked.run(run, [CountWords(wait=0.2)])
     rows = run.folder.read("log/events.jsonl").splitlines()
     assert len(events(run.folder)) == len(rows) == 14
-    seconds = [float(row.split(b'"time": ')[1].split(b",")[0]) for row in rows if b'"task"' in row]
+    seconds = [float(row.split(b'"time":')[1].split(b",")[0]) for row in rows if b'"task"' in row]
     assert max(seconds) - min(seconds) < 11 * 0.2  # as long as one alone would take between its first and last
 
 

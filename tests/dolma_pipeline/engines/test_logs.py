@@ -70,4 +70,4 @@ def test_a_long_log_is_copied_in_pieces(run: Run, monkeypatch: pytest.MonkeyPatc
     run.folder.write(logs.EVENTS_FILE, before)
     note(LogSegments(run), "events", 1.0, 7)
     join_logs(run.folder)
-    assert run.folder.read(logs.EVENTS_FILE) == before + b'{"time": 1.0, "n": 7}\n'
+    assert run.folder.read(logs.EVENTS_FILE) == before + b'{"time":1.0,"n":7}\n'

@@ -86,7 +86,7 @@ def test_events_say_when_each_phase_began_and_ended(run: Run) -> None:
     join_logs(run.folder)
     keys = [f"{number:03d}.txt" for number in range(12)]
     assert events(run.folder) == [("toy/words", what) for what in ("begin", *keys, "end")]
-    assert b'"event": "begin", "tasks": 12' in run.folder.read("log/events.jsonl")
+    assert b'"event":"begin","tasks":12' in run.folder.read("log/events.jsonl")
 
 
 def test_flush_is_for_the_run_that_this_process_works_on(run: Run) -> None:

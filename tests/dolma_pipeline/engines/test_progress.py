@@ -35,7 +35,7 @@ class Logs:
         log.flush()
 
     def progress(self, *phases: str, quiet: bool = False) -> Progress:
-        return Progress(self.control, phases, say=None if quiet else to_stderr)
+        return Progress(self.control.folder, phases, say=None if quiet else to_stderr)
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_rows_wait_and_are_written_together(run: Run, clock: Clock) -> None:
     assert list(read_segments(run.folder, "events")) == [{"time": 1000.0, "step": "tag", "event": "begin", "tasks": 3}]
     assert list(read_segments(run.folder, "progress")) == [
         {"documents": 1, "bytes": 10},
-        {"step": "tag", "documents": 2, "bytes": 20},
+        {"step": "tag", "time": 1000.0, "documents": 2, "bytes": 20},
     ]
 
 

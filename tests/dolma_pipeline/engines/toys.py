@@ -17,6 +17,7 @@ from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact, canonical
+from dolma_pipeline.run.compacted import COMPACTED
 from dolma_pipeline.run.manifests import close, read_lines
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
 from dolma_pipeline.run.process import Process
@@ -49,8 +50,9 @@ def promised(folder: RunFolder) -> dict[str, bytes]:
 
 
 def records_of(folder: RunFolder) -> dict[str, bytes]:
-    """All done records, which must be the same, too."""
-    return {entry.name: folder.read(entry.name) for entry in folder.list(layout.DONE)}
+    """All done records, which must be the same, too; without their copies."""
+    names = [entry.name for entry in folder.list(layout.DONE)]
+    return {name: folder.read(name) for name in names if f"/{COMPACTED}/" not in name}
 
 
 def events(folder: RunFolder) -> list[tuple[str, str]]:

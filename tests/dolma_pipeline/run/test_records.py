@@ -22,11 +22,11 @@ def run() -> Run:
 
 def test_a_record_says_what_was_done(run: Run) -> None:
     phase, task = CountWords(), Task("000.txt")
-    assert not records.is_done(run, phase, task)
+    assert records.find_record(run, phase, task) is None
     records.cover(run, phase)
     work = Work({"words": [{"shard": "000.txt"}]}, {"words": 3}, documents=1, num_bytes=9, files=["cache/x"])
-    records.write_record(run, phase, task, work)
-    assert records.is_done(run, phase, task)
+    written = records.write_record(run, phase, task, work)
+    assert records.find_record(run, phase, task) == written
     assert records.done_tasks(run, phase) == {"000.txt"}
     (found,) = records.read_records(run, phase, [task])
     assert found == {

@@ -1,0 +1,88 @@
+"""Engines for workers elsewhere, measured in this process.
+
+    elsewhere_once.py tasks NUMBER             so many tasks that do nothing, by Beam's runner in memory
+    elsewhere_once.py pool RECIPE KEY=VALUE... a run by a pool of workers on this machine
+
+Prints one JSON line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from run_once import STAGES, manifest, usage
+
+
+def tasks(number: str) -> dict[str, object]:
+    """A phase of tasks that leave nothing but their record, and one before it, so that all is loaded."""
+    from dolma_pipeline.config.loader import recipe_from_text
+    from dolma_pipeline.engines.beam import OnBeam
+    from dolma_pipeline.run.phase import Phase, Task, Work
+    from dolma_pipeline.run.run import Run
+    from dolma_pipeline.storage.folder import run_folder
+
+    @dataclass(frozen=True)
+    class Nothing(Phase):
+        """Tasks that do nothing."""
+
+        number: int = 0
+
+        @property
+        def name(self) -> str:
+            return "nothing"
+
+        def tasks(self, run: Run) -> Any:
+            return (Task(f"{place:06d}") for place in range(self.number))
+
+        def work(self, process: Any, task: Task) -> Work:
+            return Work()
+
+    recipe = recipe_from_text("{output: x, sources: {web: {documents: x}}, tag: {taggers: [length_v1]}}")
+    begun = 0.0, 0.0
+    for count in (10, int(number)):
+        begun = time.perf_counter(), usage()[0]
+        folder = run_folder(f"memory://{secrets.token_hex(4)}")
+        OnBeam("FnApiRunner").run(Run(recipe, folder), [Nothing(number=count)])
+    return {"wall_s": time.perf_counter() - begun[0], "cpu_s": usage()[0] - begun[1], "peak_mb": usage()[1]}
+
+
+def pool(recipe: str, *overrides: str) -> dict[str, object]:
+    """The run by a pool of one worker that this process starts and ends, so that its CPU time counts."""
+    from dolma_pipeline.config import load_recipe
+    from dolma_pipeline.runner import run
+
+    cpu, _ = usage()
+    wall = time.perf_counter()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    place = Path(sys.executable).parent
+    options = ("job_endpoint=embed", "environment_type=EXTERNAL", f"environment_config=localhost:{port}")
+    beam = ["beam.runner=PortableRunner", "beam.shared_disk=true", *(f"beam.{one}" for one in options)]
+    with tempfile.TemporaryFile() as said:
+        command = ["python", "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
+        variables = {**os.environ, "PATH": f"{place}{os.pathsep}{os.environ['PATH']}"}
+        process = subprocess.Popen(command, env=variables, stdout=said, stderr=said)
+        try:
+            loaded = load_recipe(recipe, *beam, *overrides)
+            run(loaded, stages=STAGES, quiet=True)
+        finally:
+            process.terminate()  # it ends its workers, and waits for them
+            process.wait()
+    mix = manifest(loaded.output, "mix")
+    text = sum(counts["bytes_in"] for counts in mix["counts"].values())
+    return {"cpu_s": usage()[0] - cpu, "wall_s": time.perf_counter() - wall, "text_mb": text / 1e6}
+
+
+if __name__ == "__main__":
+    name, *arguments = sys.argv[1:]
+    print(json.dumps({"tasks": tasks, "pool": pool}[name](*arguments)))

@@ -1,0 +1,127 @@
+"""Whole runs by workers that see nothing of the launcher's machine but the inputs: the same bytes as here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dolma_pipeline.engines.beam import OnBeam
+from dolma_pipeline.errors import DataError, StageError
+from dolma_pipeline.run import layout, perform
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.runner import run
+from dolma_pipeline.storage.folder import run_folder
+from tests.dolma_pipeline.engines.toys import CHAIN, Bad, memory_run, promised, toy_run
+from tests.dolma_pipeline.storage.fake_objects import SECRET
+from tests.dolma_pipeline.storage.fake_store import Server, serving
+from tests.pipeline.pool import ROOT, Pool, pool
+from tests.pipeline.test_object_stores import hashes
+from tests.pipeline.tiny import files, recipe
+
+MIXER = '''\
+"""Each source the same share."""
+import dolma_pipeline as dp
+
+
+@dp.mixer("even")
+def even(sources, target):
+    """Equal shares."""
+    filled = [name for name, one in sources.items() if one.size]
+    return {name: target // len(filled) if name in filled else 0 for name in sources}
+'''
+CHANGES = {"modules": ["./marks.py", "./even.py"], "mix__mixer": "even", "mix__target_tokens": 6000}
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    with pool(tmp_path_factory.mktemp("pool")) as found:
+        yield found
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def mixed(here: Path) -> Path:
+    """The corpus' folder, with a mixer of the user's."""
+    (here / "even.py").write_text(MIXER, encoding="utf-8")
+    return here
+
+
+def plain_toys() -> Run:
+    """The toy run, phase by phase, without an engine."""
+    toy = memory_run()
+    for phase in CHAIN:
+        perform.whole(toy, phase)
+    return toy
+
+
+def test_the_same_bytes_with_taggers_and_mixers_that_travel(
+    mixed: Path, workers: Pool, server: Server, tmp_path: Path
+) -> None:
+    run(recipe(tmp_path / "here", **CHANGES), quiet=True)
+    one = workers.recipe(server, "run", **CHANGES)
+    run(one, quiet=True)
+    assert run(one, quiet=True).nothing_to_do
+    folder = run_folder("s3://bucket/run", {"endpoint": server.endpoint})
+    assert hashes(folder) == files(tmp_path / "here")
+    stored = server.objects.buckets["bucket"]
+    assert not [key for key, one in stored.items() if SECRET.encode() in one.content or SECRET in str(one)]
+
+
+def test_what_a_worker_raised_is_told_with_phase_and_task(workers: Pool, server: Server) -> None:
+    options = [f"--{name}={value}" for name, value in workers.options().items() if name != "runner"]
+    toy = toy_run(run_folder("s3://bucket/toy", {"endpoint": server.endpoint}))
+    with pytest.raises(DataError, match=r"^toy/bad, 000003: 000003 is bad$"):
+        OnBeam("PortableRunner", options).run(toy, [Bad()])
+    OnBeam("PortableRunner", options).run(toy, CHAIN)
+    assert promised(toy.folder) == promised(plain_toys().folder)
+
+
+@pytest.mark.slow
+def test_after_a_worker_was_killed_the_same_command_goes_on(
+    finished: Path, here: Path, workers: Pool, server: Server
+) -> None:
+    one = workers.recipe(server, "killed")
+
+    def kill() -> None:
+        while not any(
+            "/.done/scan-" in key and key.endswith("/web/a.json") for key in server.objects.buckets["bucket"]
+        ):
+            time.sleep(0.02)
+        for process in workers.workers():
+            os.kill(process, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    with pytest.raises(StageError, match="the pipeline failed"):
+        run(one, quiet=True)
+    killer.join()
+    folder = run_folder("s3://bucket/killed", {"endpoint": server.endpoint})
+    assert folder.stat(layout.LOCK) is None
+    done = [entry.name for entry in folder.list(layout.DONE)]
+    assert any(name.endswith("/web/a.json") for name in done)
+    run(one, quiet=True)
+    assert hashes(folder) == files(finished)
+
+
+@pytest.mark.slow
+def test_workers_of_another_version_are_refused(here: Path, server: Server, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    for package in ("dolma_pipeline", "taggers", "mixers"):
+        shutil.copytree(ROOT / package, other / package)
+    with open(other / "dolma_pipeline" / "kernels" / "words.py", "a", encoding="utf-8") as kernel:
+        kernel.write("# changed\n")
+    with pool(tmp_path / "pool", PYTHONPATH=str(other)) as workers:
+        with pytest.raises(StageError, match=r"^workers are not made of .* has sources \w+; the worker has sources"):
+            run(workers.recipe(server, "run"), quiet=True)
