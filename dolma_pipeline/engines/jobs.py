@@ -91,8 +91,12 @@ def cancel(job: Job) -> None:
         RunError: nobody can be asked, or who is asked refuses.
     """
     if job.project:
-        if not _dataflow(job).modify_job_state(job.id, "JOB_STATE_CANCELLED"):
-            raise RunError(f"Dataflow did not cancel {job} of project {job.project}, {job.region}.")
+        client = _dataflow(job)
+        refused = _refusals()
+        try:
+            client.modify_job_state(job.id, "JOB_STATE_CANCELLED")
+        except refused as error:
+            raise RunError(f"Dataflow did not cancel {job} of project {job.project}, {job.region}: {error}") from error
         return
     if not job.endpoint:
         raise RunError(f"{job} cannot be cancelled from here: its job server had no address of its own.")
@@ -149,11 +153,10 @@ def _of_dataflow(job: Job) -> State:
     from apache_beam.runners.runner import PipelineState
 
     client = _dataflow(job)
-    from google.api_core.exceptions import GoogleAPIError
-
+    refused = _refusals()
     try:
         found = client.get_job(job.id)
-    except GoogleAPIError:
+    except refused:
         return "unknown"
     state = DataflowPipelineResult.api_jobstate_to_pipeline_state(found.current_state)
     return "ended" if PipelineState.is_terminal(state) else "running"
@@ -167,6 +170,14 @@ def _dataflow(job: Job) -> Any:
     except ImportError as error:
         raise RunError(f"{job} cannot be asked: {error}. Install dolma-pipeline[gcp].") from error
     return DataflowApplicationClient(PipelineOptions(project=job.project, region=job.region))
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What Dataflow's client raises: the service says no, or there are no credentials that it takes."""
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+
+    return GoogleAPIError, GoogleAuthError
 
 
 def _told(error: Any) -> str:
