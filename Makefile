@@ -4,13 +4,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 INTEROP_VENV ?= .venv-interop
+STORES_VENV ?= .venv-stores
+AZURITE = $(STORES_VENV)/node_modules/.bin/azurite-blob
 JOBS ?= 2
 CORPUS := runs/quickstart-corpus
 BIN := $(VENV)/bin
 SETUP := pyproject.toml setup.cfg constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test lint unit chaos test-slow interop bench clean
+.PHONY: help demo setup test lint unit chaos test-slow interop stores bench clean
 .DELETE_ON_ERROR:
 
 help: ## what can be made
@@ -42,6 +44,11 @@ test-slow: $(VENV)/installed-dev ## the tests that take minutes
 interop: $(VENV)/installed-dev $(INTEROP_VENV)/installed ## our shards read by OLMo-core, in an environment of its own
 	DOLMA_PIPELINE_INTEROP_PYTHON=$(abspath $(INTEROP_VENV))/bin/python $(BIN)/python -m pytest -m interop
 
+stores: $(VENV)/installed-dev $(STORES_VENV)/installed ## run folders on emulators of others: moto, and azurite where npm is there
+	DOLMA_PIPELINE_MOTO=$(abspath $(STORES_VENV))/bin/moto_server \
+	$(if $(wildcard $(AZURITE)),DOLMA_PIPELINE_AZURITE=$(abspath $(AZURITE))) \
+	$(BIN)/python -m pytest -k "moto or azurite or emulat" tests/dolma_pipeline/storage tests/pipeline/test_object_stores.py
+
 bench: $(VENV)/installed-dev ## speed beside the program before, Dolma, datatrove and tokenizers; ROWS=run,seed for some
 	$(BIN)/python tests/benchmarks/bench.py --peers $(BENCH_VENV) $(if $(ROWS),--rows $(ROWS)) $(if $(SCALE),--scale $(SCALE))
 
@@ -69,4 +76,10 @@ $(CORPUS)/collected: | $(VENV)/installed
 $(INTEROP_VENV)/installed: constraints.txt
 	$(PYTHON) -m venv --clear $(INTEROP_VENV)
 	$(INTEROP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 ai2-olmo-core==3.0.0
+	touch $@
+
+$(STORES_VENV)/installed: constraints.txt
+	$(PYTHON) -m venv --clear $(STORES_VENV)
+	$(STORES_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
+	if command -v npm; then npm install --silent --prefix $(STORES_VENV) azurite@3.35.0; else echo "no npm: without azurite"; fi
 	touch $@

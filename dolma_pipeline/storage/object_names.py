@@ -1,7 +1,8 @@
 """Where an object folder is, and the keys of its files: the prefix, "/" and the name, as it is.
 
-ASCII control characters cannot stand in a key (no store lists them safely); they are written as `%0A`, and a "%" that
-would read as one of these as `%25`. All other names are keys unchanged, so other tools find files under their names.
+ASCII control characters cannot stand in a key (no store lists them safely), nor can a backslash (Azure makes it a
+slash); they are written as `%0A`, and a "%" that would read as one of these as `%25`. All other names are keys
+unchanged, so other tools find files under their names.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import NamedTuple
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.storage.names import checked
 
-_TO_KEY = re.compile(r"[\x00-\x1f\x7f]|%(?=[01][0-9A-F]|7F|25)")
-_TO_NAME = re.compile(r"%([01][0-9A-F]|7F|25)")
+_TO_KEY = re.compile(r"[\x00-\x1f\x7f\\]|%(?=[01][0-9A-F]|7F|25|5C)")
+_TO_NAME = re.compile(r"%([01][0-9A-F]|7F|25|5C)")
 
 
 class Place(NamedTuple):
@@ -62,3 +63,8 @@ def key_of(name: str) -> str:
 def name_of(key: str) -> str:
     """The name of a key."""
     return _TO_NAME.sub(lambda found: chr(int(found[1], 16)), key)
+
+
+def version_of(tag: str | None) -> str:
+    """A file's version from a store's tag. Azure lists tags without the quotes that all other answers have."""
+    return f'"{tag}"' if tag and not tag.endswith('"') else tag or ""

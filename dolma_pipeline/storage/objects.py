@@ -24,7 +24,7 @@ from dolma_pipeline.storage.object_bucket import Bucket
 from dolma_pipeline.storage.object_client import check_settings, client
 from dolma_pipeline.storage.object_faults import asking, repeated
 from dolma_pipeline.storage.object_files import CHUNK_BYTES, Ranged, Streamed
-from dolma_pipeline.storage.object_names import key_of, name_of, place_of
+from dolma_pipeline.storage.object_names import key_of, name_of, place_of, version_of
 from dolma_pipeline.storage.scratch import Scratch
 
 COPIED_BYTES = 32_000_000
@@ -108,7 +108,7 @@ class ObjectFolder(RunFolder):
     def stat(self, name: str) -> Entry | None:
         """See `RunFolder.stat`. The version is the store's tag, which S3 derives from the content."""
         meta = self._bucket.head(self._key(name))
-        return None if meta is None else Entry(name, meta["size"], meta["e_tag"] or "")
+        return None if meta is None else Entry(name, meta["size"], version_of(meta["e_tag"]))
 
     def list(self, under: str = "") -> Iterator[Entry]:
         """See `RunFolder.list`: a request for 1,000 files, and one for each empty file."""
@@ -116,7 +116,7 @@ class ObjectFolder(RunFolder):
         for meta in self._bucket.list(f"{self._place.prefix}{key_of(prefix_of(under))}"):
             key = meta["path"][start:]
             if not key.startswith(f"{TEMPORARY}/"):
-                yield Entry(name_of(key), meta["size"], meta["e_tag"] or "")
+                yield Entry(name_of(key), meta["size"], version_of(meta["e_tag"]))
 
     @contextlib.contextmanager
     def committing(self, name: str) -> Iterator[Committed]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,11 +21,17 @@ from dolma_pipeline.run import layout
 from dolma_pipeline.runner import run
 from dolma_pipeline.storage import object_client
 from dolma_pipeline.storage.folder import RunFolder, run_folder
+from tests.dolma_pipeline.storage.emulators import AZURITE, BUCKET, MOTO, azurite, moto
 from tests.dolma_pipeline.storage.fake_azure import AzureHandler
 from tests.dolma_pipeline.storage.fake_objects import SECRET, Faults
 from tests.dolma_pipeline.storage.fake_store import Handler, Server, serving
 from tests.pipeline.tiny import engine, files, promised, recipe, tree
 
+EMULATORS = [
+    (scheme, endpoint)
+    for name, scheme, endpoint in ((MOTO, "s3", moto), (AZURITE, "az", azurite))
+    if name in os.environ
+]
 HANDLERS: dict[str, type[Handler]] = {"s3": Handler, "gs": Handler, "az": AzureHandler}
 
 
@@ -50,6 +58,19 @@ def test_the_same_bytes_as_on_a_disk(finished: Path, here: Path, scheme: str) ->
         assert run_there(server, scheme) == files(finished)
         assert not server.objects.uploads
         assert not [key for key in server.objects.buckets["bucket"] if "/.tmp/" in key]
+
+
+@pytest.mark.parametrize(("scheme", "endpoint"), EMULATORS, ids=[f"emulated {scheme}" for scheme, _ in EMULATORS])
+def test_the_same_bytes_on_emulators_of_others(
+    finished: Path, here: Path, scheme: str, endpoint: Callable[[], str]
+) -> None:
+    """Only where `make stores` has brought one."""
+    url = f"{scheme}://{BUCKET}/runs/tiny {secrets.token_hex(4)}"
+    one = recipe(url, storage={"endpoint": endpoint()})
+    with engine(Here()):
+        run(one, quiet=True)
+        assert run(one, quiet=True).nothing_to_do
+    assert hashes(run_folder(url, {"endpoint": endpoint()})) == files(finished)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ class AzureHandler(Handler):
         rows = "".join(
             f"<Blob><Name>{escape(name)}</Name><Properties><Last-Modified>{formatdate(one.seconds, usegmt=True)}"
             f"</Last-Modified><Content-Length>{len(one.content)}</Content-Length><Content-Type>x/y</Content-Type>"
-            f"<Etag>{escape(one.etag)}</Etag><BlobType>BlockBlob</BlobType></Properties></Blob>"
+            f"<Etag>{escape(one.etag[1:-1])}</Etag><BlobType>BlockBlob</BlobType></Properties></Blob>"
             for name, one in page
         )
         told = f"<NextMarker>{more.encode().hex()}</NextMarker>"

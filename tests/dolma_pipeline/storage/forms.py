@@ -7,12 +7,14 @@ processes can work in.
 from __future__ import annotations
 
 import functools
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from dolma_pipeline.storage.folder import RunFolder, run_folder
 from dolma_pipeline.storage.local import LocalFolder
+from tests.dolma_pipeline.storage.emulators import AZURITE, BUCKET, MOTO, azurite, moto
 from tests.dolma_pipeline.storage.fake_azure import AzureHandler
 from tests.dolma_pipeline.storage.fake_store import Handler, Server
 
@@ -30,6 +32,11 @@ def on_store(scheme: str) -> RunFolder:
     )
 
 
+def on_emulator(scheme: str, endpoint: str) -> RunFolder:
+    """An empty folder on another's emulator."""
+    return run_folder(f"{scheme}://{BUCKET}/runs of a+b/100%/é-{secrets.token_hex(8)}", {"endpoint": endpoint})
+
+
 FORMS: dict[str, Callable[[Path], RunFolder]] = {
     "local": lambda tmp_path: run_folder(str(tmp_path / "run")),
     "local, not durable": lambda tmp_path: LocalFolder(tmp_path / "run", durable=False),
@@ -39,4 +46,9 @@ FORMS: dict[str, Callable[[Path], RunFolder]] = {
     "az": lambda tmp_path: on_store("az"),
 }
 
-SHARED = ("local", "local, not durable", "s3", "gs", "az")
+if MOTO in os.environ:
+    FORMS["moto"] = lambda tmp_path: on_emulator("s3", moto())
+if AZURITE in os.environ:
+    FORMS["azurite"] = lambda tmp_path: on_emulator("az", azurite())
+
+SHARED = tuple(form for form in FORMS if form != "memory")

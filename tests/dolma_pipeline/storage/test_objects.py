@@ -62,12 +62,26 @@ def test_urls_of_no_folder(url: str, words: str) -> None:
 
 
 def test_keys_are_names(folder: ObjectFolder, server: Server) -> None:
-    given = ["a b", "a+b", "a%20b", "é/東京", "100%", "x#y?z=&;", "a:b\\c", "%25", "%0A", "a\nb", "a\x7fb"]
+    given = [
+        "a b",
+        "a+b",
+        "a%20b",
+        "é/東京",
+        "100%",
+        "x#y?z=&;",
+        "a:b,c",
+        "%25",
+        "%0A",
+        "a\nb",
+        "a\x7fb",
+        "a\\b",
+        "%5C",
+    ]
     for name in given:
         folder.write(name, name.encode())
         assert name_of(key_of(name)) == name
     assert {f"run/{name}" for name in given[:7]} <= {*stored(server)}
-    assert {"run/%2525", "run/%250A", "run/a%0Ab", "run/a%7Fb"} <= {*stored(server)}
+    assert {"run/%2525", "run/%250A", "run/a%0Ab", "run/a%7Fb", "run/a%5Cb", "run/%255C"} <= {*stored(server)}
     assert {*names(folder)} == {*given}
     assert [folder.read(name).decode() for name in given] == given
     folder.delete(given)
