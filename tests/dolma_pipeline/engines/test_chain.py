@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -13,8 +16,9 @@ from dolma_pipeline.engines.chain import Bins, Count, chain, close, compact, pla
 from dolma_pipeline.errors import RunError, StageError, UsageError
 from dolma_pipeline.run import perform
 from dolma_pipeline.run.compacted import COMPACTED, TASKS_A_FILE
-from dolma_pipeline.run.phase import Task
-from dolma_pipeline.run.records import COVERS, folder_of
+from dolma_pipeline.run.phase import Task, Work
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.records import COVERS, folder_of, read_records
 from dolma_pipeline.run.run import Run
 from tests.dolma_pipeline.engines.toys import CHAIN, TEXTS, CountWords, Many, memory_run, promised, records_of
 
@@ -139,3 +143,35 @@ def test_a_worker_tells_what_it_begins(run: Run, caplog: pytest.LogCaptureFixtur
     (number, tasks), *_ = planned(run, CountWords())
     done(run, CountWords(), number, tasks)
     assert caplog.messages == ["toy/words, 009.txt"]
+
+
+@dataclass(frozen=True)
+class Alone(Many):
+    """Tasks that notice when another one of their process is at work."""
+
+    def work(self, process: Process, task: Task) -> Work:
+        AT_WORK.append(task.key)
+        time.sleep(0.01)
+        together = len(AT_WORK)
+        AT_WORK.remove(task.key)
+        return Work(more={"together": together})
+
+
+AT_WORK: list[str] = []
+
+
+def test_two_bundles_at_once_in_one_process_wait_for_each_other(run: Run) -> None:
+    phase = Alone(num_tasks=20)
+    bins = planned(run, phase)
+
+    def work(part: list[tuple[int, Any]]) -> None:
+        for number, element in part:
+            done(run, phase, number, element)
+
+    threads = [threading.Thread(target=work, args=(part,)) for part in (bins[:10], bins[10:])]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    found = [record["more"]["together"] for record in read_records(run, phase, phase.tasks(run))]
+    assert found == [1] * 20
