@@ -73,7 +73,6 @@ def whole(host: Host, server: Server, tmp_path_factory: pytest.TempPathFactory) 
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["twice", "killed", "stragglers"])
 def test_whole_runs(whole: OnStore, trained: Undisturbed, scenario: str) -> None:
     _, folder = whole(scenario, seed=3)
