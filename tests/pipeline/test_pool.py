@@ -127,3 +127,15 @@ def test_workers_of_another_version_are_refused(here: Path, server: Server, tmp_
     with pool(tmp_path / "pool", PYTHONPATH=str(other)) as workers:
         with pytest.raises(StageError, match=r"^workers are not made of .* has sources \w+; the worker has sources"):
             run(workers.recipe(server, "run"), quiet=True)
+
+
+@pytest.mark.slow
+def test_models_reach_workers_through_the_run_s_folder(
+    here: Path, workers: Pool, server: Server, tmp_path: Path
+) -> None:
+    only = {"tag": {"taggers": ["language_v1"]}, **dict.fromkeys(("dedupe", "mix", "tokenizer", "tokens"))}
+    run(workers.recipe(server, "models", **only), quiet=True)
+    run(recipe(tmp_path / "here", **only), quiet=True)
+    there = hashes(run_folder("s3://bucket/models", {"endpoint": server.endpoint}))
+    assert there == files(tmp_path / "here")
+    assert [name.rpartition("/")[2] for name in there if name.startswith("assets/")] == ["lid.176.ftz"]
