@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipeline.pool import pool
+
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "pipelines" / "Dockerfile").read_text(encoding="utf-8")
 
@@ -96,3 +98,6 @@ def test_its_commands(tmp_path: Path) -> None:
     loaded = subprocess.run(["python", "-c", script], env=environment, cwd=home, capture_output=True, text=True)
     assert loaded.returncode == 0, loaded.stderr
     assert {path.name: path.stat().st_mtime_ns for path in kernels.rglob("*.nb?")} == compiled
+    started = {**variables(), "PYTHONPATH": str(site), "NUMBA_CACHE_DIR": str(kernels)}
+    with pool(tmp_path / "pool", **started) as workers:  # in the image by Beam's own program
+        assert workers.process.poll() is None

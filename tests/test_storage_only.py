@@ -58,6 +58,7 @@ EXCEPTIONS = {
     "dolma_pipeline/engines/control.py": "the queue of one machine: it needs an append that is atomic",
     "dolma_pipeline/engines/fork_server.py": "file descriptors of a process",
     "dolma_pipeline/engines/forks.py": "what a process writes to standard error, in a file without a name",
+    "dolma_pipeline/engines/handshake.py": "the sources of this library, to be compared with those of workers",
     "dolma_pipeline/engines/watchdog.py": "/proc: which processes there are",
     "dolma_pipeline/kernels/fasttext.py": "a model, from its path",
     "dolma_pipeline/kernels/warm.py": "a stamp beside numba's cache",

@@ -193,14 +193,16 @@ def _each(
     with reporting(run, phase, lambda: at):
         dealing.prepare(run)
         for element in dealt[1]:
+            documents = num_bytes = 0
             for task in dealing.taken(number, element):
                 at = task.key
                 logger.info("%s, %s", phase.name, at)  # before: a process that is killed has told what it was at
                 done = perform.work(run, phase, task)
-                counted("documents").inc(done.documents)
-                counted("bytes").inc(done.num_bytes)
+                documents, num_bytes = documents + done.documents, num_bytes + done.num_bytes
                 yield task, done
                 at = PREPARE
+            counted("documents").inc(documents)
+            counted("bytes").inc(num_bytes)
         perform.flush(run)
 
 

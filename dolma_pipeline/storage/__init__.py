@@ -6,4 +6,5 @@ objects   a folder on s3, gs or az; its parts are object_bucket, _client, _fault
 committed a file while it is written: hashed on the way, seen by nobody before it is whole
 names     which names there can be               faults    what a disk refuses, in one sentence
 scratch   this process's own disk space              mapped    a file in memory, not kept open
+shared    files that all processes of a machine fetch once
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class OnStore:
     def __call__(self, scenario: str, **settings: Any) -> tuple[dict[str, Any], RunFolder]:
         """A run under a scenario: its report, its folder."""
         storage = {"endpoint": self.server.endpoint}
-        url = f"s3://bucket/{scenario}"
+        url = f"s3://bucket/{scenario}-{secrets.token_hex(4)}"
         asked = {"tree": {**self.tree, "storage": storage}, "commits": str(self.commits), "output": url, **settings}
         report = self.host(scenario, **asked)
         return report, run_folder(url, storage)
@@ -54,15 +55,15 @@ def toy(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[On
     found.host.end()
 
 
-@pytest.mark.parametrize("scenario", ["undisturbed", "twice", "killed", "stragglers"])
+@pytest.mark.parametrize("scenario", ["twice", "killed", "stragglers"])
 def test_toys(toy: OnStore, scenario: str) -> None:
     report, folder = toy(scenario, seed=1)
     plain = toys.memory_run()
     for phase in toys.CHAIN:
         perform.whole(plain, phase)
     assert toys.promised(folder) == toys.promised(plain.folder)
-    kinds = {what for _, *what in report["notes"] for what in what[:1]}
-    assert {"twice": "planned again", "killed": "killed", "stragglers": "zombie"}.get(scenario) in {None, *kinds}
+    done = {what for _, what, *_ in report["notes"]}
+    assert {"twice": "planned again", "killed": "killed", "stragglers": "zombie"}[scenario] in done
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,6 @@ def whole(host: Host, server: Server, tmp_path_factory: pytest.TempPathFactory) 
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["twice", "killed", "stragglers"])
 def test_whole_runs(whole: OnStore, trained: Undisturbed, scenario: str) -> None:
     _, folder = whole(scenario, seed=3)

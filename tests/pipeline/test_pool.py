@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +19,7 @@ from tests.dolma_pipeline.storage.fake_objects import SECRET
 from tests.dolma_pipeline.storage.fake_store import Server, serving
 from tests.pipeline.pool import ROOT, Pool, pool
 from tests.pipeline.test_object_stores import hashes
-from tests.pipeline.tiny import files, recipe
+from tests.pipeline.tiny import MARKS, files, recipe
 
 MIXER = '''\
 """Each source the same share."""
@@ -36,6 +32,19 @@ def even(sources, target):
     filled = [name for name, one in sources.items() if one.size]
     return {name: target // len(filled) if name in filled else 0 for name in sources}
 '''
+DEADLY = """
+import os
+import signal
+from pathlib import Path
+
+
+@dp.tagger("deadly_v1", fields={{"length": int}})
+def deadly(doc: dp.Document) -> dp.Attributes:
+    if not Path({mark!r}).exists():
+        Path({mark!r}).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {{"length": len(doc.text)}}
+"""
 CHANGES = {"modules": ["./marks.py", "./even.py"], "mix__mixer": "even", "mix__target_tokens": 6000}
 
 
@@ -90,29 +99,22 @@ def test_what_a_worker_raised_is_told_with_phase_and_task(workers: Pool, server:
 
 @pytest.mark.slow
 def test_after_a_worker_was_killed_the_same_command_goes_on(
-    finished: Path, here: Path, workers: Pool, server: Server
+    here: Path, workers: Pool, server: Server, tmp_path: Path
 ) -> None:
-    one = workers.recipe(server, "killed")
-
-    def kill() -> None:
-        while not any(
-            "/.done/scan-" in key and key.endswith("/web/a.json") for key in server.objects.buckets["bucket"]
-        ):
-            time.sleep(0.02)
-        for process in workers.workers():
-            os.kill(process, signal.SIGKILL)
-
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
+    """It is killed at work: of one that dies idle Beam's own job server hears nothing."""
+    mark = tmp_path / "killed"
+    (here / "deadly.py").write_text(MARKS + DEADLY.format(mark=str(mark)), encoding="utf-8")
+    changes = {"modules": ["./deadly.py"], "tag__taggers": ["length_v1", "marks_v1", "deadly_v1"]}
+    one = workers.recipe(server, "killed", **changes)
     with pytest.raises(StageError, match="the pipeline failed"):
         run(one, quiet=True)
-    killer.join()
+    assert mark.exists()
     folder = run_folder("s3://bucket/killed", {"endpoint": server.endpoint})
     assert folder.stat(layout.LOCK) is None
-    done = [entry.name for entry in folder.list(layout.DONE)]
-    assert any(name.endswith("/web/a.json") for name in done)
+    assert folder.stat("index/manifest.json") is None
     run(one, quiet=True)
-    assert hashes(folder) == files(finished)
+    run(recipe(tmp_path / "here", **changes), quiet=True)
+    assert hashes(folder) == files(tmp_path / "here")
 
 
 @pytest.mark.slow
@@ -125,3 +127,15 @@ def test_workers_of_another_version_are_refused(here: Path, server: Server, tmp_
     with pool(tmp_path / "pool", PYTHONPATH=str(other)) as workers:
         with pytest.raises(StageError, match=r"^workers are not made of .* has sources \w+; the worker has sources"):
             run(workers.recipe(server, "run"), quiet=True)
+
+
+@pytest.mark.slow
+def test_models_reach_workers_through_the_run_s_folder(
+    here: Path, workers: Pool, server: Server, tmp_path: Path
+) -> None:
+    only = {"tag": {"taggers": ["language_v1"]}, **dict.fromkeys(("dedupe", "mix", "tokenizer", "tokens"))}
+    run(workers.recipe(server, "models", **only), quiet=True)
+    run(recipe(tmp_path / "here", **only), quiet=True)
+    there = hashes(run_folder("s3://bucket/models", {"endpoint": server.endpoint}))
+    assert there == files(tmp_path / "here")
+    assert [name.rpartition("/")[2] for name in there if name.startswith("assets/")] == ["lid.176.ftz"]

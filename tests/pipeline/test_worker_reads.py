@@ -18,8 +18,8 @@ from dolma_pipeline.storage.local import LocalFolder
 from tests.pipeline.tiny import engine, recipe
 
 ROOT = Path(__file__).parents[2]
-OVER_ALL = {"tokens/parts"}
-"""Phases of which a task draws on documents of all shards, and so asks where each is."""
+OVER_ALL = {"dedupe/edges/exact", "dedupe/edges/minhash", "tokens/parts"}
+"""Phases of which a task draws on documents of all shards, and so asks where each is; the lists stream by."""
 
 
 def test_tasks_read_no_list_of_shards(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,8 +40,9 @@ def test_tasks_read_no_list_of_shards(here: Path, tmp_path: Path, monkeypatch: p
     for verb in ("read", "stream", "random", "local"):
         found = getattr(LocalFolder, verb)
 
-        def noted(folder: LocalFolder, name: str, found: Any = found) -> Any:
+        def noted(folder: LocalFolder, name: str, found: Any = found, verb: str = verb) -> Any:
             if at and name.rpartition("/")[2] == layout.SHARDS:
+                assert verb == "stream", (at, name)
                 read.add((at[0], name))
             return found(folder, name)
 

@@ -107,7 +107,7 @@ def test_written_and_read_again() -> None:
     assert again == recipe
     assert resolved_yaml(again) == written
     assert written.endswith(
-        "beam:\n  runner: r\n"
+        "beam:\n  runner: r\n  shared_disk: false\n"
         "toy:\n  model: small\n  share: 0.5\n  steps:\n    - {name: one, size: 1000000}\n  labels: {}\n"
         "other:\n  b: x\n"
     )

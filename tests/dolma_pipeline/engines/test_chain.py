@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -12,9 +15,12 @@ from dolma_pipeline.engines.beam import OnBeam
 from dolma_pipeline.engines.chain import Bins, Count, chain, close, compact, plan, total, worked
 from dolma_pipeline.errors import RunError, StageError, UsageError
 from dolma_pipeline.run import perform
-from dolma_pipeline.run.phase import Task
+from dolma_pipeline.run.compacted import COMPACTED, TASKS_A_FILE
+from dolma_pipeline.run.phase import Task, Work
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.records import COVERS, folder_of, read_records
 from dolma_pipeline.run.run import Run
-from tests.dolma_pipeline.engines.toys import CHAIN, CountWords, Many, memory_run, promised, records_of
+from tests.dolma_pipeline.engines.toys import CHAIN, TEXTS, CountWords, Many, memory_run, promised, records_of
 
 
 @pytest.fixture
@@ -112,3 +118,60 @@ def test_what_a_runner_itself_raises(run: Run, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner.run_pipeline", broken)
     with pytest.raises(StageError, match=r"^the pipeline failed: no job server$"):
         OnBeam("FnApiRunner").run(run, CHAIN)
+
+
+def test_a_runner_counts_documents_and_bytes_of_each_phase(run: Run) -> None:
+    result = OnBeam("FnApiRunner").pipeline(run, CHAIN).run()
+    result.wait_until_finish()
+    counters = result.metrics().query()["counters"]
+    found = {one.key.metric.name: one.committed for one in counters if one.key.metric.namespace == "dolma_pipeline"}
+    assert found["toy/words: documents"] == len(TEXTS)
+    assert found["toy/words: bytes"] == sum(map(len, TEXTS))
+
+
+def test_records_that_travelled_are_compacted_by_ranges_and_all_are_there(run: Run) -> None:
+    phase = Many(num_tasks=TASKS_A_FILE + 500)
+    OnBeam("FnApiRunner").run(run, [phase])
+    copies = [entry.name for entry in run.folder.list(f"{folder_of(run, phase)}/{COMPACTED}")]
+    assert [name.rpartition("/")[2][:6] for name in copies] == ["00000-", "00001-"]
+    lines = [line for name in copies for line in run.folder.read(name).splitlines()]
+    assert sorted(lines) == sorted(one for name, one in records_of(run.folder).items() if not name.endswith(COVERS))
+
+
+def test_a_worker_tells_what_it_begins(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "dolma_pipeline.engines.chain")
+    (number, tasks), *_ = planned(run, CountWords())
+    done(run, CountWords(), number, tasks)
+    assert caplog.messages == ["toy/words, 009.txt"]
+
+
+@dataclass(frozen=True)
+class Alone(Many):
+    """Tasks that notice when another one of their process is at work."""
+
+    def work(self, process: Process, task: Task) -> Work:
+        AT_WORK.append(task.key)
+        time.sleep(0.01)
+        together = len(AT_WORK)
+        AT_WORK.remove(task.key)
+        return Work(more={"together": together})
+
+
+AT_WORK: list[str] = []
+
+
+def test_two_bundles_at_once_in_one_process_wait_for_each_other(run: Run) -> None:
+    phase = Alone(num_tasks=20)
+    bins = planned(run, phase)
+
+    def work(part: list[tuple[int, Any]]) -> None:
+        for number, element in part:
+            done(run, phase, number, element)
+
+    threads = [threading.Thread(target=work, args=(part,)) for part in (bins[:10], bins[10:])]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    found = [record["more"]["together"] for record in read_records(run, phase, phase.tasks(run))]
+    assert found == [1] * 20

@@ -155,3 +155,26 @@ def test_verbose_names_each_phase(logs: Logs, caplog: pytest.LogCaptureFixture) 
         logs.event("tag", "begin", tasks=4)
         logs.event("mix/filter", "begin", tasks=2)
     assert caplog.messages == ["tag begins, tasks: 4", "mix/filter begins, tasks: 2"]
+
+
+def test_segments_in_a_store_are_read_where_they_are(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    run = memory_run()
+    workers = [LogSegments(run) for _ in range(2)]
+    shown = Progress(run.folder, ["scan"], say=to_stderr, seconds=5.0)
+    workers[0].event("scan", "begin", tasks=4)
+    for one, log in enumerate(workers):
+        log.phase = "scan"
+        log.add("progress", documents=10 + one, bytes=1_000_000)
+        log.event("scan", "task", key=str(one))
+        log.flush()
+    clock.now += 4
+    shown.poll()
+    assert shown.estimate.current == "", "not before five seconds"
+    clock.now += 7
+    shown.poll()
+    assert capsys.readouterr().err.startswith("[1/1] scan: 21 documents, ")
+    workers[1].add("progress", documents=1, bytes=0)
+    workers[1].flush()
+    clock.now += 10
+    shown.poll()
+    assert "scan: 22 documents" in capsys.readouterr().err
