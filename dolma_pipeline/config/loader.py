@@ -49,6 +49,22 @@ def modules_of(path: str, *overrides: str) -> tuple[str, ...]:
     return _modules(read_yaml(path), overrides)
 
 
+def storage_of(path: str, *overrides: str) -> StorageConfig | None:
+    """The `storage` of a recipe, before the rest of it can be checked: modules may be on an object store.
+
+    Raises:
+        ConfigError: as `modules_of`.
+    """
+    tree = read_yaml(path)
+    for override in overrides:
+        if override.partition("=")[0].split(".")[0] == "storage":
+            apply_override(tree, override)
+    assert isinstance(tree.value, dict)
+    located = tree.value.get("storage")
+    storage: StorageConfig | None = None if located is None else build_value(Recipe, "storage", located)
+    return storage
+
+
 def _modules(tree: Located, overrides: Sequence[str]) -> tuple[str, ...]:
     for override in overrides:
         if override.partition("=")[0].split(".")[0] == "modules":

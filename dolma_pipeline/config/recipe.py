@@ -259,9 +259,7 @@ class Recipe:
 
     name: Annotated[str, Key(purpose="in reports", at_least=1, derived="last part of output")]
     output: Annotated[str, Key(purpose="the run's folder: a path, or s3://, gs://, az://", at_least=1)]
-    storage: Annotated[
-        StorageConfig | None, Key(purpose="the object store of `output` and inputs, without secrets")
-    ] = None
+    storage: Annotated[StorageConfig | None, Key(purpose="the store of `output` and inputs, without secrets")] = None
     seed: Annotated[int, Key(purpose="of everything that is drawn", at_least=0, at_most=2**63 - 1)] = 1
     workers: Annotated[
         int | Auto, Key(purpose="auto: 1 for small input, else one a core", unit="processes", at_least=1)

@@ -160,8 +160,8 @@ def _check_unchanged(known: Sequence[Shard], files: Mapping[str, Sequence[paths.
         size = file.size
         if size != shard.file_bytes and (file.entry is None or size):  # 0: the place cannot tell
             raise DataError(
-                f"{file.path}: {size} bytes now, {shard.file_bytes} when the run began. Put the old file back, or run with "
-                "--redo."
+                f"{file.path}: {size} bytes now, {shard.file_bytes} when the run began. Put the old file back, or run "
+                "with --redo."
             )
 
 

@@ -60,7 +60,7 @@ def matching(pattern: str, settings: Mapping[str, str]) -> tuple[str, list[Input
         base = base_of(pattern, settings)
         start = base.count("/") + 1
         found: list[InputEntry] = []
-        for entry in scheme.list("/".join(parts[:listed]), settings):
+        for entry in scheme.entries("/".join(parts[:listed]), settings):
             if entry.url == pattern:
                 return _folder(pattern), [entry]
             if entry.url.startswith(f"{base}/") and fits(entry.url.split("/")[start:], parts[start:]):

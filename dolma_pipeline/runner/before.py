@@ -25,7 +25,7 @@ from dolma_pipeline.runner.failures import lost_files
 from dolma_pipeline.runner.inputs import Inputs
 from dolma_pipeline.stages.dedupe.kinds import kind_of
 from dolma_pipeline.stages.mix.planning import Unit, budget_of
-from dolma_pipeline.storage.inputs import is_url, open_stream
+from dolma_pipeline.storage.inputs import is_url, location, open_stream
 from dolma_pipeline.tokens.bounds import most_tokens_a_byte
 from dolma_pipeline.tokens.tokenizer import tokenizer_text
 
@@ -168,7 +168,11 @@ def _tokens_a_byte(run: Run, mix: MixConfig) -> int | None:
     config = run.recipe.tokenizer
     if config is None or any(one.with_ for one in mix.replace):
         return None
-    return most_tokens_a_byte(json.loads(tokenizer_text(expanded(config.load)))) if config.load else 1
+    return (
+        most_tokens_a_byte(json.loads(tokenizer_text(location(expanded(config.load), run.recipe.input_settings()))))
+        if config.load
+        else 1
+    )
 
 
 def training_warnings(recipe: Recipe) -> Sequence[str]:

@@ -1,7 +1,7 @@
 """Versions of input files, kept in `log/versions.jsonl`: a file that was touched since is hashed again before work.
 
 Only other content stops a run, whatever the format or range; a copied corpus has other versions and the same content.
-Cost: a stat a local file, nothing where the listing of inputs told them; a file whose version changed is read once more.
+Cost: a stat a local file, nothing where the listing of inputs told them; a file whose version changed is read again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Inputs on the Hugging Face hub: `hf://datasets/OWNER/NAME[@REVISION]/path`, and `hf://OWNER/NAME/…` for models.
 
-`huggingface_hub` (which `tokenizers` installs) lists and knows the token of the environment; files are read like those of
-any web server. A version is the id of a file's content; the commit that was seen is noted beside it. `HF_ENDPOINT` names
-another hub. Without a revision a name is read as it is at that moment: give a commit to pin it.
+`huggingface_hub` (which `tokenizers` installs) lists and knows the token of the environment; files are read like those
+of any web server. A version is the id of a file's content; the commit that was seen is noted beside it. `HF_ENDPOINT`
+names another hub. Without a revision a name is read as it is at that moment: give a commit to pin it.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Hub(InputScheme):
         address, headers = _address(url)
         return open_web_random(address, place=url, headers=headers)
 
-    def list(self, folder: str, settings: Mapping[str, str]) -> Iterator[InputEntry]:
-        """See `InputScheme.list`: a request for some hundred files."""
+    def entries(self, folder: str, settings: Mapping[str, str]) -> Iterator[InputEntry]:
+        """See `InputScheme.entries`: a request for some hundred files."""
         place = _place(folder)
         with _asking(folder, missing=False):
             commit = _commit(place)
@@ -76,10 +76,10 @@ class Hub(InputScheme):
 
     def names(self, folder: str, settings: Mapping[str, str]) -> list[str]:
         """See `InputScheme.names`."""
-        place = _place(folder)
+        place, found = _place(folder), list[str]()
         with _asking(folder, missing=False):
-            return sorted(one.path.rpartition("/")[2] for one in _tree(place, _commit(place), recursive=False))
-        return []
+            found += sorted(one.path.rpartition("/")[2] for one in _tree(place, _commit(place), recursive=False))
+        return found
 
 
 def _place(url: str) -> _Place:
@@ -122,7 +122,7 @@ def _entry(place: _Place, one: Any, commit: str) -> InputEntry:
 def _address(url: str) -> tuple[str, dict[str, str]]:
     """Where the hub serves a file, and the headers that it wants."""
     from huggingface_hub import hf_hub_url
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils._headers import build_hf_headers
 
     place = _place(url)
     kind = None if place.kind == "model" else place.kind

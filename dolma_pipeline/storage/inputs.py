@@ -1,7 +1,7 @@
 """Inputs, wherever they are: the one way in for all that a run reads and has not made itself.
 
-Documents, lists of files, given attributes, a tokenizer, tasks and modules are opened here: by a path of this machine, or
-by a URL whose scheme is registered. A scheme is one `InputScheme` in one file; ours are named in `_BUILT_IN`, and
+Documents, lists of files, given attributes, a tokenizer, tasks and modules are opened here: by a path of this machine,
+or by a URL whose scheme is registered. A scheme is one `InputScheme` in one file; ours are named in `_BUILT_IN`, and
 smart_open reads what nobody registered. Settings (endpoint, region, account) come from the recipe; credentials are the
 environment's, of each process.
 """
@@ -76,7 +76,7 @@ class InputScheme(ABC):
         with self.stream(url, settings) as file:
             return nameless(iter(lambda: file.read(COPY_BYTES), b""))
 
-    def list(self, folder: str, settings: Mapping[str, str]) -> Iterator[InputEntry]:
+    def entries(self, folder: str, settings: Mapping[str, str]) -> Iterator[InputEntry]:
         """The files below a folder's URL (without its last "/"), in all depths."""
         raise UsageError(f"{folder}: files cannot be listed there.")
 
@@ -103,7 +103,7 @@ class Location(str):
 
     settings: Mapping[str, str]
 
-    def __new__(cls, url: str, settings: Mapping[str, str] = NO_SETTINGS) -> Location:
+    def __new__(cls, url: str, settings: Mapping[str, str] = NO_SETTINGS) -> Location:  # noqa: D102 as the class says
         location = super().__new__(cls, url)
         location.settings = settings
         return location
@@ -217,6 +217,12 @@ def fetch(path: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with open(target, "xb") as copy:
             shutil.copyfileobj(file, copy, COPY_BYTES)
+
+
+def put_local(target: Path, content: bytes) -> None:
+    """Write what was read to a file of this machine."""
+    with open(target, "xb") as copy:
+        copy.write(content)
 
 
 def name_of(path: str) -> str:

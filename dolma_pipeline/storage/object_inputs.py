@@ -67,8 +67,8 @@ class ObjectInputs(InputScheme):
             return cast(BinaryIO, Held(Ranged(bucket.client, key, url, meta["size"], meta["e_tag"])))
         return nameless(Streamed(bucket.client, key, url).chunks())
 
-    def list(self, folder: str, settings: Mapping[str, str]) -> Iterator[InputEntry]:
-        """See `InputScheme.list`. Keys that end in "/" are no files."""
+    def entries(self, folder: str, settings: Mapping[str, str]) -> Iterator[InputEntry]:
+        """See `InputScheme.entries`. Keys that end in "/" are no files."""
         quick, key = _object(folder, settings, patient=False)
         prefix = f"{key}/" if key else ""
         _names(quick, prefix)  # what is wrong is told in seconds; the listing itself is patient
@@ -95,10 +95,9 @@ def _names(bucket: Bucket, prefix: str) -> list[str]:
     """What is directly below a prefix, as far as the first page of its keys tells."""
     import obstore
 
+    store, under = bucket.client, prefix.rstrip("/") or None
     with asking("listed", bucket.url(prefix)):
-        page = repeated(
-            lambda: next(obstore.list(bucket.client, prefix.rstrip("/") or None, chunk_size=MOST_NAMES), [])
-        )
+        page = repeated(lambda: next(obstore.list(store, under, chunk_size=MOST_NAMES), []))
     paths = [str(meta["path"]) for meta in page]
     return sorted({path[len(prefix) :].partition("/")[0] for path in paths if path.startswith(prefix)})
 

@@ -1,7 +1,7 @@
 """Inputs on the web: https:// and http://, one file a URL.
 
-A file is read in one request. What breaks off is asked for again from there; a server without ranges sends it again from
-its start, and what was read is passed over. Size and version come with the file's first byte, and not from HEAD, which
+A file is read in one request. What breaks off is asked for again from there; a server without ranges sends it again
+from its start, and what was read is passed over. Size and version come with the file's first byte, not from HEAD, which
 signed addresses and some servers refuse. Parquet that is wanted in parts is read by ranges where there are any.
 """
 
@@ -185,7 +185,7 @@ class Web(InputScheme):
         parts = urlsplit(url)
         if "@" in parts.netloc or _SECRET.search(url):
             raise UsageError(
-                f"an address at {parts.netloc.rpartition('@')[2] or 'a server'} holds a password, key or signature, and "
+                f"an address at {parts.netloc.rpartition('@')[2] or 'a server'} holds a password, key or signature and "
                 "would stand in the run's files. Copy the file first, or give its bucket (s3://, gs://, az://)."
             )
         if not parts.netloc:

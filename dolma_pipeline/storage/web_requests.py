@@ -1,7 +1,7 @@
 """One GET of the web: addresses, patience, what a server refuses in one clear sentence, and no secret passed on.
 
-Nothing is decoded on the way: bytes are those that the server has. Headers given (a hub's token) go to the host that was
-asked and to no other that it names.
+Nothing is decoded on the way: bytes are those that the server has. Headers given (a hub's token) go to the host that
+was asked and to no other that it names.
 """
 
 from __future__ import annotations

@@ -1,0 +1,146 @@
+"""Whole runs over inputs on object stores and on the web: the same bytes as over the same files on a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dolma_pipeline.engines import Here
+from dolma_pipeline.engines.local import Local
+from dolma_pipeline.errors import DataError
+from dolma_pipeline.runner import run
+from dolma_pipeline.storage import object_client, object_inputs
+from dolma_pipeline.storage.folder import run_folder
+from tests.dolma_pipeline.storage.fake_azure import AzureHandler
+from tests.dolma_pipeline.storage.fake_objects import SECRET, Faults
+from tests.dolma_pipeline.storage.fake_store import Handler, Server, serving
+from tests.pipeline.test_object_stores import hashes
+from tests.pipeline.tiny import MARKS, engine, files, recipe
+
+HANDLERS: dict[str, type[Handler]] = {"s3": Handler, "gs": Handler, "az": AzureHandler}
+
+
+def upload(server: Server, folder: Path) -> None:
+    """The files of a folder below `corpus é+%/` of the bucket, with neighbours that are none of the inputs."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            server.objects.put("bucket", f"corpus é+%/{path.relative_to(folder).as_posix()}", path.read_bytes(), {})
+    server.objects.put("bucket", "corpus é+%/", b"", {})
+    server.objects.put("bucket", "corpus é+%/web/", b"", {})
+    server.objects.put("bucket", "corpus é+%/web/.hidden.jsonl", b"not read", {})
+    server.objects.put("bucket", "corpus é+%/web/deeper/a.jsonl", b"not read", {})
+
+
+def sources(scheme: str) -> Mapping[str, Any]:
+    return {name: {"documents": f"{scheme}://bucket/corpus é+%/{name}/*"} for name in ("web", "code", "forum")}
+
+
+def there(server: Server, scheme: str, output: str | Path, **changes: Any) -> Any:
+    return recipe(output, storage={"endpoint": server.endpoint}, sources=sources(scheme), **changes)
+
+
+@pytest.mark.parametrize("scheme", HANDLERS)
+def test_inputs_there_and_output_here(finished: Path, here: Path, tmp_path: Path, scheme: str) -> None:
+    with serving(scheme, HANDLERS[scheme]) as server, engine(Here(seed=1, repeated=0.5)):
+        upload(server, here / "in")
+        one = there(server, scheme, tmp_path / "run")
+        run(one, quiet=True)
+        assert files(tmp_path / "run") == files(finished)
+        assert run(one, quiet=True).nothing_to_do
+        versions = (tmp_path / "run/log/versions.jsonl").read_text()
+        assert versions.count('"version":""') == 0
+
+
+def test_inputs_and_output_there_by_two_workers(finished: Path, here: Path) -> None:
+    with serving() as server, engine(Local(2)):
+        upload(server, here / "in")
+        run(there(server, "s3", "s3://bucket/runs/tiny"), quiet=True)
+        assert hashes(run_folder("s3://bucket/runs/tiny", {"endpoint": server.endpoint})) == files(finished)
+
+
+def test_the_same_bytes_through_a_network_that_fails(
+    finished: Path, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_client, "FIRST_PAUSE", timedelta(milliseconds=5))
+    with serving() as server, engine(Here()):
+        upload(server, here / "in")
+        server.objects.faults = Faults(seed=5)
+        run(there(server, "s3", tmp_path / "run"), quiet=True)
+        assert files(tmp_path / "run") == files(finished)
+        assert {*server.objects.faults.seen} >= {"busy", "cut"}
+
+
+def test_no_secret_is_in_any_file_of_the_run(here: Path, tmp_path: Path) -> None:
+    with serving() as server, engine(Here()):
+        upload(server, here / "in")
+        run(there(server, "s3", tmp_path / "run"), quiet=True)
+    found = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert len(found) > 50
+    assert not [path for path in found if SECRET.encode() in path.read_bytes()]
+
+
+def test_ranges_of_lines_and_of_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+    """Both are cut as on a disk; Parquet above the size that is copied is read by ranges."""
+    monkeypatch.setattr(object_inputs, "COPIED_BYTES", 10_000)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    texts = [f"text {number} of a file that is read in ranges, with words enough" for number in range(900)]
+    (folder / "a.jsonl").write_text("".join(f'{{"text": "{text}"}}\n' for text in texts))
+    pq.write_table(pa.table({"text": texts}), folder / "b.parquet", row_group_size=100, compression="none")
+    changes: dict[str, Any] = {
+        "split_bytes": 20_000, "tag": {"taggers": ["length_v1"]}, "dedupe": None, "tokenizer": None, "tokens": None,
+        "mix": {"where": {"words": "length_v1.words > 3"}},
+    }  # fmt: skip
+    with serving() as server, engine(Here()):
+        for path in folder.iterdir():
+            server.objects.put("bucket", f"d/{path.name}", path.read_bytes(), {})
+        run(recipe(tmp_path / "local", sources={"s": {"documents": f"{folder}/*"}}, **changes), quiet=True)
+        elsewhere = {"s": {"documents": "s3://bucket/d/*"}}
+        one = recipe(tmp_path / "run", storage={"endpoint": server.endpoint}, sources=elsewhere, **changes)
+        run(one, quiet=True)
+        assert len((tmp_path / "run/shards.jsonl").read_bytes().splitlines()) == 8
+        assert files(tmp_path / "run") == files(tmp_path / "local")
+        content = (folder / "a.jsonl").read_bytes()
+        server.objects.put("bucket", "d/a.jsonl", content.replace(b"text 7 ", b"word 7 "), {})
+        with pytest.raises(DataError, match=r"^s3://bucket/d/a\.jsonl: the file was changed"):
+            run(one, quiet=True)
+
+
+def test_a_module_a_tokenizer_and_attributes_from_there(here: Path, finished: Path, tmp_path: Path) -> None:
+    with serving() as server, engine(Here()):
+        upload(server, here / "in")
+        server.objects.put("bucket", "code/marks.py", MARKS.encode(), {})
+        tokenizer = (finished / "tokenizer/tokenizer.json").read_bytes()
+        server.objects.put("bucket", "t/tokenizer.json", tokenizer, {})
+        for path in (finished / "attributes/length_v1").rglob("*.parquet"):
+            name = path.relative_to(finished / "attributes/length_v1").as_posix()
+            server.objects.put("bucket", f"given/{name}", path.read_bytes(), {})
+        settings: dict[str, Any] = {
+            "tag": {"taggers": ["marks_v1"]},
+            "tokenizer": {"load": "s3://bucket/t/tokenizer.json", "special_tokens": ["<|endoftext|>"]},
+            "modules": ["s3://bucket/code/marks.py"],
+        }
+        given = {name: {**one, "attributes": "s3://bucket/given"} for name, one in sources("s3").items()}
+        one = recipe(tmp_path / "run", storage={"endpoint": server.endpoint}, **{**settings, "sources": given})
+        run(one, quiet=True)
+        assert run(one, quiet=True).nothing_to_do
+        mine = {
+            "tag": {"taggers": ["marks_v1"]},
+            "tokenizer": {"load": str(finished / "tokenizer/tokenizer.json"), "special_tokens": ["<|endoftext|>"]},
+            "modules": ["./marks.py"],
+            "sources": {
+                name: {"documents": f"in/{name}/*", "attributes": str(finished / "attributes/length_v1")}
+                for name in ("web", "code", "forum")
+            },
+        }
+        run(recipe(tmp_path / "local", **mine), quiet=True)
+        there_, here_ = files(tmp_path / "run"), files(tmp_path / "local")
+        different = {name for name in there_ if there_[name] != here_.get(name)}
+        assert there_.keys() == here_.keys()
+        assert not {name for name in different if not name.endswith("manifest.json")}
