@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from dolma_pipeline.config.checks import check_recipe
 from dolma_pipeline.config.overrides import apply_override, derive, expand
-from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.config.recipe import Recipe, StorageConfig
 from dolma_pipeline.config.sections import check_sections
 from dolma_pipeline.config.typed import build_recipe, build_value
 from dolma_pipeline.config.yaml import Located, parse_yaml, read_yaml

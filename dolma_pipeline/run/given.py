@@ -33,7 +33,7 @@ def check_folder(process: Process, source: str, folder: str) -> None:
 
 
 def given_place(process: Process, folder: str, shard: ShardAt) -> str:
-    """Where the attribute file of a shard is, in a folder that its source names; of a range, maybe that of its whole file.
+    """Where a shard's attribute file is, in a folder that its source names; of a range, maybe that of the whole file.
 
     Raises:
         ConfigError: there is none.

@@ -168,11 +168,10 @@ def _tokens_a_byte(run: Run, mix: MixConfig) -> int | None:
     config = run.recipe.tokenizer
     if config is None or any(one.with_ for one in mix.replace):
         return None
-    return (
-        most_tokens_a_byte(json.loads(tokenizer_text(location(expanded(config.load), run.recipe.input_settings()))))
-        if config.load
-        else 1
-    )
+    if not config.load:
+        return 1
+    load = location(expanded(config.load), run.recipe.input_settings())
+    return most_tokens_a_byte(json.loads(tokenizer_text(load)))
 
 
 def training_warnings(recipe: Recipe) -> Sequence[str]:
