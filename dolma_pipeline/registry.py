@@ -200,9 +200,8 @@ def _read_file(module: str, base: Path | None, settings: Mapping[str, str]) -> U
         text = read_small(where, f"{module} (modules)").decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{module} (modules) is not UTF-8: {error}") from error
-    return UserModule(
-        "file", module if elsewhere else posixpath.normpath(module), text, hashlib.sha256(text.encode()).hexdigest()
-    )
+    name = module if elsewhere else posixpath.normpath(module)
+    return UserModule("file", name, text, hashlib.sha256(text.encode()).hexdigest())
 
 
 def _read_import(module: str) -> UserModule:

@@ -19,7 +19,7 @@ from dolma_pipeline.storage.web import open_web, open_web_random
 
 HUB = "https://huggingface.co"
 _URL = re.compile(
-    r"hf://(?P<kind>datasets/|spaces/|)(?P<repo>[\w.-]+/[\w.-]+)"
+    r"hf://(?P<kind>datasets/|spaces/|(?!datasets/|spaces/))(?P<repo>[\w.-]+/[\w.-]+)"
     r"(?:@(?P<revision>refs/(?:convert|pr)/[^/]+|[^/]+))?(?:/(?P<path>.*))?",
     re.DOTALL,
 )
@@ -137,8 +137,10 @@ def _asking(url: str, *, missing: bool = True) -> Iterator[None]:
     Args:
         missing: a file that is not there is an error, too; else the block just ends.
     """
-    import httpx
     from huggingface_hub import errors
+
+    # Of its client, which differs between its versions.
+    unreachable: type[Exception] = vars(errors)["HTTPError"]
 
     place = _place(url)
     name = place.head.partition("@")[0]
@@ -160,7 +162,7 @@ def _asking(url: str, *, missing: bool = True) -> Iterator[None]:
         status = error.response.status_code if error.response is not None else "nothing"
         cure = f": {token}" if status in (401, 403) else ""
         raise RunError(f"{url} cannot be read: the hub refuses it (it says {status}){cure}.") from None
-    except (httpx.HTTPError, OSError) as error:
+    except (unreachable, OSError) as error:
         raise RunError(
             f"{url} cannot be read: {_endpoint()} cannot be reached ({type(error).__name__}). Look at HF_ENDPOINT and "
             "the network."

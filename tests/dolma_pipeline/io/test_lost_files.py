@@ -12,7 +12,7 @@ import orjson
 import pytest
 import zstandard
 
-from dolma_pipeline.io import paths
+from dolma_pipeline.io import documents, paths
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.shards import Shard
