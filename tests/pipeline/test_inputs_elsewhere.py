@@ -11,15 +11,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.engines import Here
 from dolma_pipeline.engines.local import Local
-from dolma_pipeline.errors import DataError
+from dolma_pipeline.errors import DataError, UsageError
+from dolma_pipeline.evals.run import task_files
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner import run
-from dolma_pipeline.storage import object_client, object_inputs
+from dolma_pipeline.stages.model import with_local_tasks
+from dolma_pipeline.storage import object_client, object_inputs, web
 from dolma_pipeline.storage.folder import run_folder
 from tests.dolma_pipeline.storage.fake_azure import AzureHandler
 from tests.dolma_pipeline.storage.fake_objects import SECRET, Faults
 from tests.dolma_pipeline.storage.fake_store import Handler, Server, serving
+from tests.dolma_pipeline.storage.fake_web import web_serving
 from tests.pipeline.test_object_stores import hashes
 from tests.pipeline.tiny import MARKS, engine, files, recipe
 
@@ -144,3 +150,68 @@ def test_a_module_a_tokenizer_and_attributes_from_there(here: Path, finished: Pa
         different = {name for name in there_ if there_[name] != here_.get(name)}
         assert there_.keys() == here_.keys()
         assert not {name for name in different if not name.endswith("manifest.json")}
+
+
+def test_files_of_the_web_that_break_off_and_parquet_without_ranges(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "wait", lambda number: None)
+    texts = [f"text {number} of a web server, with words enough to be kept" for number in range(600)]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "b.parquet", row_group_size=100)
+    (tmp_path / "a.jsonl").write_text("".join(f'{{"text": "{text}"}}\n' for text in texts[:400]))
+    changes: dict[str, Any] = {
+        "split_bytes": 10_000, "tag": {"taggers": ["length_v1"]}, "dedupe": None, "tokenizer": None, "tokens": None,
+        "mix": {"where": {"words": "length_v1.words > 3"}},
+    }  # fmt: skip
+    local = {"s": {"documents": [f"{tmp_path}/a.jsonl", f"{tmp_path}/b.parquet"]}}
+    with web_serving() as server, engine(Here()):
+        run(recipe(tmp_path / "local", sources=local, **changes), quiet=True)
+        server.files = {f"/{name}": (tmp_path / name).read_bytes() for name in ("a.jsonl", "b.parquet")}
+        elsewhere = {"s": {"documents": [f"{server.url}/a.jsonl", f"{server.url}/b.parquet"]}}
+        for has_ranges in (True, False):
+            server.has_ranges, server.breaks = has_ranges, True
+            one = recipe(tmp_path / f"run-{has_ranges}", sources=elsewhere, **changes)
+            run(one, quiet=True)
+            assert files(tmp_path / f"run-{has_ranges}") == files(tmp_path / "local")
+        del server.files["/a.jsonl"]
+        with pytest.raises(UsageError, match=r"sources\.s\.documents: http://.*/a\.jsonl: no such file\."):
+            run(one, quiet=True)
+
+
+def test_a_run_cannot_read_its_own_folder_there(here: Path) -> None:
+    with serving() as server, engine(Here()):
+        server.objects.put("bucket", "run/in/a.jsonl", b'{"text": "x"}\n', {})
+        own = {"s": {"documents": "s3://bucket/run/in/*"}}
+        changes = {"tag": {"taggers": ["length_v1"]}, "dedupe": None, "tokenizer": None, "tokens": None, "mix": None}
+        with pytest.raises(UsageError, match=r"s3://bucket/run/in/a\.jsonl lies in the run's own folder"):
+            run(recipe("s3://bucket/run", storage={"endpoint": server.endpoint}, sources=own, **changes), quiet=True)
+
+
+def test_a_module_on_a_store_that_a_yaml_names(here: Path, tmp_path: Path) -> None:
+    """Its stages and taggers are known before the rest of the recipe is checked."""
+    with serving() as server, engine(Here()):
+        server.objects.put("bucket", "code/marks.py", MARKS.encode(), {})
+        name = tmp_path / "r.yaml"
+        name.write_text(
+            f"output: {tmp_path}/run\nsources: {{web: {{documents: in/web/*}}}}\nmodules: [s3://bucket/code/marks.py]\n"
+            f"storage: {{endpoint: '{server.endpoint}'}}\ntag: {{taggers: [marks_v1]}}\n"
+        )
+        run(str(name), quiet=True)
+        assert (tmp_path / "run/attributes/marks_v1/manifest.json").is_file()
+        with pytest.raises(UsageError, match=r"s3://bucket/code/mark\.py \(modules\): no such file\."):
+            run(str(name), "modules=[s3://bucket/code/mark.py]", quiet=True)
+
+
+def test_tasks_on_a_store_are_copied_once_under_their_names() -> None:
+    with serving() as server:
+        server.objects.put("bucket", "tasks/arc easy.jsonl", b'{"id": 1}\n', {})
+        recipe_ = recipe("memory://tasks", storage={"endpoint": server.endpoint})
+        process = Process(Run(recipe_, run_folder("memory://tasks")))
+        config = EvalConfig(tasks=("s3://bucket/tasks/arc easy.jsonl", "here/mine.jsonl"))
+        ((name, path), (other, mine)) = task_files(with_local_tasks(process, config)).items()
+        assert (name, path.read_bytes(), other, str(mine)) == ("arc easy", b'{"id": 1}\n', "mine", "here/mine.jsonl")
+        assert task_files(with_local_tasks(process, config))[name] == path
+        gone = EvalConfig(tasks=("s3://bucket/tasks/none.jsonl",))
+        with pytest.raises(UsageError, match=r"^eval\.tasks: s3://bucket/tasks/none\.jsonl: no such file\."):
+            with_local_tasks(process, gone)
+        process.close()
