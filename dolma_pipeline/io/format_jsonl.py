@@ -15,8 +15,8 @@ from dolma_pipeline.io.documents import LinesReading
 from dolma_pipeline.io.formats import DocumentFormat, Range, register
 from dolma_pipeline.io.jsonl import Report
 from dolma_pipeline.io.shards import Shard
-from dolma_pipeline.io.streams import GZIP_MAGIC, Source, is_zstd
-from dolma_pipeline.storage.inputs import open_stream
+from dolma_pipeline.io.streams import GZIP_MAGIC, is_zstd
+from dolma_pipeline.storage.inputs import open_stream, read_head
 
 _READ = 1 << 20
 
@@ -65,8 +65,7 @@ def is_plain(path: str) -> bool:
 
     Nor UTF-16: that is one lost file, not many ranges of lines that nobody can read.
     """
-    with open_stream(path) as file:
-        head = Source(file).read(4)
+    head = read_head(path, 4)
     return not (head.startswith((GZIP_MAGIC, *heads.UTF16)) or is_zstd(head))
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from dolma_pipeline.documents import Batch
 from dolma_pipeline.errors import UnknownNameError, UsageError
-from dolma_pipeline.storage.inputs import is_url, open_stream, stat
+from dolma_pipeline.storage.inputs import is_url, open_stream, read_head, stat
 
 if TYPE_CHECKING:
     from dolma_pipeline.io.jsonl import Report
@@ -158,8 +158,7 @@ def recognized(head: bytes, name: str) -> DocumentFormat | None:
 
 def format_of(path: str) -> DocumentFormat:
     """The format of a file: by its first bytes, else by its ending, else JSON lines."""
-    with open_stream(path) as file:
-        by_content = recognized(file.read(HEAD_BYTES), path)
+    by_content = recognized(read_head(path, HEAD_BYTES), path)
     if by_content is not None:
         return by_content
     name = path.lower()

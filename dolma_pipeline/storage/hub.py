@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from dolma_pipeline.errors import RunError, UsageError
 from dolma_pipeline.storage.inputs import InputEntry, InputScheme, register_scheme
-from dolma_pipeline.storage.web import open_web, open_web_random
+from dolma_pipeline.storage.web import open_web, open_web_random, web_head
 
 HUB = "https://huggingface.co"
 _URL = re.compile(
@@ -59,6 +59,11 @@ class Hub(InputScheme):
         """See `InputScheme.stream`."""
         address, headers = _address(url)
         return open_web(address, place=url, headers=headers, start=start)
+
+    def head(self, url: str, settings: Mapping[str, str], size: int) -> bytes:
+        """See `InputScheme.head`: one request."""
+        address, headers = _address(url)
+        return web_head(address, place=url, headers=headers, size=size)
 
     def random(self, url: str, settings: Mapping[str, str]) -> BinaryIO:
         """See `InputScheme.random`."""

@@ -71,6 +71,11 @@ class InputScheme(ABC):
     def stream(self, url: str, settings: Mapping[str, str], start: int = 0) -> BinaryIO:
         """A file from byte `start` on, forward only; what breaks off goes on from there. FileNotFoundError if none."""
 
+    def head(self, url: str, settings: Mapping[str, str], size: int) -> bytes:
+        """The first bytes of a file, at most `size`; asked of many files, so no more than these should come."""
+        with self.stream(url, settings) as file:
+            return file.read(size)
+
     def random(self, url: str, settings: Mapping[str, str]) -> BinaryIO:
         """A file to read anywhere: by ranges where that is cheaper, else a copy in scratch."""
         with self.stream(url, settings) as file:
@@ -159,6 +164,14 @@ def open_stream(path: str, start: int = 0) -> BinaryIO:
     file = open(path, "rb")  # noqa: SIM115 the reader's to close
     file.seek(start)
     return file
+
+
+def read_head(path: str, size: int) -> bytes:
+    """The first bytes of an input; else as `open_stream`."""
+    if is_url(path):
+        return scheme_of(path).head(path, settings_of(path), size)
+    with open(path, "rb") as file:
+        return file.read(size)
 
 
 def open_random(path: str) -> BinaryIO:

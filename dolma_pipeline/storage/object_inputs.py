@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.storage.copies import Held, nameless
@@ -56,6 +56,22 @@ class ObjectInputs(InputScheme):
         """See `InputScheme.stream`: one request, or more where the connection breaks."""
         bucket, key = _object(url, settings)
         return io.BufferedReader(Streamed(bucket.client, key, url, start), CHUNK_BYTES)
+
+    def head(self, url: str, settings: Mapping[str, str], size: int) -> bytes:
+        """See `InputScheme.head`: one request, of these bytes alone."""
+        import obstore
+        from obstore.exceptions import BaseError
+
+        bucket, key = _object(url, settings)
+        options: Any = {"range": (0, size)}
+        with asking("read", url, missing=True):
+            try:
+                return repeated(lambda: bytes(obstore.get(bucket.client, key, options=options).bytes()))
+            except BaseError:
+                meta = bucket.head(key)
+                if meta is None or meta["size"]:
+                    raise
+                return b""  # of an empty object there is no range
 
     def random(self, url: str, settings: Mapping[str, str]) -> BinaryIO:
         """See `InputScheme.random`."""

@@ -159,6 +159,16 @@ def web_entry(url: str, *, place: str, headers: Mapping[str, str]) -> tuple[Inpu
         return entry, answer.status == 206
 
 
+def web_head(url: str, *, place: str, headers: Mapping[str, str], size: int) -> bytes:
+    """The first bytes of a file of the web."""
+    with get(url, place=place, headers=headers, last=size - 1) as answer:
+        content: bytes = b"" if answer.status == 416 else answer.read(size)
+        if len(content) == size or len(content) == total_size(answer):
+            return content
+    with open_web(url, place=place, headers=headers) as file:  # it broke off, or nobody says how long it is
+        return file.read(size)
+
+
 def open_web(url: str, *, place: str, headers: Mapping[str, str], start: int = 0) -> BinaryIO:
     """A file of the web, forward only."""
     return io.BufferedReader(WebFile(url, place=place, headers=headers, start=start), COPY_BYTES)
@@ -201,6 +211,10 @@ class Web(InputScheme):
     def stream(self, url: str, settings: Mapping[str, str], start: int = 0) -> BinaryIO:
         """See `InputScheme.stream`."""
         return open_web(url, place=url, headers={}, start=start)
+
+    def head(self, url: str, settings: Mapping[str, str], size: int) -> bytes:
+        """See `InputScheme.head`: one request."""
+        return web_head(url, place=url, headers={}, size=size)
 
     def random(self, url: str, settings: Mapping[str, str]) -> BinaryIO:
         """See `InputScheme.random`."""

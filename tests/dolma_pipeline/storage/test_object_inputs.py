@@ -11,7 +11,7 @@ import pytest
 
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.io import paths
-from dolma_pipeline.storage.inputs import Location, open_stream
+from dolma_pipeline.storage.inputs import Location, open_stream, read_head
 from tests.dolma_pipeline.storage.fake_objects import SECRET
 from tests.dolma_pipeline.storage.fake_store import Server, serving
 from tests.dolma_pipeline.storage.helpers import without
@@ -100,6 +100,18 @@ def test_no_credentials_and_no_store(bucket: dict[str, str], monkeypatch: pytest
     without(monkeypatch, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     with pytest.raises(UsageError, match=r"no credentials were found"):
         paths.find(["s3://bucket/d/*"], settings={**bucket, "region": "elsewhere"})
+
+
+def test_the_first_bytes_are_asked_for_alone(server: Server, bucket: dict[str, str]) -> None:
+    content = bytes(range(256)) * 20_000
+    server.objects.put("bucket", "big", content, {})
+    server.objects.put("bucket", "none", b"", {})
+    assert read_head(Location("s3://bucket/big", bucket), 4096) == content[:4096]
+    assert read_head(Location("s3://bucket/top.jsonl", bucket), 4096) == b"top.jsonl"
+    assert server.objects.asked == {"GET": 2}
+    assert read_head(Location("s3://bucket/none", bucket), 4096) == b""
+    with pytest.raises(FileNotFoundError, match=r"^s3://bucket/gone: no such file$"):
+        read_head(Location("s3://bucket/gone", bucket), 4096)
 
 
 def test_a_location_travels_with_its_settings_and_no_secret(bucket: dict[str, str]) -> None:

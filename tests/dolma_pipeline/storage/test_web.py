@@ -11,7 +11,7 @@ from dolma_pipeline.errors import RunError, UsageError
 from dolma_pipeline.io import paths
 from dolma_pipeline.storage import web, web_requests
 from dolma_pipeline.storage.copies import Held
-from dolma_pipeline.storage.inputs import open_copy, open_random, open_stream, stat
+from dolma_pipeline.storage.inputs import open_copy, open_random, open_stream, read_head, stat
 from tests.dolma_pipeline.storage.fake_web import WebServer, web_serving
 
 CONTENT = bytes(range(256)) * 9000
@@ -40,6 +40,16 @@ def test_a_body_that_breaks_off_goes_on_from_there(server: WebServer, has_ranges
         assert len(server.asked) > 1
     with open_copy(url_of(server)) as file:
         assert file.read() == CONTENT
+
+
+@pytest.mark.parametrize("has_ranges", [True, False])
+def test_the_first_bytes(server: WebServer, has_ranges: bool) -> None:
+    server.has_ranges, server.breaks = has_ranges, True
+    assert read_head(url_of(server), 4096) == CONTENT[:4096]
+    server.files["/small"], server.files["/empty"] = b"small", b""
+    assert (read_head(f"{server.url}/small", 4096), read_head(f"{server.url}/empty", 9)) == (b"small", b"")
+    server.chunked = True
+    assert read_head(url_of(server), 4096) == CONTENT[:4096]
 
 
 def test_a_server_that_sends_in_chunks_tells_no_size(server: WebServer) -> None:
