@@ -1,7 +1,7 @@
 """Inputs, wherever they are: the one way in for all that a run reads and has not made itself.
 
 Documents, lists of files, given attributes, a tokenizer, tasks and modules are opened here: by a path of this machine,
-or by a URL whose scheme is registered. A scheme is one `InputScheme` in one file; ours are named in `_BUILT_IN`, and
+or by a URL whose scheme is registered. A scheme is one `InputScheme` in one file; ours are named in `BUILT_IN`, and
 smart_open reads what nobody registered. Settings (endpoint, region, account) come from the recipe; credentials are the
 environment's, of each process.
 """
@@ -24,7 +24,7 @@ from dolma_pipeline.storage.scratch import Scratch
 NO_SETTINGS: Mapping[str, str] = {}
 COPY_BYTES = 1 << 20
 
-_BUILT_IN = {
+BUILT_IN = {
     **dict.fromkeys(("s3", "gs", "az"), "dolma_pipeline.storage.object_inputs"),
     **dict.fromkeys(("http", "https"), "dolma_pipeline.storage.web"),
     "hf": "dolma_pipeline.storage.hub",
@@ -134,12 +134,14 @@ def scheme_of(url: str) -> InputScheme:
         UsageError: nothing does, or the URL cannot be.
     """
     name = url.partition("://")[0].lower()
+    if name not in SCHEMES and name in BUILT_IN:
+        importlib.import_module(BUILT_IN[name])
     if name not in SCHEMES:
-        importlib.import_module(_BUILT_IN.get(name, "dolma_pipeline.storage.other_schemes"))
-    if name not in SCHEMES:
-        from dolma_pipeline.storage.other_schemes import known_schemes
+        from dolma_pipeline.storage.other_schemes import register_known
 
-        known = ", ".join(sorted({*SCHEMES, *_BUILT_IN, *known_schemes()}))
+        register_known()
+    if name not in SCHEMES:
+        known = ", ".join(sorted({*SCHEMES, *BUILT_IN}))
         raise UsageError(f"{url}: nothing here reads {name}://. There are: {known}, and plain paths.")
     SCHEMES[name].check(url)
     return SCHEMES[name]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 from dolma_pipeline.errors import RunError
-from dolma_pipeline.storage.inputs import SCHEMES, InputEntry, InputScheme, register_scheme
+from dolma_pipeline.storage.inputs import BUILT_IN, SCHEMES, InputEntry, InputScheme, register_scheme
 
 
 class Other(InputScheme):
@@ -38,9 +38,11 @@ def known_schemes() -> list[str]:
     """Schemes that smart_open says it reads, sorted."""
     from smart_open import transport
 
-    return sorted({*transport.SUPPORTED_SCHEMES} - {"", "file"} | {"file"})
+    return sorted({*transport.SUPPORTED_SCHEMES} - {""})
 
 
-for _scheme in known_schemes():
-    if _scheme not in SCHEMES and _scheme not in ("s3", "gs", "az", "http", "https", "hf"):
-        register_scheme(_scheme, Other())
+def register_known() -> None:
+    """Register what smart_open reads and nobody else does."""
+    for scheme in known_schemes():
+        if scheme not in SCHEMES and scheme not in BUILT_IN:
+            register_scheme(scheme, Other())
