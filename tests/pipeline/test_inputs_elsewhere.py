@@ -14,7 +14,7 @@ import pytest
 from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.engines import Here
 from dolma_pipeline.engines.local import Local
-from dolma_pipeline.errors import DataError, UsageError
+from dolma_pipeline.errors import DataError, DolmaError, UsageError
 from dolma_pipeline.evals.run import task_files
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
@@ -215,3 +215,31 @@ def test_tasks_on_a_store_are_copied_once_under_their_names() -> None:
         with pytest.raises(UsageError, match=r"^eval\.tasks: s3://bucket/tasks/none\.jsonl: no such file\."):
             with_local_tasks(process, gone)
         process.close()
+
+
+def test_what_is_wrong_with_attributes_there_names_them(here: Path, finished: Path, tmp_path: Path) -> None:
+    with serving() as server, engine(Here()):
+        upload(server, here / "in")
+        given = pq.read_table(finished / "attributes/length_v1/web/a.parquet")
+        for name, rows in (("a", given), ("b", given.slice(0, 60))):
+            content = pa.BufferOutputStream()
+            pq.write_table(rows, content)
+            server.objects.put("bucket", f"given/{name}.parquet", content.getvalue().to_pybytes(), {})
+        server.objects.put("bucket", "elsewhere/x.parquet", b"", {})
+        changes: dict[str, Any] = {
+            "storage": {"endpoint": server.endpoint},
+            "sources": {"web": {**sources("s3")["web"], "attributes": "s3://bucket/given"}},
+            "tag": None, "dedupe": None, "tokenizer": None, "tokens": None, "modules": None,
+            "mix": {"where": {"words": "length_v1.words > 3"}},
+        }  # fmt: skip
+        with pytest.raises(DolmaError, match=r"s3://bucket/given/b\.parquet: ") as caught:
+            run(recipe(tmp_path / "run", **changes), quiet=True)
+        assert "dolma-pipeline-" not in str(caught.value).splitlines()[-1]
+        for folder, words in (
+            ("s3://bucket/none", r"sources\.web\.attributes: s3://bucket/none: no such folder"),
+            ("s3://gone/given", r"s3://gone does not exist"),
+            ("s3://bucket/elsewhere", r"has no file for shard web/a \(looked for a\.parquet and a\.jsonl\.gz\)"),
+        ):
+            changes["sources"]["web"]["attributes"] = folder
+            with pytest.raises(UsageError, match=words):
+                run(recipe(tmp_path / "other", **changes), quiet=True)
