@@ -100,6 +100,7 @@ class DocumentFormat(ABC):
     def plan(self, path: str, size: int, split_bytes: int) -> list[Range] | None:
         """Ranges of about `split_bytes` that cover a file of `size` bytes; None if it is worked on as a whole.
 
+        `path` may be a URL: `storage.inputs.open_stream` and `open_random` open it.
         A damaged file is not an error here: it is worked on as a whole, and its reading says what is wrong.
         """
 
