@@ -18,7 +18,7 @@ import pkgutil
 import posixpath
 import re
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +27,9 @@ from typing import Any, Literal
 from dolma_pipeline.errors import TaggerError, UnknownNameError, UsageError
 from dolma_pipeline.io.formats import FORMATS
 from dolma_pipeline.io.paths import expanded
+from dolma_pipeline.io.url_patterns import read_small
 from dolma_pipeline.mixing import MIXERS, Mixer, MixerSpec
+from dolma_pipeline.storage.inputs import NO_SETTINGS, is_url, location
 from dolma_pipeline.tagging import DECLARED, LoadedTagger, TaggerSpec
 from dolma_pipeline.tagging.parameters import checked_parameters
 
@@ -128,17 +130,19 @@ def mixer_names() -> list[str]:
     return sorted(MIXERS)
 
 
-def read_modules(modules: Sequence[str], *, base: Path | None = None) -> tuple[UserModule, ...]:
+def read_modules(
+    modules: Sequence[str], *, base: Path | None = None, settings: Mapping[str, str] = NO_SETTINGS
+) -> tuple[UserModule, ...]:
     """What a recipe's `modules` name, read and ready to travel. Nothing is run.
 
     Args:
-        modules: importable names (`my_package.taggers`), or paths that end in `.py`.
-        base: the folder where relative paths start; default the working directory.
+        modules: importable names (`my_package.taggers`), or paths or URLs that end in `.py`.
+        settings: of object stores. base: the folder where relative paths start; default the working directory.
 
     Raises:
         UsageError: neither importable nor a file that can be read as UTF-8, or a path with a variable in it.
     """
-    return tuple(_read_file(one, base) if _is_file(one) else _read_import(one) for one in modules)
+    return tuple(_read_file(one, base, settings) if _is_file(one) else _read_import(one) for one in modules)
 
 
 def install_modules(modules: Sequence[UserModule], *, keep: bool = False) -> None:
@@ -186,15 +190,18 @@ def _is_file(module: str) -> bool:
     return module.endswith(".py") or "/" in module
 
 
-def _read_file(module: str, base: Path | None) -> UserModule:
-    path = (base or Path()) / expanded(module)
-    if not path.is_file():
+def _read_file(module: str, base: Path | None, settings: Mapping[str, str]) -> UserModule:
+    elsewhere = is_url(module)
+    path = Path() if elsewhere else (base or Path()) / expanded(module)
+    if not elsewhere and not path.is_file():
         raise UsageError(f"no file {module} (modules), looked for at {path.absolute()}")
     try:
-        text = path.read_text(encoding="utf-8")
+        where = location(module, settings) if elsewhere else str(path)
+        text = read_small(where, f"{module} (modules)").decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{module} (modules) is not UTF-8: {error}") from error
-    return UserModule("file", posixpath.normpath(module), text, hashlib.sha256(text.encode()).hexdigest())
+    name = module if elsewhere else posixpath.normpath(module)
+    return UserModule("file", name, text, hashlib.sha256(text.encode()).hexdigest())
 
 
 def _read_import(module: str) -> UserModule:

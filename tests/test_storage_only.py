@@ -72,7 +72,6 @@ EXCEPTIONS = {
     "dolma_pipeline/io/paths.py": "inputs, at paths and addresses of the user's",
     "dolma_pipeline/kernels/compiled.py": "machine code beside numba's cache",
     "dolma_pipeline/runner/lock.py": "/proc: whether a process is alive",
-    "dolma_pipeline/stages/tokenizer.py": "the user's tokenizer.json",
 }
 """Pattern of file names -> why files are touched there."""
 

@@ -1,7 +1,7 @@
 """Recipes: from YAML and `key=value` to frozen dataclasses, and back. See docs/recipes.md for every key."""
 
 from dolma_pipeline.config.checks import check_recipe
-from dolma_pipeline.config.loader import load_recipe, modules_of, recipe_from_text
+from dolma_pipeline.config.loader import load_recipe, modules_of, recipe_from_text, storage_of
 from dolma_pipeline.config.recipe import STAGES, Recipe
 from dolma_pipeline.config.resolve import resolved
 from dolma_pipeline.config.sizes import parse_size
@@ -17,4 +17,5 @@ __all__ = [
     "recipe_from_text",
     "resolved",
     "resolved_yaml",
+    "storage_of",
 ]

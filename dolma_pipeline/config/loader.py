@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from dolma_pipeline.config.checks import check_recipe
 from dolma_pipeline.config.overrides import apply_override, derive, expand
-from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.config.recipe import Recipe, StorageConfig
 from dolma_pipeline.config.sections import check_sections
 from dolma_pipeline.config.typed import build_recipe, build_value
 from dolma_pipeline.config.yaml import Located, parse_yaml, read_yaml
@@ -47,6 +47,22 @@ def modules_of(path: str, *overrides: str) -> tuple[str, ...]:
         ConfigError: the file cannot be read, is not YAML, or `modules` is not a list of text.
     """
     return _modules(read_yaml(path), overrides)
+
+
+def storage_of(path: str, *overrides: str) -> StorageConfig | None:
+    """The `storage` of a recipe, before the rest of it can be checked: modules may be on an object store.
+
+    Raises:
+        ConfigError: as `modules_of`.
+    """
+    tree = read_yaml(path)
+    for override in overrides:
+        if override.partition("=")[0].split(".")[0] == "storage":
+            apply_override(tree, override)
+    assert isinstance(tree.value, dict)
+    located = tree.value.get("storage")
+    storage: StorageConfig | None = None if located is None else build_value(Recipe, "storage", located)
+    return storage
 
 
 def _modules(tree: Located, overrides: Sequence[str]) -> tuple[str, ...]:

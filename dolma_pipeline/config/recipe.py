@@ -42,7 +42,7 @@ class SourceConfig:
 
     documents: Annotated[
         tuple[str, ...],
-        Key(purpose="globs, paths, URLs, or @files.txt (one path a line)", at_least=1, one_or_more=True),
+        Key(purpose="paths, URLs, globs of both, or @files.txt (one a line)", at_least=1, one_or_more=True),
     ]
     attributes: Annotated[
         tuple[str, ...], Key(purpose="folders of attributes made elsewhere: Parquet or Dolma's JSONL", one_or_more=True)
@@ -238,7 +238,7 @@ class BeamConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageConfig:
-    """Where the object store of `output` is. Never a secret: those are the environment's."""
+    """Where the object store of `output` and of inputs is. Never a secret: those are the environment's."""
 
     endpoint: Annotated[str | None, Key(purpose="http(s)://host:port of a store that is not the cloud's own")] = None
     region: Annotated[str | None, Key(purpose="s3: region of the bucket; else AWS_REGION")] = None
@@ -260,7 +260,7 @@ class Recipe:
 
     name: Annotated[str, Key(purpose="in reports", at_least=1, derived="last part of output")]
     output: Annotated[str, Key(purpose="the run's folder: a path, or s3://, gs://, az://", at_least=1)]
-    storage: Annotated[StorageConfig | None, Key(purpose="the object store of `output`, without secrets")] = None
+    storage: Annotated[StorageConfig | None, Key(purpose="the store of `output` and inputs, without secrets")] = None
     seed: Annotated[int, Key(purpose="of everything that is drawn", at_least=0, at_most=2**63 - 1)] = 1
     workers: Annotated[
         int | Auto, Key(purpose="auto: 1 for small input, else one a core", unit="processes", at_least=1)
@@ -299,6 +299,10 @@ class Recipe:
     )
     sections: Mapping[str, object] = field(default_factory=dict)
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def input_settings(self) -> dict[str, str]:
+        """What opens inputs on object stores: the settings of `storage`."""
+        return self.storage.settings() if self.storage else {}
 
     def stages(self) -> tuple[str, ...]:
         """The stages that this recipe has, in the order in which they run; those of `modules` come last."""

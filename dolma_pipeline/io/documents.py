@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from dolma_pipeline.documents import COLUMNS, Batch
 from dolma_pipeline.errors import DataError
-from dolma_pipeline.io import paths
 from dolma_pipeline.io.formats import Reading, document_format
 from dolma_pipeline.io.heads import first_bytes
 from dolma_pipeline.io.jsonl import Failure, Report, damage_reason, read_lines
@@ -21,6 +20,8 @@ from dolma_pipeline.io.parquet_damage import open_or_lose
 from dolma_pipeline.io.seems import seems
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.io.streams import Damaged, Source, decompressed
+from dolma_pipeline.storage.copies import hold
+from dolma_pipeline.storage.inputs import is_url, open_copy, open_random, open_stream
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -77,7 +78,7 @@ class ShardReader:
         begins = not self.shard.start and (self._failures or self.shard.end is not None)
         if self.lost or not begins:
             return
-        with paths.storage_of(self.location).open(self.location) as file:
+        with open_stream(self.location) as file:
             finding = seems(first_bytes(file), name=self.shard.path)
         if finding is not None:
             self._note(Failure(self.shard.path, f"no known format: it seems to be {finding.what}", line=1, lost=True))
@@ -95,12 +96,11 @@ class LinesReading(Reading):
     def __iter__(self) -> Iterator[Batch]:
         """Its batches; the bytes are hashed on the way."""
         shard = self.shard
-        with self.open() as file:
+        with open_stream(self.location, max(0, (shard.start or 0) - 1)) as file:
             source = Source(file)
             if shard.start is None:
                 pieces = decompressed(source)
             else:
-                file.seek(max(0, shard.start - 1))
                 pieces = iter(lambda: source.read(1 << 20), b"")
             yield from read_lines(
                 pieces,
@@ -125,9 +125,12 @@ class ParquetReading(Reading):
         from dolma_pipeline.io.parquet import open_parquet, read_parquet
 
         shard = self.shard
-        with self.open() as file:
+        # All of a whole file is wanted, and hashed: one request. Of a range its bytes and the footer are.
+        with (open_copy if shard.start is None else open_random)(self.location) as file:
             parquet = open_or_lose(lambda: open_parquet(file), shard.path, self.report)
             if parquet is not None:
+                if shard.start is not None:
+                    hold(file, *_bytes_of_groups(parquet, range(shard.start, shard.end or 0)))
                 yield from read_parquet(
                     parquet,
                     path=shard.path,
@@ -139,18 +142,15 @@ class ParquetReading(Reading):
                 )
                 if shard.start is not None:
                     self.sha256 = _sha256_of_groups(file, parquet, range(shard.start, shard.end or 0))
+            if shard.start is None and is_url(self.location):
+                file.seek(0)
+                self.sha256 = _sha256_of(file)
 
 
 def _sha256_of_groups(file: BinaryIO, parquet: pq.ParquetFile, groups: range) -> str:
     """Hex hash of the bytes in which some row groups lie, and of what the footer says of them."""
-    columns = [
-        group.column(i)
-        for group in (parquet.metadata.row_group(number) for number in groups)
-        for i in range(group.num_columns)
-    ]
-    starts = [min(filter(None, (column.dictionary_page_offset, column.data_page_offset))) for column in columns]
-    first = min(starts, default=0)
-    last = max((start + column.total_compressed_size for start, column in zip(starts, columns, strict=True)), default=0)
+    columns = _columns_of_groups(parquet, groups)
+    first, last = _bytes_of_groups(parquet, groups)
     source = Source(file)
     source.sha256.update(repr([[column.path_in_schema, column.num_values] for column in columns]).encode())
     file.seek(first)
@@ -160,12 +160,32 @@ def _sha256_of_groups(file: BinaryIO, parquet: pq.ParquetFile, groups: range) ->
     return source.sha256.hexdigest()
 
 
+def _columns_of_groups(parquet: pq.ParquetFile, groups: range) -> list[pq.ColumnChunkMetaData]:
+    return [
+        group.column(i)
+        for group in (parquet.metadata.row_group(number) for number in groups)
+        for i in range(group.num_columns)
+    ]
+
+
+def _bytes_of_groups(parquet: pq.ParquetFile, groups: range) -> tuple[int, int]:
+    """The first byte of some row groups, and that behind their last."""
+    columns = _columns_of_groups(parquet, groups)
+    starts = [min(filter(None, (column.dictionary_page_offset, column.data_page_offset))) for column in columns]
+    ends = (start + column.total_compressed_size for start, column in zip(starts, columns, strict=True))
+    return min(starts, default=0), max(ends, default=0)
+
+
 def _sha256(path: str) -> str:
-    with paths.storage_of(path).open(path) as file:
-        source = Source(file)
-        while source.read(1 << 20):
-            pass
-        return source.sha256.hexdigest()
+    with open_stream(path) as file:
+        return _sha256_of(file)
+
+
+def _sha256_of(file: BinaryIO) -> str:
+    source = Source(file)
+    while source.read(1 << 20):
+        pass
+    return source.sha256.hexdigest()
 
 
 def _normalized(batch: Batch, steps: Sequence[str]) -> Batch:

@@ -10,12 +10,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from dolma_pipeline.errors import DataError
-from dolma_pipeline.io import heads, paths
+from dolma_pipeline.io import heads
 from dolma_pipeline.io.documents import LinesReading
 from dolma_pipeline.io.formats import DocumentFormat, Range, register
 from dolma_pipeline.io.jsonl import Report
 from dolma_pipeline.io.shards import Shard
-from dolma_pipeline.io.streams import GZIP_MAGIC, Source, is_zstd
+from dolma_pipeline.io.streams import GZIP_MAGIC, is_zstd
+from dolma_pipeline.storage.inputs import open_stream, read_head
 
 _READ = 1 << 20
 
@@ -47,7 +48,7 @@ class JsonLines(DocumentFormat):
 def _lines_before(path: str, starts: Sequence[int]) -> list[int]:
     """Lines of a plain file that start before each of these bytes (rising, the first 0)."""
     found, newlines, at = [], 0, 0
-    with paths.storage_of(path).open(path) as file:
+    with open_stream(path) as file:
         for start in starts:
             while at < start - 1:  # a newline that is byte `start - 1` begins a line at `start`, not before it
                 piece = file.read(min(_READ, start - 1 - at))
@@ -64,8 +65,7 @@ def is_plain(path: str) -> bool:
 
     Nor UTF-16: that is one lost file, not many ranges of lines that nobody can read.
     """
-    with paths.storage_of(path).open(path) as file:
-        head = Source(file).read(4)
+    head = read_head(path, 4)
     return not (head.startswith((GZIP_MAGIC, *heads.UTF16)) or is_zstd(head))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
-from dolma_pipeline.io import paths
 from dolma_pipeline.io.documents import ParquetReading
 from dolma_pipeline.io.formats import DocumentFormat, Range, register
 from dolma_pipeline.io.jsonl import Report
 from dolma_pipeline.io.shards import Shard
+from dolma_pipeline.storage.inputs import open_random
 
 MAGIC = b"PAR1"
 
@@ -56,7 +56,7 @@ def _row_groups(path: str) -> list[int]:
     from dolma_pipeline.io.parquet import open_parquet
 
     try:
-        with paths.storage_of(path).open(path) as file:
+        with open_random(path) as file:
             metadata = open_parquet(file).metadata
             return [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: in a damaged name

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from dolma_pipeline.documents import Batch
 from dolma_pipeline.errors import UnknownNameError, UsageError
-from dolma_pipeline.io import paths
+from dolma_pipeline.storage.inputs import is_url, open_stream, read_head, stat
 
 if TYPE_CHECKING:
     from dolma_pipeline.io.jsonl import Report
@@ -69,8 +70,8 @@ class Reading(ABC):
         self.sha256: str | None = None
 
     def open(self) -> BinaryIO:
-        """The raw bytes of the shard's file, from the file's start."""
-        return paths.storage_of(self.location).open(self.location)
+        """The raw bytes of the shard's file, from the file's start, to be read forward."""
+        return open_stream(self.location)
 
     @abstractmethod
     def __iter__(self) -> Iterator[Batch]: ...
@@ -99,6 +100,7 @@ class DocumentFormat(ABC):
     def plan(self, path: str, size: int, split_bytes: int) -> list[Range] | None:
         """Ranges of about `split_bytes` that cover a file of `size` bytes; None if it is worked on as a whole.
 
+        `path` may be a URL: `storage.inputs.open_stream` and `open_random` open it.
         A damaged file is not an error here: it is worked on as a whole, and its reading says what is wrong.
         """
 
@@ -108,7 +110,8 @@ class DocumentFormat(ABC):
 
     def range_bytes(self, path: str) -> int:
         """What `bytes` of all ranges of a file add up to."""
-        return paths.storage_of(path).size(path)
+        entry = stat(path) if is_url(path) else None
+        return os.stat(path).st_size if entry is None else entry.size
 
 
 FORMATS: dict[str, DocumentFormat] = {}
@@ -155,12 +158,10 @@ def recognized(head: bytes, name: str) -> DocumentFormat | None:
 
 
 def format_of(path: str) -> DocumentFormat:
-    """The format of a file: by its first bytes, else by its ending, else JSON lines. A URL is told by its ending."""
-    if not paths.is_url(path):
-        with paths.storage_of(path).open(path) as file:
-            by_content = recognized(file.read(HEAD_BYTES), path)
-        if by_content is not None:
-            return by_content
+    """The format of a file: by its first bytes, else by its ending, else JSON lines."""
+    by_content = recognized(read_head(path, HEAD_BYTES), path)
+    if by_content is not None:
+        return by_content
     name = path.lower()
     for ending in COMPRESSIONS:
         name = name.removesuffix(ending)

@@ -1,7 +1,6 @@
-"""Inputs and files: what a pattern finds, how it is opened, and files that appear whole.
+"""Inputs and files: what a pattern finds, and files that appear whole.
 
-Inputs are local paths (globs allowed), `@files.txt`, and explicit URLs of any scheme that smart_open reads
-(https, s3, gs, with the extra of that name). Run folders are `storage`'s. Another store is one more `Storage`.
+Inputs are local paths, URLs (`storage.inputs`), globs of both, and `@files.txt`. Run folders are `storage`'s.
 Every local path of a recipe goes through `expanded` (or `find`) before it is opened: `~` is a home folder, and what
 looks like a variable is refused unless a file is called so.
 A file that is written appears under its name only when it is whole: a random temporary name, fsync, rename.
@@ -10,86 +9,21 @@ A file that is written appears under its name only when it is whole: a random te
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import glob
 import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple
 
 from dolma_pipeline.errors import UsageError, nearest
+from dolma_pipeline.io import url_patterns
+from dolma_pipeline.io.url_patterns import fits, has_magic
+from dolma_pipeline.storage.inputs import NO_SETTINGS, InputEntry, is_url, location
 
-
-class Storage(Protocol):
-    """What a place for files must be able to do."""
-
-    def open(self, path: str) -> BinaryIO:
-        """The raw bytes of a file, from its start."""
-
-    def size(self, path: str) -> int:
-        """Bytes of a file; 0 where the place cannot tell."""
-
-    def glob(self, pattern: str) -> list[str]:
-        """Files that match, sorted; `**` crosses folders."""
-
-
-class LocalStorage:
-    """Files of this machine."""
-
-    def open(self, path: str) -> BinaryIO:
-        """The raw bytes of a file, from its start."""
-        return open(path, "rb")
-
-    def size(self, path: str) -> int:
-        """Bytes of a file."""
-        return os.stat(path).st_size
-
-    def glob(self, pattern: str) -> list[str]:
-        """Files that match, sorted; `**` crosses folders; hidden files only where the pattern names the dot."""
-        return sorted(p for p in glob.glob(pattern, recursive=True) if os.path.isfile(p))
-
-
-class UrlStorage:
-    """Explicit URLs, read through smart_open; a list of them can stand in `@files.txt`."""
-
-    def open(self, path: str) -> BinaryIO:
-        """The raw bytes behind a URL, as stored (not decompressed)."""
-        import smart_open
-
-        file: BinaryIO = smart_open.open(path, "rb", compression="disable")
-        return file
-
-    def size(self, path: str) -> int:
-        """0: sizes are not asked for over the network."""
-        return 0
-
-    def glob(self, pattern: str) -> list[str]:
-        """The URL itself; a pattern in it is an error."""
-        if has_magic(pattern):
-            raise UsageError(f"{pattern}: no globs in URLs. List the files in a text file and give @that-file.txt.")
-        return [pattern]
-
-
-_LOCAL, _URL = LocalStorage(), UrlStorage()
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}/]*\})")
-
-
-def is_url(path: str) -> bool:
-    """Whether a path names a scheme, such as s3:// or https://."""
-    return "://" in path
-
-
-def has_magic(path: str) -> bool:
-    """Whether a path may be a pattern rather than a name; in a URL of the web `?` begins its query."""
-    return glob.has_magic(path.replace("?", "") if path.startswith(("http://", "https://")) else path)
-
-
-def storage_of(path: str) -> Storage:
-    """The store that holds a path."""
-    return _URL if is_url(path) else _LOCAL
 
 
 def identity(path: str) -> str:
@@ -137,32 +71,59 @@ class Found(NamedTuple):
 
     path: to open. base: the folder before the pattern's first wildcard; what follows it names the shard.
     relative: the path below the base; of a list of files, as it stands in the list.
+    entry: what the place says of it, where it has a URL.
     """
 
     path: str
     base: str
     relative: str
+    entry: InputEntry | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes; 0 where the place cannot tell."""
+        return os.stat(self.path).st_size if self.entry is None else self.entry.size
 
 
-def find(patterns: Sequence[str]) -> list[Found]:
+def find(patterns: Sequence[str], *, settings: Mapping[str, str] = NO_SETTINGS) -> list[Found]:
     """Files of patterns, in the order of the patterns, each once, however it is written.
 
     Args:
         patterns: paths, globs, URLs or `@files.txt` (one path a line; blank lines and `#` lines are skipped). What
             exists as it is written is not a glob: a file `a[1].jsonl`, a folder `[x]` before the first `*` or `?`.
+        settings: of object stores.
 
     Raises:
         UsageError: a pattern that matches nothing (it says what is there instead), a variable or unknown home in it,
-            or a name that is not valid UTF-8.
+            a name that is not valid UTF-8, or a place that cannot be asked.
     """
-    files: dict[str, Found] = {}
+    files: dict[str, _Match] = {}
     for pattern in patterns:
         is_list = pattern.startswith("@")
-        for path, base in _read_list(pattern[1:]) if is_list else _matching(pattern):
-            if not _is_utf8(path):
-                raise UsageError(f"{path!r}: the name of this file is not valid UTF-8. Rename it.")
-            files.setdefault(identity(path), Found(path, base, path if is_list else _below(path, base)))
-    return list(files.values())
+        for one in _read_list(pattern[1:], settings) if is_list else _matching(pattern, settings):
+            if not _is_utf8(one.path):
+                raise UsageError(f"{one.path!r}: the name of this file is not valid UTF-8. Rename it.")
+            files.setdefault(identity(one.path), one)
+    asked = [(one.path, one.where) for one in files.values() if is_url(one.path) and one.entry is None]
+    entries = dict(zip((path for path, _ in asked), url_patterns.ask(asked, settings), strict=True))
+    return [
+        Found(
+            location(one.path, settings),
+            one.base,
+            one.path if one.where else _below(one.path, one.base),
+            one.entry or entries.get(one.path),
+        )
+        for one in files.values()
+    ]
+
+
+class _Match(NamedTuple):
+    """A file of a pattern. where: its place in a list of files (`@list.txt:4`); else empty."""
+
+    path: str
+    base: str
+    entry: InputEntry | None = None
+    where: str = ""
 
 
 def _below(path: str, base: str) -> str:
@@ -175,13 +136,14 @@ class Locator:
     Patterns are looked at once, so the cost of a file does not grow with their number (a list of a thousand files).
 
     Args:
-        patterns: of a source.
+        patterns: of a source. settings: of object stores.
     """
 
-    def __init__(self, patterns: Sequence[str]) -> None:
+    def __init__(self, patterns: Sequence[str], settings: Mapping[str, str] = NO_SETTINGS) -> None:
+        self._settings = settings
         self._patterns: dict[str | None, list[str]] = {}
         for pattern in patterns:
-            self._patterns.setdefault(_prefix(pattern), []).append(pattern)
+            self._patterns.setdefault(_prefix(pattern, settings), []).append(pattern)
         self._finders: dict[str | None, _Finder] = {}
 
     def __call__(self, relative: str) -> str:
@@ -190,25 +152,25 @@ class Locator:
         if len(places) > 1:
             for prefix, place in places.items():
                 if (is_url(place) or os.path.isfile(place)) and self._finder(prefix).finds(place):
-                    return place
-        return next(iter(places.values()), relative)
+                    return location(place, self._settings)
+        return location(next(iter(places.values()), relative), self._settings)
 
     def _finder(self, prefix: str | None) -> _Finder:
         if prefix not in self._finders:
-            self._finders[prefix] = _Finder(self._patterns[prefix])
+            self._finders[prefix] = _Finder(self._patterns[prefix], self._settings)
         return self._finders[prefix]
 
 
 class _Finder:
-    """Tells a file that one of some patterns finds from a neighbour of such."""
+    """Tells a file that one of some patterns finds from a neighbour of such. Patterns of URLs are listed for it."""
 
-    def __init__(self, patterns: Sequence[str]) -> None:
+    def __init__(self, patterns: Sequence[str], settings: Mapping[str, str]) -> None:
         self._files, self._globs = set[str](), list[list[str]]()
         for pattern in patterns:
             if pattern.startswith("@"):
-                self._files.update(path for path, _ in _read_list(pattern[1:]))
+                self._files.update(one.path for one in _read_list(pattern[1:], settings))
             elif is_url(pattern):
-                self._files.add(pattern)
+                self._files.update(one.path for one in _matching(pattern, settings))
             elif os.path.isfile(path := _with_home(pattern)):
                 self._files.add(path)
             else:
@@ -221,19 +183,7 @@ class _Finder:
 
 def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
     literal = _num_literal(parts)
-    return names[:literal] == parts[:literal] and _fits(names[literal:], parts[literal:])
-
-
-def _fits(names: Sequence[str], parts: Sequence[str]) -> bool:
-    """Whether the parts of a path are what `glob` finds for those of a pattern."""
-    if not parts or not names:
-        return not names and not parts
-    hidden = names[0].startswith(".") and not parts[0].startswith(".")
-    if parts == ["**"]:
-        return not any(name.startswith(".") for name in names)
-    if parts[0] == "**":
-        return _fits(names, parts[1:]) or (not hidden and _fits(names[1:], parts))
-    return not hidden and fnmatch.fnmatchcase(names[0], parts[0]) and _fits(names[1:], parts[1:])
+    return names[:literal] == parts[:literal] and fits(names[literal:], parts[literal:])
 
 
 def located(patterns: Sequence[str], relative: str) -> str:
@@ -241,12 +191,12 @@ def located(patterns: Sequence[str], relative: str) -> str:
     return Locator(patterns)(relative)
 
 
-def _prefix(pattern: str) -> str | None:
+def _prefix(pattern: str, settings: Mapping[str, str]) -> str | None:
     """What stands before relative paths of a pattern's files; None: they are paths as a list has them."""
     if pattern.startswith("@"):
         return None
     if is_url(pattern):
-        return f"{_folder(pattern)}/"
+        return f"{url_patterns.base_of(pattern, settings)}/"
     path = _with_home(pattern)
     if os.path.isfile(path):
         base = _folder(path)
@@ -256,19 +206,23 @@ def _prefix(pattern: str) -> str | None:
     return f"{base}/" if base or path.startswith("/") else ""
 
 
-def _matching(pattern: str) -> list[tuple[str, str]]:
+def _matching(pattern: str, settings: Mapping[str, str]) -> list[_Match]:
     if is_url(pattern):
-        return [(url, _folder(url)) for url in _URL.glob(pattern)]
+        if not has_magic(pattern):
+            return [_Match(pattern, _folder(pattern))]
+        base, entries = url_patterns.matching(pattern, settings)
+        return [_Match(entry.url, base, entry) for entry in entries]
     path = _with_home(pattern)
     if os.path.isfile(path):
-        return [(path, _folder(path))]
+        return [_Match(path, _folder(path))]
     parts = path.split("/")
     literal = _num_literal(parts)
-    files = _LOCAL.glob("/".join([*map(glob.escape, parts[:literal]), *parts[literal:]]))
+    found = glob.glob("/".join([*map(glob.escape, parts[:literal]), *parts[literal:]]), recursive=True)
+    files = sorted(file for file in found if os.path.isfile(file))
     if not files:
         _refuse_variables(pattern)
         raise UsageError(f"{pattern}: no such file. {_what_exists(path)}".rstrip())
-    return [(file, "/".join(parts[:literal])) for file in files]
+    return [_Match(file, "/".join(parts[:literal])) for file in files]
 
 
 def _num_literal(parts: Sequence[str]) -> int:
@@ -292,12 +246,12 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-def _read_list(name: str) -> list[tuple[str, str]]:
+def _read_list(name: str, settings: Mapping[str, str]) -> list[_Match]:
     path = expanded(name)
-    if not os.path.isfile(path):
+    if not is_url(path) and not os.path.isfile(path):
         raise UsageError(f"@{name}: no such file. {_what_exists(path)}")
     try:
-        content = Path(path).read_text(encoding="utf-8-sig")
+        content = url_patterns.read_small(location(path, settings), f"@{name}").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"@{name}: the list is not valid UTF-8: {error}") from error
     lines = {number: line.strip() for number, line in enumerate(content.split("\n"), 1)}
@@ -312,7 +266,7 @@ def _read_list(name: str) -> list[tuple[str, str]]:
             raise UsageError(f"@{name}:{number}: {error}") from None
         if not is_url(file) and not os.path.isfile(file):
             raise UsageError(f"@{name}:{number}: {line}: no such file. {_what_exists(file)}".rstrip())
-        files.append((file, _folder(file)))
+        files.append(_Match(file, _folder(file), None, f"@{name}:{number}"))
     return files
 
 

@@ -14,6 +14,8 @@ import orjson
 from dolma_pipeline.errors import DataError, UsageError
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.formats import endings, format_of
+from dolma_pipeline.io.url_patterns import at_once
+from dolma_pipeline.storage.inputs import NO_SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +42,45 @@ class Shard:
 
 
 def plan_shards(
-    documents: Mapping[str, Sequence[str]], *, split_bytes: int, known: Sequence[Shard] = ()
+    documents: Mapping[str, Sequence[str]],
+    *,
+    split_bytes: int,
+    known: Sequence[Shard] = (),
+    settings: Mapping[str, str] = NO_SETTINGS,
 ) -> list[Shard]:
     """The shards of all sources: `known` ones as they are, and new ones for files that they do not cover.
 
     Args:
-        documents: source -> patterns.
+        documents: source -> patterns. settings: of object stores.
+        split_bytes, known: as of `shards_of`.
+
+    Raises:
+        UsageError: a pattern that matches nothing, and as `shards_of`. DataError: as `shards_of`.
+    """
+    files = {source: paths.find(patterns, settings=settings) for source, patterns in documents.items()}
+    return shards_of(files, split_bytes=split_bytes, known=known)
+
+
+def shards_of(
+    files: Mapping[str, Sequence[paths.Found]], *, split_bytes: int, known: Sequence[Shard] = ()
+) -> list[Shard]:
+    """The shards of files that were found: `known` ones as they are, and new ones for files that they do not cover.
+
+    Args:
+        files: source -> its files.
         split_bytes: larger plain files and Parquet files are cut into ranges of about this size.
         known: shards of an earlier plan of this run.
 
     Raises:
-        UsageError: a pattern that matches nothing, one file in two sources, or a known shard that no pattern finds.
+        UsageError: one file in two sources, or a known shard that no pattern finds.
         DataError: a known shard whose file has another size now.
     """
-    files = {source: paths.find(patterns) for source, patterns in documents.items()}
     _check_unchanged(known, files)
     shards = list(known)
     names = {shard.name if shard.start is None else shard.name.rpartition("@")[0] for shard in known}
     covered = {(shard.source, shard.path) for shard in known}
     owners: dict[str, str] = {}
+    named: list[tuple[str, str, paths.Found]] = []
     for source, found in files.items():
         new = [one for one in found if (source, one.relative) not in covered]
         stems = Counter(_stem(one.path, one.base) for one in new)
@@ -76,7 +98,9 @@ def plan_shards(
                     f"{one.path}: two files of source {source} would be called {name}. Put them in two sources."
                 )
             names.add(name)
-            shards.extend(_ranges(name, source, one, split_bytes))
+            named.append((name, source, one))
+    for ranges in at_once(lambda one: _ranges(*one, split_bytes), named, are_urls=any(one.entry for *_, one in named)):
+        shards.extend(ranges)
     _check_names(shards)
     return sorted(shards, key=lambda shard: shard.name)
 
@@ -102,7 +126,7 @@ def _stem(path: str, base: str) -> str:
 
 
 def _ranges(name: str, source: str, file: paths.Found, split_bytes: int) -> list[Shard]:
-    size = paths.storage_of(file.path).size(file.path)
+    size = file.size
     format_ = format_of(file.path)
     ranges = format_.plan(file.path, size, split_bytes)
     if ranges is None:
@@ -124,20 +148,20 @@ def _ranges(name: str, source: str, file: paths.Found, split_bytes: int) -> list
 
 
 def _check_unchanged(known: Sequence[Shard], files: Mapping[str, Sequence[paths.Found]]) -> None:
-    places = {(source, file.relative): file.path for source, found in files.items() for file in found}
-    for shard in {(file.source, file.path): file for file in known}.values():
-        path = places.get((shard.source, shard.path))
-        if path is None:
+    places = {(source, file.relative): file for source, found in files.items() for file in found}
+    for shard in {(one.source, one.path): one for one in known}.values():
+        file = places.get((shard.source, shard.path))
+        if file is None:
             raise UsageError(
                 f"this run reads {shard.path} as source '{shard.source}', and no pattern of this recipe finds "
                 "it there. "
                 "Put it back, use another output, or give --redo."
             )
-        size = paths.storage_of(path).size(path)
-        if size != shard.file_bytes and not paths.is_url(path):
+        size = file.size
+        if size != shard.file_bytes and (file.entry is None or size):  # 0: the place cannot tell
             raise DataError(
-                f"{path}: {size} bytes now, {shard.file_bytes} when the run began. Put the old file back, or run with "
-                "--redo."
+                f"{file.path}: {size} bytes now, {shard.file_bytes} when the run began. Put the old file back, or run "
+                "with --redo."
             )
 
 

@@ -16,21 +16,20 @@ import pyarrow as pa
 
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.documents import Batch
-from dolma_pipeline.errors import ConfigError, DataError, MisalignedError
+from dolma_pipeline.errors import DataError, MisalignedError
 from dolma_pipeline.io.attribute_cut import Cuts
 from dolma_pipeline.io.attribute_types import is_open, settled
 from dolma_pipeline.io.attributes import (
     AttributeReader,
     attribute_schema,
-    find_attributes,
     num_attribute_rows,
     read_made_attribute,
 )
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
-from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.io.tables import get_table
 from dolma_pipeline.run import layout
+from dolma_pipeline.run.given import check_folder, copied, given_place, told_of
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt, listed
@@ -124,16 +123,16 @@ def folder_columns(process: Process, source: str, folder: str) -> dict[str, pa.S
         for name, place, schema in process.run.given:
             if (name, place) == (source, folder):
                 return {field.name: field.type for field in pa.ipc.read_schema(pa.py_buffer(schema))}
-        if not Path(expanded(folder)).is_dir():
-            raise ConfigError(f"sources.{source}.attributes: {folder}: no such folder")
+        check_folder(process, source, folder)
         columns: dict[str, pa.StructType] = {}
-        seen: set[Path] = set()
+        seen: set[str] = set()
         for one in listed(process.run):
-            if one.source != source or (path := given_path(folder, one)) in seen:
+            if one.source != source or (place := given_place(process, folder, one)) in seen:
                 continue
-            seen.add(path)
-            for field in attribute_schema(path):
-                columns[field.name] = _united(columns.get(field.name, field.type), field.type)
+            seen.add(place)
+            with copied(process, place) as path:
+                for field in attribute_schema(path):
+                    columns[field.name] = _united(columns.get(field.name, field.type), field.type)
             if path.suffix == ".parquet" and not any(is_open(one.type) for type_ in columns.values() for one in type_):
                 break
         return {name: _settled(type_) for name, type_ in columns.items()}
@@ -157,25 +156,6 @@ def _united(a: pa.StructType, b: pa.StructType) -> pa.StructType:
 
 def _settled(type_: pa.StructType) -> pa.StructType:
     return pa.struct([pa.field(field.name, settled(field.type)) for field in type_])
-
-
-def given_path(folder: str, shard: ShardAt) -> Path:
-    """The attribute file of a shard in a folder that its source names; of a range, maybe that of its whole file.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    whole = shard.name if shard.shard.start is None else shard.name.rpartition("@")[0]
-    names = [each for full in dict.fromkeys((shard.name, whole)) for each in (full.split("/", 1)[1], full)]
-    for name in names:
-        if path := find_attributes(Path(expanded(folder)), name):
-            return path
-    bare = names[0::2]
-    raise ConfigError(
-        f"sources.{shard.source}.attributes: {folder} has no file for shard {shard.name} "
-        f"(looked for {' and '.join(f'{each}.parquet and {each}.jsonl.gz' for each in bare)}). Attribute files are "
-        "called like their documents."
-    )
 
 
 def cuts_of(process: Process) -> Cuts:
@@ -223,21 +203,27 @@ class AttributeColumns:
         types = attribute_types(process, shard.source)
         edits = edit_fields(process.run.recipe, shard.source)
         self._readers: dict[str, AttributeReader] = {}
+        self._places: dict[str, str] = {}
         for label, fields in wanted.items():
             field = pa.field(label, _narrow(types[label], fields))
-            path, rows = self._stack.enter_context(_file(process, shard, label))
+            path, rows, self._places[label] = self._stack.enter_context(_file(process, shard, label))
             self._readers[label] = AttributeReader(
                 path, pa.schema([field]), rows=rows, fits_text=edits, cuts=cuts_of(process)
             )
 
     def take(self, batch: Batch) -> dict[str, pa.StructArray]:
         """The columns of a batch."""
-        return {label: _whole(reader.take(batch).column(label)) for label, reader in self._readers.items()}
+        columns = {}
+        for label, reader in self._readers.items():
+            with told_of(self._places[label], reader.path):
+                columns[label] = _whole(reader.take(batch).column(label))
+        return columns
 
     def finish(self, num_documents: int) -> None:
         """Check that no rows are left over after all documents."""
-        for reader in self._readers.values():
-            reader.finish(num_documents)
+        for label, reader in self._readers.items():
+            with told_of(self._places[label], reader.path):
+                reader.finish(num_documents)
         self.close()
 
     def close(self) -> None:
@@ -256,18 +242,19 @@ def edit_fields(recipe: Recipe, source: str) -> list[str]:
 
 
 @contextmanager
-def _file(process: Process, shard: ShardAt, label: str) -> Iterator[tuple[Path, range | None]]:
-    """The local path of an attribute's file, and which of its rows are the shard's (None: all)."""
+def _file(process: Process, shard: ShardAt, label: str) -> Iterator[tuple[Path, range | None, str]]:
+    """The local path of an attribute's file, which of its rows are the shard's (None: all), and what errors call it."""
     run, tag = process.run, process.run.recipe.tag
     if label in made_columns(process):
         format_ = tag.format if tag and label in {use.name for use in tag.taggers} else "parquet"
         with run.folder.local(layout.attributes(label, shard.name, format_)) as path:
-            yield path, None
+            yield path, None, str(path)
         return
     for folder in run.recipe.sources[shard.source].attributes:
         if label in folder_columns(process, shard.source, folder):
-            path = given_path(folder, shard)
-            yield path, given_rows(process, shard, path)
+            place = given_place(process, folder, shard)
+            with copied(process, place) as path:
+                yield path, given_rows(process, shard, path), place
             return
     raise DataError(f"attributes/{label}: nothing makes it, and source '{shard.source}' brings none of that name.")
 
@@ -332,7 +319,7 @@ def read_block(
 
 def _made(process: Process, shard: ShardAt, field: pa.Field) -> pa.Array:
     """A whole attribute column that this run has made."""
-    with _file(process, shard, field.name) as (path, _):
+    with _file(process, shard, field.name) as (path, _, _):
         column = read_made_attribute(path, field)
         if len(column) != shard.rows:
             raise DataError(
@@ -344,7 +331,7 @@ def _made(process: Process, shard: ShardAt, field: pa.Field) -> pa.Array:
 
 def _given(process: Process, shard: ShardAt, field: pa.Field) -> tuple[pa.Array, str]:
     """A whole attribute column that was made elsewhere, held against the ids of the index; and what it was held by."""
-    with _file(process, shard, field.name) as (path, rows):
+    with _file(process, shard, field.name) as (path, rows, _):
         edits = edit_fields(process.run.recipe, shard.source)
         reader = AttributeReader(path, pa.schema([field]), rows=rows, fits_text=edits, cuts=cuts_of(process))
         index = read_index(process.run, shard, ["id", "chars"])

@@ -99,7 +99,7 @@ class Locations:
                     f"{self._run.folder.url}/{layout.SHARDS} has a shard of source '{shard.source}', which the recipe "
                     "does not have. Put the source back, use another output, or give --redo."
                 )
-            locator = self._locators[shard.source] = paths.Locator(source.documents)
+            locator = self._locators[shard.source] = paths.Locator(source.documents, self._run.recipe.input_settings())
         return locator(shard.path)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dolma_pipeline.config.recipe import MixConfig, Recipe
 from dolma_pipeline.errors import UsageError
-from dolma_pipeline.io import disk, paths
+from dolma_pipeline.io import disk
 from dolma_pipeline.io.check_formats import check_formats, told
 from dolma_pipeline.io.format_jsonl import is_plain
 from dolma_pipeline.io.paths import expanded
@@ -25,8 +25,12 @@ from dolma_pipeline.runner.failures import lost_files
 from dolma_pipeline.runner.inputs import Inputs
 from dolma_pipeline.stages.dedupe.kinds import kind_of
 from dolma_pipeline.stages.mix.planning import Unit, budget_of
+from dolma_pipeline.storage.inputs import is_url, location, open_stream
 from dolma_pipeline.tokens.bounds import most_tokens_a_byte
 from dolma_pipeline.tokens.tokenizer import tokenizer_text
+
+MOST_URLS = 100
+"""Files elsewhere whose first bytes are asked for: a request each."""
 
 MOST_FILES = 10_000
 """Files that are opened to learn whether they are plain."""
@@ -46,9 +50,9 @@ def refuse_unknown_formats(run: Run, inputs: Inputs, indexed: Collection[str]) -
     """
     locate = Locations(run)
     new = {(one.source, one.path): locate(one) for one in inputs.shards if one.name not in indexed}
-    findings = check_formats(
-        (place, lambda path: paths.storage_of(path).open(path)) for place in new.values() if not paths.is_url(place)
-    )
+    findings = check_formats((place, open_stream) for place in new.values() if not is_url(place))
+    elsewhere = [place for place in new.values() if is_url(place)]
+    findings += check_formats(((place, open_stream) for place in elsewhere), most=MOST_URLS)
     if len(findings) > run.recipe.max_failed_files:
         known = {(one.source, one.path) for one in inputs.shards if one.name in indexed}
         lost = {(one.shard.split("/", 1)[0], one.path) for one in lost_files(run)} & known
@@ -154,7 +158,7 @@ def _most_of_files(run: Run, inputs: Inputs, mix: MixConfig, unit: Unit) -> _Mos
 
     def all_plain() -> bool:
         places = (locate(shard) for shard in files.values())
-        return all(not paths.is_url(place) and is_plain(place) for place in places)
+        return all(not is_url(place) and is_plain(place) for place in places)
 
     return _Most(by_byte * size, f"{size:,} bytes of files", all_plain)
 
@@ -164,7 +168,10 @@ def _tokens_a_byte(run: Run, mix: MixConfig) -> int | None:
     config = run.recipe.tokenizer
     if config is None or any(one.with_ for one in mix.replace):
         return None
-    return most_tokens_a_byte(json.loads(tokenizer_text(expanded(config.load)))) if config.load else 1
+    if not config.load:
+        return 1
+    load = location(expanded(config.load), run.recipe.input_settings())
+    return most_tokens_a_byte(json.loads(tokenizer_text(load)))
 
 
 def training_warnings(recipe: Recipe) -> Sequence[str]:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.errors import DolmaError, UsageError
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.shards import Shard, plan_shards, read_shards, shard_lines
+from dolma_pipeline.io.shards import Shard, read_shards, shard_lines, shards_of
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.stage import at
 from dolma_pipeline.storage.folder import RunFolder
+from dolma_pipeline.storage.inputs import InputEntry
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run reads. content: of its `shards.jsonl`."""
+    """What a run reads. content: of its `shards.jsonl`.
+
+    entries: source and path -> what the place says of a file that has a URL.
+    """
 
     shards: Sequence[Shard]
+    entries: Mapping[tuple[str, str], InputEntry] = field(default_factory=dict)
 
     @cached_property
     def content(self) -> bytes:
@@ -44,6 +49,12 @@ class Inputs:
         return len(self.shards)
 
 
+def _is_in(folder: RunFolder, path: str) -> bool:
+    """Whether an input lies in the run's own folder."""
+    own = folder.local_path()
+    return paths.identity(path).startswith(f"{folder.url}/" if own is None else f"{own}{os.sep}")
+
+
 def plan_inputs(recipe: Recipe, folder: RunFolder, *, redo: bool) -> Inputs:
     """The shards: those of the run's `shards.jsonl`, and new ones for new files.
 
@@ -52,28 +63,29 @@ def plan_inputs(recipe: Recipe, folder: RunFolder, *, redo: bool) -> Inputs:
             recipe does not read any more, or reads as another source, or that has another size (with `redo` a new list
             is made).
     """
-    own = folder.local_path()
+    files: dict[str, list[paths.Found]] = {}
     for name, source in recipe.sources.items():
         with at(recipe, f"sources.{name}.documents"):
-            for one in paths.find(source.documents):
-                if own is not None and paths.identity(one.path).startswith(f"{own}{os.sep}"):
+            files[name] = paths.find(source.documents, settings=recipe.input_settings())
+            for one in files[name]:
+                if _is_in(folder, one.path):
                     raise UsageError(
                         f"{one.path} lies in the run's own folder, so it cannot be an input of this run. "
                         f"Narrow {', '.join(source.documents)}, or put the output elsewhere."
                     )
-    patterns = {name: source.documents for name, source in recipe.sources.items()}
+    entries = {(name, one.relative): one.entry for name, found in files.items() for one in found if one.entry}
     known: list[Shard] = []
     try:
         if folder.stat(layout.SHARDS) is not None:
             known = read_shards(folder.read(layout.SHARDS), f"{folder.url}/{layout.SHARDS}")
         for shard in known:
-            if shard.source not in patterns:
+            if shard.source not in files:
                 raise UsageError(
                     f"the run in {folder.url} reads {shard.path} as source '{shard.source}', and this recipe does not. "
                     "Put it back, use another output, or give --redo."
                 )
-        return Inputs(plan_shards(patterns, split_bytes=recipe.split_bytes, known=known))
+        return Inputs(shards_of(files, split_bytes=recipe.split_bytes, known=known), entries)
     except DolmaError:
         if not redo or not known:
             raise
-        return Inputs(plan_shards(patterns, split_bytes=recipe.split_bytes))
+        return Inputs(shards_of(files, split_bytes=recipe.split_bytes), entries)

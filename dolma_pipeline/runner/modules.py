@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from dolma_pipeline.config import load_recipe, modules_of
+from dolma_pipeline.config import load_recipe, modules_of, storage_of
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.registry import UserModule, install_modules, read_modules
 from dolma_pipeline.run.stage import STAGES, at
@@ -21,7 +21,8 @@ def open_recipe(path: str, *overrides: str) -> Recipe:
     """
     modules = modules_of(path, *overrides)
     if modules:
-        _load(modules)
+        storage = storage_of(path, *overrides)
+        _load(modules, storage.settings() if storage else {})
     sections = {name: stage.section for name, stage in STAGES.items() if stage.section is not None}
     return load_recipe(path, *overrides, sections=sections)
 
@@ -31,14 +32,14 @@ def user_modules(recipe: Recipe) -> tuple[UserModule, ...]:
     if not recipe.modules:
         return ()
     with at(recipe, "modules"):
-        return _load(recipe.modules)
+        return _load(recipe.modules, recipe.input_settings())
 
 
-def _load(names: Sequence[str]) -> tuple[UserModule, ...]:
+def _load(names: Sequence[str], settings: Mapping[str, str]) -> tuple[UserModule, ...]:
     """Read and run modules; they are named first, because loading runs their code."""
     if tuple(names) not in _said:
         print(f"loading modules: {', '.join(names)}", file=sys.stderr)
         _said.add(tuple(names))
-    modules = read_modules(names)
+    modules = read_modules(names, settings=settings)
     install_modules(modules)
     return modules

@@ -1,7 +1,7 @@
 """Versions of input files, kept in `log/versions.jsonl`: a file that was touched since is hashed again before work.
 
 Only other content stops a run, whatever the format or range; a copied corpus has other versions and the same content.
-Cost: a stat a file; a file whose version changed is read once more.
+Cost: a stat a local file, nothing where the listing of inputs told them; a file whose version changed is read again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import orjson
 
 from dolma_pipeline.errors import DataError
-from dolma_pipeline.io import paths
 from dolma_pipeline.io.shards import Shard, read_shards
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact, canonical
@@ -22,12 +21,13 @@ from dolma_pipeline.run.records import gathered
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Locations, ShardAt
 from dolma_pipeline.runner.inputs import Inputs
+from dolma_pipeline.storage.inputs import InputEntry, is_url
 
 
-def version_of(path: str) -> str:
-    """What changes when a local file is written; empty for what is not local."""
-    if paths.is_url(path):
-        return ""
+def version_of(path: str, entry: InputEntry | None = None) -> str:
+    """What changes when a file is written; empty where the place cannot tell. entry: what is known of a URL."""
+    if is_url(path):
+        return entry.version if entry is not None else ""
     found = os.stat(path)
     return f"{found.st_mtime_ns:x}-{found.st_ino:x}-{found.st_size:x}"
 
@@ -51,7 +51,7 @@ def changed_shards(run: Run, inputs: Inputs, index: Artifact) -> Iterator[ShardA
         at = ShardAt(shard, locate(shard))
         key = (shard.source, shard.path)
         if key not in versions:
-            versions[key] = version_of(at.location)
+            versions[key] = version_of(at.location, inputs.entries.get(key))
         touched = bool(versions[key]) and known.get(key) != versions[key]
         if before.get(shard.name, shard) != shard or (touched and _sha256(run, at) != made[shard.name]):
             yield at
@@ -109,10 +109,16 @@ def write_versions(run: Run, inputs: Inputs) -> None:
     locate = Locations(run)
     places = {(shard.source, shard.path): locate(shard) for shard in inputs.shards}
     lines = [
-        canonical({"source": source, "path": path, "version": version_of(place)}) + b"\n"
+        canonical(_noted(source, path, place, inputs.entries.get((source, path)))) + b"\n"
         for (source, path), place in sorted(places.items())
     ]
     run.folder.write(layout.VERSIONS, b"".join(lines))
+
+
+def _noted(source: str, path: str, place: str, entry: InputEntry | None) -> dict[str, str]:
+    """A line of versions.jsonl; of a repository's file the commit stands there, too, which tells what was read."""
+    line = {"source": source, "path": path, "version": version_of(place, entry)}
+    return line | ({"commit": entry.commit} if entry is not None and entry.commit else {})
 
 
 def _known(run: Run) -> dict[tuple[str, str], str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.errors import ConfigError, UnknownNameError, unknown_name
+from dolma_pipeline.io.url_patterns import read_small
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import close, read_manifest
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
@@ -15,6 +17,7 @@ from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.stage import Stage, at
+from dolma_pipeline.storage.inputs import is_url, location, name_of, put_local
 from dolma_pipeline.storage.staged import staged
 
 STAGED = ("tokens", "tokenizer", "train")
@@ -56,6 +59,22 @@ class TrainStage(Stage):
         return [Training((left["train"],))] if "train" in left else []
 
 
+def with_local_tasks(process: Process, config: EvalConfig) -> EvalConfig:
+    """The section, its task files on this machine's disk: those that have a URL are copied to scratch, once a process.
+
+    Raises:
+        UsageError: one that is not there, or cannot be read.
+    """
+
+    def copied(url: str) -> str:
+        place = location(url, process.run.recipe.input_settings())
+        content = read_small(place, f"eval.tasks: {url}")
+        key = f"tasks/{hashlib.sha256(url.encode()).hexdigest()[:16]}/{name_of(place)}"
+        return str(process.scratch.cached(key, lambda target: put_local(target, content)))
+
+    return replace(config, tasks=tuple(copied(task) if is_url(task) else task for task in config.tasks))
+
+
 class EvalStage(Stage):
     """Scores of the model."""
 
@@ -75,7 +94,7 @@ class EvalStage(Stage):
         recipe = process.run.recipe
         assert recipe.eval is not None
         with at(recipe, "eval.tasks"):
-            for path in task_files(recipe.eval).values():
+            for path in task_files(with_local_tasks(process, recipe.eval)).values():
                 read_items(path)
         return ()
 
@@ -86,7 +105,8 @@ class EvalStage(Stage):
 
         config = process.run.recipe.eval
         assert config is not None
-        files = {f"eval.tasks.{name}": sha256_file(Path(path)) for name, path in task_files(config).items()}
+        tasks = task_files(with_local_tasks(process, config))
+        files = {f"eval.tasks.{name}": sha256_file(path) for name, path in tasks.items()}
         return [Artifact("eval", "eval", {"eval.held_out": config.held_out}, files=files, needs=(known["train"],))]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
@@ -167,6 +187,7 @@ class Scoring(_InLauncher):
 
         config = process.run.recipe.eval
         assert config is not None
+        config = with_local_tasks(process, config)
         folder = process.run.folder
         with staged(folder, process.scratch, under=STAGED, steps=lambda whole: [whole[0], whole[-1]]) as place:
             steps = committed_steps(place)

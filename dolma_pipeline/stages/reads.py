@@ -7,7 +7,8 @@ from typing import Any
 
 from dolma_pipeline.config.recipe import MixSourceConfig
 from dolma_pipeline.run.artifact import digest
-from dolma_pipeline.run.columns import given_columns, given_path
+from dolma_pipeline.run.columns import given_columns
+from dolma_pipeline.run.given import given_place, given_size
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import listed
 from dolma_pipeline.stages.rules import MIN_CHARS, mix_config, rule_keys, used_sources, where_of
@@ -75,8 +76,9 @@ def _given_files(process: Process, source: str) -> str:
 
     def look() -> str:
         folders = process.run.recipe.sources[source].attributes
-        files = [given_path(f, s) for f in folders for s in listed(process.run) if s.source == source]
-        return digest([[path.name, path.stat().st_size] for path in files])
+        shards = [shard for shard in listed(process.run) if shard.source == source]
+        files = [given_size(process, f, given_place(process, f, shard)) for f in folders for shard in shards]
+        return digest([[name, size] for name, size in files])
 
     return process.kept(("given files", source), look)
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dolma_pipeline.config.recipe import TokenizerConfig
-from dolma_pipeline.errors import ConfigError, DataError
+from dolma_pipeline.errors import ConfigError, DataError, RunError
 from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.run import layout
@@ -38,6 +38,7 @@ from dolma_pipeline.stages.mix.decide import read_verdicts
 from dolma_pipeline.stages.mixes import VERDICTS
 from dolma_pipeline.stages.reads import edit_reads, given_reads, united
 from dolma_pipeline.stages.rules import SourceRules, source_rules, used_sources
+from dolma_pipeline.storage.inputs import is_url, location
 from dolma_pipeline.tokens.encode import Encoder, encoder
 from dolma_pipeline.tokens.keys import document_key
 from dolma_pipeline.tokens.tokenizer import TokenizerInfo, parse_tokenizer, tokenizer_text
@@ -64,6 +65,15 @@ def parsed(process: Process, text: str, *, name: str) -> TokenizerInfo:
     tokens = tokenizer_config(process.run).special_tokens
     key = ("tokenizer", hashlib.sha256(text.encode()).hexdigest())
     return process.kept(key, lambda: parse_tokenizer(text, special_tokens=tokens, name=name))
+
+
+def given_text(process: Process) -> str:
+    """The text of the tokenizer.json that the recipe names; read once a process."""
+    recipe = process.run.recipe
+    load = tokenizer_config(process.run).load
+    assert load is not None
+    path = location(expanded(load), recipe.input_settings())
+    return process.kept(("tokenizer.load", load), lambda: tokenizer_text(path))
 
 
 def run_tokenizer(process: Process) -> TokenizerInfo:
@@ -95,10 +105,14 @@ class TokenizerStage(Stage):
         config = tokenizer_config(process.run)
         if config.load:
             with at(recipe, "tokenizer.load"):
-                if not Path(expanded(config.load)).is_file():
-                    raise ConfigError(f"{config.load}: no such file; give the path of a tokenizer.json.")
                 path = expanded(config.load)
-                info = parsed(process, tokenizer_text(path), name=path)
+                if not is_url(path) and not Path(path).is_file():
+                    raise ConfigError(f"{config.load}: no such file; give the path of a tokenizer.json.")
+                try:
+                    text = given_text(process)
+                except RunError as error:
+                    raise ConfigError(str(error)) from None
+                info = parsed(process, text, name=path)
             for name, tokens in recipe.token_sections().items():
                 with at(recipe, f"{name}.eos"):
                     if info.special_id(tokens.eos) == info.unknown.id:
@@ -114,10 +128,8 @@ class TokenizerStage(Stage):
         config = tokenizer_config(process.run)
         plain = {f"tokenizer.{key}": value for key, value in asdict(config).items()}
         if config.load:
-            from dolma_pipeline.io.paths import sha256_file
-
             reads = {"tokenizer.special_tokens": list(config.special_tokens)}
-            files = {"tokenizer.load": sha256_file(Path(expanded(config.load)))}
+            files = {"tokenizer.load": hashlib.sha256(given_text(process).encode()).hexdigest()}
             return [Artifact("tokenizer", "tokenizer", reads, files=files)]
         del plain["tokenizer.load"]
         columns = edit_columns(process)
@@ -273,7 +285,7 @@ class MakeTokenizer(Phase):
         run, config, artifact = process.run, tokenizer_config(process.run), self.artifacts[0]
         warnings: list[str] = []
         if config.load:
-            text = Path(expanded(config.load)).read_text(encoding="utf-8")
+            text = given_text(process)
         else:
             text = self._trained(process, warnings.append)
         with run.folder.committing(layout.TOKENIZER) as file:

@@ -1,5 +1,7 @@
 """Where files are: run folders, a worker's own disk, inputs. The only package that opens files.
 
+inputs    the one way in for what a run reads; schemes: object_inputs, web (and web_requests), hub, other_schemes
+copies    inputs in scratch, without a name          aws_profiles   credentials of ~/.aws
 folder    `RunFolder`, what a run's folder can do; `run_folder(url)` opens one
 local     a folder of this machine          memory   a folder in this process, for tests and notebooks
 objects   a folder on s3, gs or az; its parts are object_bucket, _client, _faults, _files, _names

@@ -28,16 +28,16 @@ class Bucket:
     """A bucket, by key.
 
     Args:
-        place: of it. settings: endpoint, region, account.
+        place: of it. settings: endpoint, region, account. patient: as `object_client.client`.
     """
 
-    def __init__(self, place: Place, settings: Mapping[str, str]) -> None:
-        self._place, self._settings = place, settings
+    def __init__(self, place: Place, settings: Mapping[str, str], *, patient: bool = True) -> None:
+        self._place, self._settings, self._patient = place, settings, patient
 
     @property
     def client(self) -> Any:
         """The client, of this process."""
-        return client(self._place, self._settings)
+        return client(self._place, self._settings, patient=self._patient)
 
     def url(self, key: str) -> str:
         """The URL of an object, for errors."""

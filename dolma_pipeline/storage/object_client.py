@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from dolma_pipeline.errors import RunError, UsageError, unknown_name
+from dolma_pipeline.storage.aws_profiles import credentials_of_profile, has_profiles
 from dolma_pipeline.storage.object_names import Place
 
 SETTINGS = {"s3": ("endpoint", "region"), "gs": ("endpoint",), "az": ("endpoint", "account")}
@@ -105,7 +106,11 @@ def _made(place: Place, settings: Mapping[str, str], patient: bool) -> Any:
             "backoff": {"init_backoff": FIRST_PAUSE},
         },
     }
-    _check_credentials(place)
+    profile = _of_profile(place)
+    if profile is not None:
+        options["credential_provider"] = profile
+    else:
+        _check_credentials(place)
     names = {"account": "account_name", "endpoint": "base_url" if place.scheme == "gs" else "endpoint"}
     options |= {names.get(name, name): value for name, value in given.items()}
     kinds: dict[str, Any] = {"s3": store.S3Store, "gs": store.GCSStore, "az": store.AzureStore}
@@ -138,6 +143,13 @@ _SOURCES = {
 
 def _endpoint_of_environment(scheme: str) -> str:
     return next((found for name in _ENDPOINTS[scheme] if (found := os.environ.get(name))), "")
+
+
+def _of_profile(place: Place) -> Any:
+    """Credentials of a profile of ~/.aws, where the environment holds none and boto3 is installed; else None."""
+    if place.scheme != "s3" or any(os.environ.get(name) for name in _SOURCES["s3"]) or not has_profiles():
+        return None
+    return credentials_of_profile(place.url)
 
 
 def _check_credentials(place: Place) -> None:

@@ -21,21 +21,22 @@ class Streamed(io.RawIOBase):
     The client tries again by itself, but for three minutes after the request began; a shard is read for longer.
 
     Args:
-        store: the client. key: of the object. place: its URL, for errors.
+        store: the client. key: of the object. place: its URL, for errors. start: the first byte that is wanted.
 
     Attributes:
         size: of the object. etag: its version.
     """
 
-    def __init__(self, store: Any, key: str, place: str) -> None:
+    def __init__(self, store: Any, key: str, place: str, start: int = 0) -> None:
         import obstore
 
         self._store, self._key, self._place = store, key, place
+        options: Any = {"range": {"offset": start}} if start else {}
         with asking("read", place, missing=True):
-            result = repeated(lambda: obstore.get(store, key))
+            result = repeated(lambda: obstore.get(store, key, options=options))
         self.etag: str | None = result.meta["e_tag"]
         self.size: int = result.meta["size"]
-        self._done = 0
+        self._done = start
         self._chunks: Iterator[Any] = iter(result.stream(CHUNK_BYTES))
         self._chunk = memoryview(b"")
 

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dolma_pipeline.errors import DataError, RunError, UnknownNameError
+from dolma_pipeline.storage.inputs import read_whole
 from dolma_pipeline.tokens.unknown import Unknown, unknown_text
 
 Engine = Literal["gigatoken", "tokenizers"]
@@ -90,13 +91,13 @@ def load_tokenizer(
 
 
 def tokenizer_text(path: str | Path) -> str:
-    """The text of a tokenizer.json.
+    """The text of a tokenizer.json, at a path or URL.
 
     Raises:
-        DataError: no such file, or not UTF-8.
+        DataError: no such file, or not UTF-8. RunError: the place refuses it.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return read_whole(path if isinstance(path, str) else str(path)).decode()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; `tokenizer.load` names a tokenizer.json") from None
     except UnicodeDecodeError as error:

@@ -111,7 +111,8 @@ class ReadDocuments(beam.PTransform):
     def expand(self, begin: Any) -> Any:
         """Read."""
         shards = plan_shards({self.source: self.patterns}, split_bytes=self.split_bytes)
-        places = [(shard, paths.located(self.patterns, shard.path)) for shard in shards]
+        locate = paths.Locator(self.patterns)
+        places = [(shard, locate(shard.path)) for shard in shards]
         spread = begin | beam.Create(places) | beam.Reshuffle()
         return _with_failures(spread | beam.FlatMap(_read).with_outputs("failures", main="batches"))
 

@@ -34,6 +34,8 @@ from dolma_pipeline.io.formats import (
 from dolma_pipeline.io.jsonl import Failure, Report
 from dolma_pipeline.io.shards import Shard, plan_shards
 from dolma_pipeline.io.streams import Damaged
+from dolma_pipeline.storage.inputs import open_stream
+from tests.dolma_pipeline.storage.fake_web import web_serving
 
 MARK = b"#table\n"
 
@@ -137,14 +139,10 @@ def test_a_file_is_what_its_first_bytes_say_and_else_what_its_name_says(here: Pa
     assert recognized(b"text", "a.jsonl") is None
 
 
-def test_a_url_is_told_by_its_name_without_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    def opened(self: object, path: str) -> None:
-        raise AssertionError(path)
-
-    monkeypatch.setattr(paths.UrlStorage, "open", opened)
-    assert format_of("https://host/a.parquet").name == "parquet"
-    assert format_of("https://host/a.jsonl.zst").name == "jsonl"
-    assert format_of("https://host/a").name == "jsonl"
+def test_a_url_is_told_by_its_content_as_a_path_is() -> None:
+    with web_serving() as server:
+        server.files |= {"/a.jsonl": b"PAR1\x15", "/b.parquet": b'{"text": "x"}\n', "/c.parquet": b"what is it"}
+        assert [format_of(f"{server.url}{name}").name for name in server.files] == ["parquet", "jsonl", "parquet"]
 
 
 @pytest.mark.usefixtures("table")
@@ -161,7 +159,7 @@ def test_a_format_from_outside_is_planned_named_read_and_not_told(here: Path) ->
     ranges = plan_shards({"web": ["d/x.tab"]}, split_bytes=4)
     assert [(one.name, one.start, one.end) for one in ranges] == [(f"web/x@{i:05d}", i, i + 1) for i in range(3)]
     assert texts(*ranges) == (["one", "three"], failures)
-    assert check_formats([("d/x.tab", paths.storage_of("d/x.tab").open)]) == []
+    assert check_formats([("d/x.tab", open_stream)]) == []
 
 
 @pytest.mark.usefixtures("table")

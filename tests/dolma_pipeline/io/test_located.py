@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from dolma_pipeline.io import paths
+from tests.dolma_pipeline.storage.fake_store import serving
+from tests.dolma_pipeline.storage.fake_web import web_serving
 
 TREE = [
     "d/a.jsonl",
@@ -52,6 +54,14 @@ def test_a_file_is_located_where_its_own_pattern_finds_it(
 
 
 def test_urls_of_several_folders_are_where_they_are_named() -> None:
-    urls = ["https://host/a/one.jsonl", "https://host/b/two.jsonl", "s3://bucket/b/three.jsonl"]
-    found = paths.find(urls)
-    assert [paths.located(urls, one.relative) for one in found] == urls
+    with web_serving() as web, serving() as store:
+        web.files |= {"/a/one.jsonl": b"1", "/b/two.jsonl": b"2"}
+        for key in ("a/x/three.jsonl", "b/four.jsonl", "b/x/four.jsonl", "a/four.jsonl"):
+            store.objects.put("bucket", key, b"3", {})
+        settings = {"endpoint": store.endpoint}
+        patterns = [f"{web.url}/a/one.jsonl", f"{web.url}/b/two.jsonl", "s3://bucket/a/*/*.jsonl", "s3://bucket/b/*"]
+        found = paths.find(patterns, settings=settings)
+        urls = [*patterns[:2], "s3://bucket/a/x/three.jsonl", "s3://bucket/b/four.jsonl"]
+        assert [one.path for one in found] == urls
+        locate = paths.Locator(patterns, settings)
+        assert [locate(one.relative) for one in found] == urls

@@ -12,7 +12,7 @@ import orjson
 import pytest
 import zstandard
 
-from dolma_pipeline.io import paths
+from dolma_pipeline.io import documents, paths
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.shards import Shard
@@ -144,7 +144,7 @@ def test_what_the_system_says_stays_an_error(tmp_path: Path, raw: bytes, monkeyp
     shard = Shard("s/f", "s", str(tmp_path / "gone.jsonl"), "jsonl")
     with pytest.raises(FileNotFoundError, match="gone"):
         list(ShardReader(shard, report=[].append))
-    monkeypatch.setattr(paths.LocalStorage, "open", lambda self, path: Broken(raw))
+    monkeypatch.setattr(documents, "open_stream", lambda path, start=0: Broken(raw))
     with pytest.raises(OSError, match="Input/output error"):
         list(ShardReader(shard, report=[].append))
 

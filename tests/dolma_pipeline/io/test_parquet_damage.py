@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma_pipeline.errors import DataError
-from dolma_pipeline.io import paths
+from dolma_pipeline.io import documents, paths
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.shards import Shard
@@ -145,12 +145,12 @@ def test_what_the_system_says_stays_an_error(tmp_path: Path, monkeypatch: pytest
     shard = Shard("s/f", "s", str(tmp_path / "gone.parquet"), "parquet")
     with pytest.raises(FileNotFoundError, match="gone"):
         read(shard)
-    monkeypatch.setattr(paths.LocalStorage, "open", lambda self, path: Broken(RAW))
+    monkeypatch.setattr(documents, "open_copy", lambda path: Broken(RAW))
     with pytest.raises(OSError, match="Input/output error") as error:
         read(shard)
     assert error.value.errno == errno.EIO
     denied = OSError(errno.EACCES, os.strerror(errno.EACCES))
-    monkeypatch.setattr(paths.LocalStorage, "open", lambda self, path: (_ for _ in ()).throw(denied))
+    monkeypatch.setattr(documents, "open_copy", lambda path: (_ for _ in ()).throw(denied))
     with pytest.raises(PermissionError):
         read(shard)
 

@@ -12,6 +12,8 @@ import pytest
 
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.io import paths
+from dolma_pipeline.storage.inputs import open_stream
+from tests.dolma_pipeline.storage.fake_web import web_serving
 
 
 def find(patterns: list[str]) -> list[tuple[str, str]]:
@@ -82,12 +84,12 @@ def test_an_empty_folder_has_nothing(here: Path) -> None:
 
 def test_a_list_of_files(here: Path) -> None:
     (here / "list.txt").write_text(
-        "\ufeff# comment\n\n  data/b/1.jsonl  \r\ndata/a/1.jsonl\nhttps://host/x.jsonl.gz\ndata/b/1.jsonl\n"
+        "\ufeff# comment\n\n  data/b/1.jsonl  \r\ndata/a/1.jsonl\nftp://host/x.jsonl.gz\ndata/b/1.jsonl\n"
     )
     assert find(["@list.txt"]) == [
         ("data/b/1.jsonl", "data/b"),
         ("data/a/1.jsonl", "data/a"),
-        ("https://host/x.jsonl.gz", "https://host"),
+        ("ftp://host/x.jsonl.gz", "ftp://host"),
     ]
     (here / "list.txt").write_text("# one\n\ndata/a/1.jsonl\ndata/a/9.jsonl\n")
     with pytest.raises(
@@ -223,28 +225,23 @@ def test_a_file_that_is_called_like_a_variable_is_that_file(home: Path) -> None:
 
 
 def test_the_query_of_an_address_is_no_wildcard() -> None:
-    assert find(["https://host/b.jsonl?download=true"]) == [("https://host/b.jsonl?download=true", "https://host")]
-    with pytest.raises(UsageError, match="no globs in URLs"):
-        find(["https://host/*.jsonl?download=true"])
-    with pytest.raises(UsageError, match="no globs in URLs"):
-        find(["s3://bucket/a?.jsonl"])
-
-
-def test_urls_are_taken_as_they_are_and_cannot_be_patterns() -> None:
-    assert find(["s3://bucket/a.jsonl", "https://host/b.parquet"]) == [
-        ("s3://bucket/a.jsonl", "s3://bucket"),
-        ("https://host/b.parquet", "https://host"),
-    ]
-    words = r"^s3://bucket/\*: no globs in URLs\. List the files in a text file and give @that-file\.txt\.$"
+    with web_serving() as server:
+        server.files["/b.jsonl"] = b"{}"
+        assert find([f"{server.url}/b.jsonl?download=true"]) == [(f"{server.url}/b.jsonl?download=true", server.url)]
+    words = r"^https://host/\*\.jsonl\?download=true: files cannot be listed at https://, so there are no globs"
     with pytest.raises(UsageError, match=words):
-        find(["s3://bucket/*"])
-    assert paths.storage_of("s3://bucket/a").size("s3://bucket/a") == 0
+        find(["https://host/*.jsonl?download=true"])
+
+
+def test_a_scheme_that_nothing_reads_is_told_with_those_that_are() -> None:
+    with pytest.raises(UsageError, match=r"^s4://b/x: nothing here reads s4://\. There are: az, .*hf, .*s3, "):
+        find(["s4://b/x"])
 
 
 def test_a_url_is_read_as_stored(here: Path) -> None:
     (here / "x.gz").write_bytes(b"\x1f\x8bnot unpacked")
     url = (here / "x.gz").as_uri()
-    with paths.storage_of(url).open(url) as file:
+    with open_stream(url) as file:
         assert file.read() == b"\x1f\x8bnot unpacked"
 
 

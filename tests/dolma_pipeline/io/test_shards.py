@@ -152,7 +152,7 @@ def test_lines_are_counted_through_a_file_longer_than_a_piece() -> None:
 
 def test_a_file_that_becomes_shorter_while_it_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     put("d/x.jsonl", b"x\n" * 100)
-    monkeypatch.setattr(paths.LocalStorage, "size", lambda self, path: 300)
+    monkeypatch.setattr(paths.Found, "size", 300)
     with pytest.raises(DataError, match=r"^d/x\.jsonl: became shorter while it was read; 225 bytes were expected\.$"):
         plan_shards({"web": ["d/*"]}, split_bytes=80)
 
