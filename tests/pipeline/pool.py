@@ -19,6 +19,7 @@ from pathlib import Path
 from dolma_pipeline.config import Recipe
 from tests.dolma_pipeline.storage.fake_objects import KEY_ID, SECRET
 from tests.dolma_pipeline.storage.fake_store import Server
+from tests.pipeline.test_inputs_elsewhere import sources, upload
 from tests.pipeline.tiny import recipe
 
 ROOT = Path(__file__).parents[2]
@@ -43,10 +44,9 @@ class Pool:
         }
 
     def recipe(self, server: Server, name: str, **changes: object) -> Recipe:
-        """The tiny recipe on a store, done by the pool; inputs are on a disk that both see."""
-        beam = {**self.options(), "shared_disk": True}
-        sources = {one: {"documents": str(Path(f"in/{one}/*").absolute())} for one in ("web", "code", "forum")}
-        there = {"storage": {"endpoint": server.endpoint}, "beam": beam, "sources": sources}
+        """The tiny recipe over the corpus of the working directory, inputs and output on a store, done by the pool."""
+        upload(server, Path("in"))
+        there = {"storage": {"endpoint": server.endpoint}, "beam": self.options(), "sources": sources("s3")}
         return recipe(f"s3://bucket/{name}", **there, **changes)
 
     def workers(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""Whole runs by workers that see nothing of the launcher's machine but the inputs: the same bytes as here."""
+"""Whole runs by workers that see nothing of the launcher's machine: the same bytes as here."""
 
 from __future__ import annotations
 
