@@ -136,13 +136,15 @@ def _folders() -> list[Path]:
 
 
 def _processor() -> str:
-    """Kind of processor and what it can do: numba compiles for just that."""
+    """Kind of processor and what it can do: numba compiles for just that, or for the one that it is told."""
+    if name := os.environ.get("NUMBA_CPU_NAME"):  # an image of workers: what it holds serves on many processors
+        return "\n".join([platform.machine(), name, os.environ.get("NUMBA_CPU_FEATURES", "")])
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
     except OSError:  # not on Linux
         return f"{platform.machine()} {platform.processor()}"
     told = sorted(line for line in lines if line.startswith(("model", "flags", "vendor_id", "CPU part", "Features")))
-    return "\n".join([platform.machine(), os.environ.get("NUMBA_CPU_NAME", ""), *told])
+    return "\n".join([platform.machine(), *told])
 
 
 def _stored_modules(folder: str) -> set[str]:

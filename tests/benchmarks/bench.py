@@ -6,7 +6,8 @@
     python tests/benchmarks/bench.py --documents 'my/**/*.jsonl.gz'
 
 Rows: gopher minhash tokenize read (against peers), run beam workers memory worker files (whole runs), threshold budget
-seed (changes of a finished run), compile fixed (start-up), whatif, tasks pool (runners). Each takes minutes at most.
+seed (changes of a finished run), compile fixed (start-up), whatif, tasks pool (runners), store listing
+(object stores). Each takes minutes at most.
 
 Every measurement is a process of its own with one thread. Speeds are MB (10^6 bytes of UTF-8 text) per second of CPU
 time; against peers, start-up, reading the sample and the first call are outside. Each row is printed when it is done;
@@ -143,6 +144,8 @@ WHOLE_RUNS: dict[str, Callable[[Runs], Iterable[Row]]] = {
     "whatif": bench_whatif.whatif,
     "tasks": bench_elsewhere.tasks,
     "pool": bench_elsewhere.pool,
+    "store": bench_elsewhere.store,
+    "listing": bench_elsewhere.listing,
 }
 
 

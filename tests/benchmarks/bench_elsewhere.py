@@ -46,3 +46,31 @@ def pool(runs: Runs) -> Iterator[Row]:
         unit="CPU seconds of all processes",
         more={"pool_wall_s": found["wall_s"], "local_wall_s": local["wall_s"]},
     )
+
+
+def store(runs: Runs) -> Iterator[Row]:
+    """A whole run with its folder on an S3 store on loopback against one on this disk: CPU of our processes."""
+    sources = runs.corpora.of(WHOLE_MB * runs.scale)
+    local = runs.once("store-local", sources)
+    found = environments.measure("elsewhere_once.py", "store", runs.recipe("store", sources, AFTER))
+    yield Row(
+        name="store",
+        text_mb=found["text_mb"],
+        ours=found["cpu_s"],
+        peer=local["cpu_s"],
+        peer_name="on a disk",
+        unit="CPU seconds of our processes",
+        at_most=1.2,
+        more={
+            "requests": found["requests"],
+            "requests_a_shard": sum(found["requests"].values()) / found["shards"],
+            "store_wall_s": found["wall_s"],
+            "local_wall_s": local["wall_s"],
+        },
+    )
+
+
+def listing(runs: Runs) -> Iterator[Row]:
+    """100,000 keys of a bucket, by a store that makes up its answers."""
+    found = environments.measure("elsewhere_once.py", "listing")
+    yield Row(name="listing", text_mb=0, ours=found["wall_s"], peer=None, peer_name="", unit="seconds", more=found)

@@ -2,6 +2,8 @@
 
     elsewhere_once.py tasks NUMBER             so many tasks that do nothing, by Beam's runner in memory
     elsewhere_once.py pool RECIPE KEY=VALUE... a run by a pool of workers on this machine
+    elsewhere_once.py store RECIPE             a run whose folder is on an S3 store on loopback, by one worker
+    elsewhere_once.py listing                  a bucket of 100,000 keys
 
 Prints one JSON line.
 """
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +107,63 @@ def pool(recipe: str, *overrides: str) -> dict[str, object]:
     }
 
 
+@contextlib.contextmanager
+def served(kind: str) -> Iterator[tuple[str, Callable[[], dict[str, int]]]]:
+    """A store in a process of its own: its endpoint, and what ends it and gives its counts of requests."""
+    place = Path(__file__).with_name("serve_store.py")
+    server = subprocess.Popen([sys.executable, place, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+
+    def end() -> dict[str, int]:
+        found: dict[str, int] = json.loads(server.communicate()[0])
+        return found
+
+    try:
+        yield server.stdout.readline().strip(), end
+    finally:
+        server.kill()
+        server.wait()
+
+
+def credentials() -> None:
+    """Those that the store on loopback takes."""
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from tests.dolma_pipeline.storage.fake_objects import KEY_ID, SECRET
+
+    os.environ.update(AWS_ACCESS_KEY_ID=KEY_ID, AWS_SECRET_ACCESS_KEY=SECRET, AWS_EC2_METADATA_DISABLED="true")
+
+
+def store(recipe: str) -> dict[str, object]:
+    """The run by one worker, its folder on the store, its inputs on this disk."""
+    from dolma_pipeline.config import load_recipe
+    from dolma_pipeline.runner import run
+    from dolma_pipeline.storage.folder import run_folder
+
+    credentials()
+    url = "s3://bucket/run"
+    with served("objects") as (endpoint, end):
+        cpu, wall = usage()[0], time.perf_counter()
+        run(load_recipe(recipe, f"output={url}", f"storage.endpoint={endpoint}"), stages=STAGES, quiet=True)
+        cpu, wall = usage()[0] - cpu, time.perf_counter() - wall
+        folder = run_folder(url, {"endpoint": endpoint})
+        shards = folder.read("shards.jsonl").count(b"\n")
+        text = sum(one["bytes_in"] for one in json.loads(folder.read("mix/manifest.json"))["counts"].values())
+        return {"cpu_s": cpu, "wall_s": wall, "text_mb": text / 1e6, "shards": shards, "requests": end()}
+
+
+def listing() -> dict[str, object]:
+    """All keys, from first to last."""
+    from dolma_pipeline.storage.folder import run_folder
+
+    credentials()
+    with served("many") as (endpoint, end):
+        cpu, wall = usage()[0], time.perf_counter()
+        count = sum(1 for _ in run_folder("s3://bucket/run", {"endpoint": endpoint}).list())
+        cpu, wall = usage()[0] - cpu, time.perf_counter() - wall
+        return {"cpu_s": cpu, "wall_s": wall, "keys": count, "requests": end()}
+
+
 if __name__ == "__main__":
     name, *arguments = sys.argv[1:]
-    print(json.dumps({"tasks": tasks, "pool": pool}[name](*arguments)))
+    ways = {"tasks": tasks, "pool": pool, "store": store, "listing": listing}
+    print(json.dumps(ways[name](*arguments)))

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,30 @@ def test_a_mark_holds_until_something_changes(stored: Path, sources: Path, monke
     monkeypatch.setattr(compiled, "version", lambda name: "another")
     assert Compiled().missing(["words"]) == ["words"]
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_processor_that_is_named_counts_and_not_the_one_that_is_here(
+    stored: Path, sources: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """An image of workers is compiled on one machine and used on others."""
+    monkeypatch.setenv("NUMBA_CPU_NAME", "x86-64-v3" if named else "")
+    first = Compiled()
+    first.remove_stale()
+    (stored / "words._split-1.py311.nbi").touch()
+    first.mark("words")
+    real = Path.read_text
+
+    def other(path: Path, **more: Any) -> str:
+        found = real(path, **more)
+        return found.replace("flags", "flags_of_another") if path == Path("/proc/cpuinfo") else found
+
+    if not Path("/proc/cpuinfo").exists():
+        pytest.skip("processors are told in /proc/cpuinfo on Linux alone")
+    monkeypatch.setattr(Path, "read_text", other)
+    assert Compiled().missing(["words"]) == ([] if named else ["words"])
+    monkeypatch.setenv("NUMBA_CPU_NAME", "skylake")
+    assert Compiled().missing(["words"]) == ["words"]
 
 
 @pytest.mark.parametrize("how", ["content", "time", "new file"])

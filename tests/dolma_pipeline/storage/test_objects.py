@@ -19,9 +19,10 @@ from dolma_pipeline.storage import objects
 from dolma_pipeline.storage.folder import run_folder
 from dolma_pipeline.storage.object_names import key_of, name_of
 from dolma_pipeline.storage.objects import ObjectFolder
-from tests.dolma_pipeline.storage.fake_objects import SECRET, Stored
-from tests.dolma_pipeline.storage.fake_store import Handler, Server, serving
+from tests.dolma_pipeline.storage.fake_objects import SECRET
+from tests.dolma_pipeline.storage.fake_store import Server, serving
 from tests.dolma_pipeline.storage.helpers import names, stored
+from tests.dolma_pipeline.storage.many_keys import ManyKeys
 
 ROOT = Path(__file__).parents[3]
 
@@ -221,17 +222,6 @@ def test_a_store_without_conditions_is_found_out_once_a_process(folder: ObjectFo
     with pytest.raises(UsageError, match=r"^s3://bucket/other: this store ignores 'create only if absent'"):
         other.check_conditions()
     assert stored(server) == {}
-
-
-class ManyKeys(Handler):
-    """A bucket of 100,000 keys that are made as they are asked for."""
-
-    def page(self, keys: dict[str, Stored], after: str) -> tuple[list[tuple[str, Stored]], str]:
-        """Keys are numbers; the next page begins behind the last one."""
-        begin = int(after.rpartition("/")[2]) + 1 if after else 0
-        one = Stored(b"1", '"tag"', 1, 1.0, {})
-        page = [(f"run/records/{number:08}", one) for number in range(begin, min(begin + 1000, 100_000))]
-        return page, page[-1][0] if begin + 1000 < 100_000 else ""
 
 
 LISTS = """
