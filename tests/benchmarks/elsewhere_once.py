@@ -143,7 +143,9 @@ def store(recipe: str) -> dict[str, object]:
     url = "s3://bucket/run"
     with served("objects") as (endpoint, end):
         cpu, wall = usage()[0], time.perf_counter()
-        run(load_recipe(recipe, f"output={url}", f"storage.endpoint={endpoint}"), stages=STAGES, quiet=True)
+        run(
+            load_recipe(recipe, f"output={url}", f"storage.endpoint={endpoint}", "workers=1"), stages=STAGES, quiet=True
+        )
         cpu, wall = usage()[0] - cpu, time.perf_counter() - wall
         folder = run_folder(url, {"endpoint": endpoint})
         shards = folder.read("shards.jsonl").count(b"\n")
