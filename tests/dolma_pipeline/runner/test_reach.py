@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dolma_pipeline.config import Recipe
 from dolma_pipeline.config.loader import recipe_from_text
+from dolma_pipeline.engines.elsewhere import DATAFLOW, NEEDED_BY_DATAFLOW, advice, class_name, given_options
 from dolma_pipeline.errors import ConfigError, UsageError
 from dolma_pipeline.runner import run
 from dolma_pipeline.runner.check import check_beam
 from dolma_pipeline.runner.reach import check_reach
 
+ROOT = Path(__file__).parents[3]
 FAR: dict[str, Any] = {
     "output": "s3://bucket/run",
     "sources": {"web": {"documents": ["s3://bucket/in/*"], "attributes": ["s3://bucket/attributes"]}},
@@ -67,3 +71,17 @@ def test_a_run_is_refused_before_anything_starts() -> None:
         check_beam(recipe(beam="DataflowRunner"))
     with pytest.raises(ConfigError, match="output: run is on this machine"):
         run(recipe(output="run"), quiet=True)
+
+
+@pytest.mark.parametrize("page", ["dataflow", "flink", "spark"])
+def test_the_recipes_of_the_pages_can_be_reached(page: str) -> None:
+    content = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    recipes = re.findall(r"```yaml\n(.*?)```", content, re.DOTALL)
+    assert recipes
+    for text in recipes:
+        recipe = recipe_from_text(text)
+        check_reach(recipe)
+        given = [f"--{name}={value}" for name, value in recipe.beam.options.items()]
+        needed = NEEDED_BY_DATAFLOW if class_name(recipe.beam.runner) == DATAFLOW else ("job_endpoint",)
+        assert [name for name in needed if name not in given_options(given)] == []
+        assert advice(recipe.beam.runner, given) == []
