@@ -49,12 +49,14 @@ def refused(verb: str, place: str, error: BaseException) -> RunError:
     scheme, _, rest = place.partition("://")
     name, _, key = rest.partition("/")
     bucket, text = f"{scheme}://{name}", str(error).partition("\n\nDebug source")[0]
-    # Names of the user's tell nothing of what is wrong.
-    text = re.sub(rf"\S*/{re.escape(name)}[/?]\S*", "", text.replace(key, "") if key else text)
-    variables = _VARIABLES.get(scheme, "credentials")
     code = re.search(r"<Code>(\w+)</Code>", text)
     status = re.search(r"status code: (\d+)", text)
     said = " ".join(found[1] for found in (status, code) if found)
+    # Names of the user's tell nothing of what is wrong; a short one is a part of many words, so only whole ones go.
+    if key:
+        text = re.sub(rf"""(path |["'>/]){re.escape(key)}(?!\w)""", r"\1", text)
+    text = re.sub(rf"\S*/{re.escape(name)}[/?]\S*", "", text)
+    variables = _VARIABLES.get(scheme, "credentials")
     told = f" (the store said {said})" if said else ""
     reasons = {
         "clock": f"this machine's clock differs too much from the store's{told}. Set the clock (NTP). {GOES_ON}",
