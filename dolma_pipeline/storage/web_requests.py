@@ -102,6 +102,12 @@ def total_size(answer: Any) -> int | None:
     return int(length) if answer.status == 200 and length is not None else None
 
 
+def first_byte(answer: Any) -> int:
+    """Where in the file an answer begins: a server may send another range than it was asked for."""
+    found = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range") or "")
+    return int(found[1]) if answer.status == 206 and found else 0
+
+
 def version(answer: Any) -> str:
     """The ETag, else the time of the last change; empty where the server tells neither."""
     return str(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
