@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from dolma_pipeline.errors import RunError
+from dolma_pipeline.storage.faults import missing_file
 
 T = TypeVar("T")
 
@@ -91,7 +92,7 @@ def asking(verb: str, place: str, *, missing: bool = False) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if missing and not is_bucket_missing(error):
-            raise FileNotFoundError(f"{place}: no such file") from None
+            raise missing_file(place) from None
         raise refused(verb, place, error) from None
     except BaseError as error:
         raise refused(verb, place, error) from None

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from dolma_pipeline.errors import RunError
+from dolma_pipeline.storage.faults import missing_file
 from dolma_pipeline.storage.object_faults import GOES_ON, wait
 
 TIMEOUT_SECONDS = 30.0
@@ -59,7 +60,7 @@ def get(
                 return error
             error.close()
             if error.code in (404, 410):
-                raise FileNotFoundError(f"{place}: no such file (the server says {error.code})") from None
+                raise missing_file(place, f" (the server says {error.code})") from None
             if error.code not in _AGAIN or number == tries - 1:
                 raise refused(place, status=error.code) from None
         except BROKEN as error:
