@@ -81,6 +81,24 @@ def test_a_launcher_whose_lock_was_deleted_ends_too(folder: RunFolder) -> None:
         raise AssertionError("it went on")
 
 
+def test_what_ended_a_run_is_told_although_its_lock_cannot_be_deleted(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise RunError("the lock cannot be deleted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(folder), "delete", full)
+        with pytest.raises(RunError, match=r"^the disk is full$"), RunLock(folder):
+            raise RunError("the disk is full")
+        assert capsys.readouterr().err == "warning: the lock cannot be deleted\n"
+    folder.delete(["lock.json"])
+    with monkeypatch.context() as patch:
+        patch.setattr(type(folder), "delete", full)
+        with pytest.raises(RunError, match=r"^the lock cannot be deleted$"), RunLock(folder):
+            pass
+
+
 def test_in_another_thread_the_end_of_the_block_tells(folder: RunFolder) -> None:
     raised: list[BaseException] = []
 
