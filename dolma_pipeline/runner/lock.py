@@ -204,16 +204,21 @@ class RunLock:
             )
             return
         try:
-            self._let_go()
+            is_ours = self._let_go()
         except RunError as failure:
             if error is None:
                 raise
             print(f"warning: {failure}", file=sys.stderr, flush=True)  # what ended the run is what people must see
+            return
+        if not is_ours and error is None:  # since the last beat; who took it may have worked beside this run
+            self._tell_loss(None)
 
-    def _let_go(self) -> None:
-        """Delete the lock, which is ours."""
-        if self._held_by().get("token") == self._content["token"]:
-            self.folder.delete([layout.LOCK])
+    def _let_go(self) -> bool:
+        """Delete the lock; False if it is not ours any more."""
+        if self._held_by().get("token") != self._content["token"]:
+            return False
+        self.folder.delete([layout.LOCK])
+        return True
 
     def _tell_loss(self, error: BaseException | None) -> NoReturn:
         other = self._held_by()

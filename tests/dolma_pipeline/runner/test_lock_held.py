@@ -99,6 +99,16 @@ def test_what_ended_a_run_is_told_although_its_lock_cannot_be_deleted(
             pass
 
 
+@pytest.mark.parametrize("other", [b"", b'{"token": "another", "process": 9, "host": "there"}'])
+def test_a_lock_that_was_taken_since_the_last_beat_is_told_at_the_end(folder: RunFolder, other: bytes) -> None:
+    told = "process 9 on there has it now" if other else "it is gone"
+    with pytest.raises(RunError, match=f"was taken from this run while it worked: {told}"), RunLock(folder):
+        folder.delete(["lock.json"])
+        if other:
+            folder.write("lock.json", other)
+    assert (folder.stat("lock.json") is not None) == bool(other)
+
+
 def test_in_another_thread_the_end_of_the_block_tells(folder: RunFolder) -> None:
     raised: list[BaseException] = []
 
