@@ -19,7 +19,9 @@ from dolma_pipeline.storage.inputs import COPY_BYTES, InputEntry, InputScheme, r
 from dolma_pipeline.storage.object_faults import wait
 from dolma_pipeline.storage.web_requests import (
     BROKEN,
+    CHECK_SECONDS,
     FEW_TRIES,
+    TIMEOUT_SECONDS,
     TRIES,
     first_byte,
     get,
@@ -165,13 +167,15 @@ class WebRanges(io.RawIOBase):
         return content
 
 
-def web_entry(url: str, *, place: str, headers: Mapping[str, str]) -> tuple[InputEntry, bool]:
+def web_entry(
+    url: str, *, place: str, headers: Mapping[str, str], silence_seconds: float = TIMEOUT_SECONDS
+) -> tuple[InputEntry, bool]:
     """What the server tells of a file with its first byte, and whether it has ranges.
 
     Raises:
         FileNotFoundError, RunError: as `get`.
     """
-    with get(url, place=place, headers=headers, last=0, tries=FEW_TRIES) as answer:
+    with get(url, place=place, headers=headers, last=0, tries=FEW_TRIES, silence_seconds=silence_seconds) as answer:
         entry = InputEntry(place, total_size(answer) or 0, version(answer))
         return entry, answer.status == 206
 
@@ -221,7 +225,7 @@ class Web(InputScheme):
     def stat(self, url: str, settings: Mapping[str, str]) -> InputEntry | None:
         """See `InputScheme.stat`."""
         try:
-            return web_entry(url, place=url, headers={})[0]
+            return web_entry(url, place=url, headers={}, silence_seconds=CHECK_SECONDS)[0]
         except FileNotFoundError:
             return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +96,15 @@ def test_parts_are_read_by_ranges_where_there_are_any(server: WebServer, monkeyp
     with open_random(url_of(server)) as file:
         file.seek(len(CONTENT) - 3)
         assert file.read() == CONTENT[-3:]
+
+
+def test_a_server_that_never_answers_is_told_of_before_work_in_seconds(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "CHECK_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(UsageError, match=r"127\.0\.0\.1:\d+ cannot be reached, or does not answer \(TimeoutError"):
+            paths.find([f"http://127.0.0.1:{silent.getsockname()[1]}/x.jsonl"])
 
 
 class OtherRanges(WebHandler):
