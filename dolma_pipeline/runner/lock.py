@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from dolma_pipeline.engines.jobs import Job, job_in, state_of
 from dolma_pipeline.errors import RunError, UsageError
@@ -193,12 +193,7 @@ class RunLock:
         if self._thread is not None:
             self._thread.join(timeout=1.0)  # one that waits for a store that does not answer ends with the process
         if self._lost:
-            other = self._held_by()
-            by = f"process {other.get('process')} on {other.get('host')} has it now" if other else "it is gone"
-            raise RunError(
-                f"{self.folder.url}/{layout.LOCK} was taken from this run while it worked: {by}. Nothing was written "
-                "after that was noticed. See to it that one run works in a folder, and give the same command again."
-            ) from error
+            self._tell_loss(error)
         job = job_in(self._content.get("job"))
         if job is not None and error is not None and state_of(job) != "ended":
             print(
@@ -208,8 +203,30 @@ class RunLock:
                 flush=True,
             )
             return
-        if self._held_by().get("token") == self._content["token"]:
-            self.folder.delete([layout.LOCK])
+        try:
+            is_ours = self._let_go()
+        except RunError as failure:
+            if error is None:
+                raise
+            print(f"warning: {failure}", file=sys.stderr, flush=True)  # what ended the run is what people must see
+            return
+        if not is_ours and error is None:  # since the last beat; who took it may have worked beside this run
+            self._tell_loss(None)
+
+    def _let_go(self) -> bool:
+        """Delete the lock; False if it is not ours any more."""
+        if self._held_by().get("token") != self._content["token"]:
+            return False
+        self.folder.delete([layout.LOCK])
+        return True
+
+    def _tell_loss(self, error: BaseException | None) -> NoReturn:
+        other = self._held_by()
+        by = f"process {other.get('process')} on {other.get('host')} has it now" if other else "it is gone"
+        raise RunError(
+            f"{self.folder.url}/{layout.LOCK} was taken from this run while it worked: {by}. Nothing was written "
+            "after that was noticed. See to it that one run works in a folder, and give the same command again."
+        ) from error
 
 
 def held_by(folder: RunFolder) -> dict[str, Any]:

@@ -31,6 +31,18 @@ def refused(verb: str, place: object, error: OSError) -> RunError:
     return RunError(f"{place} cannot be {verb}: {reason}. {cure}")
 
 
+class MissingFileError(FileNotFoundError):
+    """A file elsewhere that is not there; tells of it as the system does of a file of the disk, by `filename`."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}"
+
+
+def missing_file(place: str, more: str = "") -> MissingFileError:
+    """The error for a file that is not there; place: its URL. more: what else is known."""
+    return MissingFileError(errno.ENOENT, f"no such file{more}", place)
+
+
 @contextlib.contextmanager
 def told(verb: str, place: object, *, missing: bool = False) -> Iterator[None]:
     """Turns what the system refuses in the block into `refused`.

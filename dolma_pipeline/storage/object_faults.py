@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from dolma_pipeline.errors import RunError
+from dolma_pipeline.storage.faults import missing_file
 
 T = TypeVar("T")
 
@@ -49,12 +50,14 @@ def refused(verb: str, place: str, error: BaseException) -> RunError:
     scheme, _, rest = place.partition("://")
     name, _, key = rest.partition("/")
     bucket, text = f"{scheme}://{name}", str(error).partition("\n\nDebug source")[0]
-    # Names of the user's tell nothing of what is wrong.
-    text = re.sub(rf"\S*/{re.escape(name)}[/?]\S*", "", text.replace(key, "") if key else text)
-    variables = _VARIABLES.get(scheme, "credentials")
     code = re.search(r"<Code>(\w+)</Code>", text)
     status = re.search(r"status code: (\d+)", text)
     said = " ".join(found[1] for found in (status, code) if found)
+    # Names of the user's tell nothing of what is wrong; a short one is a part of many words, so only whole ones go.
+    if key:
+        text = re.sub(rf"""(path |["'>/]){re.escape(key)}(?!\w)""", r"\1", text)
+    text = re.sub(rf"\S*/{re.escape(name)}[/?]\S*", "", text)
+    variables = _VARIABLES.get(scheme, "credentials")
     told = f" (the store said {said})" if said else ""
     reasons = {
         "clock": f"this machine's clock differs too much from the store's{told}. Set the clock (NTP). {GOES_ON}",
@@ -89,7 +92,7 @@ def asking(verb: str, place: str, *, missing: bool = False) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if missing and not is_bucket_missing(error):
-            raise FileNotFoundError(f"{place}: no such file") from None
+            raise missing_file(place) from None
         raise refused(verb, place, error) from None
     except BaseError as error:
         raise refused(verb, place, error) from None

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.storage.copies import Held, nameless
+from dolma_pipeline.storage.faults import missing_file
 from dolma_pipeline.storage.inputs import InputEntry, InputScheme, register_scheme
 from dolma_pipeline.storage.object_bucket import Bucket
 from dolma_pipeline.storage.object_client import check_settings
@@ -78,7 +79,7 @@ class ObjectInputs(InputScheme):
         bucket, key = _object(url, settings)
         meta = bucket.head(key)
         if meta is None:
-            raise FileNotFoundError(f"{url}: no such file")
+            raise missing_file(url)
         if meta["size"] > COPIED_BYTES:
             return cast(BinaryIO, Held(Ranged(bucket.client, key, url, meta["size"], meta["e_tag"])))
         return nameless(Streamed(bucket.client, key, url).chunks())

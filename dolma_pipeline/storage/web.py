@@ -17,7 +17,18 @@ from dolma_pipeline.errors import RunError, UsageError
 from dolma_pipeline.storage.copies import Held, nameless
 from dolma_pipeline.storage.inputs import COPY_BYTES, InputEntry, InputScheme, register_scheme
 from dolma_pipeline.storage.object_faults import wait
-from dolma_pipeline.storage.web_requests import BROKEN, FEW_TRIES, TRIES, get, refused, total_size, version
+from dolma_pipeline.storage.web_requests import (
+    BROKEN,
+    CHECK_SECONDS,
+    FEW_TRIES,
+    TIMEOUT_SECONDS,
+    TRIES,
+    first_byte,
+    get,
+    refused,
+    total_size,
+    version,
+)
 
 COPIED_BYTES = 32_000_000
 """Smaller files are copied whole where they are read in parts."""
@@ -76,7 +87,13 @@ class WebFile(io.RawIOBase):
 
     def _ask(self) -> Any:
         answer = get(self._url, place=self._place, headers=self._headers, first=self._done)
-        self._to_pass = self._done if answer.status == 200 else 0  # no ranges: it comes from the start
+        if answer.status == 416:
+            return answer
+        begin = first_byte(answer)  # without ranges, or with coarser ones, it begins earlier
+        if begin > self._done:
+            answer.close()
+            raise refused(self._place, error=ConnectionError(f"byte {self._done} was asked for, {begin} came"))
+        self._to_pass = self._done - begin
         return answer
 
     def _pass_over(self) -> None:
@@ -136,8 +153,10 @@ class WebRanges(io.RawIOBase):
             with get(self._url, place=self._place, headers=self._headers, first=first, last=end - 1) as answer:
                 if answer.status != 206 or (total_size(answer), version(answer)) != (self._size, self._version):
                     raise RunError(f"{self._place} was written anew while it was read.")
+                if (begin := first_byte(answer)) != first:
+                    raise refused(self._place, error=ConnectionError(f"byte {first} was asked for, {begin} came"))
                 try:
-                    content += answer.read()
+                    content += answer.read(end - first)
                 except BROKEN as error:
                     content += getattr(error, "partial", b"")
             if self._at + len(content) < end:
@@ -148,13 +167,15 @@ class WebRanges(io.RawIOBase):
         return content
 
 
-def web_entry(url: str, *, place: str, headers: Mapping[str, str]) -> tuple[InputEntry, bool]:
+def web_entry(
+    url: str, *, place: str, headers: Mapping[str, str], silence_seconds: float = TIMEOUT_SECONDS
+) -> tuple[InputEntry, bool]:
     """What the server tells of a file with its first byte, and whether it has ranges.
 
     Raises:
         FileNotFoundError, RunError: as `get`.
     """
-    with get(url, place=place, headers=headers, last=0, tries=FEW_TRIES) as answer:
+    with get(url, place=place, headers=headers, last=0, tries=FEW_TRIES, silence_seconds=silence_seconds) as answer:
         entry = InputEntry(place, total_size(answer) or 0, version(answer))
         return entry, answer.status == 206
 
@@ -204,7 +225,7 @@ class Web(InputScheme):
     def stat(self, url: str, settings: Mapping[str, str]) -> InputEntry | None:
         """See `InputScheme.stat`."""
         try:
-            return web_entry(url, place=url, headers={})[0]
+            return web_entry(url, place=url, headers={}, silence_seconds=CHECK_SECONDS)[0]
         except FileNotFoundError:
             return None
 

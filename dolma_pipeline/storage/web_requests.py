@@ -15,10 +15,13 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from dolma_pipeline.errors import RunError
+from dolma_pipeline.storage.faults import missing_file
 from dolma_pipeline.storage.object_faults import GOES_ON, wait
 
 TIMEOUT_SECONDS = 30.0
 TRIES = 8
+CHECK_SECONDS = 10.0
+"""How long a server may be silent where people wait to be told what is wrong, before work starts."""
 FEW_TRIES = 4
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 BROKEN = (OSError, http.client.HTTPException)
@@ -37,14 +40,21 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def get(
-    url: str, *, place: str, headers: Mapping[str, str], first: int = 0, last: int | None = None, tries: int = TRIES
+    url: str,
+    *,
+    place: str,
+    headers: Mapping[str, str],
+    first: int = 0,
+    last: int | None = None,
+    tries: int = TRIES,
+    silence_seconds: float = TIMEOUT_SECONDS,
 ) -> Any:
     """The answer to a GET, its body unread; asked again where the server is busy or the connection fails.
 
     Args:
         url: http or https. place: what errors call it. headers: sent along.
         first, last: bytes that are wanted, `last` among them; None: to the end. A server may send all the same.
-        tries: how often it is asked.
+        tries: how often it is asked. silence_seconds: how long it may send nothing.
 
     Raises:
         FileNotFoundError: 404 or 410. RunError: anything else that is not the file.
@@ -53,13 +63,13 @@ def get(
     request = urllib.request.Request(_encoded(url), headers={"Accept-Encoding": "identity", **headers, **wanted})
     for number in range(tries):
         try:
-            return urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT_SECONDS)
+            return urllib.request.build_opener(_Redirects).open(request, timeout=silence_seconds)
         except urllib.error.HTTPError as error:
             if error.code == 416:  # the file has no byte at `first`: nothing is left of it
                 return error
             error.close()
             if error.code in (404, 410):
-                raise FileNotFoundError(f"{place}: no such file (the server says {error.code})") from None
+                raise missing_file(place, f" (the server says {error.code})") from None
             if error.code not in _AGAIN or number == tries - 1:
                 raise refused(place, status=error.code) from None
         except BROKEN as error:
@@ -100,6 +110,12 @@ def total_size(answer: Any) -> int | None:
         return int(found[1])
     length = answer.headers.get("Content-Length")
     return int(length) if answer.status == 200 and length is not None else None
+
+
+def first_byte(answer: Any) -> int:
+    """Where in the file an answer begins: a server may send another range than it was asked for."""
+    found = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range") or "")
+    return int(found[1]) if answer.status == 206 and found else 0
 
 
 def version(answer: Any) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dolma_pipeline.cli import main
 from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.engines import Here
 from dolma_pipeline.engines.local import Local
@@ -23,7 +24,7 @@ from dolma_pipeline.stages.model import with_local_tasks
 from dolma_pipeline.storage import object_client, object_inputs, web
 from dolma_pipeline.storage.folder import run_folder
 from tests.dolma_pipeline.storage.fake_azure import AzureHandler
-from tests.dolma_pipeline.storage.fake_objects import SECRET, Faults
+from tests.dolma_pipeline.storage.fake_objects import SECRET, Faults, Stored
 from tests.dolma_pipeline.storage.fake_store import Handler, Server, serving
 from tests.dolma_pipeline.storage.fake_web import web_serving
 from tests.pipeline.test_object_stores import hashes
@@ -185,6 +186,28 @@ def test_a_run_cannot_read_its_own_folder_there(here: Path) -> None:
         changes = {"tag": {"taggers": ["length_v1"]}, "dedupe": None, "tokenizer": None, "tokens": None, "mix": None}
         with pytest.raises(UsageError, match=r"s3://bucket/run/in/a\.jsonl lies in the run's own folder"):
             run(recipe("s3://bucket/run", storage={"endpoint": server.endpoint}, sources=own, **changes), quiet=True)
+
+
+class Vanishing(Handler):
+    """A file is listed, and gone when its first bytes are asked for."""
+
+    def answer(self, keys: dict[str, Stored]) -> tuple[int, dict[str, str], bytes]:
+        if self.key.endswith("/web/b.jsonl") and self.command == "GET":
+            keys.pop(self.key, None)
+        return super().answer(keys)
+
+
+def test_an_input_that_vanishes_before_work_starts_is_one_line(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving("s3", Vanishing) as server:
+        upload(server, here / "in")
+        (name := tmp_path / "r.yaml").write_text(
+            f"output: {tmp_path}/run\nsources: {{web: {{documents: s3://bucket/corpus é+%/web/*}}}}\n"
+            f"storage: {{endpoint: '{server.endpoint}'}}\ntag: {{taggers: [length_v1]}}\n"
+        )
+        assert main(["run", str(name)]) == 1
+    assert capsys.readouterr().err == "error: s3://bucket/corpus é+%/web/b.jsonl: no such file\n"
 
 
 def test_a_module_on_a_store_that_a_yaml_names(here: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dolma_pipeline.cli import app, main
 from dolma_pipeline.cli.arguments import Reply
 from dolma_pipeline.cli.help import program_help
 from dolma_pipeline.errors import AssetError, ConfigError, RunError, TooManyFailuresError
+from dolma_pipeline.storage.faults import missing_file
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,6 +57,7 @@ def test_wrong_use_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> 
             143,
             "error: ended by SIGTERM; what is done stays done, the same command goes on from there\n",
         ),
+        (missing_file("s3://bucket/in.jsonl"), 1, "error: s3://bucket/in.jsonl: no such file\n"),
         (PermissionError(13, "Permission denied", "runs/x"), 1, "error: runs/x: Permission denied\n"),
     ],
 )

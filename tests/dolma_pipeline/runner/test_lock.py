@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dolma_pipeline.errors import UsageError
+from dolma_pipeline.errors import RunError, UsageError
 from dolma_pipeline.runner.lock import RunLock
 from dolma_pipeline.storage.folder import run_folder
 from dolma_pipeline.storage.local import LocalFolder
@@ -76,7 +76,7 @@ def test_a_lock_that_was_cut_off_is_taken_over(tmp_path: Path) -> None:
 
 def test_a_lock_that_somebody_else_has_taken_over_is_left_to_him() -> None:
     folder = run_folder("memory://lock-taken-over")
-    with RunLock(folder):
+    with pytest.raises(RunError, match="was taken from this run while it worked"), RunLock(folder):
         folder.write("lock.json", b'{"token": "another"}')
     assert folder.read("lock.json") == b'{"token": "another"}'
     folder.delete(["lock.json"])

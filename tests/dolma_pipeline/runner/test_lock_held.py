@@ -81,6 +81,34 @@ def test_a_launcher_whose_lock_was_deleted_ends_too(folder: RunFolder) -> None:
         raise AssertionError("it went on")
 
 
+def test_what_ended_a_run_is_told_although_its_lock_cannot_be_deleted(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise RunError("the lock cannot be deleted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(folder), "delete", full)
+        with pytest.raises(RunError, match=r"^the disk is full$"), RunLock(folder):
+            raise RunError("the disk is full")
+        assert capsys.readouterr().err == "warning: the lock cannot be deleted\n"
+    folder.delete(["lock.json"])
+    with monkeypatch.context() as patch:
+        patch.setattr(type(folder), "delete", full)
+        with pytest.raises(RunError, match=r"^the lock cannot be deleted$"), RunLock(folder):
+            pass
+
+
+@pytest.mark.parametrize("other", [b"", b'{"token": "another", "process": 9, "host": "there"}'])
+def test_a_lock_that_was_taken_since_the_last_beat_is_told_at_the_end(folder: RunFolder, other: bytes) -> None:
+    told = "process 9 on there has it now" if other else "it is gone"
+    with pytest.raises(RunError, match=f"was taken from this run while it worked: {told}"), RunLock(folder):
+        folder.delete(["lock.json"])
+        if other:
+            folder.write("lock.json", other)
+    assert (folder.stat("lock.json") is not None) == bool(other)
+
+
 def test_in_another_thread_the_end_of_the_block_tells(folder: RunFolder) -> None:
     raised: list[BaseException] = []
 

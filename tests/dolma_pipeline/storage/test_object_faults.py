@@ -100,6 +100,17 @@ def test_names_of_the_user_do_not_change_what_is_told(server: Server) -> None:
         folder.write("SlowDown NoSuchBucket", b"1")
 
 
+@pytest.mark.parametrize("key", ["r", "e", "error", "A", "o/r"])
+def test_a_short_key_leaves_what_a_store_says_whole(server: Server, key: str) -> None:
+    folder = ObjectFolder(f"s3://bucket/{key}", {"endpoint": server.endpoint})
+    for status, code, words in SAID:
+        server.objects.refusal = (status, code)
+        with pytest.raises(UsageError, match=words):
+            folder.check()
+    with pytest.raises(UsageError, match="the store cannot be reached"):
+        ObjectFolder(f"s3://bucket/{key}", {"endpoint": "http://127.0.0.1:9"}).check()
+
+
 def test_a_scratch_disk_that_is_full_is_named(
     folder: ObjectFolder, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

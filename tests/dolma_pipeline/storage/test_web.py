@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from dolma_pipeline.io import paths
 from dolma_pipeline.storage import web, web_requests
 from dolma_pipeline.storage.copies import Held
 from dolma_pipeline.storage.inputs import open_copy, open_random, open_stream, read_head, stat
-from tests.dolma_pipeline.storage.fake_web import WebServer, web_serving
+from tests.dolma_pipeline.storage.fake_web import WebHandler, WebServer, web_serving
 
 CONTENT = bytes(range(256)) * 9000
 
@@ -95,6 +96,37 @@ def test_parts_are_read_by_ranges_where_there_are_any(server: WebServer, monkeyp
     with open_random(url_of(server)) as file:
         file.seek(len(CONTENT) - 3)
         assert file.read() == CONTENT[-3:]
+
+
+def test_a_server_that_never_answers_is_told_of_before_work_in_seconds(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "CHECK_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(UsageError, match=r"127\.0\.0\.1:\d+ cannot be reached, or does not answer \(TimeoutError"):
+            paths.find([f"http://127.0.0.1:{silent.getsockname()[1]}/x.jsonl"])
+
+
+class OtherRanges(WebHandler):
+    """Begins at another byte than the one that was asked for."""
+
+    def do_GET(self) -> None:
+        begin = int(self.headers.get("Range", "bytes=0-")[6:].partition("-")[0])
+        begin = begin + 10 if self.path.startswith("/later") else max(0, begin - 10)
+        about = {"ETag": '"one"', "Content-Range": f"bytes {begin}-{len(CONTENT) - 1}/{len(CONTENT)}"}
+        self.answer(206, CONTENT[begin:], about)
+
+
+def test_another_range_than_was_asked_for_is_not_taken_for_it() -> None:
+    with web_serving(OtherRanges) as one:
+        with open_stream(f"{one.url}/earlier", 1000) as file:
+            assert file.read() == CONTENT[1000:]
+        with pytest.raises(RunError, match=r"later cannot be read: .*byte 1000 was asked for, 1010 came"):
+            open_stream(f"{one.url}/later", 1000)
+        ranges = web.WebRanges(f"{one.url}/earlier", place="p", headers={}, size=len(CONTENT), version='"one"')
+        ranges.seek(1000)
+        with pytest.raises(RunError, match=r"p cannot be read: .*byte 1000 was asked for, 990 came"):
+            ranges.read(10)
 
 
 def test_a_file_that_changes_while_it_breaks_off_is_told(server: WebServer) -> None:
