@@ -52,7 +52,7 @@ from dolma_pipeline.runner.modules import open_recipe, user_modules
 from dolma_pipeline.runner.reach import check_reach
 from dolma_pipeline.runner.ready import make_ready, tidy
 from dolma_pipeline.runner.result import Result, read_result
-from dolma_pipeline.runner.versions import check_versions, write_versions
+from dolma_pipeline.runner.versions import check_unchanged, check_versions, write_versions
 from dolma_pipeline.stages.warming import kernels_of
 from dolma_pipeline.storage.folder import RunFolder
 from dolma_pipeline.storage.overlay import Overlay
@@ -234,6 +234,8 @@ def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, lock: RunLock, *, 
             spread = [phase for phase in phases if not phase.in_launcher]
             if spread:
                 engines.engine(say, note=lock.names).run(run, spread, say=say)
+                if layout.INDEX in made.artifacts:
+                    check_unchanged(run, inputs, made.artifacts[layout.INDEX])
             Here().run(run, [phase for phase in phases if phase.in_launcher])
     sizes = sizes_of(folder)
     _check_made(made, sizes)

@@ -109,7 +109,7 @@ class RunLock:
             if not gone:
                 raise UsageError(
                     f"{name}: {who} has been at work here since {other.get('start')}. Wait for it; if it is gone, "
-                    "delete that file."
+                    "delete that file; one that is not written for ten minutes is taken over."
                 )
             return
         state = state_of(job)

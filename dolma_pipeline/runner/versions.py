@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import orjson
 
-from dolma_pipeline.errors import DataError
+from dolma_pipeline.errors import DataError, UsageError
+from dolma_pipeline.io import paths
 from dolma_pipeline.io.shards import Shard, read_shards
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact, canonical
@@ -81,6 +82,30 @@ def check_versions(run: Run, inputs: Inputs, index: Artifact, *, redo: bool) -> 
         found.add(shard.name)
     gone = _indexed_before(run, index).keys() - {shard.name for shard in inputs.shards} if redo else set()
     return frozenset(found | gone)
+
+
+def check_unchanged(run: Run, inputs: Inputs, index: Artifact) -> None:
+    """Stop where an input was written anew while the run read it: what was made may be of both contents.
+
+    A file that is gone by now was read before, or that was told; it is not looked for.
+
+    Args:
+        inputs: as listed before the work.
+
+    Raises:
+        DataError: names the first such file.
+    """
+    entries: dict[tuple[str, str], InputEntry] = {}
+    there = set[tuple[str, str]]()
+    for name, source in run.recipe.sources.items():
+        try:
+            found = paths.find(source.documents, settings=run.recipe.input_settings())
+        except UsageError:  # nothing of a pattern is there any more
+            continue
+        there.update((name, one.relative) for one in found)
+        entries.update({(name, one.relative): one.entry for one in found if one.entry})
+    shards = [shard for shard in inputs.shards if (shard.source, shard.path) in there]
+    check_versions(run, Inputs(shards, entries), index, redo=False)
 
 
 def _indexed_before(run: Run, index: Artifact) -> dict[str, str]:

@@ -169,3 +169,42 @@ def test_what_an_earlier_recipe_made_is_told(mine: Path, capsys: pytest.CaptureF
     assert "run holds attributes/c4_v1 of an earlier recipe, which this one does not have. No result" in said
     work(redo=True, tag__taggers=["length_v1", "c4_v1"], **another_rule(7))
     assert "earlier recipe" not in capsys.readouterr().err
+
+
+WRITES = '''
+import pathlib
+
+import dolma_pipeline as dp
+
+
+@dp.tagger("writes_v1", fields={"letters": int})
+def writes(doc: dp.Document) -> dp.Attributes:
+    """The length of a text; whoever reads the last file writes the first one anew, or takes it away."""
+    first = pathlib.Path("in/a.jsonl")
+    if doc.text.startswith("last") and first.exists():
+        HOW
+    return {"letters": len(doc.text)}
+'''
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("first.write_text(first.read_text().replace('old', 'new'))", True),
+        ("first.write_text(first.read_text())", False),  # the same content, at another time
+        ("first.unlink()", False),  # it was read before
+    ],
+)
+def test_a_file_that_is_written_anew_while_a_run_reads_it_is_told(mine: Path, how: str, told: bool) -> None:
+    write(mine / "in/a.jsonl", OLD)
+    write(mine / "in/b.jsonl", ["last"])
+    (mine / "writes.py").write_text(WRITES.replace("HOW", how))
+    changes: dict[str, Any] = {"modules": ["./writes.py"], "tag__taggers": ["writes_v1"], "mix": None}
+    if not told:
+        work(**changes)
+        return
+    with pytest.raises(DataError, match=r"in/a\.jsonl: the file was changed .* since this run indexed it"):
+        work(**changes)
+    work(redo=True, **changes)
+    work("fresh", **changes)
+    assert files(mine / "run") == files(mine / "fresh")
