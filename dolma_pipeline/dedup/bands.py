@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-import numpy as np
-
 from dolma_pipeline.errors import UsageError
 
 LEAST_CHANCE = 0.25
@@ -54,6 +52,8 @@ def solved(threshold: float, budget: int) -> tuple[int, int]:
 
 def best(threshold: float, shapes: Iterable[tuple[int, int]]) -> tuple[int, int]:
     """The best of some shapes (bands, rows) for a threshold; of several the first."""
+    import numpy as np
+
     middles = (np.arange(_STEPS) + 0.5) / _STEPS
     below, above = middles * threshold, threshold + middles * (1 - threshold)
 
@@ -64,3 +64,23 @@ def best(threshold: float, shapes: Iterable[tuple[int, int]]) -> tuple[int, int]
         return float(vain + missed)
 
     return min(shapes, key=area)
+
+
+def check_reach(threshold: float, *, bands: int, rows: int) -> None:
+    """A pair just at the threshold must have a fair chance to be looked at.
+
+    Raises:
+        UsageError: it has not; says the chance, and which bands of about as many bytes would do.
+    """
+    found = chance(threshold, bands=bands, rows=rows)
+    if found >= LEAST_CHANCE:
+        return
+    better = solved(threshold, signature_bytes(bands=bands, rows=rows))
+    if chance(threshold, bands=better[0], rows=better[1]) < LEAST_CHANCE:
+        cure = "Raise `threshold`, or give more bands."
+    else:
+        cure = f"Take {better[0]} bands of {better[1]} rows, or raise `threshold`."
+    raise UsageError(
+        f"{bands} bands of {rows} rows look at {found:.3f} of the pairs at {threshold:g}, below {LEAST_CHANCE:g}: "
+        f"too few of them would be found. {cure}"
+    )

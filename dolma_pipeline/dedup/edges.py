@@ -116,7 +116,12 @@ def buckets_in_range(
 
 
 def _slices(
-    columns: Sequence[Column], offsets: Sequence[int], lo: int, hi: int, more: Sequence[NDArray[np.uint64]], width: int = 1
+    columns: Sequence[Column],
+    offsets: Sequence[int],
+    lo: int,
+    hi: int,
+    more: Sequence[NDArray[np.uint64]],
+    width: int = 1,
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint64]]:
     """Keys, dense numbers and what else there is of the rows of all shards in a range."""
     keys, nodes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]

@@ -134,9 +134,8 @@ def elect_stars(
         open_member = np.concatenate([open_member, members[alike]])
         open_likeness = np.concatenate([open_likeness, likeness[alike]])
         by_member = np.lexsort((open_leader, open_member))
-        open_leader, open_member, open_likeness = (
-            one[by_member] for one in (open_leader, open_member, open_likeness)
-        )
+        open_leader, open_member = open_leader[by_member], open_member[by_member]
+        open_likeness = open_likeness[by_member]
         went = sets.elect(
             open_member, open_leader, open_likeness, alive=alive, anchor=anchor, keeper=keeper, credit=credit
         )

@@ -20,7 +20,7 @@ def plain(home: list[int], buckets: list[list[int]], candidate: list[bool], plac
     n = len(home)
     order = sorted(range(n), key=lambda i: (not candidate[i], place[i]))
     first = {h: next(i for i in order if home[i] == h) for h in home}
-    living, anchors, asked = set(range(n)), set(), set()
+    living, anchors, asked = set(range(n)), set[int](), set[tuple[int, int]]()
     edges: dict[tuple[int, int], float] = {}
     keeper, credit = list(range(n)), [1.0] * n
     rounds, stopped = 0, False
@@ -61,7 +61,9 @@ def cases(draw: st.DrawFn) -> Any:
     for i in range(n):
         home.append(i if draw(st.booleans()) else home[homes[i]] if homes[i] < i else i)
     own = sorted(set(home))
-    buckets = draw(st.lists(st.lists(st.sampled_from(own), min_size=2, unique=True), max_size=6)) if len(own) > 1 else []
+    buckets = (
+        draw(st.lists(st.lists(st.sampled_from(own), min_size=2, unique=True), max_size=6)) if len(own) > 1 else []
+    )
     candidate = draw(st.lists(st.booleans(), min_size=n, max_size=n))
     place = draw(st.permutations(range(n)))
     values = draw(st.lists(st.sampled_from([0.5, 0.8, 0.85, 0.9, 1.0]), min_size=n * n, max_size=n * n))
@@ -113,7 +115,7 @@ def run(likeness: dict[tuple[int, int], float], buckets: list[list[int]], n: int
     entries = [(i, h) for i, bucket in enumerate(buckets) for h in bucket]
     given: dict[str, Any] = {
         "candidate": np.ones(n, np.bool_), "place": np.arange(n), "threshold": 0.8,
-        "compare": lambda a, b: np.array([likeness.get((x, y), 0.0) for x, y in zip(a.tolist(), b.tolist())]),
+        "compare": lambda a, b: np.array([likeness.get((int(x), int(y)), 0.0) for x, y in zip(a, b, strict=True)]),
     }  # fmt: skip
     return elect_stars(
         np.arange(n), np.array([b for b, _ in entries]), np.array([h for _, h in entries]), **{**given, **more}
@@ -142,7 +144,8 @@ def test_the_limit_of_rounds_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_anchor_stays_though_an_earlier_one_is_like_it() -> None:
     """3 goes for 2 in the first round; 1, which leads in the second, is like 2."""
-    found = run({(0, 1): 0.1, (2, 3): 0.9, (0, 4): 0.9, (1, 2): 0.95}, [[4, 1, 2], [0, 4], [2, 3]], 5, place=np.array([0, 2, 3, 4, 1]))
+    likeness = {(0, 1): 0.1, (2, 3): 0.9, (0, 4): 0.9, (1, 2): 0.95}
+    found = run(likeness, [[4, 1, 2], [0, 4], [2, 3]], 5, place=np.array([0, 2, 3, 4, 1]))
     assert found.keeper.tolist() == [0, 1, 2, 2, 0]
 
 
@@ -166,7 +169,12 @@ def test_of_the_same_words_the_first_candidate_stands_for_all() -> None:
     ],
 )
 def test_what_went_without_a_keeper_is_an_error(change: dict[str, Any], what: str) -> None:
-    given: dict[str, Any] = {"keeper": [10, 10, 10], "candidate": [True] * 3, "place": [0, 1, 2], "jaccard": [1, 0.9, 0.8]}
+    given: dict[str, Any] = {
+        "keeper": [10, 10, 10],
+        "candidate": [True] * 3,
+        "place": [0, 1, 2],
+        "jaccard": [1, 0.9, 0.8],
+    }
 
     def check(**columns: Any) -> None:
         check_stars(np.array([10, 11, 12]), np.array(columns["keeper"]), np.array(columns["jaccard"], np.float64),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,16 +28,20 @@ def hashes(text: str, size: int) -> list[int]:
 def test_the_shingles_are_those_of_the_signature(texts: list[str], size: int) -> None:
     text = Batch.of(texts).text
     starts, values = shingles(text, shingle=size)
-    found = [values[a:b].tolist() for a, b in zip(starts, starts[1:])]
+    found = [values[a:b].tolist() for a, b in pairwise(starts)]
     assert found == [hashes(one, size) for one in texts]
     one = np.ones(1, np.uint32)
     assert sign_all(text, one, one, shingle=size).num_shingles.tolist() == [len(one) for one in found]
     made = minhash.shingle_sets(text, shingle=size)
-    assert [made.values[a:b].tolist() for a, b in zip(made.starts, made.starts[1:])] == [sorted({*one}) for one in found]
+    assert [made.values[a:b].tolist() for a, b in pairwise(made.starts)] == [sorted({*one}) for one in found]
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.lists(st.tuples(st.sampled_from(["a", "b", "Ab", "é", "漢"]), GAPS), max_size=4), min_size=2, max_size=6))
+@given(
+    st.lists(
+        st.lists(st.tuples(st.sampled_from(["a", "b", "Ab", "é", "漢"]), GAPS), max_size=4), min_size=2, max_size=6
+    )
+)
 def test_same_words_have_the_same_hash_and_others_have_not(texts: list[list[tuple[str, str]]]) -> None:
     written = ["".join(word + gap for word, gap in text) for text in texts]
     one = np.ones(1, np.uint32)
@@ -61,17 +65,17 @@ def plain(a: list[int], b: list[int], limit: int, containment: bool) -> float:
 @given(sets_of, st.integers(1, 25), st.booleans(), st.randoms())
 def test_compare_equals_pythons_sets(given: list[list[int]], limit: int, containment: bool, rng: random.Random) -> None:
     starts = np.cumsum([0, *map(len, given)])
-    values, starts = distinct(np.array(sum(given, []), np.uint32), starts)
+    values, starts = distinct(np.array([value for one in given for value in one], np.uint32), starts)
     sizes = np.diff(starts)
-    cut = np.concatenate([values[a : min(b, a + limit)] for a, b in zip(starts, starts[1:])])
+    cut = np.concatenate([values[a : min(b, a + limit)] for a, b in pairwise(starts)])
     ends = np.concatenate([[0], np.cumsum(np.minimum(sizes, limit))])
     left = np.array([rng.randrange(len(given)) for _ in range(6)])
     right = np.array([rng.randrange(len(given)) for _ in range(6)])
     found = compare(cut, ends, sizes > limit, left, right, containment=containment)
-    assert found.tolist() == [plain(given[i], given[j], limit, containment) for i, j in zip(left, right)]
+    assert found.tolist() == [plain(given[i], given[j], limit, containment) for i, j in zip(left, right, strict=True)]
 
 
-def test_a_large_set_is_cut_and_still_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_set_is_cut_and_still_compared() -> None:
     words = [f"w{i}" for i in range(9000)]
     texts = [" ".join(words), " ".join(words[:8500]), " ".join(words[:300])]
     made = minhash.shingle_sets(Batch.of(texts).text)
