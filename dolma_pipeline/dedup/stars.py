@@ -122,10 +122,10 @@ def elect_stars(
         leader, wanted = leading_pairs(bucket, entries, num_candidates)
         wanted = wanted[(led[bucket[wanted]] != leader[wanted]) & ~anchor[entries[wanted]]]
         led[bucket] = leader
-        codes = np.setdiff1d(leader[wanted] * n + entries[wanted], tried)
+        codes = _new(leader[wanted] * n + entries[wanted], tried)
         if len(codes) == 0:
             break
-        tried = np.union1d(tried, codes)
+        tried = np.sort(np.concatenate([tried, codes]))
         leaders, members = codes // n, codes % n
         likeness = compare(home[of_rank[leaders]], home[of_rank[members]])
         alike = likeness >= threshold  # NaN is not
@@ -154,6 +154,15 @@ def elect_stars(
     others = np.flatnonzero(home != np.arange(n))
     left, right = np.concatenate([pairs[:, 0], home[others]]), np.concatenate([pairs[:, 1], others])
     return Stars(found, credit[mine], left, right, rounds, stopped)
+
+
+def _new(codes: NDArray[np.int64], tried: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those that were not tried, each once, ascending; tried: ascending. Sorting is ten times as fast as `np.unique`."""
+    codes = np.sort(codes)
+    codes = codes[np.diff(codes, prepend=-1) != 0]
+    if len(tried) == 0:
+        return codes
+    return codes[tried[np.minimum(np.searchsorted(tried, codes), len(tried) - 1)] != codes]
 
 
 def stars_of(keeper: NDArray[np.int64], rank: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
