@@ -157,7 +157,7 @@ def elect_stars(
 
 
 def _new(codes: NDArray[np.int64], tried: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Those that were not tried, each once, ascending; tried: ascending. Sorting is ten times as fast as `np.unique`."""
+    """Those that were not tried, each once, ascending; tried: ascending. Sorting is faster than `np.unique`."""
     codes = np.sort(codes)
     codes = codes[np.diff(codes, prepend=-1) != 0]
     if len(tried) == 0:

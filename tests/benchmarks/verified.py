@@ -52,8 +52,8 @@ def measured(name: str, texts: list[str]) -> None:
     seconds = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     print(
-        f"{name}: {len(texts):,} documents, {len(texts) - kept:,} go in {rounds} rounds, {pairs / len(texts):.2f} pairs "
-        f"and {1e6 * seconds / len(texts):.2f} us a document, peak {peak:,.0f} MB, signatures and sets included"
+        f"{name}: {len(texts):,} documents, {len(texts) - kept:,} go in {rounds} rounds, {pairs / len(texts):.2f} "
+        f"pairs and {1e6 * seconds / len(texts):.2f} us a document, peak {peak:,.0f} MB, signatures and sets included"
     )
 
 
