@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dolma_pipeline.runner import run
+from tests.dolma_pipeline.kernels.test_minhash import words_of
 from tests.pipeline.tiny import read_jsonl, recipe, sentence, write_documents
 
 pytestmark = pytest.mark.usefixtures("plain")
@@ -127,7 +127,7 @@ def test_jaccard_is_the_likeness_to_the_one_that_stays(mine: Path) -> None:
     changed = [*words[:100], "something", "else", *words[102:]]
     texts(mine, {"web/a": [LONG[0], " ".join(changed), LONG[0].upper(), LONG[3]]})
     near = column(mine, "minhash", "web/a")
-    folded = [re.findall(r"\w+", " ".join(w).lower()) for w in (words, changed)]
+    folded = [words_of(" ".join(w).lower()) for w in (words, changed)]
     shingles = [{tuple(w[i : i + 5]) for i in range(len(w) - 4)} for w in folded]
     true = len(shingles[0] & shingles[1]) / len(shingles[0] | shingles[1])
     keeper = next(i for i, row in enumerate(near[:3]) if row["keep"])
