@@ -158,11 +158,11 @@ def elect_stars(
 
 def _new(codes: NDArray[np.int64], tried: NDArray[np.int64]) -> NDArray[np.int64]:
     """Those that were not tried, each once, ascending; tried: ascending. Sorting is faster than `np.unique`."""
-    codes = np.sort(codes)
-    codes = codes[np.diff(codes, prepend=-1) != 0]
-    if len(tried) == 0:
-        return codes
-    return codes[tried[np.minimum(np.searchsorted(tried, codes), len(tried) - 1)] != codes]
+    ordered = np.sort(codes)
+    found: NDArray[np.int64] = ordered[np.diff(ordered, prepend=-1) != 0]
+    if len(tried):
+        found = found[tried[np.minimum(np.searchsorted(tried, found), len(tried) - 1)] != found]
+    return found
 
 
 def stars_of(keeper: NDArray[np.int64], rank: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
