@@ -27,7 +27,10 @@ DOCUMENT_COLUMNS = ("id", "text", "source", "added", "created", "metadata", "ext
 SQL_COLUMNS = (*DOCUMENT_COLUMNS, "document_source", "chars", "bytes")
 """Names that SQL finds in the documents themselves, so no attribute may carry them."""
 
-STEP_KEYS: Mapping[str, tuple[str, ...]] = {"exact": ("key",), "minhash": ("shingle", "bands", "rows")}
+STEP_KEYS: Mapping[str, tuple[str, ...]] = {
+    "exact": ("key",),
+    "minhash": ("shingle", "bands", "rows", "signature_bytes", "threshold", "verify"),
+}
 """The keys of a dedupe step that only its kind has."""
 
 TRAIN_ONLY = ("vocab_size", "sample_bytes", "added_tokens")
@@ -147,6 +150,10 @@ def _check_dedupe(recipe: Recipe) -> None:
         if step.kind in STEP_KEYS and step.parameters:
             name, known = next(iter(step.parameters)), ("name", "kind", *STEP_KEYS[step.kind])
             raise fail(recipe, f"dedupe.steps.{i}.{name}", unknown_name("key", name, known))
+        for name in ("bands", "rows") if step.signature_bytes is not None else ():
+            if f"dedupe.steps.{i}.{name}" in recipe.origin:
+                message = "follows from `signature_bytes`; leave out one of the two"
+                raise fail(recipe, f"dedupe.steps.{i}.{name}", message)
 
 
 def _check_tokenizer(recipe: Recipe) -> None:

@@ -71,8 +71,8 @@ class TagConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DedupeStepConfig:
-    """One way to find duplicates. `key` is of kind exact; `shingle`, `bands` and `rows` are of kind minhash. All other
-    keys are parameters of a kind that `modules` bring."""
+    """One way to find duplicates. `key` is of kind exact; `shingle` to `verify` are of kind minhash. All other keys are
+    parameters of a kind that `modules` bring."""
 
     name: Annotated[str, Key(purpose="folder, column and name in `where` (NAME.keep)")]
     kind: Annotated[str, Key(purpose="exact (equal texts), minhash (near-duplicates), or one of `modules`", at_least=1)]
@@ -80,6 +80,17 @@ class DedupeStepConfig:
     shingle: Annotated[int, Key(purpose="minhash: words in a shingle", unit="words", at_least=1)] = 5
     bands: Annotated[int, Key(purpose="minhash: bands; one equal band makes a candidate", at_least=1)] = 14
     rows: Annotated[int, Key(purpose="minhash: minima in a band", at_least=1)] = 8
+    signature_bytes: Annotated[
+        int | None,
+        Key(
+            purpose="minhash: most of a signature; bands and rows are the best for threshold", unit="bytes", at_least=13
+        ),
+    ] = None
+    threshold: Annotated[float, Key(purpose="minhash: likeness from which on one may go", above=0, at_most=1)] = 0.8
+    verify: Annotated[
+        Literal["jaccard", "containment"],
+        Key(purpose="minhash: likeness: shared of all shingles, or share of those of the one that may go"),
+    ] = "jaccard"
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -49,6 +49,8 @@ def _applies(section: Any, name: str, value: Any) -> bool:
     if isinstance(section, Recipe):
         return value is not None or name not in (*STAGES, "storage")
     if isinstance(section, DedupeStepConfig):
+        if section.signature_bytes is not None and name in ("bands", "rows"):
+            return False  # they follow from it
         return all(name not in keys for kind, keys in STEP_KEYS.items() if kind != section.kind)
     if isinstance(section, TokenizerConfig):
         return value is not None and not (section.load is not None and name in TRAIN_ONLY)

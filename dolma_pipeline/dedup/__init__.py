@@ -3,7 +3,9 @@
     exact, minhash   keys of a batch's texts; equal keys make two documents copies, or candidates for near copies
     edges            sorted columns of keys -> edges between documents
     components       edges -> clusters
-    keep             clusters, rules and a preferred order -> who stays
+    keep             clusters of exact copies, rules and a preferred order -> who stays
+    stars            buckets of near copies, rules, a preferred order, exact likeness -> who stays
+    bands            which bands a threshold needs
 
 Rows have dense numbers within a run (the offset of their shard plus their row). No result depends on the order of
 shards, edges or work.

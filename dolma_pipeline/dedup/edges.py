@@ -69,22 +69,14 @@ def edges_in_range(
     Returns:
         int64[k, 2]: dense numbers (smaller, greater) from the smallest row of each key to each other one, sorted.
     """
-    keys, nodes, more = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)]
-    for shard, ((shard_keys, shard_rows), offset) in enumerate(zip(columns, offsets, strict=True)):
-        first = int(np.searchsorted(shard_keys, np.uint64(lo)))
-        last = len(shard_keys) if hi >= KEY_END else int(np.searchsorted(shard_keys, np.uint64(hi)))
-        keys.append(shard_keys[first:last])
-        nodes.append(shard_rows[first:last].astype(np.int64) + offset)
-        if second is not None:
-            more.append(second[shard][first:last])
-    key, node = np.concatenate(keys), np.concatenate(nodes)
+    key, node, more = _slices(columns, offsets, lo, hi, second or [])
     order = np.argsort(key)
     order = order[np.flatnonzero(_tied(key[order]))]
     key, node = key[order], node[order]
     opens = np.ones(len(node), np.bool_)  # where a group of equal keys starts
     opens[1:] = key[1:] != key[:-1]
     if second is not None:
-        rest = np.concatenate(more)[order]
+        rest = more[order]
         order = np.lexsort((rest, key))
         node, rest = node[order], rest[order]
         opens[1:] |= rest[1:] != rest[:-1]  # `key` was sorted before, so its groups lie where they lay
@@ -92,3 +84,53 @@ def edges_in_range(
     hubs = np.minimum.reduceat(node, starts)[np.cumsum(opens) - 1] if len(node) else node
     edges: NDArray[np.int64] = np.stack([hubs, node], axis=1)[hubs != node]
     return edges[np.lexsort((edges[:, 1], edges[:, 0]))]
+
+
+def buckets_in_range(
+    columns: Sequence[Column], offsets: Sequence[int], lo: int, hi: int, *, same: Sequence[NDArray[np.uint64]]
+) -> NDArray[np.int64]:
+    """Rows whose keys are equal and in lo <= key < hi, of which those of the same words count as one, their smallest.
+
+    Args:
+        columns, offsets, lo, hi: as of `edges_in_range`.
+        same: of each shard, in the order of its column: uint64[k, 2], a hash of the row's words; rows of equal words
+            have equal keys.
+
+    Returns:
+        int64[k, 2]: (smallest row of the bucket, row), sorted; the smallest itself is not repeated, and a bucket of
+        one row after that is none.
+    """
+    key, node, words = _slices(columns, offsets, lo, hi, same or [], width=2)
+    order = np.argsort(key)
+    order = order[np.flatnonzero(_tied(key[order]))]
+    order = order[np.lexsort((node[order], words[order, 1], words[order, 0], key[order]))]
+    key, node, words = key[order], node[order], words[order]
+    opens = np.ones(len(node), np.bool_)
+    opens[1:] = (key[1:] != key[:-1]) | (words[1:] != words[:-1]).any(axis=1)
+    key, node = key[opens], node[opens]  # the smallest of each group of the same words
+    starts = np.flatnonzero(np.diff(key, prepend=key[:1] + np.uint64(1)))
+    hubs = np.minimum.reduceat(node, starts) if len(node) else node
+    hubs = np.repeat(hubs, np.diff(starts, append=len(node)))
+    found: NDArray[np.int64] = np.stack([hubs, node], axis=1)[hubs != node]
+    return found[np.lexsort((found[:, 1], found[:, 0]))]
+
+
+def _slices(
+    columns: Sequence[Column],
+    offsets: Sequence[int],
+    lo: int,
+    hi: int,
+    more: Sequence[NDArray[np.uint64]],
+    width: int = 1,
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.uint64]]:
+    """Keys, dense numbers and what else there is of the rows of all shards in a range."""
+    keys, nodes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    others = [np.zeros(0 if width == 1 else (0, width), np.uint64)]
+    for shard, ((shard_keys, shard_rows), offset) in enumerate(zip(columns, offsets, strict=True)):
+        first = int(np.searchsorted(shard_keys, np.uint64(lo)))
+        last = len(shard_keys) if hi >= KEY_END else int(np.searchsorted(shard_keys, np.uint64(hi)))
+        keys.append(shard_keys[first:last])
+        nodes.append(shard_rows[first:last].astype(np.int64) + offset)
+        if more:
+            others.append(more[shard][first:last])
+    return np.concatenate(keys), np.concatenate(nodes), np.concatenate(others)

@@ -20,6 +20,7 @@ Sources: Broder 1997, On the resemblance and containment of documents (shingles,
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +158,96 @@ def _lower_minima(
 
 
 @njit(cache=True, nogil=True)
+def _shingles_of(
+    data: NDArray[np.uint8],
+    at: int,
+    stop: int,
+    fold: NDArray[np.int32],
+    several: NDArray[np.int32],
+    window: NDArray[np.uint64],
+    found: NDArray[np.uint32],
+) -> tuple[int, int, np.uint64, np.uint64]:
+    """Writes the shingles of one text to `found`: (shingles, words, upper and lower half of the hash of the words)."""
+    size = window.size  # hashes of the last `size` words, in a ring
+    leaving_factor = np.uint64(1)
+    for _ in range(size):
+        leaving_factor *= ROLL_FACTOR
+    window[:] = np.uint64(0)
+    slot, num_words, count = 0, 0, 0
+    rolled, h, chunk, num_bytes = np.uint64(0), np.uint64(0), np.uint64(0), 0
+    hi, lo = np.uint64(0), np.uint64(0)
+    while at < stop:
+        if data[at] < 0x80 and fold[data[at]] == 0:
+            at += 1
+            continue
+        while at < stop:  # the bytes of one word, and the code point that ends it
+            if num_bytes & 7 == 0 and at + 8 <= stop:  # nearly all of a word in ASCII
+                lower, ends = _fold8(load8(data, at))
+                if ends == 0:
+                    h = mix(h ^ lower)
+                    num_bytes += 8
+                    at += 8
+                    continue
+                before = ((ends & (~ends + ONE)) >> np.uint64(7)) - ONE
+                chunk = lower & before
+                length = int(np.int64(((before & EACH) * EACH) >> np.uint64(56)))
+                num_bytes += length
+                at += length
+            byte = data[at]
+            if byte < 0x80:
+                at += 1
+                low = fold[byte]
+                if low == 0:
+                    break
+                h, chunk, num_bytes = _absorb(h, chunk, num_bytes, low)
+            else:
+                code_point, length = decode(data, at)
+                low = fold[code_point]
+                if low == ALONE:  # the next word; never the first character here
+                    break
+                at += length
+                if low == 0 or low == JOINS:  # a mark after none of its letters
+                    break
+                if low < NUM_CODE_POINTS:
+                    h, chunk, num_bytes = _absorb_wide(h, chunk, num_bytes, low)
+                else:
+                    for part in several[low - NUM_CODE_POINTS]:
+                        if part:
+                            h, chunk, num_bytes = _absorb_wide(h, chunk, num_bytes, part)
+        if num_bytes == 0:
+            end = _letter_end(data, at, stop, fold) if at < stop else at
+            if end == at:
+                continue
+            word = hash_bytes(data, at, end)
+            at = end
+        else:
+            word = mix((h ^ chunk) + np.uint64(num_bytes) * LENGTH_FACTOR)
+            h, chunk, num_bytes = np.uint64(0), np.uint64(0), 0
+        rolled = rolled * ROLL_FACTOR + word - window[slot] * leaving_factor
+        window[slot] = word
+        slot = slot + 1 if slot + 1 < size else 0
+        hi = mix(hi ^ word)
+        lo = mix((lo + word) * ROLL_FACTOR)
+        num_words += 1
+        if num_words >= size:
+            found[count] = np.uint32(mix(rolled) >> np.uint64(32))
+            count += 1
+    if 0 < num_words < size:
+        found[0] = np.uint32(mix(rolled) >> np.uint64(32))
+        count = 1
+    return count, num_words, mix(hi + np.uint64(num_words)), mix(lo ^ np.uint64(num_words))
+
+
+@njit(cache=True, nogil=True)
+def _most_shingles(offsets: NDArray[np.int32]) -> int:
+    """More shingles than any of these texts has: a word has a byte, and no two runs of letters touch."""
+    most = 0
+    for row in range(offsets.size - 1):
+        most = max(most, int(offsets[row + 1]) - int(offsets[row]))
+    return most // 2 + 2
+
+
+@njit(cache=True, nogil=True)
 def _sign(
     offsets: NDArray[np.int32],
     data: NDArray[np.uint8],
@@ -167,79 +258,41 @@ def _sign(
     b: NDArray[np.uint32],
     minima: NDArray[np.uint32],
     signed: NDArray[np.bool_],
+    same: NDArray[np.uint64],
+    num_shingles: NDArray[np.int32],
 ) -> None:
-    shingles = np.empty(SCRATCH_SHINGLES, np.uint32)
-    window = np.empty(size, np.uint64)  # hashes of the last `size` words, in a ring
-    leaving_factor = np.uint64(1)
-    for _ in range(size):
-        leaving_factor *= ROLL_FACTOR
+    found = np.empty(_most_shingles(offsets), np.uint32)  # what is not written takes no memory
+    window = np.empty(size, np.uint64)
     for row in range(signed.size):
-        at, stop = int(offsets[row]), int(offsets[row + 1])
-        window[:] = np.uint64(0)
-        slot, num_words, num_shingles = 0, 0, 0
-        rolled, h, chunk, num_bytes = np.uint64(0), np.uint64(0), np.uint64(0), 0
-        while at < stop:
-            if data[at] < 0x80 and fold[data[at]] == 0:
-                at += 1
-                continue
-            while at < stop:  # the bytes of one word, and the code point that ends it
-                if num_bytes & 7 == 0 and at + 8 <= stop:  # nearly all of a word in ASCII
-                    lower, ends = _fold8(load8(data, at))
-                    if ends == 0:
-                        h = mix(h ^ lower)
-                        num_bytes += 8
-                        at += 8
-                        continue
-                    before = ((ends & (~ends + ONE)) >> np.uint64(7)) - ONE
-                    chunk = lower & before
-                    length = int(np.int64(((before & EACH) * EACH) >> np.uint64(56)))
-                    num_bytes += length
-                    at += length
-                byte = data[at]
-                if byte < 0x80:
-                    at += 1
-                    low = fold[byte]
-                    if low == 0:
-                        break
-                    h, chunk, num_bytes = _absorb(h, chunk, num_bytes, low)
-                else:
-                    code_point, length = decode(data, at)
-                    low = fold[code_point]
-                    if low == ALONE:  # the next word; never the first character here
-                        break
-                    at += length
-                    if low == 0 or low == JOINS:  # a mark after none of its letters
-                        break
-                    if low < NUM_CODE_POINTS:
-                        h, chunk, num_bytes = _absorb_wide(h, chunk, num_bytes, low)
-                    else:
-                        for part in several[low - NUM_CODE_POINTS]:
-                            if part:
-                                h, chunk, num_bytes = _absorb_wide(h, chunk, num_bytes, part)
-            if num_bytes == 0:
-                end = _letter_end(data, at, stop, fold) if at < stop else at
-                if end == at:
-                    continue
-                word = hash_bytes(data, at, end)
-                at = end
-            else:
-                word = mix((h ^ chunk) + np.uint64(num_bytes) * LENGTH_FACTOR)
-                h, chunk, num_bytes = np.uint64(0), np.uint64(0), 0
-            rolled = rolled * ROLL_FACTOR + word - window[slot] * leaving_factor
-            window[slot] = word
-            slot = slot + 1 if slot + 1 < size else 0
-            num_words += 1
-            if num_words >= size:
-                if num_shingles == SCRATCH_SHINGLES:
-                    _lower_minima(shingles, num_shingles, a, b, minima[row])
-                    num_shingles = 0
-                shingles[num_shingles] = np.uint32(mix(rolled) >> np.uint64(32))
-                num_shingles += 1
-        if 0 < num_words < size:
-            shingles[0] = np.uint32(mix(rolled) >> np.uint64(32))
-            num_shingles = 1
+        count, num_words, hi, lo = _shingles_of(
+            data, int(offsets[row]), int(offsets[row + 1]), fold, several, window, found
+        )
         signed[row] = num_words > 0
-        _lower_minima(shingles, num_shingles, a, b, minima[row])
+        same[row, 0], same[row, 1] = hi, lo
+        num_shingles[row] = count
+        for start in range(0, count, SCRATCH_SHINGLES):
+            some = min(SCRATCH_SHINGLES, count - start)
+            _lower_minima(found[start : start + some], some, a, b, minima[row])
+
+
+@njit(cache=True, nogil=True)
+def _all_shingles(
+    offsets: NDArray[np.int32],
+    data: NDArray[np.uint8],
+    fold: NDArray[np.int32],
+    several: NDArray[np.int32],
+    size: int,
+    starts: NDArray[np.int64],
+    values: NDArray[np.uint32],
+) -> None:
+    window = np.empty(size, np.uint64)
+    at = 0
+    for row in range(offsets.size - 1):
+        count, _, _, _ = _shingles_of(
+            data, int(offsets[row]), int(offsets[row + 1]), fold, several, window, values[at:]
+        )
+        at += count
+        starts[row + 1] = at
 
 
 @njit(cache=True, nogil=True)
@@ -252,27 +305,64 @@ def _hash_bands(minima: NDArray[np.uint32], num_rows: int, keys: NDArray[np.uint
             keys[i, band] = key
 
 
-def sign(
-    text: TextBuffers, a: NDArray[np.uint32], b: NDArray[np.uint32], *, shingle: int
-) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
-    """The MinHash signature of each of n texts.
+class Signed(NamedTuple):
+    """What is known of n texts.
+
+    minima: uint32[n, num_perm]; 2^32 - 1 throughout (datasketch's empty set) where there is no word.
+    signed: bool[n], False where there is no word. same: uint64[n, 2], a hash of the sequence of folded words.
+    num_shingles: int32[n], repeats included.
+    """
+
+    minima: NDArray[np.uint32]
+    signed: NDArray[np.bool_]
+    same: NDArray[np.uint64]
+    num_shingles: NDArray[np.int32]
+
+
+def sign_all(text: TextBuffers, a: NDArray[np.uint32], b: NDArray[np.uint32], *, shingle: int) -> Signed:
+    """The MinHash signature of each of n texts, and a 128-bit hash of its words.
+
+    Two halves, each a chain over the words' 64-bit hashes: texts of equal words have equal halves. That two texts
+    which differ have them takes a collision of both chains, or of two words' hashes in the same place.
 
     Args:
         text: n texts.
         a: factors of the permutations, odd, uint32[num_perm], as datasketch's `MinHash.permutations`.
         b: addends of the permutations, uint32[num_perm].
         shingle: words a shingle, at least 1; a text with fewer words is one shingle of them all.
-
-    Returns:
-        minima: uint32[n, num_perm]; 2^32 - 1 throughout (datasketch's empty set) where there is no word.
-        signed: bool[n], False where there is no word.
     """
     num_rows = len(text.offsets) - 1
     minima = np.full((num_rows, len(a)), 0xFFFFFFFF, np.uint32)
     signed = np.zeros(num_rows, np.bool_)
+    same, num_shingles = np.zeros((num_rows, 2), np.uint64), np.zeros(num_rows, np.int32)
     offsets, data = read_only(text.offsets), read_only(text.data)
-    _sign(offsets, data, *fold_table(), shingle, read_only(a), read_only(b), minima, signed)
-    return minima, signed
+    _sign(offsets, data, *fold_table(), shingle, read_only(a), read_only(b), minima, signed, same, num_shingles)
+    return Signed(minima, signed, same, num_shingles)
+
+
+def sign(
+    text: TextBuffers, a: NDArray[np.uint32], b: NDArray[np.uint32], *, shingle: int
+) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+    """`minima` and `signed` of `sign_all`."""
+    found = sign_all(text, a, b, shingle=shingle)
+    return found.minima, found.signed
+
+
+def shingles(text: TextBuffers, *, shingle: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """The shingles of each of n texts, in their order, repeats included.
+
+    Args:
+        text: n texts. shingle: as in `sign_all`.
+
+    Returns:
+        starts: int64[n + 1]; those of text i are `values[starts[i]:starts[i + 1]]`.
+        values: uint32[k], writable.
+    """
+    offsets, data = read_only(text.offsets), read_only(text.data)
+    starts = np.zeros(len(offsets), np.int64)
+    values = np.empty(int(offsets[-1] - offsets[0]) // 2 + 2 * len(offsets), np.uint32)
+    _all_shingles(offsets, data, *fold_table(), shingle, starts, values)
+    return starts, values[: starts[-1]]
 
 
 def hash_bands(minima: NDArray[np.uint32], *, bands: int, rows: int) -> NDArray[np.uint64]:
@@ -289,4 +379,5 @@ def warm() -> None:
     one = np.ones(1, np.uint32)
     text = TextBuffers(np.array([0, 1], np.int32), np.array([97], np.uint8))
     minima, _ = sign(text, one, one, shingle=1)
+    shingles(text, shingle=1)
     hash_bands(minima, bands=1, rows=1)

@@ -32,6 +32,7 @@ KERNELS: Mapping[str, float] = {
     "edit": 2.4,
     "fasttext": 2.4,
     "minhash": 1.3,
+    "sets": 1.0,
     "json_lines": 3.9,
     "scan": 5.0,
 }

@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import MixSourceConfig, Recipe
-from dolma_pipeline.dedup.keep import Election
 from dolma_pipeline.errors import UsageError
-from dolma_pipeline.look.clusters import Clusters
 from dolma_pipeline.look.columns import Columns
 from dolma_pipeline.look.folder import Finished
 from dolma_pipeline.look.marks import marks_of
@@ -24,6 +22,7 @@ from dolma_pipeline.look.measured import same_edits
 from dolma_pipeline.run.columns import read_block
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.sql import Rules, num_words, unpack
+from dolma_pipeline.stages.dedupe.election import Elected
 from dolma_pipeline.stages.rules import MIN_CHARS, SourceRules, mix_config, rule_names, where_of
 
 Verdict = tuple[NDArray[np.bool_], NDArray[np.bool_]]
@@ -113,7 +112,7 @@ class Asking:
             found[MIN_CHARS] = self._short(rules)
         return found
 
-    def late(self, clusters: Clusters, elected: Mapping[str, Election], *, same: bool) -> dict[str, Verdict]:
+    def late(self, elected: Mapping[str, Elected], *, same: bool) -> dict[str, Verdict]:
         """The rules that name a dedupe step, after an election.
 
         Args:
@@ -132,7 +131,7 @@ class Asking:
             found[MIN_CHARS] = self._short(rules)
         left = [name for name in rules.late if name not in found]
         self._refuse_text(rules, left, election=True)
-        return found | (self._asked(rules.asked(left), clusters, elected) if left else {})
+        return found | (self._asked(rules.asked(left), elected) if left else {})
 
     def _known(self) -> dict[str, str]:
         """SQL -> rule of the folder's recipe."""
@@ -155,18 +154,16 @@ class Asking:
             "Change the recipe and run: dolma-pipeline mix RECIPE --redo."
         )
 
-    def _asked(
-        self, rules: Rules, clusters: Clusters | None = None, elected: Mapping[str, Election] | None = None
-    ) -> dict[str, Verdict]:
+    def _asked(self, rules: Rules, elected: Mapping[str, Elected] | None = None) -> dict[str, Verdict]:
         references = rules.references()
         given = {}
-        if clusters is not None and elected is not None:
+        if elected is not None:
             wanted: dict[str, set[str]] = {}
             for column, field in references:
-                if column in clusters.members:
+                if column in elected:
                     wanted.setdefault(column, set()).update([field] if field else ["size", "rank", "keep"])
             fields = {step: frozenset(names) for step, names in wanted.items()}
-            given = marks_of(self.finished, clusters, elected, self.columns.groups.source, fields)
+            given = marks_of(self.finished, elected, self.columns.groups.source, fields)
         rows = self.before.rows
         failed, null = (np.zeros((len(rules.names), rows), np.bool_) for _ in range(2))
         at = 0

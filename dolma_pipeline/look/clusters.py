@@ -1,22 +1,21 @@
-"""Duplicates as the run found them, and who stays of them if other documents pass: clusters are read, elections held.
+"""Duplicates as the run found them, and who stays of them if other documents pass: buckets are read, elections held.
 
-Clusters come from text alone, so another rule means another election and nothing else. Kept in the table, once: the
-place of each clustered document in the order of `dedupe.prefer`, and what all steps together connect with it.
-Cost: 0.4 us a clustered document and step.
+Buckets, clusters and sets come from text alone, so another rule means another election, with the comparisons that it
+asks for, and no text. Kept in the table, once: the place of each such document in the order of `dedupe.prefer`.
+Cost: 0.4 us a document of a step's clusters, ~5 us one of its buckets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dolma_pipeline.dedup.components import connected
-from dolma_pipeline.dedup.keep import Election
+from dolma_pipeline.dedup.stars import Compare
 from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.look.columns import Columns
 from dolma_pipeline.look.folder import Finished
@@ -26,64 +25,62 @@ from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import digest
 from dolma_pipeline.sql import Order
 from dolma_pipeline.sql.columns import rule_schema
-from dolma_pipeline.stages.dedupe.elect import (
-    SOURCE_PLACE,
-    all_steps,
-    members_of,
-    preferred_places,
-    ranked_members,
-)
+from dolma_pipeline.stages.dedupe.candidates import SOURCE_PLACE, all_steps, preferred_places
+from dolma_pipeline.stages.dedupe.elect import comparing, members_of
+from dolma_pipeline.stages.dedupe.election import Elected, Members, elections, nodes_of
 from dolma_pipeline.stages.reads import given_reads
 from dolma_pipeline.stages.rules import prefer_columns, preferred
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """The documents in clusters, by number.
+    """The documents that dedupe steps may take away, by number.
 
-    members: step -> documents of its clusters, and labels; in the order of the steps. nodes: those of any step,
-    ascending. place: of each of them in the preferred order. groups: the same number for all that the steps connect.
+    members: step -> what it knows; in the order of the steps. nodes: of any step, ascending. place: of each of them in
+    the preferred order. compare: step -> how like its documents are.
     """
 
-    members: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+    members: Mapping[str, Members]
     nodes: NDArray[np.int64]
     place: NDArray[np.int64]
-    groups: NDArray[np.int64]
+    compare: Mapping[str, Compare]
+    _held: dict[bytes, dict[str, Elected]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, finished: Finished, columns: Mapping[str, Columns]) -> Clusters:
         """Those of a run; columns: of its sources."""
-        process, folder = finished.process, finished.run.folder
-        steps = [step.name for step in all_steps(finished.run.recipe)]
-        members = {step: members_of(process, step) for step in steps}
+        run = finished.run
+        steps = [step.name for step in all_steps(run.recipe)]
         if not steps:
             nothing = np.zeros(0, np.int64)
-            return cls({}, nothing, nothing, nothing)
+            return cls({}, nothing, nothing, {})
+        members = members_of(run)
         name = layout.cache(KIND, digest(_made_from(finished, steps)), "places.parquet")
-        if folder.stat(name) is None:
-            put_table(folder, name, _places(finished, columns, members))
-        table = get_table(folder, name)
-        return cls(members, *(table.column(c).to_numpy() for c in ("node", "place", "group")))
+        if run.folder.stat(name) is None:
+            put_table(run.folder, name, _places(finished, columns, members))
+        table = get_table(run.folder, name)
+        nodes, place = (table.column(name).to_numpy() for name in ("node", "place"))
+        return cls(members, nodes, place, comparing(run, {}))
 
-    def elected(self, passes: NDArray[np.bool_]) -> dict[str, Election]:
+    def elected(self, passes: NDArray[np.bool_]) -> dict[str, Elected]:
         """Who stays, step by step, if these documents pass; passes: bool of all documents, by number."""
-        return dict(ranked_members(self.members, self.nodes, passes[self.nodes], self.place))
+        some = passes[self.nodes]
+        key = np.packbits(some).tobytes()
+        if key not in self._held:
+            self._held[key] = dict(elections(self.members, self.nodes, some, self.place, self.compare))
+        return self._held[key]
 
-    def groups_of(self, step: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Documents that this step or an earlier one connects with others, and the smallest number of each group."""
-        steps = list(self.members)[: list(self.members).index(step) + 1]
-        members = {one: self.members[one] for one in steps}
-        nodes = np.unique(np.concatenate([own for own, _ in members.values()]))
-        return nodes, connected(members, nodes)
-
-    def held_keys(self, own: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    def held_keys(self, own: NDArray[np.uint64], passes: NDArray[np.bool_]) -> NDArray[np.uint64]:
         """Held-out keys of all documents, by number: those of a group have that of its first document.
 
         Args:
-            own: of each document by its own origin.
+            own: of each document by its own origin. passes: the early rules, bool of all documents.
         """
+        if not self.members:
+            return own
+        last = [*self.elected(passes).values()][-1]
         found = own.copy()
-        found[self.nodes] = own[self.groups]
+        found[last.group_nodes] = own[last.group_labels]
         return found
 
 
@@ -100,9 +97,9 @@ def _made_from(finished: Finished, steps: Sequence[str]) -> list[Any]:
 def _places(
     finished: Finished,
     columns: Mapping[str, Columns],
-    members: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]],
+    members: Mapping[str, Members],
 ) -> pa.Table:
-    nodes = np.unique(np.concatenate([own for own, _ in members.values()]))
+    nodes = nodes_of(members)
     recipe, parts = finished.run.recipe, []
     for source in finished.sources.values():
         lo, hi = np.searchsorted(nodes, [source.first, source.first + source.rows])
@@ -112,7 +109,7 @@ def _places(
         terms = _terms(finished, columns[source.name], nodes[lo:hi] - source.first)
         parts.append(pa.table({**found, **dict(zip(terms.column_names, terms.columns, strict=True))}))
     place = preferred_places(finished.process, pa.concat_tables(parts))
-    return pa.table({"node": nodes, "place": place, "group": connected(members, nodes)})
+    return pa.table({"node": nodes, "place": place})
 
 
 def _terms(finished: Finished, columns: Columns, rows: NDArray[np.int64]) -> pa.Table:

@@ -9,11 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dolma_pipeline.dedup.keep import Election
-from dolma_pipeline.look.clusters import Clusters
 from dolma_pipeline.look.folder import Finished, SourceRows
 from dolma_pipeline.run.columns import DEDUPE_TYPE
-from dolma_pipeline.stages.dedupe.elect import keepers, likeness, origins_of
+from dolma_pipeline.stages.dedupe.elect import origins_of
+from dolma_pipeline.stages.dedupe.election import Elected
 from dolma_pipeline.stages.dedupe.write import origins_of_rows
 
 DEFAULTS = {"size": np.int64(1), "rank": np.int64(0), "keep": np.bool_(True), "jaccard": np.float64(1)}
@@ -22,8 +21,7 @@ DEFAULTS = {"size": np.int64(1), "rank": np.int64(0), "keep": np.bool_(True), "j
 
 def marks_of(
     finished: Finished,
-    clusters: Clusters,
-    elected: Mapping[str, Election],
+    elected: Mapping[str, Elected],
     source: SourceRows,
     wanted: Mapping[str, frozenset[str]],
 ) -> dict[str, pa.StructArray]:
@@ -34,24 +32,19 @@ def marks_of(
     """
     found: dict[str, pa.StructArray] = {}
     for step, fields in wanted.items():
-        own, labels = clusters.members[step]
-        lo, hi = np.searchsorted(own, [source.first, source.first + source.rows])
-        rows = own[lo:hi] - source.first
+        one = elected[step]
+        lo, hi = np.searchsorted(one.nodes, [source.first, source.first + source.rows])
+        rows = one.nodes[lo:hi] - source.first
         columns = {}
         for field in DEDUPE_TYPE:
             if field.name not in fields:
                 continue
-            if field.name in ("size", "rank", "keep"):
-                columns[field.name] = _filled(field.name, source.rows, rows, getattr(elected[step], field.name)[lo:hi])
-            elif field.name == "jaccard":
-                first = keepers(own, labels, elected[step].rank)
-                values = likeness(finished.process, step, own, first)[lo:hi]
-                columns[field.name] = _filled(field.name, source.rows, rows, values)
-            elif field.name == "cluster":
-                first = keepers(own, labels, elected[step].rank)[lo:hi]
-                columns[field.name] = _named(finished, source, rows, first)
+            if field.name == "cluster":
+                columns[field.name] = _named(finished, source, rows, one.keeper[lo:hi])
+            elif field.name == "group":
+                columns[field.name] = _groups(finished, one, source)
             else:
-                columns[field.name] = _groups(finished, clusters, source, step)
+                columns[field.name] = _filled(field.name, source.rows, rows, getattr(one, field.name)[lo:hi])
         order = [field for field in DEDUPE_TYPE if field.name in columns]
         found[step] = pa.StructArray.from_arrays([columns[field.name] for field in order], fields=order)
     return found
@@ -73,8 +66,7 @@ def _named(finished: Finished, source: SourceRows, rows: NDArray[np.int64], othe
     return pc.replace_with_mask(own, pa.array(mask), origins_of(finished.run, others))
 
 
-def _groups(finished: Finished, clusters: Clusters, source: SourceRows, step: str) -> pa.Array:
+def _groups(finished: Finished, one: Elected, source: SourceRows) -> pa.Array:
     """The first document of all that this step or an earlier one connects with each document."""
-    nodes, labels = clusters.groups_of(step)
-    lo, hi = np.searchsorted(nodes, [source.first, source.first + source.rows])
-    return _named(finished, source, nodes[lo:hi] - source.first, labels[lo:hi])
+    lo, hi = np.searchsorted(one.group_nodes, [source.first, source.first + source.rows])
+    return _named(finished, source, one.group_nodes[lo:hi] - source.first, one.group_labels[lo:hi])

@@ -22,6 +22,7 @@ from dolma_pipeline.look.groups import Groups, keys_of
 from dolma_pipeline.look.measured import UNKNOWN, Measures, Tokens, ratio_of, same_edits
 from dolma_pipeline.look.table import Table
 from dolma_pipeline.run.process import Process
+from dolma_pipeline.stages.rules import source_rules
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,27 @@ class State:
         """Duplicates, as the run found them."""
         return Clusters.of(self.finished, self.columns)
 
+    @cached_property
+    def early(self) -> NDArray[np.bool_]:
+        """Which documents pass the folder's rules that name no dedupe step, by number."""
+        found = {}
+        for name, one in self.verdicts.items():
+            late = source_rules(self.finished.process, name).late
+            found[name] = one.passes_some([rule for rule in one.rules if rule not in late])
+        return self.by_number(found)
+
     def by_number(self, parts: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.bool_]:
         """Something of every document, by number, from its parts by source."""
         ordered = sorted(self.finished.sources.values(), key=lambda one: one.first)
         return np.concatenate([np.zeros(0, np.bool_), *(parts[one.name] for one in ordered)])
 
-    def keys(self, seed: int) -> dict[str, tuple[NDArray[np.uint64], NDArray[np.uint64]]]:
-        """Sampling keys and held-out keys of the documents of each source; of another seed they are computed."""
+    def keys(
+        self, seed: int, *, early: NDArray[np.bool_] | None = None
+    ) -> dict[str, tuple[NDArray[np.uint64], NDArray[np.uint64]]]:
+        """Sampling keys and held-out keys of the documents of each source; of another seed they are computed.
+
+        early: which documents pass the rules that name no dedupe step, by number; default those of the folder.
+        """
         ordered = sorted(self.finished.sources.values(), key=lambda one: one.first)
         own = []
         for source in ordered:
@@ -86,17 +101,25 @@ class State:
             else:
                 parts = [[keys_of(block, seed, name) for block in source.blocks] for name in ("key", "held_key")]
                 own.append((np.concatenate(parts[0]), np.concatenate(parts[1])))
-        held = self.clusters.held_keys(np.concatenate([held for _, held in own]))
+        held = self.clusters.held_keys(
+            np.concatenate([held for _, held in own]), self.early if early is None else early
+        )
         return {
             source.name: (keys, held[source.first : source.first + source.rows])
             for source, (keys, _) in zip(ordered, own, strict=True)
         }
 
     def documents(
-        self, recipe: Recipe, passes: Mapping[str, NDArray[np.bool_]], *, retrained: bool = False
+        self,
+        recipe: Recipe,
+        passes: Mapping[str, NDArray[np.bool_]],
+        *,
+        early: NDArray[np.bool_] | None = None,
+        retrained: bool = False,
     ) -> dict[str, Documents]:
-        """All documents with their sizes under a recipe; passes: by source. retrained: the tokenizer is another."""
-        keys = self.keys(recipe.seed)
+        """All documents with their sizes under a recipe; passes: by source. early: as of `keys`. retrained: the
+        tokenizer is another."""
+        keys = self.keys(recipe.seed, early=early)
         found = {}
         for name, tokens in self.tokens.items():
             counted = recipe.tokenizer is not None and tokens.ratio is not None

@@ -26,7 +26,7 @@ from dolma_pipeline.look.plan import budget_notes, notes_on
 from dolma_pipeline.look.state import State
 from dolma_pipeline.run import layout
 from dolma_pipeline.stages.mix.planning import MixPlan, budget_of
-from dolma_pipeline.stages.rules import mix_config, source_rules
+from dolma_pipeline.stages.rules import mix_config
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,11 @@ def what_if(recipe: Recipe, changes: Sequence[str]) -> WhatIf:
     after = changed(recipe, changes)
     with State.of(recipe) as state:
         with naming(changes):
-            verdicts = _asked(state, after)
+            verdicts, early = _asked(state, after)
         passes = [{name: one.passes for name, one in some.items()} for some in (state.verdicts, verdicts)]
         retrained = _is_retrained(state, after, *passes)
         old = state.documents(recipe, passes[0])
-        new = state.documents(after, passes[1], retrained=retrained)
+        new = state.documents(after, passes[1], early=early, retrained=retrained)
         choice = _held_by_the_folder(state) or choose(recipe, old)
         with naming(changes):
             choices = (choice, choose(after, new))
@@ -121,8 +121,8 @@ def what_if(recipe: Recipe, changes: Sequence[str]) -> WhatIf:
     return WhatIf(recipe.output, list(changes), sources, *choices, notes)
 
 
-def _asked(state: State, recipe: Recipe) -> dict[str, SourceVerdicts]:
-    """What the rules of a changed recipe say of all documents."""
+def _asked(state: State, recipe: Recipe) -> tuple[dict[str, SourceVerdicts], NDArray[np.bool_]]:
+    """What the rules of a changed recipe say of all documents; and which pass the early ones, by number."""
     process = with_recipe(state.finished, recipe)
     asking = {
         name: Asking(state.finished, process, columns, state.verdicts[name], state.edited[name])
@@ -131,26 +131,18 @@ def _asked(state: State, recipe: Recipe) -> dict[str, SourceVerdicts]:
     try:
         early = {name: one.early() for name, one in asking.items()}
         found = {name: SourceVerdicts(rules, state.finished.sources[name].rows) for name, rules in early.items()}
+        passes = state.by_number({name: one.passes for name, one in found.items()})
         if any(one.rules().late for one in asking.values()):
-            passes = state.by_number({name: one.passes for name, one in found.items()})
-            old = state.by_number(
-                {n: v.passes_some([r for r in v.rules if r not in _late(state, n)]) for n, v in state.verdicts.items()}
-            )
             clusters = state.clusters
-            same = bool(np.array_equal(passes[clusters.nodes], old[clusters.nodes]))
+            same = bool(np.array_equal(passes[clusters.nodes], state.early[clusters.nodes]))
             elected = clusters.elected(passes)
             for name, one in asking.items():
-                late = one.late(clusters, elected, same=same)
+                late = one.late(elected, same=same)
                 rules = {rule: {**early[name], **late}[rule] for rule in one.rules().names}
                 found[name] = SourceVerdicts(rules, state.finished.sources[name].rows)
-        return found
+        return found, passes
     finally:
         process.close()
-
-
-def _late(state: State, source: str) -> tuple[str, ...]:
-    """The rules of the folder's recipe that name a dedupe step."""
-    return source_rules(state.finished.process, source).late
 
 
 def _is_retrained(

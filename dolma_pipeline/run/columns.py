@@ -63,9 +63,9 @@ DEDUPE_TYPE = pa.struct(
         pa.field("jaccard", pa.float64()),
     ]
 )
-"""A dedupe step's column. cluster: origin of the document that stays (or would come first, if none may stay); group:
-the same for all that this step or an earlier one connects with it; size: its documents; rank: place in it, 0 first;
-keep: elected; jaccard: estimated likeness to the document that is first (exact: 1.0)."""
+"""A dedupe step's column. cluster: origin of the document that stays, of one that stays itself its own (exact: of what
+would come first, if none may stay); group: the same for all that this step or an earlier one connects with it; size: of
+the cluster; rank: place in it, 0 first; keep: elected; jaccard: exact likeness to the document that stays."""
 
 Fields = Collection[str] | None
 """Fields of an attribute column that are wanted; None: all."""

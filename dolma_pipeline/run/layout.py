@@ -68,14 +68,20 @@ def signatures(step: str, shard: str) -> str:
     return f"dedupe/{step}/signatures/{shard}.parquet"
 
 
-def edges(step: str, part: str) -> str:
-    """Pairs of documents with equal keys; part: bands and key range."""
-    return f"dedupe/{step}/edges/{part}.parquet"
-
-
 def members(step: str) -> str:
-    """Documents in a cluster of at least two, and their labels."""
+    """Documents that have a key in common with another one: with the label of their cluster, or, where copies are
+    verified, with the first document of the same words."""
     return f"dedupe/{step}/clusters/members.parquet"
+
+
+def buckets(step: str) -> str:
+    """Documents by bucket: those of one have a key in common."""
+    return f"dedupe/{step}/clusters/buckets.parquet"
+
+
+def sets(step: str, shard: str) -> str:
+    """The sets of shingles of a shard's documents that are in buckets."""
+    return f"dedupe/{step}/sets/{shard}.parquet"
 
 
 def plan(mix: str = "mix") -> str:

@@ -181,6 +181,9 @@ def loose_records(run: Run, artifact: Artifact, *, but: Phase | None = None) -> 
 def gathered(run: Run, artifact: Artifact, *, but: Phase | None = None) -> dict[str, dict[str, Any]]:
     """All that is done of an unfinished artifact: shard (or part) -> record.
 
+    A record may name what it was made for (`wanted`); of two that differ in that the one that is not of earlier work
+    counts: growing has made the shard again.
+
     Raises:
         DataError: two records of one shard that differ.
     """
@@ -188,7 +191,9 @@ def gathered(run: Run, artifact: Artifact, *, but: Phase | None = None) -> dict[
     found = {record["shard"]: record for record in earlier_records(run, artifact)}
     for record in loose_records(run, artifact, but=but):
         before = found.setdefault(record["shard"], record)
-        if before != record:
+        if before.get("wanted") != record.get("wanted"):
+            found[record["shard"]] = record
+        elif before != record:
             raise DataError(
                 f"{artifact.name}: two records of {record['shard']} differ: it was made from two contents of its file. "
                 f"Delete {folder.url}/{layout.DONE} and {folder.url}/{artifact.folder}, and run again."

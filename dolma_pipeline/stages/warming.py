@@ -27,7 +27,7 @@ def kernels_of(recipe: Recipe, stages: Collection[str], *, formats: Collection[s
     if recipe.dedupe and "dedupe" in stages:
         names.add("components")
         if any(step.kind == "minhash" for step in recipe.dedupe.steps):
-            names.add("minhash")
+            names |= {"minhash", "sets"}
     if mixing & set(stages) and any(
         mix.replace or any(one.remove for one in mix.sources.values()) for mix in recipe.mixes().values()
     ):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dolma_pipeline import stages as _stages  # noqa: F401 importing it registers the stages
 from dolma_pipeline.config import resolved, resolved_yaml
-from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.config.recipe import DedupeStepConfig, Recipe
 from dolma_pipeline.documents import SPANS_TYPE
 from dolma_pipeline.engines import Here
 from dolma_pipeline.io.attributes import attribute_writer
@@ -30,6 +30,7 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, indexed
 from dolma_pipeline.run.stage import STAGES, all_artifacts
+from dolma_pipeline.stages.dedupe.sets import SCHEMA
 from dolma_pipeline.stages.mix.decide import read_verdicts
 from dolma_pipeline.stages.mix.measured import MEASURED, Measured
 from dolma_pipeline.stages.mix.planning import Selection, plan_mix
@@ -73,7 +74,7 @@ def write(recipe: Recipe, sources: Mapping[str, int], *, rows: int, in_clusters:
     folder.write(layout.TOKENIZER, Path(str(recipe.tokenizer.load)).read_bytes())
     close(folder, known["tokenizer"], [], shards_digest=run.shards_digest)
     _mix(run, known["mix"], rng)
-    for kind in ("candidates", "elected"):
+    for kind in ("candidates", "pairs", "elected"):
         folder.delete_tree(f"{layout.CACHE}/{kind}")
     folder.delete_tree(layout.DONE)
 
@@ -132,7 +133,7 @@ def _values(type_: pa.DataType, rows: int, rng: np.random.Generator) -> pa.Array
 
 
 def _clusters(run: Run, known: Mapping[str, Artifact], rng: np.random.Generator, rows: int, share: float) -> None:
-    """Clusters of some three documents each; near ones have signatures, as far as they are looked at."""
+    """Clusters of some three documents each; near ones are buckets, with signatures and sets that are alike."""
     assert run.recipe.dedupe is not None
     for step in run.recipe.dedupe.steps:
         count = int(rows * share / 2)
@@ -143,18 +144,50 @@ def _clusters(run: Run, known: Mapping[str, Artifact], rng: np.random.Generator,
         smallest = np.repeat(nodes[order[firsts]], np.diff(firsts, append=count))
         labels = np.empty(count, np.int64)
         labels[order] = smallest
-        put_table(run.folder, layout.members(step.name), pa.table({"node": nodes, "label": labels}), compression="zstd")
-        records = []
-        for shard in indexed(run):
-            if step.kind == "minhash":
-                lo, hi = np.searchsorted(nodes, [shard.first, shard.first + shard.rows])
-                own = (nodes[lo:hi] - shard.first).astype(np.uint32)
-                low = rng.integers(0, 256, (len(own), step.bands * step.rows), np.uint8)
-                width = pa.binary(low.shape[1])
-                column = pa.FixedSizeBinaryArray.from_buffers(width, len(own), [None, pa.py_buffer(low.tobytes())])
-                put_table(run.folder, layout.signatures(step.name, shard.name), pa.table({"row": own, "low": column}))
-            records.append({"shard": shard.name, "inputs": [], "outputs": [], "counts": {}})
+        records = [
+            {"shard": shard.name, "inputs": [], "outputs": [], "counts": {}, "wanted": ""} for shard in indexed(run)
+        ]
+        if step.kind == "minhash":
+            _near(run, step, nodes, groups)
+            close(run.folder, known[f"dedupe/{step.name}/sets"], records, shards_digest=run.shards_digest)
+        else:
+            table = pa.table({"node": nodes, "label": labels})
+            put_table(run.folder, layout.members(step.name), table, compression="zstd")
         close(run.folder, known[f"dedupe/{step.name}"], records, shards_digest=run.shards_digest)
+
+
+def _near(run: Run, step: DedupeStepConfig, nodes: NDArray[np.int64], groups: NDArray[np.int64]) -> None:
+    """A bucket a group; its documents share 270 of 300 shingles, and low bytes to match."""
+    put_table(run.folder, layout.members(step.name), pa.table({"node": nodes, "home": nodes}), compression="zstd")
+    order = np.lexsort((nodes, groups))
+    counts = np.bincount(groups)
+    order = order[counts[groups[order]] > 1]
+    buckets = pa.table({"bucket": groups[order], "member": nodes[order]})
+    put_table(run.folder, layout.buckets(step.name), buckets, compression="zstd")
+    width = pa.binary(step.bands * step.rows)
+    for shard in indexed(run):
+        lo, hi = np.searchsorted(nodes, [shard.first, shard.first + shard.rows])
+        own = nodes[lo:hi] - shard.first
+        low = np.stack([np.full(width.byte_width, group % 251, np.uint8) for group in groups[lo:hi]])
+        low_column = pa.FixedSizeBinaryArray.from_buffers(width, len(own), [None, pa.py_buffer(low.tobytes())])
+        shingles = np.full(len(own), 300, np.int32)
+        table = pa.table({"row": own.astype(np.uint32), "low": low_column, "shingles": shingles})
+        put_table(run.folder, layout.signatures(step.name, shard.name), table)
+        sets = [
+            np.sort(np.concatenate([np.arange(270) + 300 * group, rng_of(node).integers(1 << 31, 1 << 32, 30)]))
+            for node, group in zip(nodes[lo:hi].tolist(), groups[lo:hi].tolist(), strict=True)
+        ]
+        columns = [
+            own,
+            np.zeros(len(own), np.bool_),
+            pa.array([s.astype("<u4").tobytes() for s in sets], pa.large_binary()),
+        ]
+        put_table(run.folder, layout.sets(step.name, shard.name), pa.table(columns, schema=SCHEMA))
+
+
+def rng_of(node: int) -> np.random.Generator:
+    """Random numbers of a document's own."""
+    return np.random.default_rng(node)
 
 
 def _mix(run: Run, artifact: Artifact, rng: np.random.Generator) -> None:

@@ -1,4 +1,8 @@
-"""Clusters: what the pairs of a dedupe step connect, one task; closes the artifact `dedupe/<step>`."""
+"""What the pairs of a dedupe step connect, one task; closes the artifact `dedupe/<step>`.
+
+Where equal keys make copies, clusters: the connected components of the pairs. Where copies are verified, buckets: who
+has a key in common, by band, and which documents have the same words; nothing is decided by that.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import DedupeStepConfig
 from dolma_pipeline.dedup.components import components
@@ -25,7 +30,7 @@ from dolma_pipeline.stages.dedupe.kinds import kind_of
 
 @dataclass(frozen=True)
 class Cluster(Phase):
-    """Connected components of one step's pairs.
+    """Clusters or buckets of one step's pairs.
 
     Args:
         edges: the phase that found them.
@@ -65,20 +70,22 @@ class Cluster(Phase):
         assert self.step is not None
         assert self.edges is not None
         run = process.run
-        edges = [np.zeros((0, 2), np.int64)]
+        found = [np.zeros((0, 3), np.int64)]
         for record in read_records(run, self.edges, self.edges.tasks(run)):
             table = get_table(run.folder, record["more"]["file"])
-            edges.append(np.stack([table.column(0).to_numpy(), table.column(1).to_numpy()], axis=1))
-        nodes, labels = components(np.concatenate(edges))
-        name = layout.members(self.step.name)
-        file = put_table(run.folder, name, pa.table({"node": nodes, "label": labels}), compression="zstd")
-        return Work(
-            more={
-                "clusters": {"clusters": len(np.unique(labels)), "documents": len(nodes)},
-                "outputs": [output_record(self.artifacts[0], name, file, rows=len(nodes))],
-            },
-            files=[name],
-        )
+            found.append(np.stack([table.column(name).to_numpy() for name in ("band", "a", "b")], axis=1))
+        edges = np.concatenate(found)
+        if kind_of(self.step).verified:
+            tables, counts = _buckets(self.step.name, edges, kind_of(self.step).num_bands(self.step) - 1)
+        else:
+            nodes, labels = components(edges[:, 1:])
+            tables = {layout.members(self.step.name): pa.table({"node": nodes, "label": labels})}
+            counts = {"clusters": {"clusters": len(np.unique(labels)), "documents": len(nodes)}}
+        outputs = []
+        for name, table in tables.items():
+            file = put_table(run.folder, name, table, compression="zstd")
+            outputs.append(output_record(self.artifacts[0], name, file, rows=table.num_rows))
+        return Work(more={**counts, "outputs": outputs}, files=[*tables])
 
     def finish(self, run: Run, records: Iterator[Record]) -> None:
         """Write the manifest."""
@@ -97,6 +104,35 @@ class Cluster(Phase):
             expected=names(run),
             extra=record["more"],
         )
+
+
+def _buckets(
+    step: str, edges: NDArray[np.int64], of_words: int
+) -> tuple[dict[str, pa.Table], dict[str, dict[str, int]]]:
+    """The files of a step that is verified, and what the manifest counts.
+
+    Args:
+        edges: int64[k, 3]: band, smallest document of the bucket, another one. of_words: the band of the words.
+    """
+    same = edges[:, 0] == of_words
+    homes, copies = edges[same, 1], edges[same, 2]
+    edges = edges[~same]
+    edges = edges[np.lexsort((edges[:, 2], edges[:, 1], edges[:, 0]))]
+    opens = (np.diff(edges[:, :2], axis=0, prepend=-1) != 0).any(axis=1)
+    bucket = np.cumsum(opens) - 1
+    # a bucket's first entry is the document that its other entries are paired with
+    member = np.concatenate([edges[opens, 1], edges[:, 2]])
+    bucket = np.concatenate([bucket[opens], bucket])
+    order = np.lexsort((member, bucket))
+    nodes = np.unique(np.concatenate([member, homes, copies]))
+    home = nodes.copy()
+    home[np.searchsorted(nodes, copies)] = homes
+    tables = {
+        layout.members(step): pa.table({"node": nodes, "home": home}),
+        layout.buckets(step): pa.table({"bucket": bucket[order], "member": member[order]}),
+    }
+    counts = {"buckets": int(opens.sum()), "documents": len(nodes), "same_words": len(copies)}
+    return tables, {"buckets": counts}
 
 
 def _unsigned(indexed: Mapping[str, Any]) -> dict[str, Any]:

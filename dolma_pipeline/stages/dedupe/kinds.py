@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import DedupeStepConfig
+from dolma_pipeline.dedup.bands import check_reach, solved
 from dolma_pipeline.dedup.edges import sorted_column
 from dolma_pipeline.documents import Batch
 from dolma_pipeline.errors import UnknownNameError, UsageError
@@ -30,11 +31,15 @@ from dolma_pipeline.run.shards import ShardAt
 
 @dataclass(frozen=True)
 class BandKeys:
-    """The keys of one band in one shard, ascending: keys uint64[k], rows uint32[k]; second: 64 more bits, or None."""
+    """The keys of one band in one shard, ascending: keys uint64[k], rows uint32[k]; second: 64 more bits, or None.
+
+    words: of a kind that is verified, uint64[k, 2], a hash of each row's words; None: the keys are that hash.
+    """
 
     keys: NDArray[np.uint64]
     rows: NDArray[np.uint32]
     second: NDArray[np.uint64] | None = None
+    words: NDArray[np.uint64] | None = None
 
 
 class Signer(ABC):
@@ -54,10 +59,21 @@ class DedupeKind(ABC):
 
     Attributes:
         name: in the recipe. format: number of what is kept; another number makes kept work stale.
+        verified: an equal key makes only a candidate, and shingles decide (`estimates`, `threshold`); else it makes a
+            copy, and what equal keys connect is a cluster.
     """
 
     name: str
     format: int = 1
+    verified: bool = False
+
+    def check(self, config: DedupeStepConfig) -> None:
+        """Whatever can be known to be wrong with a step before the run.
+
+        Raises:
+            UsageError: what, and what to do.
+        """
+        return
 
     @abstractmethod
     def settings(self, config: DedupeStepConfig) -> dict[str, Any]:
@@ -77,12 +93,12 @@ class DedupeKind(ABC):
     ) -> list[BandKeys]:
         """The keys of these bands in a shard that are in `within` (first, one past the last; others may be there)."""
 
-    def likeness(
+    def estimates(
         self, run: Run, config: DedupeStepConfig, rows: Iterator[tuple[ShardAt, NDArray[np.int64]]]
-    ) -> NDArray[np.uint8] | None:
-        """Low bytes of the signatures of these rows, uint8[n, p], for an estimate of how like two documents are; None
-        where copies are equal."""
-        return None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """Of a kind that is verified: low bytes of the signatures of these rows, uint8[n, p], for an estimate of how
+        like two documents are; and the number of their shingles, int32[n]."""
+        raise NotImplementedError(f"dedupe kind {self.name} is not verified")
 
 
 KINDS: dict[str, DedupeKind] = {}
@@ -135,19 +151,33 @@ class ExactKind(DedupeKind):
         return [BandKeys(hi[rows], rows.astype(np.uint32), lo[rows])]
 
 
+def shape_of(config: DedupeStepConfig) -> tuple[int, int]:
+    """Bands and rows of a step: as given, or solved from `signature_bytes`."""
+    if config.signature_bytes is None:
+        return config.bands, config.rows
+    return solved(config.threshold, config.signature_bytes)
+
+
 class MinHashKind(DedupeKind):
-    """Near-duplicates by MinHash; see `dedup.minhash`."""
+    """Near-duplicates by MinHash; see `dedup.minhash`. The last band is the hash of a document's words."""
 
     name = "minhash"
-    format = 2  # 2: letters of scripts without blanks are words of their own
+    format = 3  # 2: letters of scripts without blanks are words of their own; 3: hash of the words, number of shingles
+    verified = True
+
+    def check(self, config: DedupeStepConfig) -> None:
+        """The bands must reach down to the threshold."""
+        bands, rows = shape_of(config)
+        check_reach(config.threshold, bands=bands, rows=rows)
 
     def settings(self, config: DedupeStepConfig) -> dict[str, Any]:
         """`shingle`, `bands`, `rows`."""
-        return {"shingle": config.shingle, "bands": config.bands, "rows": config.rows}
+        bands, rows = shape_of(config)
+        return {"shingle": config.shingle, "bands": bands, "rows": rows}
 
     def num_bands(self, config: DedupeStepConfig) -> int:
-        """`bands`."""
-        return config.bands
+        """One more than `bands`."""
+        return shape_of(config)[0] + 1
 
     def signer(self, config: DedupeStepConfig) -> Signer:
         """See `DedupeKind.signer`."""
@@ -157,55 +187,73 @@ class MinHashKind(DedupeKind):
         self, run: Run, shard: ShardAt, config: DedupeStepConfig, bands: range, within: tuple[int, int]
     ) -> list[BandKeys]:
         """See `DedupeKind.keys`."""
-        names = [f"{column}_{band:02d}" for band in bands for column in ("key", "row")]
-        filters = _within(f"key_{bands.start:02d}", *within) if len(bands) == 1 else None
-        table = get_table(run.folder, layout.signatures(config.name, shard.name), names, filters=filters)
-        return [
-            BandKeys(table.column(f"key_{band:02d}").to_numpy(), table.column(f"row_{band:02d}").to_numpy())
-            for band in bands
-        ]
+        file = layout.signatures(config.name, shard.name)
+        signed = get_table(run.folder, file, ["row", "same_hi", "same_lo"])
+        own, hi, lo = (signed.column(name).to_numpy() for name in signed.column_names)
+        words = np.stack([hi, lo], axis=1)
+        of_minima = [band for band in bands if band < shape_of(config)[0]]
+        names = [f"{column}_{band:02d}" for band in of_minima for column in ("key", "row")]
+        filters = _within(f"key_{bands.start:02d}", *within) if len(bands) == 1 and of_minima else None
+        table = get_table(run.folder, file, names, filters=filters)
+        found = []
+        for band in of_minima:
+            rows = table.column(f"row_{band:02d}").to_numpy()
+            keys = table.column(f"key_{band:02d}").to_numpy()
+            found.append(BandKeys(keys, rows, words=words[np.searchsorted(own, rows)]))
+        if len(of_minima) < len(bands):
+            order = np.lexsort((own, lo, hi))
+            found.append(BandKeys(hi[order], own[order], lo[order]))
+        return found
 
-    def likeness(
+    def estimates(
         self, run: Run, config: DedupeStepConfig, rows: Iterator[tuple[ShardAt, NDArray[np.int64]]]
-    ) -> NDArray[np.uint8]:
-        """See `DedupeKind.likeness`."""
-        found = [np.zeros((0, config.bands * config.rows), np.uint8)]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """See `DedupeKind.estimates`."""
+        bands, minima = shape_of(config)
+        found, counts = [np.zeros((0, bands * minima), np.uint8)], [np.zeros(0, np.int32)]
         for shard, wanted in rows:
-            table = get_table(run.folder, layout.signatures(config.name, shard.name), ["row", "low"])
+            table = get_table(run.folder, layout.signatures(config.name, shard.name), ["row", "low", "shingles"])
             low = table.column("low").combine_chunks()
             low = low.chunk(0) if isinstance(low, pa.ChunkedArray) else low
             data = np.frombuffer(low.buffers()[1], np.uint8).reshape(-1, low.type.byte_width)
-            found.append(data[np.searchsorted(table.column("row").to_numpy(), wanted)])
-        return np.concatenate(found)
+            at = np.searchsorted(table.column("row").to_numpy(), wanted)
+            found.append(data[at])
+            counts.append(table.column("shingles").to_numpy()[at])
+        return np.concatenate(found), np.concatenate(counts)
 
 
 class _MinHashSigner(Signer):
     def __init__(self, config: DedupeStepConfig) -> None:
-        self.config = config
+        self.shingle, (self.bands, self.minima) = config.shingle, shape_of(config)
         self.rows: list[NDArray[np.uint32]] = [np.zeros(0, np.uint32)]
-        self.keys: list[NDArray[np.uint64]] = [np.zeros((0, config.bands), np.uint64)]
-        self.low: list[NDArray[np.uint8]] = [np.zeros((0, config.bands * config.rows), np.uint8)]
+        self.keys: list[NDArray[np.uint64]] = [np.zeros((0, self.bands), np.uint64)]
+        self.low: list[NDArray[np.uint8]] = [np.zeros((0, self.bands * self.minima), np.uint8)]
+        self.same: list[NDArray[np.uint64]] = [np.zeros((0, 2), np.uint64)]
+        self.shingles: list[NDArray[np.int32]] = [np.zeros(0, np.int32)]
         self.num_rows = 0
 
     def add(self, batch: Batch) -> None:
         from dolma_pipeline.dedup import minhash
 
-        bands, rows = self.config.bands, self.config.rows
-        minima, signed = minhash.signatures(batch, shingle=self.config.shingle, num_perm=bands * rows)
-        self.keys.append(minhash.band_keys(minima[signed], bands=bands, rows=rows))
-        self.low.append(minhash.low_bytes(minima[signed]))
+        found = minhash.signed_texts(batch, shingle=self.shingle, num_perm=self.bands * self.minima)
+        signed, minima = found.signed, found.minima[found.signed]
+        self.keys.append(minhash.band_keys(minima, bands=self.bands, rows=self.minima))
+        self.low.append(minhash.low_bytes(minima))
         self.rows.append((np.flatnonzero(signed) + self.num_rows).astype(np.uint32))
+        self.same.append(found.same[signed])
+        self.shingles.append(found.num_shingles[signed])
         self.num_rows += len(batch)
 
     def table(self) -> pa.Table:
-        """Per band `key_XX` sorted and `row_XX` in its order; `row` and `low` in order of the rows."""
+        """Per band `key_XX` sorted and `row_XX` in its order; the rest in order of the rows."""
         rows, keys, low = np.concatenate(self.rows), np.concatenate(self.keys), np.concatenate(self.low)
-        columns: dict[str, Any] = {"row": rows}
-        for band in range(self.config.bands):
+        same = np.concatenate(self.same)
+        columns: dict[str, Any] = {"row": rows, "same_hi": same[:, 0].copy(), "same_lo": same[:, 1].copy()}
+        columns["shingles"] = np.concatenate(self.shingles)
+        for band in range(self.bands):
             columns[f"key_{band:02d}"], columns[f"row_{band:02d}"] = sorted_column(keys[:, band].copy(), rows)
-        width = self.config.bands * self.config.rows
         columns["low"] = pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(width), len(low), [None, pa.py_buffer(low.tobytes())]
+            pa.binary(self.bands * self.minima), len(low), [None, pa.py_buffer(low.tobytes())]
         )
         return pa.table(columns)
 

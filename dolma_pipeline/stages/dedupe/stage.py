@@ -12,11 +12,14 @@ from dolma_pipeline.run.columns import DEDUPE_TYPE
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.stage import Stage, at, module_files
+from dolma_pipeline.stages.dedupe.candidates import Candidates, all_steps
 from dolma_pipeline.stages.dedupe.cluster import Cluster
 from dolma_pipeline.stages.dedupe.edges import Edges
-from dolma_pipeline.stages.dedupe.elect import Candidates, Elect, all_steps
+from dolma_pipeline.stages.dedupe.elect import Elect
 from dolma_pipeline.stages.dedupe.kinds import kind_of
+from dolma_pipeline.stages.dedupe.sets import MakeSets
 from dolma_pipeline.stages.dedupe.sign import Sign
+from dolma_pipeline.stages.dedupe.verify import FirstPairs, Verify
 from dolma_pipeline.stages.dedupe.write import WriteMarks
 from dolma_pipeline.stages.mixes import JUDGED
 from dolma_pipeline.stages.reads import given_reads
@@ -34,7 +37,9 @@ class DedupeStage(Stage):
         """Kinds must exist, and `prefer` must be an order over columns of every source."""
         for i, step in enumerate(all_steps(process.run.recipe)):
             with at(process.run.recipe, f"dedupe.steps.{i}.kind"):
-                kind_of(step)
+                kind = kind_of(step)
+            with at(process.run.recipe, f"dedupe.steps.{i}"):
+                kind.check(step)
         prefer_columns(process)
         return ()
 
@@ -43,10 +48,11 @@ class DedupeStage(Stage):
         return {step.name: DEDUPE_TYPE for step in all_steps(process.run.recipe)}
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
-        """`dedupe/<step>` and `attributes/<step>` of every step."""
+        """`dedupe/<step>`, of those verified `dedupe/<step>/sets`, and `attributes/<step>` of every step."""
         recipe = process.run.recipe
         assert recipe.dedupe is not None
         found: list[Artifact] = []
+        sources_of: dict[str, list[Artifact]] = {}
         steps = all_steps(recipe)
         for step in steps:
             kind = kind_of(step)
@@ -54,9 +60,21 @@ class DedupeStage(Stage):
             reads = {f"dedupe.steps.{step.name}.{key}": value for key, value in settings.items()}
             files = {"signatures": f"format {kind.format}"} if kind.format > 1 else {}
             files |= module_files(process, f"dedupe kind {step.kind}", type(kind).__module__)
-            found.append(
-                Artifact(f"dedupe/{step.name}", "dedupe", reads, files=files, needs=(known["index"],), growing=True)
-            )
+            keys = Artifact(f"dedupe/{step.name}", "dedupe", reads, files=files, needs=(known["index"],), growing=True)
+            sources_of[step.name] = [keys]
+            if kind.verified:
+                reads = {f"dedupe.steps.{step.name}.shingle": step.shingle}
+                sources_of[step.name].append(
+                    Artifact(
+                        f"dedupe/{step.name}/sets",
+                        "dedupe",
+                        reads,
+                        files={"sets": "format 1"},
+                        needs=(keys,),
+                        growing=True,
+                    )
+                )
+            found += sources_of[step.name]
         columns = prefer_columns(process)
         judged = [known[JUDGED]] if JUDGED in known else []
         marks: list[Artifact] = []
@@ -66,12 +84,14 @@ class DedupeStage(Stage):
                 electing["dedupe.prefer"] = list(recipe.dedupe.prefer)
             if place:
                 electing[f"dedupe.steps: before {step.name}"] = [one.name for one in steps[:place]]
+            if kind_of(step).verified:
+                electing |= {f"dedupe.steps.{step.name}.{key}": getattr(step, key) for key in ("threshold", "verify")}
             reads, own = given_reads(process, columns)
             sources = list(recipe.sources)
             for n, source in enumerate(sources):  # the order decides ties; a source behind them changes nothing
                 own.setdefault(source, {})[f"sources: before {source}"] = sources[:n]
             needs = [
-                found[place],
+                *sources_of[step.name],
                 *marks,
                 *judged,
                 *(known[f"attributes/{c}"] for c in columns if f"attributes/{c}" in known),
@@ -84,9 +104,11 @@ class DedupeStage(Stage):
         return [*found, *marks]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
-        """Consumers of signatures; pairs and clusters; the election, for all steps whose columns are not there."""
+        """Consumers of signatures; pairs, clusters, sets; the election, for all steps whose columns are not there."""
         found: list[Step] = []
         for config in all_steps(process.run.recipe):
+            if sets := left.get(f"dedupe/{config.name}/sets"):
+                found.append(MakeSets((sets,), config))
             artifact = left.get(f"dedupe/{config.name}")
             if artifact is None:
                 continue
@@ -97,6 +119,8 @@ class DedupeStage(Stage):
         marks = tuple(a for a in left.values() if a.name.startswith("attributes/"))
         if marks:
             candidates = Candidates(marks, known.get(JUDGED))
-            elect = Elect(marks, candidates)
-            found += [candidates, elect, WriteMarks(marks, elect)]
+            pairs = FirstPairs(marks, candidates)
+            verify = Verify(marks, pairs)
+            elect = Elect(marks, candidates, verify)
+            found += [candidates, pairs, verify, elect, WriteMarks(marks, elect)]
         return found

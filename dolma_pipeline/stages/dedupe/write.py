@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from dolma_pipeline.dedup.stars import check_stars
 from dolma_pipeline.io.attributes import attribute_writer
-from dolma_pipeline.io.tables import get_range
+from dolma_pipeline.io.tables import get_range, get_table
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.columns import DEDUPE_TYPE
@@ -22,7 +23,8 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed, names
-from dolma_pipeline.stages.dedupe.elect import Elect
+from dolma_pipeline.stages.dedupe.candidates import all_steps
+from dolma_pipeline.stages.dedupe.elect import Elect, origins_of
 
 
 @dataclass(frozen=True)
@@ -110,14 +112,49 @@ class WriteMarks(Phase):
         }
 
     def finish(self, run: Run, records: Iterator[Record]) -> None:
-        """Write the manifests."""
+        """Check that what went has a document that stays in its place, then write the manifests.
+
+        Raises:
+            DataError: it has not.
+        """
+        assert self.elect is not None
+        (elected,) = read_records(run, self.elect, self.elect.tasks(run))
         made: dict[str, list[Any]] = {artifact.name: [] for artifact in self.artifacts}
         for record in records:
             for name, found in record["records"].items():
                 made[name].extend(found)
-        expected = names(run)
+        expected, rounds = names(run), elected["more"]["rounds"]
+        thresholds = {step.name: step.threshold for step in all_steps(run.recipe)}
+        for step in rounds:
+            _check(run, elected["more"]["files"][step]["elected"], thresholds[step])
         for artifact in self.artifacts:
-            close(run.folder, artifact, made[artifact.name], shards_digest=run.shards_digest, expected=expected)
+            step = artifact.name.rpartition("/")[2]
+            extra = {"election": rounds[step]} if step in rounds else None
+            close(
+                run.folder,
+                artifact,
+                made[artifact.name],
+                shards_digest=run.shards_digest,
+                expected=expected,
+                extra=extra,
+            )
+
+
+def _check(run: Run, name: str, threshold: float) -> None:
+    """Every document that went has a keeper; see `check_stars`."""
+    columns = ["node", "keep", "keeper", "jaccard", "candidate", "place"]
+    node, keep, keeper, jaccard, candidate, place = (
+        column.to_numpy() for column in get_table(run.folder, name, columns).columns
+    )
+    check_stars(
+        node,
+        np.where(keep, node, keeper),
+        jaccard,
+        candidate=candidate,
+        place=place,
+        threshold=threshold,
+        named=lambda number: str(origins_of(run, np.array([number]))[0]),
+    )
 
 
 def _of_block(run: Run, name: str, block: Block) -> pa.Table:

@@ -177,7 +177,8 @@ def test_the_full_recipe_in_order_with_its_defaults() -> None:
         "    max_tokens: 1000000",
         "    max_bytes: null",
         "    - {name: exact, kind: exact, key: text}",
-        "    - {name: minhash, kind: minhash, shingle: 5, bands: 20, rows: 8}",
+        "    - {name: minhash, kind: minhash, shingle: 5, bands: 20, rows: 8, signature_bytes: null, threshold: 0.8, "
+        "verify: jaccard}",
         '    english: "language_v1.en >= 0.5"',
         '    - {spans: pii_v1.email, with: " |||EMAIL_ADDRESS||| "}',
         "  max_epochs: 1.0",

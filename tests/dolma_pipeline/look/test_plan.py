@@ -83,7 +83,7 @@ def test_before_the_rules_were_asked(here: Path, tmp_path: Path, trained: Path) 
         plan(loaded(tmp_path / "run"))
     said = str(caught.value)
     assert "the rules have not been asked there yet; left to do: dedupe/exact (" in said
-    assert "mix/verdicts (not done)" in said
+    assert "attributes/minhash (not done) and 1 more. " in said
     assert "First: dolma-pipeline run RECIPE (or tag, dedupe and mix)." in said
 
 

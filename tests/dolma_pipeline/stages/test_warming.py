@@ -39,7 +39,7 @@ def test_dedupe_and_edits() -> None:
     exact = recipe("dedupe: {steps: [{name: same, kind: exact}]}")
     assert kernels_of(exact, ["dedupe"]) == ["components", "json_lines"]
     near = recipe("dedupe: {steps: [{name: near, kind: minhash}]}")
-    assert kernels_of(near, ["dedupe"]) == ["components", "minhash", "json_lines"]
+    assert kernels_of(near, ["dedupe"]) == ["components", "minhash", "sets", "json_lines"]
     for edits in ("replace: [{spans: a.b, with: c}]", "sources: {web: {remove: [a.b]}}"):
         assert "edit" in kernels_of(recipe(f"tokenizer: {{train: bpe}}\nmix: {{{edits}}}"), ["tokenizer", "mix"])
     assert "edit" not in kernels_of(recipe("tokenizer: {train: bpe}\nmix: {where: {a: b.c > 1}}"), ["mix"])

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,8 +22,9 @@ from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import indexed
 from dolma_pipeline.runner.decide import decide
 from dolma_pipeline.runner.ready import make_ready, tidy
-from dolma_pipeline.stages.dedupe.elect import dropped_by, elections
+from dolma_pipeline.stages.dedupe.election import dropped_by, elections
 from dolma_pipeline.stages.dedupe.kinds import KINDS, DedupeKind, kind_of, register_kind
+from tests.dolma_pipeline.dedup.test_stars import plain
 from tests.dolma_pipeline.stages.small import (
     artifacts_of,
     made,
@@ -39,7 +39,7 @@ from tests.dolma_pipeline.stages.small import (
 )
 
 EXACT = {"name": "exact", "kind": "exact"}
-NEAR = {"name": "near", "kind": "minhash", "shingle": 2, "bands": 10, "rows": 3}
+NEAR = {"name": "near", "kind": "minhash", "shingle": 2, "bands": 10, "rows": 3, "threshold": 0.7}
 
 
 def near_copies(seed: int = 1) -> dict[str, list[str]]:
@@ -79,22 +79,41 @@ def exact_pairs(texts: list[str]) -> list[tuple[int, int]]:
     return [(i, j) for i, j in combinations(range(len(texts)), 2) if texts[i] == texts[j] != ""]
 
 
-def near_pairs(texts: list[str]) -> list[tuple[int, int]]:
-    """Pairs with an equal key in an equal band."""
-    columns = {name: pa.array([""] * len(texts)) for name in ("id", "source", "added", "created", "metadata", "extra")}
-    columns["text"] = pa.array(texts, pa.string())
-    names = ["id", "text", "source", "added", "created", "metadata", "extra"]
-    batch = Batch(pa.RecordBatch.from_arrays([columns[name] for name in names], names=names))
+def near_buckets(texts: list[str]) -> list[list[int]]:
+    """The first documents of their words that have a key in common, band by band."""
+    batch = Batch.of(texts)
     minima, signed = minhash.signatures(batch, shingle=2, num_perm=30)
     keys = minhash.band_keys(minima, bands=10, rows=3)
-    pairs = combinations(np.flatnonzero(signed).tolist(), 2)
-    return [(i, j) for i, j in pairs if (keys[i] == keys[j]).any()]
+    home = homes(texts)
+    found = []
+    for band in range(10):
+        of_key: dict[int, list[int]] = {}
+        for i in np.flatnonzero(signed).tolist():
+            if home[i] == i:
+                of_key.setdefault(int(keys[i, band]), []).append(i)
+        found += sorted(bucket for bucket in of_key.values() if len(bucket) > 1)
+    return found
 
 
-def members(run: Run, step: str) -> list[set[int]]:
+def homes(texts: list[str]) -> list[int]:
+    """The first document of each one's words; itself where there is no word."""
+    return [texts.index(text) if text else i for i, text in enumerate(texts)]
+
+
+def shingles_of(text: str) -> set[tuple[str, ...]]:
+    words = text.split()
+    return {tuple(words[i : i + 2]) for i in range(max(1, len(words) - 1))}
+
+
+def jaccard(a: int, b: int) -> float:
+    x, y = shingles_of(TEXTS[a]), shingles_of(TEXTS[b])
+    return len(x & y) / len(x | y)
+
+
+def members(run: Run, step: str, label: str = "label") -> list[set[int]]:
     found: dict[int, set[int]] = {}
     for row in rows(run, f"dedupe/{step}/clusters/members.parquet"):
-        found.setdefault(row["label"], set()).add(row["node"])
+        found.setdefault(row[label], set()).add(row["node"])
     return sorted(found.values(), key=min)
 
 
@@ -106,21 +125,54 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_clusters_are_what_equal_keys_connect(run: Run) -> None:
     assert members(run, "exact") == components_of(exact_pairs(TEXTS))
-    assert members(run, "near") == components_of(near_pairs(TEXTS))
-    assert len(members(run, "near")) > 3
     assert len(members(run, "exact")) > 3
 
 
+def test_buckets_are_who_has_a_key_in_common(run: Run) -> None:
+    found: dict[int, list[int]] = {}
+    for row in rows(run, "dedupe/near/clusters/buckets.parquet"):
+        found.setdefault(row["bucket"], []).append(row["member"])
+    assert [*found.values()] == near_buckets(TEXTS)
+    assert len(found) > 3
+    home = homes(TEXTS)
+    same = {i for i in range(len(TEXTS)) if home.count(home[i]) > 1}
+    expected = same | {node for bucket in found.values() for node in bucket}
+    assert [(row["node"], row["home"]) for row in rows(run, "dedupe/near/clusters/members.parquet")] == [
+        (i, home[i]) for i in sorted(expected)
+    ]
+
+
+def test_sets_are_those_of_the_rows_in_buckets(run: Run) -> None:
+    wanted = {node for bucket in near_buckets(TEXTS) for node in bucket}
+    found = {}
+    for shard in indexed(run):
+        name = f"dedupe/near/sets/{shard.name}.parquet"
+        if run.folder.stat(name) is not None:
+            for row in rows(run, name):
+                found[shard.first + row["row"]] = row["set"]
+                assert not row["cut"]
+    assert found.keys() == wanted
+    for node, one in found.items():
+        values = np.frombuffer(one, "<u4")
+        assert (np.diff(values.astype(np.int64)) > 0).all()
+        assert len(values) == len(shingles_of(TEXTS[node]))
+
+
 def test_what_the_manifests_count(run: Run) -> None:
-    for step, pairs in (("exact", exact_pairs(TEXTS)), ("near", near_pairs(TEXTS))):
-        groups = components_of(pairs)
-        found = manifest(run, f"dedupe/{step}")
-        assert found["clusters"] == {"clusters": len(groups), "documents": sum(map(len, groups))}
-    assert manifest(run, "dedupe/near")["config"] == {
+    groups = components_of(exact_pairs(TEXTS))
+    assert manifest(run, "dedupe/exact")["clusters"] == {"clusters": len(groups), "documents": sum(map(len, groups))}
+    found = manifest(run, "dedupe/near")
+    assert found["buckets"] == {
+        "buckets": len(near_buckets(TEXTS)),
+        "documents": len(rows(run, "dedupe/near/clusters/members.parquet")),
+        "same_words": sum(home != i for i, home in enumerate(homes(TEXTS))),
+    }
+    assert found["config"] == {
         "dedupe.steps.near.kind": "minhash", "dedupe.steps.near.shingle": 2, "dedupe.steps.near.bands": 10,
         "dedupe.steps.near.rows": 3,
     }  # fmt: skip
-    assert manifest(run, "dedupe/near")["files"] == {"signatures": "format 2"}
+    assert found["files"] == {"signatures": "format 3"}
+    assert manifest(run, "attributes/near")["election"]["stopped"] is False
 
 
 @pytest.mark.parametrize("most", [1, 7, 61])
@@ -164,22 +216,28 @@ def test_columns_of_the_first_step(run: Run) -> None:
 
 def test_the_second_step_sees_what_the_first_kept(run: Run) -> None:
     first, found = columns(run, "exact"), columns(run, "near")
-    near = components_of(near_pairs(TEXTS))
-    together = components_of([*exact_pairs(TEXTS), *near_pairs(TEXTS)])
-    for group in near:
-        candidates = sorted((n for n in group if first[n]["keep"]), key=place)
-        others = sorted((n for n in group if not first[n]["keep"]), key=place)
-        for rank, number in enumerate([*candidates, *others]):
-            one = found[number]
-            assert (one["rank"], one["size"], one["keep"]) == (rank, len(group), rank == 0)
-            assert one["cluster"] == origin(candidates[0])
-            assert 0 <= one["jaccard"] <= 1
-    for group in together:
-        assert {found[number]["group"] for number in group} == {origin(min(group))}
-    alone = {*range(len(TEXTS))}.difference(*together)
-    assert all(found[n]["group"] == origin(n) and found[n]["keep"] for n in alone)
+    numbers = range(len(TEXTS))
+    order = sorted(numbers, key=place)
+    candidate = [first[n]["keep"] for n in numbers]
+    keeper, likeness, _, _ = plain(
+        homes(TEXTS), near_buckets(TEXTS), candidate, [order.index(n) for n in numbers], jaccard, 0.7
+    )
+    ranked = sorted(numbers, key=lambda n: (not candidate[n], order.index(n)))
+    removed = 0
+    for n in numbers:
+        star = sorted((m for m in ranked if keeper[m] == keeper[n]), key=lambda m: keeper[m] != m)
+        one = found[n]
+        assert (one["cluster"], one["keep"], one["jaccard"]) == (origin(keeper[n]), keeper[n] == n, likeness[n])
+        assert (one["size"], one["rank"]) == (len(star), star.index(n))
+        if keeper[n] != n:
+            removed += 1
+            assert one["group"] == found[keeper[n]]["group"]
+            assert jaccard(n, keeper[n]) == one["jaccard"] >= 0.7
+    assert removed > 10
+    groups = {number: min(group) for group in components_of(exact_pairs(TEXTS)) for number in group}
+    assert all(found[n]["group"] <= origin(groups[n]) for n in groups)
     lines = {line["shard"]: line["counts"] for line in read_lines(run.folder, "attributes/near")}
-    away = {n for n in range(len(TEXTS)) if not (first[n]["keep"] and found[n]["keep"])}
+    away = {n for n in numbers if not (first[n]["keep"] and found[n]["keep"])}
     assert sum(line["dropped_so_far"] for line in lines.values()) == len(away)
     assert lines["code/empty"] == {"in": 0, "kept": 0, "dropped": 0, "failed": 0, "dropped_so_far": 0}
 
@@ -280,7 +338,7 @@ def test_elections_step_by_step(steps: list[list[tuple[int, int]]], passes: list
     kept = dict.fromkeys(nodes, True)
     at = np.array(nodes, np.int64)
     place = np.array([order.index(n) for n in nodes], np.int64)
-    elected = list(elections(found, at, np.array([passes[n] for n in nodes], np.bool_), place))
+    elected = list(elections(found, at, np.array([passes[n] for n in nodes], np.bool_), place, {}))
     assert [name for name, _ in elected] == [*found]
     edges: list[tuple[int, int]] = []
     for (_, one), step in zip(elected, groups, strict=True):

@@ -1,0 +1,134 @@
+"""Documents that may go as duplicates: do they pass, and where they stand in the order; a task a block of shards.
+
+A candidate passes the rules that name no dedupe step, and every earlier step kept it. Ties in the order of `prefer` go
+to the source that comes first in the recipe, then to the first seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dolma_pipeline.config.recipe import DedupeStepConfig, Recipe
+from dolma_pipeline.io.tables import get_range, get_table, put_table
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.artifact import Artifact, digest
+from dolma_pipeline.run.columns import read_block
+from dolma_pipeline.run.phase import Phase, Task, Work
+from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.records import read_records
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.run.shards import Block, blocks, indexed
+from dolma_pipeline.stages.judged import read_passes
+from dolma_pipeline.stages.rules import preferred
+
+SOURCE_PLACE = "source_place"
+
+
+def all_steps(recipe: Recipe) -> list[DedupeStepConfig]:
+    """The recipe's dedupe steps, in order."""
+    return list(recipe.dedupe.steps) if recipe.dedupe else []
+
+
+def clustered(run: Run, first: int, last: int) -> NDArray[np.int64]:
+    """Numbers from `first` to before `last` of documents that have a key in common with another one, ascending."""
+    found = [np.zeros(0, np.int64)]
+    for step in all_steps(run.recipe):
+        found.append(get_range(run.folder, layout.members(step.name), "node", first, last).column("node").to_numpy())
+    return np.unique(np.concatenate(found))
+
+
+@dataclass(frozen=True)
+class Candidates(Phase):
+    """Of the documents in clusters: do they pass, and what `prefer` orders by.
+
+    Args:
+        judged: the verdicts of the rules that name no dedupe step; None where the recipe has no rules.
+    """
+
+    judged: Artifact | None = None
+
+    @property
+    def name(self) -> str:
+        """`dedupe/candidates`."""
+        return "dedupe/candidates"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Clusters, verdicts, and whatever else its artifacts are made from."""
+        own = {artifact.name for artifact in self.artifacts}
+        return frozenset(need.name for one in self.artifacts for need in one.needs if need.name not in own)
+
+    def tasks(self, run: Run) -> Iterator[Task]:
+        """Blocks of shards."""
+        for block in blocks(indexed(run)):
+            yield Task(block.key, block.rows, block)
+
+    def work(self, process: Process, task: Task) -> Work:
+        """Look at one block; `more` names the file, none where no document is in a cluster."""
+        block: Block = task.payload
+        run = process.run
+        first = block.shards[0].first
+        nodes = clustered(run, first, first + block.rows)
+        if len(nodes) == 0:
+            return Work(more={"file": None})
+        rows = nodes - first
+        passes = np.ones(block.rows, np.bool_)
+        if self.judged is not None:
+            passes = np.concatenate([read_passes(run, self.judged, shard) for shard in block.shards])
+        place = list(run.recipe.sources).index(block.shards[0].source)
+        columns = {"node": pa.array(nodes), "passes": pa.array(passes[rows])}
+        columns[SOURCE_PLACE] = pa.repeat(pa.scalar(place, pa.int32()), len(nodes))
+        order = preferred(process, block.shards[0].source)
+        if order is not None:
+            index, wanted = order.split(process, block.shards[0].source)
+            table = read_block(process, block, index=index, wanted=wanted).take(pa.array(rows))
+            values = order.order.values(table)
+            columns |= dict(zip(values.column_names, values.columns, strict=True))
+        name = layout.cache("candidates", digest([self.digest, run.shards_digest]), f"{block.key}.parquet")
+        put_table(run.folder, name, pa.table(columns))
+        return Work(more={"file": name}, files=[name])
+
+
+def _nobody(process: Process) -> pa.Table:
+    columns: dict[str, pa.Array] = {
+        "node": pa.array([], pa.int64()),
+        "passes": pa.array([], pa.bool_()),
+        SOURCE_PLACE: pa.array([], pa.int32()),
+    }
+    order = preferred(process, next(iter(process.run.recipe.sources)))
+    if order is not None:
+        columns |= {field.name: pa.array([], field.type) for field in order.order.schema}
+    return pa.table(columns)
+
+
+def preferred_places(process: Process, candidates: pa.Table) -> NDArray[np.int64]:
+    """The place of each candidate in the order of `prefer`: int64[n], 0 first; then by source, then first seen."""
+    order = preferred(process, next(iter(process.run.recipe.sources)))
+    if order is not None:
+        values = candidates.drop_columns(["node", "passes"])
+        sequence = order.order.order(values, ties=[SOURCE_PLACE])
+    else:
+        keys = candidates.column("node").to_numpy(), candidates.column(SOURCE_PLACE).to_numpy()
+        sequence = np.lexsort(keys)
+    place = np.empty(len(sequence), np.int64)
+    place[sequence] = np.arange(len(sequence))
+    return place
+
+
+def candidates_of(
+    process: Process, candidates: Candidates
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Documents that any step may take away, by number, ascending; whether each passes; its place in the order."""
+    parts = [
+        get_table(process.run.folder, record["more"]["file"])
+        for record in read_records(process.run, candidates, candidates.tasks(process.run))
+        if record["more"]["file"]
+    ]
+    found = pa.concat_tables(parts) if parts else _nobody(process)
+    place = preferred_places(process, found)
+    return found.column("node").to_numpy(), found.column("passes").to_numpy(), place
