@@ -84,7 +84,10 @@ def test_what_changes_no_byte_is_no_change(copied: Path, changes: dict[str, Any]
         ),
         (
             {"dedupe__steps": [{"name": "exact", "kind": "exact"}, {"name": "minhash", "kind": "minhash", "rows": 9}]},
-            ["  dedupe.steps.minhash.rows: 8 -> 9\nthis makes again: dedupe/minhash, attributes/minhash, "],
+            [
+                "  dedupe.steps.minhash.rows: 8 -> 9\n"
+                "this makes again: dedupe/minhash, dedupe/minhash/sets, attributes/minhash, "
+            ],
             ["dedupe/exact", "attributes/exact"],
         ),
         (
@@ -256,7 +259,15 @@ def test_dry_run_writes_nothing_and_says_what_would_be_done(finished: Path, here
         [artifact, "new"]
         for artifact in (
             *("index", "attributes/length_v1", "attributes/marks_v1", "dedupe/exact", "dedupe/minhash"),
-            *("attributes/exact", "attributes/minhash", "mix/verdicts", "tokenizer", "mix", "tokens"),
+            *(
+                "dedupe/minhash/sets",
+                "attributes/exact",
+                "attributes/minhash",
+                "mix/verdicts",
+                "tokenizer",
+                "mix",
+                "tokens",
+            ),
         )
     ]
     before = times(finished)

@@ -18,7 +18,7 @@ from dolma_pipeline.storage.local import LocalFolder
 from tests.pipeline.tiny import engine, recipe
 
 ROOT = Path(__file__).parents[2]
-OVER_ALL = {"dedupe/edges/exact", "dedupe/edges/minhash", "tokens/parts"}
+OVER_ALL = {"dedupe/edges/exact", "dedupe/edges/minhash", "dedupe/verify", "tokens/parts"}
 """Phases of which a task draws on documents of all shards, and so asks where each is; the lists stream by."""
 
 
