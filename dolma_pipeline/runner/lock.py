@@ -72,13 +72,19 @@ class RunLock:
 
     def __enter__(self) -> RunLock:
         self.folder.check_conditions()
-        for _ in range(2):
-            if self.folder.create(layout.LOCK, self._written()) or self._take_over():
-                found = self.folder.stat(layout.LOCK)
-                if found is not None and self._held_by().get("token") == self._content["token"]:
-                    self._version = found.version
-                    self._begin_to_beat()
-                    return self
+        try:
+            for _ in range(2):
+                if self.folder.create(layout.LOCK, self._written()) or self._take_over():
+                    found = self.folder.stat(layout.LOCK)
+                    if found is not None and self._held_by().get("token") == self._content["token"]:
+                        self._version = found.version
+                        self._begin_to_beat()
+                        return self
+        except KeyboardInterrupt:  # a signal between taking the lock and the block: nobody else would give it back
+            self._ended.set()
+            if self._held_by().get("token") == self._content["token"]:
+                self.folder.delete([layout.LOCK])
+            raise
         raise UsageError(f"{self.folder.url}/{layout.LOCK}: another run has just begun here.")
 
     def names(self, job: Job) -> None:

@@ -109,6 +109,17 @@ def test_a_lock_that_was_taken_since_the_last_beat_is_told_at_the_end(folder: Ru
     assert (folder.stat("lock.json") is not None) == bool(other)
 
 
+def test_a_signal_while_the_lock_is_taken_leaves_none(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: RunFolder, name: str) -> None:
+        raise KeyboardInterrupt("SIGTERM")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(folder), "stat", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            lock(folder).__enter__()
+    assert folder.stat("lock.json") is None
+
+
 def test_in_another_thread_the_end_of_the_block_tells(folder: RunFolder) -> None:
     raised: list[BaseException] = []
 
