@@ -9,6 +9,7 @@ from typing import Any
 from dolma_pipeline.errors import RunError
 from dolma_pipeline.storage.object_client import check_process
 from dolma_pipeline.storage.object_faults import asking, refused, repeated
+from dolma_pipeline.storage.ranged import RangedFile
 
 CHUNK_BYTES = 1 << 20
 TRIES = 10
@@ -98,7 +99,7 @@ class Streamed(io.RawIOBase):
         yield from obstore.get(self._store, self._key, options=options).stream(CHUNK_BYTES)
 
 
-class Ranged(io.RawIOBase):
+class Ranged(RangedFile):
     """An object to read anywhere; every read is one request, so what reads it asks for pieces of some size.
 
     Args:
@@ -109,37 +110,9 @@ class Ranged(io.RawIOBase):
     """
 
     def __init__(self, store: Any, key: str, place: str, size: int, etag: str | None) -> None:
-        self._store, self._key, self._place = store, key, place
-        self._size, self._etag, self._at = size, etag, 0
+        super().__init__(size)
+        self._store, self._key, self._place, self._etag = store, key, place, etag
         self.num_requests = 0
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """Where the next read begins."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go there; nothing is read."""
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """All that fits, unless the end comes before: one request."""
-        view = memoryview(buffer).cast("B")
-        content = self._read(len(view))
-        view[: len(content)] = content
-        return len(content)
-
-    def readall(self) -> bytes:
-        """The rest: one request."""
-        return self._read(self._size - self._at)
 
     def _read(self, count: int) -> bytes:
         import obstore

@@ -17,6 +17,7 @@ from dolma_pipeline.errors import RunError, UsageError
 from dolma_pipeline.storage.copies import Held, nameless
 from dolma_pipeline.storage.inputs import COPY_BYTES, InputEntry, InputScheme, register_scheme
 from dolma_pipeline.storage.object_faults import wait
+from dolma_pipeline.storage.ranged import RangedFile
 from dolma_pipeline.storage.web_requests import (
     BROKEN,
     CHECK_SECONDS,
@@ -104,7 +105,7 @@ class WebFile(io.RawIOBase):
             self._to_pass -= passed
 
 
-class WebRanges(io.RawIOBase):
+class WebRanges(RangedFile):
     """A file of the web to read anywhere, a request for every read.
 
     Args:
@@ -112,36 +113,8 @@ class WebRanges(io.RawIOBase):
     """
 
     def __init__(self, url: str, *, place: str, headers: Mapping[str, str], size: int, version: str) -> None:
-        self._url, self._place, self._headers = url, place, headers
-        self._size, self._version, self._at = size, version, 0
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """Where the next read begins."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go there; nothing is read."""
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """All that fits, unless the end comes before."""
-        view = memoryview(buffer).cast("B")
-        content = self._read(len(view))
-        view[: len(content)] = content
-        return len(content)
-
-    def readall(self) -> bytes:
-        """The rest."""
-        return self._read(self._size - self._at)
+        super().__init__(size)
+        self._url, self._place, self._headers, self._version = url, place, headers, version
 
     def _read(self, count: int) -> bytes:
         end = min(self._size, self._at + count)
