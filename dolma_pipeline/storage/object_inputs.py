@@ -19,7 +19,7 @@ from dolma_pipeline.storage.object_bucket import Bucket
 from dolma_pipeline.storage.object_client import check_settings
 from dolma_pipeline.storage.object_faults import asking, repeated
 from dolma_pipeline.storage.object_files import CHUNK_BYTES, Ranged, Streamed
-from dolma_pipeline.storage.object_names import Place
+from dolma_pipeline.storage.object_names import Place, version_of
 
 COPIED_BYTES = 32_000_000
 """Smaller files are copied whole: one request costs less than the ranges of a reader of columns."""
@@ -51,7 +51,7 @@ class ObjectInputs(InputScheme):
         """See `InputScheme.stat`: one request."""
         bucket, key = _object(url, settings, patient=False)
         meta = bucket.head(key) if key and not key.endswith("/") else None
-        return None if meta is None else InputEntry(url, meta["size"], meta["e_tag"] or "")
+        return None if meta is None else InputEntry(url, meta["size"], version_of(meta["e_tag"]))
 
     def stream(self, url: str, settings: Mapping[str, str], start: int = 0) -> BinaryIO:
         """See `InputScheme.stream`: one request, or more where the connection breaks."""
@@ -91,7 +91,7 @@ class ObjectInputs(InputScheme):
         _names(quick, prefix)  # what is wrong is told in seconds; the listing itself is patient
         bucket, _ = _object(folder, settings)
         for meta in bucket.list(prefix):
-            yield InputEntry(bucket.url(meta["path"]), meta["size"], meta["e_tag"] or "")
+            yield InputEntry(bucket.url(meta["path"]), meta["size"], version_of(meta["e_tag"]))
 
     def names(self, folder: str, settings: Mapping[str, str]) -> list[str]:
         """See `InputScheme.names`: one request."""

@@ -12,10 +12,11 @@ import pytest
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.io import paths
 from dolma_pipeline.storage.inputs import Location, open_stream, read_head
+from tests.dolma_pipeline.storage.fake_azure import AzureHandler
 from tests.dolma_pipeline.storage.fake_objects import SECRET
-from tests.dolma_pipeline.storage.fake_store import Server, serving
+from tests.dolma_pipeline.storage.fake_store import Handler, Server, serving
 from tests.dolma_pipeline.storage.helpers import without
-from tests.dolma_pipeline.storage.test_objects import ManyKeys
+from tests.dolma_pipeline.storage.many_keys import ManyKeys
 
 ROOT = Path(__file__).parents[3]
 KEYS = [
@@ -54,6 +55,17 @@ def test_patterns_find_what_they_find_on_a_disk(
     for one in there:
         with open_stream(pickle.loads(pickle.dumps(locate(one.relative)))) as file:
             assert file.read() == one.path.removeprefix("s3://bucket/").encode()
+
+
+@pytest.mark.parametrize(("scheme", "handler"), [("s3", Handler), ("gs", Handler), ("az", AzureHandler)])
+def test_a_listing_tells_the_version_that_a_look_tells(scheme: str, handler: type[Handler]) -> None:
+    """Else a file that was named and is found by a pattern later would be taken for one that was written anew."""
+    with serving(scheme, handler) as one:
+        one.objects.put("bucket", "d/a.jsonl", b"{}", {})
+        settings = {"endpoint": one.endpoint}
+        (named,) = paths.find([f"{scheme}://bucket/d/a.jsonl"], settings=settings)
+        (listed,) = paths.find([f"{scheme}://bucket/d/*.jsonl"], settings=settings)
+        assert named.entry == listed.entry
 
 
 @pytest.mark.parametrize(
