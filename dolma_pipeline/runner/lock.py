@@ -76,14 +76,13 @@ class RunLock:
             for _ in range(2):
                 if self.folder.create(layout.LOCK, self._written()) or self._take_over():
                     found = self.folder.stat(layout.LOCK)
-                    if found is not None and self._held_by().get("token") == self._content["token"]:
+                    if found is not None and self._is_ours():
                         self._version = found.version
                         self._begin_to_beat()
                         return self
-        except KeyboardInterrupt:  # a signal between taking the lock and the block: nobody else would give it back
+        except BaseException:  # a signal, a store that fails: between taking it and the block nobody else lets go
             self._ended.set()
-            if self._held_by().get("token") == self._content["token"]:
-                self.folder.delete([layout.LOCK])
+            self._let_go()
             raise
         raise UsageError(f"{self.folder.url}/{layout.LOCK}: another run has just begun here.")
 
@@ -221,10 +220,13 @@ class RunLock:
 
     def _let_go(self) -> bool:
         """Delete the lock; False if it is not ours any more."""
-        if self._held_by().get("token") != self._content["token"]:
+        if not self._is_ours():
             return False
         self.folder.delete([layout.LOCK])
         return True
+
+    def _is_ours(self) -> bool:
+        return bool(self._held_by().get("token") == self._content["token"])
 
     def _tell_loss(self, error: BaseException | None) -> NoReturn:
         other = self._held_by()

@@ -109,13 +109,16 @@ def test_a_lock_that_was_taken_since_the_last_beat_is_told_at_the_end(folder: Ru
     assert (folder.stat("lock.json") is not None) == bool(other)
 
 
-def test_a_signal_while_the_lock_is_taken_leaves_none(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(self: RunFolder, name: str) -> None:
-        raise KeyboardInterrupt("SIGTERM")
+@pytest.mark.parametrize("raised", [KeyboardInterrupt("SIGTERM"), RunError("the store does not answer")])
+def test_what_ends_a_run_while_the_lock_is_taken_leaves_none(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, raised: BaseException
+) -> None:
+    def ended(self: RunFolder, name: str) -> None:
+        raise raised
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(folder), "stat", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(folder), "stat", ended)
+        with pytest.raises(type(raised)):
             lock(folder).__enter__()
     assert folder.stat("lock.json") is None
 
