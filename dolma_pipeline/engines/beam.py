@@ -87,6 +87,9 @@ class OnBeam:
 
 def _in_words(error: Exception) -> str:
     """What a runner says of a pipeline that failed, and the cure of what is known."""
+    details = getattr(error, "details", None)  # of gRPC: its own text has a traceback's length
+    if callable(details):
+        return f"the job server does not answer any more: {' '.join(str(details()).split())}"
     said = f"the pipeline failed: {error}"
     if "No module named 'dolma_pipeline'" in str(error):
         said += (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+import grpc
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -117,6 +118,20 @@ def test_what_a_runner_itself_raises(run: Run, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner.run_pipeline", broken)
     with pytest.raises(StageError, match=r"^the pipeline failed: no job server$"):
+        OnBeam("FnApiRunner").run(run, CHAIN)
+
+
+def test_a_job_server_that_dies_is_told_in_a_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lost(grpc.RpcError):
+        def details(self) -> str:
+            return "failed to connect to all addresses;\n  last error: refused"
+
+    def broken(*_: object) -> None:
+        raise Lost("<_MultiThreadedRendezvous of RPC that terminated with:\n ...")
+
+    monkeypatch.setattr("apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner.run_pipeline", broken)
+    told = r"^the job server does not answer any more: failed to connect to all addresses; last error: refused$"
+    with pytest.raises(StageError, match=told):
         OnBeam("FnApiRunner").run(run, CHAIN)
 
 
