@@ -153,9 +153,11 @@ class MixerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOutConfig:
-    """Documents kept from training to measure on, whole clusters only."""
+    """Documents kept from training to measure on, near copies together."""
 
-    share: Annotated[float, Key(purpose="of each source's clusters", above=0, below=1)] = 0.01
+    share: Annotated[float, Key(purpose="of each source's documents; near copies stay together", above=0, below=1)] = (
+        0.01
+    )
     max_tokens: Annotated[
         int | None, Key(purpose="most of one source", unit="tokens", at_least=1, derived="1M with a tokenizer")
     ] = None

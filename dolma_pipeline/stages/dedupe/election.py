@@ -6,7 +6,7 @@ where equal keys make copies, the first candidate of each cluster stays (`dedup.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,8 +169,3 @@ def _clusters(own: Clusters, candidate: NDArray[np.bool_], place: NDArray[np.int
         "keeper": keeper,
         "jaccard": np.ones(len(nodes)),
     }
-
-
-def dropped_by(elected: Sequence[Elected]) -> NDArray[np.int64]:
-    """Documents that any of these steps does not keep, ascending."""
-    return np.unique(np.concatenate([np.zeros(0, np.int64), *(one.nodes[~one.keep] for one in elected)]))

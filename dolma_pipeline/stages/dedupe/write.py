@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +129,7 @@ class WriteMarks(Phase):
             _check(run, elected["more"]["files"][step]["elected"], thresholds[step])
         for artifact in self.artifacts:
             step = artifact.name.rpartition("/")[2]
-            extra = {"election": rounds[step]} if step in rounds else None
+            extra = {"election": rounds[step], **_warned(rounds[step])} if step in rounds else None
             close(
                 run.folder,
                 artifact,
@@ -155,6 +155,18 @@ def _check(run: Run, name: str, threshold: float) -> None:
         threshold=threshold,
         named=lambda number: str(origins_of(run, np.array([number]))[0]),
     )
+
+
+def _warned(election: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest warns of: an election that ended before nothing more went."""
+    if not election["stopped"]:
+        return {}
+    return {
+        "warnings": [
+            f"the election was stopped after {election['rounds']} rounds, so some documents may have stayed that are "
+            "like another one that stays. More bands of fewer rows find more in each round: docs/deduplication.md."
+        ]
+    }
 
 
 def _of_block(run: Run, name: str, block: Block) -> pa.Table:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dolma_pipeline.dedup import stars
 from dolma_pipeline.engines import Here
 from dolma_pipeline.errors import ConfigError, DataError
 from dolma_pipeline.run import columns as run_columns
@@ -307,6 +308,15 @@ def test_a_fault_of_the_election_stops_the_run(tmp_path: Path, monkeypatch: pyte
     ) as e:
         make(run)
     assert e.value.exit_code == 1
+
+
+def test_an_election_that_was_stopped_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: Run) -> None:
+    assert "warnings" not in manifest(done, "attributes/near")
+    monkeypatch.setattr(stars, "MOST_ROUNDS", 1)
+    run = small_run(tmp_path, FAMILIES, **recipe())
+    make(run)
+    (told,) = manifest(run, "attributes/near")["warnings"]
+    assert told.startswith("the election was stopped after 1 rounds, so some documents may have stayed")
 
 
 def test_a_text_that_changed_since_the_index_is_not_taken(tmp_path: Path) -> None:
