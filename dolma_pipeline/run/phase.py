@@ -117,3 +117,16 @@ class Phase(ABC):
             records: those of all its tasks, in the order of the tasks; streamed.
         """
         return
+
+
+class OneTask(Phase):
+    """A phase of one small task, done where the next one is planned: what is about all of something at once."""
+
+    @property
+    def spread(self) -> bool:
+        """No."""
+        return False
+
+    def tasks(self, run: Run) -> Iterable[Task]:
+        """The one task."""
+        yield Task("all")

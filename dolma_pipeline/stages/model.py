@@ -12,7 +12,7 @@ from dolma_pipeline.errors import ConfigError, UnknownNameError, unknown_name
 from dolma_pipeline.io.url_patterns import read_small
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import close, read_manifest
-from dolma_pipeline.run.phase import Phase, Record, Task, Work
+from dolma_pipeline.run.phase import OneTask, Record, Task, Work
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
@@ -115,25 +115,16 @@ class EvalStage(Stage):
 
 
 @dataclass(frozen=True)
-class _InLauncher(Phase):
+class _InLauncher(OneTask):
     @property
     def needs(self) -> frozenset[str]:
         """What its artifact is made from."""
         return frozenset(need.name for need in self.artifacts[0].needs)
 
     @property
-    def spread(self) -> bool:
-        """No: one task."""
-        return False
-
-    @property
     def in_launcher(self) -> bool:
         """Yes."""
         return True
-
-    def tasks(self, run: Run) -> Iterator[Task]:
-        """The one task."""
-        yield Task("all")
 
     def finish(self, run: Run, records: Iterator[Record]) -> None:
         """Write the manifest."""

@@ -28,7 +28,7 @@ from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact, digest
 from dolma_pipeline.run.consumer import Consumer, Feed, Feeder, ShardRead
 from dolma_pipeline.run.manifests import close, output_record
-from dolma_pipeline.run.phase import Phase, Record, Task, Work
+from dolma_pipeline.run.phase import OneTask, Record, Task, Work
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
@@ -253,7 +253,7 @@ def smallest(sample: pa.Table, num_bytes: int) -> pa.Table:
 
 
 @dataclass(frozen=True)
-class MakeTokenizer(Phase):
+class MakeTokenizer(OneTask):
     """The tokenizer itself, one task: copied or trained; closes the artifact `tokenizer`."""
 
     @property
@@ -270,15 +270,6 @@ class MakeTokenizer(Phase):
     def makes(self) -> frozenset[str]:
         """`tokenizer`."""
         return frozenset({"tokenizer"})
-
-    @property
-    def spread(self) -> bool:
-        """No: one task."""
-        return False
-
-    def tasks(self, run: Run) -> Iterator[Task]:
-        """The one task."""
-        yield Task("all")
 
     def work(self, process: Process, task: Task) -> Work:
         """Load or train; `more` has what the manifest says."""

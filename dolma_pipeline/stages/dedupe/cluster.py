@@ -19,7 +19,7 @@ from dolma_pipeline.dedup.components import components
 from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.manifests import close, output_record, read_lines
-from dolma_pipeline.run.phase import Phase, Record, Task, Work
+from dolma_pipeline.run.phase import OneTask, Record, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import gathered, read_records
 from dolma_pipeline.run.run import Run
@@ -29,7 +29,7 @@ from dolma_pipeline.stages.dedupe.kinds import kind_of
 
 
 @dataclass(frozen=True)
-class Cluster(Phase):
+class Cluster(OneTask):
     """Clusters or buckets of one step's pairs.
 
     Args:
@@ -55,15 +55,6 @@ class Cluster(Phase):
     def makes(self) -> frozenset[str]:
         """`dedupe/<step>`."""
         return frozenset({self.artifacts[0].name})
-
-    @property
-    def spread(self) -> bool:
-        """No: one task."""
-        return False
-
-    def tasks(self, run: Run) -> Iterator[Task]:
-        """The one task."""
-        yield Task("all")
 
     def work(self, process: Process, task: Task) -> Work:
         """Cluster; `more` has what the manifest says."""

@@ -7,7 +7,7 @@ another one, 24 a compared pair, and the sets of one piece of pairs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from dolma_pipeline.dedup.stars import Compare
 from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import digest
-from dolma_pipeline.run.phase import Phase, Task, Work
+from dolma_pipeline.run.phase import OneTask, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import indexed
@@ -32,7 +32,7 @@ from dolma_pipeline.stages.dedupe.verify import Verify, known_pairs
 
 
 @dataclass(frozen=True)
-class Elect(Phase):
+class Elect(OneTask):
     """Who stays, step by step; one task.
 
     Args:
@@ -51,15 +51,6 @@ class Elect(Phase):
     def needs(self) -> frozenset[str]:
         """The candidates, and the first pairs compared."""
         return frozenset({"dedupe/candidates", "dedupe/verify"})
-
-    @property
-    def spread(self) -> bool:
-        """No: the steps depend on each other."""
-        return False
-
-    def tasks(self, run: Run) -> Iterator[Task]:
-        """The one task."""
-        yield Task("all")
 
     def work(self, process: Process, task: Task) -> Work:
         """Elect in all steps, in order; `more` names the files of each step, and has the rounds of those verified."""

@@ -17,7 +17,7 @@ from dolma_pipeline.dedup.stars import firsts_of, leading_pairs, ranks
 from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import digest
-from dolma_pipeline.run.phase import Phase, Task, Work
+from dolma_pipeline.run.phase import OneTask, Phase, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import read_records
 from dolma_pipeline.run.run import Run
@@ -30,7 +30,7 @@ PAIRS_A_TASK = 1 << 19
 
 
 @dataclass(frozen=True)
-class FirstPairs(Phase):
+class FirstPairs(OneTask):
     """Leaders and members of the first round.
 
     Args:
@@ -48,15 +48,6 @@ class FirstPairs(Phase):
     def needs(self) -> frozenset[str]:
         """The candidates."""
         return frozenset({"dedupe/candidates"})
-
-    @property
-    def spread(self) -> bool:
-        """No: the order is of all candidates."""
-        return False
-
-    def tasks(self, run: Run) -> Iterator[Task]:
-        """The one task."""
-        yield Task("all")
 
     def work(self, process: Process, task: Task) -> Work:
         """Pair; `more` names the file of each step that is verified, and its pairs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from dolma_pipeline.io.tables import get_table
 from dolma_pipeline.registry import load_mixer
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.manifests import add_counts, output_record, pretty, read_lines
-from dolma_pipeline.run.phase import Phase, Task, Work
+from dolma_pipeline.run.phase import OneTask, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import indexed
@@ -25,7 +24,7 @@ from dolma_pipeline.stages.rules import mix_config
 
 
 @dataclass(frozen=True)
-class Plan(Phase):
+class Plan(OneTask):
     """Writes `<mix>/plan.json`.
 
     Args:
@@ -43,15 +42,6 @@ class Plan(Phase):
     def needs(self) -> frozenset[str]:
         """The measures, which the encoding consumer leaves."""
         return frozenset({reading_of("encode", self.mix)})
-
-    @property
-    def spread(self) -> bool:
-        """No: one task."""
-        return False
-
-    def tasks(self, run: Run) -> Iterator[Task]:
-        """The one task."""
-        yield Task("all")
 
     def work(self, process: Process, task: Task) -> Work:
         """Plan."""

@@ -16,7 +16,7 @@ from dolma_pipeline.registry import load_mixer, mixer_spec
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import close, read_lines
-from dolma_pipeline.run.phase import Phase, Record, Task, Work
+from dolma_pipeline.run.phase import OneTask, Record, Task, Work
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import gathered, read_records
@@ -177,7 +177,7 @@ def mix_reads(recipe: Recipe, section: str = MIX) -> tuple[dict[str, Any], dict[
 
 
 @dataclass(frozen=True)
-class CloseMix(Phase):
+class CloseMix(OneTask):
     """Closes the artifact of a mix: what was written, with the counts of the verdicts and the plan; one task.
 
     Args:
@@ -202,15 +202,6 @@ class CloseMix(Phase):
     def makes(self) -> frozenset[str]:
         """The mix."""
         return frozenset({self.mix})
-
-    @property
-    def spread(self) -> bool:
-        """No: one task."""
-        return False
-
-    def tasks(self, run: Run) -> Iterator[Task]:
-        """The one task."""
-        yield Task("all")
 
     def work(self, process: Process, task: Task) -> Work:
         """Nothing but to be there: closing is for `finish`."""

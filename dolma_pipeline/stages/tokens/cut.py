@@ -6,7 +6,6 @@ that no part needs to look at what others hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +18,7 @@ from dolma_pipeline.errors import DataError
 from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import digest
-from dolma_pipeline.run.phase import Phase, Task, Work
+from dolma_pipeline.run.phase import OneTask, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, indexed
@@ -63,7 +62,7 @@ class _Split:
 
 
 @dataclass(frozen=True)
-class Cut(Phase):
+class Cut(OneTask):
     """Makes the lists of all parts.
 
     Args:
@@ -82,15 +81,6 @@ class Cut(Phase):
     def needs(self) -> frozenset[str]:
         """What was chosen."""
         return frozenset({self.mix})
-
-    @property
-    def spread(self) -> bool:
-        """No: one task."""
-        return False
-
-    def tasks(self, run: Run) -> Iterator[Task]:
-        """The one task."""
-        yield Task("all")
 
     def work(self, process: Process, task: Task) -> Work:
         """Cut; `more` names the lists of each split, in order."""
