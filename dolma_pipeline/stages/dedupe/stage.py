@@ -12,6 +12,7 @@ from dolma_pipeline.run.columns import DEDUPE_TYPE
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.stage import Stage, at, module_files
+from dolma_pipeline.stages.dedupe import kind_exact, kind_minhash
 from dolma_pipeline.stages.dedupe.candidates import Candidates, all_steps
 from dolma_pipeline.stages.dedupe.cluster import Cluster
 from dolma_pipeline.stages.dedupe.edges import Edges
@@ -24,6 +25,9 @@ from dolma_pipeline.stages.dedupe.write import WriteMarks
 from dolma_pipeline.stages.mixes import JUDGED
 from dolma_pipeline.stages.reads import given_reads
 from dolma_pipeline.stages.rules import prefer_columns
+
+OURS = (kind_exact, kind_minhash)
+"""Modules of our own kinds, which register them."""
 
 
 class DedupeStage(Stage):
