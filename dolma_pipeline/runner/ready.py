@@ -13,7 +13,7 @@ import orjson
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
-from dolma_pipeline.run.manifests import is_finished, read_lines
+from dolma_pipeline.run.manifests import has_lines, is_finished, read_lines
 from dolma_pipeline.run.records import COVERS, forget_record, gathered, stored_records, write_earlier
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.check import sizes_of
@@ -187,7 +187,9 @@ def tidy(run: Run, artifacts: Sequence[Artifact], *, keep_work: bool) -> None:
     if {one.name for one in artifacts if not one.cache} <= finished:
         finished |= {one.name for one in artifacts if one.cache}  # what they were for is there
         _tidy_cache(run, [one for one in artifacts if one.cache], keep_work=keep_work)
-    run.folder.delete([layout.earlier(one.folder) for one in artifacts if one.name in finished])
+    for one in artifacts:
+        if one.name in finished:
+            _tidy_earlier(run, one)
     run.folder.remove_attempts()
     for entry in list(run.folder.list(layout.DONE)):  # last: as long as there are some, the next run tidies again
         under, _, name = entry.name.rpartition("/")
@@ -195,6 +197,22 @@ def tidy(run: Run, artifacts: Sequence[Artifact], *, keep_work: bool) -> None:
             run.folder.delete_tree(under)
     if next(run.folder.list(layout.DONE), None) is None:
         run.folder.delete_tree(layout.DONE)  # the empty folder, where folders exist by themselves
+
+
+def _tidy_earlier(run: Run, artifact: Artifact) -> None:
+    """Remove the records that a finished artifact had before it was opened again, and files that only those tell of: a
+    shard of which nothing is wanted any more has none."""
+    folder, name = run.folder, layout.earlier(artifact.folder)
+    if folder.stat(name) is None:
+        return
+    records = [orjson.loads(line) for line in folder.read(name).splitlines()[1:]]
+    there = {output for record in records for output in _outputs(artifact, record)}
+    if there and has_lines(folder, artifact.folder):
+        there.difference_update(
+            output for record in read_lines(folder, artifact.folder) for output in _outputs(artifact, record)
+        )
+        folder.delete(sorted(there))
+    folder.delete([name])
 
 
 def _tidy_cache(run: Run, caches: Sequence[Artifact], *, keep_work: bool) -> None:

@@ -69,12 +69,12 @@ def small_run(
     return run_of(made, where or run_folder(f"memory://{secrets.token_hex(8)}"))
 
 
-def run_of(recipe: Recipe, where: RunFolder) -> Run:
-    """A run of a recipe, its list of shards written."""
+def run_of(recipe: Recipe, where: RunFolder, *, redo: bool = False) -> Run:
+    """A run of a recipe, its list of shards written; redo: files of an earlier list may be gone."""
     Process.leave()
     recipe = resolved(recipe)
     modules = user_modules(recipe)
-    inputs = plan_inputs(recipe, where, redo=False)
+    inputs = plan_inputs(recipe, where, redo=redo)
     where.write(layout.SHARDS, inputs.content)
     return Run(recipe, where, modules, inputs.digest)
 

@@ -244,6 +244,24 @@ def test_growing_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     assert promised(grown) == promised(made(tmp_path, {"web/b": FAMILIES["web/b"], **FAMILIES}, **recipe()))
 
 
+def test_a_run_that_shrinks_keeps_no_set_that_nobody_wants(tmp_path: Path) -> None:
+    """Without its relatives a shard has none any more, and its file goes with them."""
+    page = " ".join(sentence(random.Random(2), 90))
+    shards = {"web/a": [f"{page} end"], "web/b": [page, "another text of a few words"], "web/c": ["alone"]}
+    run = made(tmp_path, shards, dedupe={"steps": [NEAR]})
+    tidy(run, artifacts_of(run).values(), keep_work=False)
+    assert "dedupe/near/sets/web/b.parquet" in promised(run)
+    (tmp_path / "in/web/a.jsonl").unlink()
+    fewer = run_of(run.recipe, run.folder, redo=True)
+    artifacts = [*artifacts_of(fewer).values()]
+    left = {one.name: one.shard for one in listed(fewer)}
+    make_ready(fewer, [decide(fewer, one) for one in artifacts], artifacts, left)
+    make(fewer)
+    tidy(fewer, artifacts, keep_work=False)
+    del shards["web/a"]
+    assert promised(fewer) == promised(made(tmp_path / "other", shards, dedupe={"steps": [NEAR]}))
+
+
 def phases_left(run: Run) -> list[Any]:
     from tests.dolma_pipeline.stages.small import phases_of
 
