@@ -5,8 +5,8 @@
     make bench ROWS=run SCALE=0.1           smaller corpora, to try; no promise is meant for them
     python tests/benchmarks/bench.py --documents 'my/**/*.jsonl.gz'
 
-Rows: gopher minhash tokenize read (against peers), run beam workers memory worker files (whole runs), threshold budget
-seed (changes of a finished run), compile fixed (start-up), whatif, tasks pool (runners), store listing
+Rows: gopher minhash tokenize read near documents (against peers), run beam workers memory worker files (whole runs),
+threshold budget seed (changes of a finished run), compile fixed (start-up), whatif, tasks pool (runners), store listing
 (object stores). Each takes minutes at most.
 
 Every measurement is a process of its own with one thread. Speeds are MB (10^6 bytes of UTF-8 text) per second of CPU
@@ -26,6 +26,7 @@ from pathlib import Path
 
 import before
 import bench_again
+import bench_dedupe
 import bench_elsewhere
 import bench_run
 import bench_scale
@@ -69,10 +70,24 @@ class Bench:
             self._sample = samples.write(self.work / "sample.jsonl", drawn)
         return self._sample
 
-    def peer(self, name: str, script: str) -> dict[str, float]:
-        """What a script gives in the environment of peer `name`, on the sample."""
+    @cached_property
+    def large(self) -> Path:
+        """The text of rows that measure whole runs of a stage."""
+        drawn = samples.draw(samples.read({**self.long, **self.sources}), UNSEEN_MB)
+        return samples.write(self.work / "large.jsonl", drawn)
+
+    def peer(self, name: str, script: str, *arguments: object) -> dict[str, float]:
+        """What a script gives in the environment of peer `name`, on the sample if it is not told."""
         python = environments.install(name, self.peers)
-        return environments.measure(f"peers/{script}", self.sample, python=python)
+        return environments.measure(f"peers/{script}", *(arguments or [self.sample]), python=python)
+
+    def near(self) -> list[Row]:
+        """Near-duplicates, text to keep flags."""
+        return bench_dedupe.near(self.sample, self.large, self.peer)
+
+    def documents(self) -> list[Row]:
+        """Equal documents."""
+        return bench_dedupe.documents(self.large, self.peer)
 
     def gopher(self) -> list[Row]:
         """gopher_v1 against Dolma's tagger and datatrove's two filters."""
@@ -156,6 +171,8 @@ def measures(bench: Bench) -> dict[str, Callable[[], Iterable[Row]]]:
         "minhash": bench.minhash,
         "tokenize": bench.tokenize,
         "read": bench.read,
+        "near": bench.near,
+        "documents": bench.documents,
     }
     whole = {name: lambda measure=measure: measure(bench.runs()) for name, measure in WHOLE_RUNS.items()}
     return {**peers, **whole}
