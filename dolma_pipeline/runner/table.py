@@ -99,7 +99,7 @@ def _stage_rows(result: Result) -> list[list[str]]:
 
 def _marked(elected: Sequence[Any]) -> dict[str, int]:
     """What all dedupe steps together do not keep; the last one has counted it."""
-    counts = [_sum(one) for one in elected]
+    counts = [one for one in map(_sum, elected) if "dropped_so_far" in one]  # not of steps that mark stretches of text
     if not counts:
         return {}
     dropped = max(one["dropped_so_far"] for one in counts)

@@ -34,7 +34,7 @@ from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, blocks, indexed, listed, names
-from dolma_pipeline.stages.dedupe.kinds import BandKeys, DedupeKind, register_kind
+from dolma_pipeline.stages.dedupe.kinds import BandKeys, CopyKind, register_kind
 from dolma_pipeline.stages.tokens.writers import PartIds, TokenWriter, register_writer
 from dolma_pipeline.storage.committed import Output
 from dolma_pipeline.tokens.shards import PartInfo
@@ -72,7 +72,7 @@ def as_lines(content: bytes) -> bytes:
     return b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
 
 
-class SameLength(DedupeKind):
+class SameLength(CopyKind):
     """Texts of one length are copies, but for the shortest."""
 
     name = "same_length"
