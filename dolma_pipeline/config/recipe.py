@@ -78,11 +78,7 @@ class DedupeStepConfig:
     name: Annotated[str, Key(purpose="folder, column and name in `where` (NAME.keep)")]
     kind: Annotated[
         str,
-        Key(
-            purpose="exact (equal texts), minhash (near-duplicates), paragraphs and substring (repeated stretches), or "
-            "one of `modules`",
-            at_least=1,
-        ),
+        Key(purpose="exact, minhash (near copies), paragraphs, substring (repeats), or one of `modules`", at_least=1),
     ]
     key: Annotated[Literal["text"], Key(purpose="exact: what must be equal")] = "text"
     shingle: Annotated[int, Key(purpose="minhash: words in a shingle", unit="words", at_least=1)] = 5
@@ -101,7 +97,7 @@ class DedupeStepConfig:
     ] = "jaccard"
     unit: Annotated[
         Literal["paragraph", "line"],
-        Key(purpose="paragraphs: what may be a repeat; paragraphs are parted by two newlines in a row"),
+        Key(purpose="paragraphs: what may be a repeat; paragraphs stand between two newlines in a row"),
     ] = "paragraph"
     min_unit_chars: Annotated[
         int, Key(purpose="paragraphs: shortest one that may be a repeat", unit="characters", at_least=1)

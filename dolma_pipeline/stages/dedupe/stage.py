@@ -50,7 +50,11 @@ class DedupeStage(Stage):
 
     def columns(self, process: Process) -> Mapping[str, pa.StructType]:
         """The steps'."""
-        return {step.name: known_kind(step).column for step in all_steps(process.run.recipe)}
+        found = {}
+        for i, step in enumerate(all_steps(process.run.recipe)):
+            with at(process.run.recipe, f"dedupe.steps.{i}.kind"):  # this is asked before `check` is
+                found[step.name] = known_kind(step).column
+        return found
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
         """`dedupe/<step>`, of some also `dedupe/<step>/sets` or `/runs`, and `attributes/<step>` of every step."""
