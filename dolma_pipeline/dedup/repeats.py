@@ -29,7 +29,6 @@ def tied(keys: NDArray[np.uint64], more: NDArray[np.uint64] | None = None) -> ND
 
 def flags_of(
     keys: NDArray[np.uint64],
-    documents: NDArray[np.int64],
     places: NDArray[np.int64],
     units: NDArray[np.int64],
     *,
@@ -38,8 +37,8 @@ def flags_of(
     """REPEAT and ELSEWHERE of each of n units: uint8[n].
 
     Args:
-        keys: of the units' texts. documents: numbers of their documents. places: of these in the preferred order, no
-            two of two documents the same. units: numbers that ascend with the place in a document.
+        keys: of the units' texts. places: of their documents in the preferred order; no two documents have the same.
+        units: numbers that ascend with the place in a document.
         more: 64 more bits of each key.
     """
     order, starts = _groups(keys, more)

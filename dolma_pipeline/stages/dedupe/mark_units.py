@@ -86,7 +86,7 @@ class MarkUnits(Phase):
             if parts:
                 keys, nodes, own, units = (np.concatenate(column) for column in zip(*parts, strict=True))
                 del parts
-                flags = flags_of(keys, nodes, own, units.astype(np.int64), more=np.concatenate(more) if more else None)
+                flags = flags_of(keys, own, units.astype(np.int64), more=np.concatenate(more) if more else None)
                 ends = np.cumsum(sizes)
                 for lo, hi in zip(ends - sizes, ends, strict=True):
                     some = lo + np.flatnonzero(flags[lo:hi])
