@@ -61,7 +61,7 @@ def flags_of(
 
 def _groups(keys: NDArray[np.uint64], more: NDArray[np.uint64] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """An order in which equal keys lie together, and where each group of equal ones starts in it."""
-    order = np.argsort(keys)  # the fast unstable sort: nothing depends on the order within a group
+    order = _order(keys)
     sorted_keys = keys[order]
     opens = np.ones(len(keys), np.bool_)
     opens[1:] = sorted_keys[1:] != sorted_keys[:-1]
@@ -73,6 +73,23 @@ def _groups(keys: NDArray[np.uint64], more: NDArray[np.uint64] | None) -> tuple[
         rest = more[order]
         opens[1:] |= rest[1:] != rest[:-1]
     return order, np.flatnonzero(opens)
+
+
+def _order(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """An order of n keys (uint64[n]) in which equal ones lie together.
+
+    The upper bits of each key are sorted with its number in the lower ones, several times as fast as `argsort`; keys
+    that are equal in the upper bits alone are few, and sorted after that.
+    """
+    bits = np.uint64(len(keys).bit_length())
+    packed = np.sort(keys >> bits << bits | np.arange(len(keys), dtype=np.uint64))
+    order = (packed & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    upper, found = packed >> bits, keys[order]
+    unlike = (upper[1:] == upper[:-1]) & (found[1:] != found[:-1])
+    if unlike.any():
+        some = np.flatnonzero(np.isin(upper, upper[1:][unlike]))
+        order[some] = order[some][np.lexsort((found[some], upper[some]))]
+    return order
 
 
 class Joined(NamedTuple):

@@ -19,7 +19,8 @@ def test_all_but_the_first_of_equal_units_are_repeats(
 ) -> None:
     random.shuffle(units)  # type: ignore[attr-defined]
     keys, more, documents = (np.array([unit[i] for unit in units], np.int64) for i in range(3))
-    keys = keys.astype(np.uint64) << np.uint64(62)  # some wrap to the same
+    # some are equal, some in their upper bits alone, some in their lower
+    keys = np.array([0, 1, 2, 1 << 63, (1 << 63) + 1, (1 << 64) - 1], np.uint64)[keys]
     names = [(int(key), int(rest) if wide else 0) for key, rest in zip(keys, more, strict=True)]
     numbers = np.arange(len(units))
     wide_more = more.astype(np.uint64) if wide else None
