@@ -30,6 +30,8 @@ SQL_COLUMNS = (*DOCUMENT_COLUMNS, "document_source", "chars", "bytes")
 STEP_KEYS: Mapping[str, tuple[str, ...]] = {
     "exact": ("key",),
     "minhash": ("shingle", "bands", "rows", "signature_bytes", "threshold", "verify"),
+    "paragraphs": ("unit", "min_unit_chars"),
+    "substring": ("words",),
 }
 """The keys of a dedupe step that only its kind has."""
 

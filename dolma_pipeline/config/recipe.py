@@ -71,11 +71,15 @@ class TagConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DedupeStepConfig:
-    """One way to find duplicates. `key` is of kind exact; `shingle` to `verify` are of kind minhash. All other keys are
-    parameters of a kind that `modules` bring."""
+    """One way to find duplicates. `key` is of kind exact; `shingle` to `verify` are of kind minhash; `unit` and
+    `min_unit_chars` of kind paragraphs; `words` of kind substring. All other keys are parameters of a kind that
+    `modules` bring."""
 
     name: Annotated[str, Key(purpose="folder, column and name in `where` (NAME.keep)")]
-    kind: Annotated[str, Key(purpose="exact (equal texts), minhash (near-duplicates), or one of `modules`", at_least=1)]
+    kind: Annotated[
+        str,
+        Key(purpose="exact, minhash (near copies), paragraphs, substring (repeats), or one of `modules`", at_least=1),
+    ]
     key: Annotated[Literal["text"], Key(purpose="exact: what must be equal")] = "text"
     shingle: Annotated[int, Key(purpose="minhash: words in a shingle", unit="words", at_least=1)] = 5
     bands: Annotated[int, Key(purpose="minhash: bands; one equal band makes a candidate", at_least=1)] = 14
@@ -91,6 +95,14 @@ class DedupeStepConfig:
         Literal["jaccard", "containment"],
         Key(purpose="minhash: likeness: shared of all shingles, or share of those of the one that may go"),
     ] = "jaccard"
+    unit: Annotated[
+        Literal["paragraph", "line"],
+        Key(purpose="paragraphs: what may be a repeat; paragraphs stand between two newlines in a row"),
+    ] = "paragraph"
+    min_unit_chars: Annotated[
+        int, Key(purpose="paragraphs: shortest one that may be a repeat", unit="characters", at_least=1)
+    ] = 40
+    words: Annotated[int, Key(purpose="substring: shortest run of words that may be a repeat", unit="words")] = 50
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 

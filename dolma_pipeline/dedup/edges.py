@@ -28,7 +28,10 @@ def sorted_column(keys: NDArray[np.uint64], rows: NDArray[np.uint32]) -> Column:
     order = np.argsort(keys)  # the fast unstable sort, five times the stable one; rows that tie are ordered below
     keys, rows = keys[order], rows[order]
     tied = np.flatnonzero(_tied(keys))
-    rows[tied] = rows[tied][np.lexsort((rows[tied], keys[tied]))]
+    some = keys[tied]
+    group = np.cumsum(some[1:] != some[:-1], dtype=np.uint64)  # of equal keys, which lie together already
+    group = np.concatenate([np.zeros(min(1, len(some)), np.uint64), group])
+    rows[tied] = np.sort(group << np.uint64(32) | rows[tied]).astype(np.uint32)  # a cast keeps the low bits
     return keys, rows
 
 

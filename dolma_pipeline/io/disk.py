@@ -14,6 +14,7 @@ from pathlib import Path
 INDEX = 0.0165  # 0.0047 and 0.0165: hashes, ids, metadata, dates
 TAGGER = 0.046  # each; five taggers with spans took 0.12 to 0.23
 SIGNATURES = 0.115  # each MinHash step, with its clusters: 0.022, 0.082 and 0.115
+REPEATS = 0.92  # each step that marks repeats, where 29 % of runs stand twice: 0.91; of paragraphs 0.17
 COLUMNS = 0.023  # each dedupe step's column, or the selection: 0.003 and 0.023 of short texts
 DOCUMENTS = 0.45  # .jsonl.zst: 0.22 and 0.45
 BESIDE_PARTS = 0.016  # .csv.gz and .parquet beside the ids of parts: 0.015 of short texts
@@ -44,6 +45,7 @@ def needed(
     index: bool = False,
     taggers: int = 0,
     minhash_steps: int = 0,
+    repeat_steps: int = 0,
     columns: int = 0,
     documents: int = 0,
     kept_id_bytes: int = 0,
@@ -54,7 +56,8 @@ def needed(
 
     Args:
         text: bytes of the text of all documents. index: whether it is written. taggers: how many.
-        minhash_steps: dedupe steps that leave signatures. columns: dedupe steps, and 1 for each mix.
+        minhash_steps, repeat_steps: dedupe steps that leave signatures, and those that leave hashes of stretches.
+        columns: dedupe steps, and 1 for each mix.
         documents: mixes that write edited documents.
         kept_id_bytes, part_id_bytes: bytes of a token there, 2 or 4; 0 where they are not made.
         target_tokens: the budget of parts; None: each document once. Kept ids are those of all documents.
@@ -65,6 +68,7 @@ def needed(
         "index": INDEX * text * index,
         "attributes": TAGGER * text * taggers,
         "signatures": SIGNATURES * text * minhash_steps,
+        "repeats": REPEATS * text * repeat_steps,
         "columns": COLUMNS * text * columns,
         "documents": DOCUMENTS * text * documents,
         "kept ids": tokens * kept_id_bytes,

@@ -6,7 +6,7 @@ column a range can be read alone. Cost: that of copying the columns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,17 @@ def get_range(folder: RunFolder, name: str, column: str, first: int, last: int) 
     return get_table(folder, name, filters=(pc.field(column) >= first) & (pc.field(column) < last))
 
 
+def in_key_range(column: str, lo: int, hi: int) -> pc.Expression | None:
+    """Rows whose uint64 key is from `lo` to before `hi`, as a filter of `get_table`; None where that is all of them.
+
+    Of a column that is sorted, or sorted piece by piece, row groups that hold none of them are not read.
+    """
+    if (lo, hi) == (0, 1 << 64):
+        return None
+    found = pc.field(column) >= pa.scalar(lo, pa.uint64())
+    return found if hi > (1 << 64) - 1 else found & (pc.field(column) < pa.scalar(hi, pa.uint64()))
+
+
 class ParquetWriter(pq.ParquetWriter):  # type: ignore[misc] # pyarrow has no types
     """pyarrow's, which an error may leave unclosed: then it is let go in silence.
 
@@ -75,10 +86,18 @@ class TableWriter:
 
     Args:
         file: where to. schema: the columns. compression: "none", "zstd" (level 1).
-        dictionary: columns of few distinct values.
+        dictionary: columns of few distinct values. encoding: column -> a name that pyarrow knows, of others.
     """
 
-    def __init__(self, file: Output, schema: pa.Schema, *, compression: str, dictionary: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        file: Output,
+        schema: pa.Schema,
+        *,
+        compression: str,
+        dictionary: Sequence[str] = (),
+        encoding: Mapping[str, str] | None = None,
+    ) -> None:
         self.schema = schema
         self._writer = ParquetWriter(
             file,
@@ -86,6 +105,7 @@ class TableWriter:
             compression=compression,
             compression_level=1 if compression == "zstd" else None,
             use_dictionary=list(dictionary),
+            column_encoding=dict(encoding) if encoding else None,
         )
         self._held: list[pa.RecordBatch] = []
         self._held_rows = 0

@@ -33,6 +33,9 @@ KERNELS: Mapping[str, float] = {
     "fasttext": 2.4,
     "minhash": 1.3,
     "sets": 1.0,
+    "folded": 0.7,
+    "runs": 1.2,
+    "units": 0.6,
     "json_lines": 3.9,
     "scan": 5.0,
 }

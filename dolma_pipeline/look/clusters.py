@@ -25,9 +25,10 @@ from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import digest
 from dolma_pipeline.sql import Order
 from dolma_pipeline.sql.columns import rule_schema
-from dolma_pipeline.stages.dedupe.candidates import SOURCE_PLACE, all_steps, preferred_places
+from dolma_pipeline.stages.dedupe.candidates import SOURCE_PLACE, preferred_places
 from dolma_pipeline.stages.dedupe.elect import comparing, members_of
 from dolma_pipeline.stages.dedupe.election import Elected, Members, elections, nodes_of
+from dolma_pipeline.stages.dedupe.steps import electing_steps
 from dolma_pipeline.stages.reads import given_reads
 from dolma_pipeline.stages.rules import prefer_columns, preferred
 
@@ -50,7 +51,7 @@ class Clusters:
     def of(cls, finished: Finished, columns: Mapping[str, Columns]) -> Clusters:
         """Those of a run; columns: of its sources."""
         run = finished.run
-        steps = [step.name for step in all_steps(run.recipe)]
+        steps = [step.name for step in electing_steps(run.recipe)]
         if not steps:
             nothing = np.zeros(0, np.int64)
             return cls({}, nothing, nothing, {})

@@ -23,6 +23,7 @@ from dolma_pipeline.look.choice import Choice, Documents, amount_of, choose, pla
 from dolma_pipeline.look.folder import with_recipe
 from dolma_pipeline.look.measured import same_edits
 from dolma_pipeline.look.plan import budget_notes, notes_on
+from dolma_pipeline.look.repeats import refuse_other_repeats
 from dolma_pipeline.look.state import State
 from dolma_pipeline.run import layout
 from dolma_pipeline.stages.mix.planning import MixPlan, budget_of
@@ -132,6 +133,7 @@ def _asked(state: State, recipe: Recipe) -> tuple[dict[str, SourceVerdicts], NDA
         early = {name: one.early() for name, one in asking.items()}
         found = {name: SourceVerdicts(rules, state.finished.sources[name].rows) for name, rules in early.items()}
         passes = state.by_number({name: one.passes for name, one in found.items()})
+        refuse_other_repeats(state, {name: one.rules() for name, one in asking.items()}, passes)
         if any(one.rules().late for one in asking.values()):
             clusters = state.clusters
             same = bool(np.array_equal(passes[clusters.nodes], state.early[clusters.nodes]))

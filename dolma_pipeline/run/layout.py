@@ -84,6 +84,26 @@ def sets(step: str, shard: str) -> str:
     return f"dedupe/{step}/sets/{shard}.parquet"
 
 
+def unit_sizes(step: str, shard: str) -> str:
+    """How large each document of a shard is, in what a step measures repeats by."""
+    return f"dedupe/{step}/sizes/{shard}.parquet"
+
+
+def anchors(step: str, shard: str) -> str:
+    """The hashes in a shard's documents by which a step finds where to look for repeats."""
+    return f"dedupe/{step}/anchors/{shard}.parquet"
+
+
+def units(artifact: str, shard: str) -> str:
+    """The stretches of a shard's documents that may be repeats, in order; artifact: whose they are."""
+    return f"{artifact}/units/{shard}.parquet"
+
+
+def unit_keys(artifact: str, shard: str) -> str:
+    """The hashes of these stretches, ascending a few at a time."""
+    return f"{artifact}/keys/{shard}.parquet"
+
+
 def plan(mix: str = "mix") -> str:
     """How much of each source a mix takes; mix: its name, which is its folder's."""
     return f"{mix}/plan.json"

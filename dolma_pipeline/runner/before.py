@@ -24,6 +24,8 @@ from dolma_pipeline.run.stage import Stage, stages_in_order
 from dolma_pipeline.runner.failures import lost_files
 from dolma_pipeline.runner.inputs import Inputs
 from dolma_pipeline.stages.dedupe.kinds import kind_of
+from dolma_pipeline.stages.dedupe.span_kinds import units_artifact
+from dolma_pipeline.stages.dedupe.steps import electing_steps, span_steps
 from dolma_pipeline.stages.mix.planning import Unit, budget_of
 from dolma_pipeline.storage.inputs import is_url, location, open_stream
 from dolma_pipeline.tokens.bounds import most_tokens_a_byte
@@ -73,7 +75,7 @@ def disk_warnings(run: Run, inputs: Inputs, left: Mapping[str, Artifact]) -> lis
         return []
     recipe = run.recipe
     id_bytes = 4 if recipe.tokenizer and recipe.tokenizer.vocab_size > 1 << 16 else 2
-    steps = recipe.dedupe.steps if recipe.dedupe else ()
+    steps, repeats = electing_steps(recipe), span_steps(recipe)
     mixes = [mix for name, mix in recipe.mixes().items() if name in left]
     text = text_estimate(inputs)
     estimate = disk.needed(
@@ -81,7 +83,8 @@ def disk_warnings(run: Run, inputs: Inputs, left: Mapping[str, Artifact]) -> lis
         index="index" in left,
         taggers=sum(one.stage == "tag" for one in left.values()),
         minhash_steps=sum(f"dedupe/{step.name}" in left and kind_of(step).signer(step) is not None for step in steps),
-        columns=sum(f"attributes/{step.name}" in left for step in steps) + len(mixes),
+        repeat_steps=sum(units_artifact(step) in left for step in repeats),
+        columns=sum(f"attributes/{step.name}" in left for step in (*steps, *repeats)) + len(mixes),
         documents=sum(bool(mix.documents) for mix in mixes),
         kept_id_bytes=id_bytes if mixes and recipe.tokenizer else 0,
     )

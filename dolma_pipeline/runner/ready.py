@@ -20,7 +20,7 @@ from dolma_pipeline.runner.check import sizes_of
 from dolma_pipeline.runner.decide import Decision, of_earlier_recipes
 from dolma_pipeline.storage.folder import RunFolder
 
-WORK = ("edges", "candidates", "pairs", "elected", "sample", "measured", "parts", "fetched")
+WORK = ("edges", "candidates", "pairs", "elected", "repeats", "sample", "measured", "parts", "fetched")
 """Caches that serve one run only."""
 BY_CONTENT = "ids"
 """The cache whose files lie by the content of the inputs; all others are of the files as they were."""

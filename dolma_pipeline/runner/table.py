@@ -32,6 +32,7 @@ def result_text(result: Result) -> str:
     for title, rows, note in (
         ("stages", _stage_rows(result), ""),
         *rules,
+        ("repeated text: what stands in an earlier document, or earlier in its own", _repeat_rows(result), ""),
         ("attributes made elsewhere: files that fit the documents", _aligned_rows(result, mixes), ""),
         *sources,
         ("training", _training_rows(result), ""),
@@ -99,12 +100,26 @@ def _stage_rows(result: Result) -> list[list[str]]:
 
 def _marked(elected: Sequence[Any]) -> dict[str, int]:
     """What all dedupe steps together do not keep; the last one has counted it."""
-    counts = [_sum(one) for one in elected]
+    counts = [one for one in map(_sum, elected) if "dropped_so_far" in one]  # not of steps that mark stretches of text
     if not counts:
         return {}
     dropped = max(one["dropped_so_far"] for one in counts)
     rows = counts[0]["in"] - counts[0]["failed"]
     return {"in": counts[0]["in"], "kept": rows - dropped, "dropped": dropped, "failed": counts[0]["failed"]}
+
+
+def _repeat_rows(result: Result) -> list[list[str]]:
+    """What dedupe steps that mark stretches of text have found, by source."""
+    rows = [["step", "source", "documents", "with repeats", "repeats", "spans", "characters", "share"]]
+    for name, one in result.manifests.items():
+        for source, counts in sorted(one.counts.items()):
+            if "repeated_chars" not in counts or not name.startswith("attributes/"):
+                continue
+            keys = ("seen", "touched", "repeats", "spans", "repeated_chars")
+            share = counts["repeated_chars"] / max(1, counts["seen_chars"])
+            own = [name.removeprefix("attributes/"), source]
+            rows.append([*own, *(f"{counts[key]:,}" for key in keys), f"{share:.1%}"])
+    return rows
 
 
 def _sum(manifest: Any) -> dict[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dolma_pipeline.config.recipe import Recipe
 from dolma_pipeline.kernels.warm import checked
 from dolma_pipeline.registry import tagger_specs
+from dolma_pipeline.stages.dedupe.kinds import KINDS
 
 
 def kernels_of(recipe: Recipe, stages: Collection[str], *, formats: Collection[str] = ("jsonl",)) -> list[str]:
@@ -25,9 +26,8 @@ def kernels_of(recipe: Recipe, stages: Collection[str], *, formats: Collection[s
         used = {use.tagger for use in recipe.tag.taggers}
         names.update(kernel for spec in tagger_specs() if spec.name in used for kernel in spec.kernels)
     if recipe.dedupe and "dedupe" in stages:
-        names.add("components")
-        if any(step.kind == "minhash" for step in recipe.dedupe.steps):
-            names |= {"minhash", "sets"}
+        kinds = [KINDS[step.kind] for step in recipe.dedupe.steps if step.kind in KINDS]
+        names.update(kernel for kind in kinds for kernel in kind.kernels)
     if mixing & set(stages) and any(
         mix.replace or any(one.remove for one in mix.sources.values()) for mix in recipe.mixes().values()
     ):

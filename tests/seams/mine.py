@@ -1,4 +1,4 @@
-"""A user's module, as `modules:` takes it: a document format, a dedupe kind, a token format, and three stages.
+"""A user's module, as `modules:` takes it: a document format, two dedupe kinds, a token format, and three stages.
 
 `shout` has a section of its own and counts words in capitals while text is read. `masks` makes span columns once
 duplicates are marked, and edits may name them. `unpack` makes the documents of sources that it names.
@@ -6,6 +6,7 @@ duplicates are marked, and edits may name them. `unpack` makes the documents of 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from dolma_pipeline.io.attributes import attribute_writer
 from dolma_pipeline.io.formats import DocumentFormat, Range, Reading, register
 from dolma_pipeline.io.jsonl import Report, read_lines
 from dolma_pipeline.io.shards import Shard
+from dolma_pipeline.kernels.tables import TextBuffers
 from dolma_pipeline.run import layout
 from dolma_pipeline.run import stage as stages
 from dolma_pipeline.run.artifact import Artifact
@@ -34,7 +36,8 @@ from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, blocks, indexed, listed, names
-from dolma_pipeline.stages.dedupe.kinds import BandKeys, DedupeKind, register_kind
+from dolma_pipeline.stages.dedupe.kinds import BandKeys, CopyKind, register_kind
+from dolma_pipeline.stages.dedupe.span_kinds import SpanKind, Units
 from dolma_pipeline.stages.tokens.writers import PartIds, TokenWriter, register_writer
 from dolma_pipeline.storage.committed import Output
 from dolma_pipeline.tokens.shards import PartInfo
@@ -72,7 +75,7 @@ def as_lines(content: bytes) -> bytes:
     return b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
 
 
-class SameLength(DedupeKind):
+class SameLength(CopyKind):
     """Texts of one length are copies, but for the shortest."""
 
     name = "same_length"
@@ -316,3 +319,30 @@ register_kind(SameLength())
 register_writer(Lists())
 for _stage in (ShoutStage(), MasksStage(), UnpackStage()):
     stages.register(_stage)
+
+
+class Sentences(SpanKind):
+    """Sentences, as full stops end them, that stand twice."""
+
+    name = "sentences"
+    wide = False
+
+    def settings(self, config: DedupeStepConfig) -> dict[str, Any]:
+        return dict(config.parameters)
+
+    def units(self, text: TextBuffers, config: DedupeStepConfig) -> tuple[Units, Any]:
+        found: list[tuple[int, int, int, int]] = []
+        sizes = np.zeros(len(text.offsets) - 1, np.int64)
+        for row in range(len(sizes)):
+            own = text.data[text.offsets[row] : text.offsets[row + 1]].tobytes().decode()
+            sizes[row], at = len(own), 0
+            for sentence in own.split(". "):
+                if len(sentence) >= config.parameters["at_least"]:
+                    key = int.from_bytes(hashlib.sha256(sentence.encode()).digest()[:8], "little")
+                    found.append((row, at, at + len(sentence), key))
+                at += len(sentence) + 2
+        rows, starts, ends = (np.array([one[i] for one in found], np.int32) for i in range(3))
+        return Units(rows, starts, ends, np.array([one[3] for one in found], np.uint64)), sizes
+
+
+register_kind(Sentences())

@@ -97,6 +97,22 @@ def test_a_dedupe_kind_with_keys_of_its_own(place: Path) -> None:
         launch(place, recipe)
 
 
+def test_a_dedupe_kind_that_marks_spans(place: Path) -> None:
+    write(place, "spans/a.jsonl", ["One sentence. Another one", "New here. One sentence. No", "No. Another one"])
+    recipe = {
+        "sources": {"web": source(place, "spans")},
+        "dedupe": {"steps": [{"name": "twice", "kind": "sentences", "at_least": 5}]},
+        "mix": {"where": {"own": "twice.coverage < 0.7"}, "replace": [{"spans": "twice.spans", "with": "(…)"}]},
+    }
+    folder, _ = launch(place, recipe)
+    found = [row["twice"] for row in rows(folder, "attributes/twice/web/a.parquet")]
+    spans = [[(span["start"], span["end"]) for span in one["spans"]] for one in found]
+    assert spans == [[], [(10, 22)], [(4, 15)]]
+    assert [one["coverage"] for one in found] == [0, 12 / 26, 11 / 15]
+    assert [one["elsewhere"] for one in found] == [23 / 25, 12 / 26, 11 / 15]
+    assert [row["rules"] for row in rows(folder, "mix/dropped/web/a.parquet")] == [["own"]]
+
+
 def test_a_stage_with_a_section_of_its_own(place: Path) -> None:
     write(place, "stage/a.jsonl", ["I SHOUT loud", "quiet", "NO NO no"])
     recipe = {

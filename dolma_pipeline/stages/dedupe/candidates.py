@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dolma_pipeline.config.recipe import DedupeStepConfig, Recipe
 from dolma_pipeline.io.tables import get_range, get_table, put_table
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact, digest
@@ -23,21 +22,17 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, blocks, indexed
+from dolma_pipeline.stages.dedupe.steps import electing_steps
 from dolma_pipeline.stages.judged import read_passes
 from dolma_pipeline.stages.rules import preferred
 
 SOURCE_PLACE = "source_place"
 
 
-def all_steps(recipe: Recipe) -> list[DedupeStepConfig]:
-    """The recipe's dedupe steps, in order."""
-    return list(recipe.dedupe.steps) if recipe.dedupe else []
-
-
 def clustered(run: Run, first: int, last: int) -> NDArray[np.int64]:
     """Numbers from `first` to before `last` of documents that have a key in common with another one, ascending."""
     found = [np.zeros(0, np.int64)]
-    for step in all_steps(run.recipe):
+    for step in electing_steps(run.recipe):
         found.append(get_range(run.folder, layout.members(step.name), "node", first, last).column("node").to_numpy())
     return np.unique(np.concatenate(found))
 

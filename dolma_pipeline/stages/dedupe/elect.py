@@ -24,10 +24,11 @@ from dolma_pipeline.run.phase import OneTask, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import indexed
-from dolma_pipeline.stages.dedupe.candidates import Candidates, all_steps, candidates_of
+from dolma_pipeline.stages.dedupe.candidates import Candidates, candidates_of
 from dolma_pipeline.stages.dedupe.election import Members, elections, near_of
 from dolma_pipeline.stages.dedupe.kinds import kind_of
 from dolma_pipeline.stages.dedupe.likeness import Known, Likeness, rows_by_shard
+from dolma_pipeline.stages.dedupe.steps import electing_steps
 from dolma_pipeline.stages.dedupe.verify import Verify, known_pairs
 
 
@@ -80,7 +81,7 @@ class Elect(OneTask):
 def members_of(run: Run) -> dict[str, Members]:
     """What each dedupe step knows, in order."""
     found: dict[str, Members] = {}
-    for step in all_steps(run.recipe):
+    for step in electing_steps(run.recipe):
         if kind_of(step).verified:
             found[step.name] = near_of(run, step.name, step.threshold)
         else:
@@ -91,7 +92,7 @@ def members_of(run: Run) -> dict[str, Members]:
 
 def comparing(run: Run, known: Mapping[str, Known]) -> dict[str, Compare]:
     """How steps that are verified compare documents; known: step -> what was compared before."""
-    steps = [step for step in all_steps(run.recipe) if kind_of(step).verified]
+    steps = [step for step in electing_steps(run.recipe) if kind_of(step).verified]
     return {step.name: Likeness(run, step, known.get(step.name, Known())) for step in steps}
 
 

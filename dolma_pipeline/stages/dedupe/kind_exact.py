@@ -10,10 +10,10 @@ from dolma_pipeline.config.recipe import DedupeStepConfig
 from dolma_pipeline.run.columns import read_index
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt
-from dolma_pipeline.stages.dedupe.kinds import BandKeys, DedupeKind, register_kind
+from dolma_pipeline.stages.dedupe.kinds import BandKeys, CopyKind, register_kind
 
 
-class ExactKind(DedupeKind):
+class ExactKind(CopyKind):
     """Equal texts: the index's 128-bit hash. An empty text has no key."""
 
     name = "exact"
@@ -29,7 +29,7 @@ class ExactKind(DedupeKind):
     def keys(
         self, run: Run, shard: ShardAt, config: DedupeStepConfig, bands: range, within: tuple[int, int]
     ) -> list[BandKeys]:
-        """See `DedupeKind.keys`."""
+        """See `CopyKind.keys`."""
         table = read_index(run, shard, ["hash_hi", "hash_lo", "bytes"])
         hi, lo, size = (table.column(name).to_numpy() for name in ("hash_hi", "hash_lo", "bytes"))
         rows = np.flatnonzero(size > 0)

@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import DedupeStepConfig
 from dolma_pipeline.dedup.bands import check_reach, solved
 from dolma_pipeline.dedup.edges import sorted_column
 from dolma_pipeline.documents import Batch
-from dolma_pipeline.io.tables import get_table
+from dolma_pipeline.io.tables import get_table, in_key_range
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt
-from dolma_pipeline.stages.dedupe.kinds import BandKeys, DedupeKind, Signer, register_kind
+from dolma_pipeline.stages.dedupe.kinds import BandKeys, CopyKind, Signer, register_kind
 
 
 def shape_of(config: DedupeStepConfig) -> tuple[int, int]:
@@ -28,12 +27,13 @@ def shape_of(config: DedupeStepConfig) -> tuple[int, int]:
     return solved(config.threshold, config.signature_bytes)
 
 
-class MinHashKind(DedupeKind):
+class MinHashKind(CopyKind):
     """Near-duplicates by MinHash; see `dedup.minhash`. The last band is the hash of a document's words."""
 
     name = "minhash"
     format = 3  # 2: letters of scripts without blanks are words of their own; 3: hash of the words, number of shingles
     verified = True
+    kernels = ("components", "minhash", "sets")
 
     def check(self, config: DedupeStepConfig) -> None:
         """The bands must reach down to the threshold."""
@@ -50,20 +50,20 @@ class MinHashKind(DedupeKind):
         return shape_of(config)[0] + 1
 
     def signer(self, config: DedupeStepConfig) -> Signer:
-        """See `DedupeKind.signer`."""
+        """See `CopyKind.signer`."""
         return _MinHashSigner(config)
 
     def keys(
         self, run: Run, shard: ShardAt, config: DedupeStepConfig, bands: range, within: tuple[int, int]
     ) -> list[BandKeys]:
-        """See `DedupeKind.keys`."""
+        """See `CopyKind.keys`."""
         file = layout.signatures(config.name, shard.name)
         signed = get_table(run.folder, file, ["row", "same_hi", "same_lo"])
         own, hi, lo = (signed.column(name).to_numpy() for name in signed.column_names)
         words = np.stack([hi, lo], axis=1)
         of_minima = [band for band in bands if band < shape_of(config)[0]]
         names = [f"{column}_{band:02d}" for band in of_minima for column in ("key", "row")]
-        filters = _within(f"key_{bands.start:02d}", *within) if len(bands) == 1 and of_minima else None
+        filters = in_key_range(f"key_{bands.start:02d}", *within) if len(bands) == 1 and of_minima else None
         table = get_table(run.folder, file, names, filters=filters)
         found = []
         for band in of_minima:
@@ -78,7 +78,7 @@ class MinHashKind(DedupeKind):
     def estimates(
         self, run: Run, config: DedupeStepConfig, rows: Iterator[tuple[ShardAt, NDArray[np.int64]]]
     ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        """See `DedupeKind.estimates`."""
+        """See `CopyKind.estimates`."""
         bands, minima = shape_of(config)
         found, counts = [np.zeros((0, bands * minima), np.uint8)], [np.zeros(0, np.int32)]
         for shard, wanted in rows:
@@ -126,14 +126,6 @@ class _MinHashSigner(Signer):
             pa.binary(self.bands * self.minima), len(low), [None, pa.py_buffer(low.tobytes())]
         )
         return pa.table(columns)
-
-
-def _within(column: str, lo: int, hi: int) -> pc.Expression | None:
-    """Rows whose key is from `lo` to before `hi`; the column is sorted, so other row groups are not read."""
-    if (lo, hi) == (0, 1 << 64):
-        return None
-    found = pc.field(column) >= pa.scalar(lo, pa.uint64())
-    return found if hi > np.iinfo(np.uint64).max else found & (pc.field(column) < pa.scalar(hi, pa.uint64()))
 
 
 register_kind(MinHashKind())

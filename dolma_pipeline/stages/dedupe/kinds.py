@@ -1,7 +1,8 @@
-"""What makes two documents copies: a dedupe kind gives keys; documents with an equal key are copies or candidates.
+"""Dedupe kinds: what a step of `dedupe.steps` marks, and how. Another kind is one class with `register_kind`.
 
-Another kind is one class with `register_kind`: it is found by `kind:` in `dedupe.steps`; ours are `kind_exact` and
-`kind_minhash`. Keys of a band lie sorted in each shard's file, so that a range of them is one slice.
+A `CopyKind` gives keys of documents; documents with an equal key are copies or candidates, and an election says which
+of them stay. A `SpanKind` (`span_kinds`) marks stretches of text. Ours are the `kind_…` beside this.
+Keys of a band lie sorted in each shard's file, so that a range of them is one slice.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dolma_pipeline.config.recipe import DedupeStepConfig
 from dolma_pipeline.documents import Batch
 from dolma_pipeline.errors import UnknownNameError, UsageError
 from dolma_pipeline.registry import YOUR_OWN, keep_registry
+from dolma_pipeline.run.columns import DEDUPE_TYPE
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt
 
@@ -45,21 +47,23 @@ class Signer(ABC):
 
     @abstractmethod
     def table(self) -> pa.Table:
-        """What is kept, as `DedupeKind.keys` reads it."""
+        """What is kept, as `CopyKind.keys` reads it."""
 
 
 class DedupeKind(ABC):
-    """One way to find copies.
+    """One kind of dedupe step.
 
     Attributes:
         name: in the recipe. format: number of what is kept; another number makes kept work stale.
-        verified: an equal key makes only a candidate, and shingles decide (`estimates`, `threshold`); else it makes a
-            copy, and what equal keys connect is a cluster.
+        elects: whether it says which documents stay, so that later steps do not see the others.
+        column: the type of its step's column. kernels: names of `kernels.warm.KERNELS` that it needs.
     """
 
     name: str
     format: int = 1
-    verified: bool = False
+    elects: bool
+    column: pa.StructType
+    kernels: tuple[str, ...] = ()
 
     def check(self, config: DedupeStepConfig) -> None:
         """Whatever can be known to be wrong with a step before the run.
@@ -71,7 +75,21 @@ class DedupeKind(ABC):
 
     @abstractmethod
     def settings(self, config: DedupeStepConfig) -> dict[str, Any]:
-        """The keys of the step that its keys depend on."""
+        """The keys of the step that what it keeps of texts depends on."""
+
+
+class CopyKind(DedupeKind):
+    """One way to find documents that are copies.
+
+    Attributes:
+        verified: an equal key makes only a candidate, and shingles decide (`estimates`, `threshold`); else it makes a
+            copy, and what equal keys connect is a cluster.
+    """
+
+    elects = True
+    column = DEDUPE_TYPE
+    kernels: tuple[str, ...] = ("components",)
+    verified: bool = False
 
     @abstractmethod
     def num_bands(self, config: DedupeStepConfig) -> int:
@@ -109,8 +127,8 @@ def register_kind(kind: DedupeKind) -> DedupeKind:
     return kind
 
 
-def kind_of(config: DedupeStepConfig) -> DedupeKind:
-    """The kind of a step.
+def known_kind(config: DedupeStepConfig) -> DedupeKind:
+    """The kind of any step.
 
     Raises:
         UnknownNameError: there is none of that name; says what is near.
@@ -118,3 +136,10 @@ def kind_of(config: DedupeStepConfig) -> DedupeKind:
     if config.kind not in KINDS:
         raise UnknownNameError("dedupe kind", config.kind, KINDS, hint=f"Your own: {YOUR_OWN}.")
     return KINDS[config.kind]
+
+
+def kind_of(config: DedupeStepConfig) -> CopyKind:
+    """The kind of a step that elects documents (`steps.electing_steps`)."""
+    kind = known_kind(config)
+    assert isinstance(kind, CopyKind), f"dedupe kind {kind.name} finds no copies of documents"
+    return kind

@@ -98,7 +98,7 @@ class MakeSets(Phase):
         num_bytes = 0
         with process.run.folder.committing(name) as file:
             writer = TableWriter(file, SCHEMA, compression="none")
-            for some, texts in _texts(process, shard, rows):
+            for some, texts in texts_of_rows(process, shard, rows):
                 found = shingle_sets(texts.text, shingle=self.step.shingle)
                 writer.write([pa.array(some), pa.array(found.cut), _binary(found)])
                 num_bytes += int(texts.text.offsets[-1] - texts.text.offsets[0])
@@ -127,7 +127,9 @@ def _wanted(rows: NDArray[np.int64]) -> str:
     return digest(rows.tolist())
 
 
-def _texts(process: Process, shard: ShardAt, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+def texts_of_rows(
+    process: Process, shard: ShardAt, rows: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], Batch]]:
     """Some rows of a shard with their texts, batch by batch; it is read up to the last of them.
 
     Raises:

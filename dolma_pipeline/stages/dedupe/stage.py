@@ -8,25 +8,26 @@ from typing import Any
 import pyarrow as pa
 
 from dolma_pipeline.run.artifact import Artifact
-from dolma_pipeline.run.columns import DEDUPE_TYPE
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.stage import Stage, at, module_files
-from dolma_pipeline.stages.dedupe import kind_exact, kind_minhash
-from dolma_pipeline.stages.dedupe.candidates import Candidates, all_steps
+from dolma_pipeline.stages.dedupe import kind_exact, kind_minhash, kind_paragraphs, kind_substring
+from dolma_pipeline.stages.dedupe.candidates import Candidates
 from dolma_pipeline.stages.dedupe.cluster import Cluster
 from dolma_pipeline.stages.dedupe.edges import Edges
 from dolma_pipeline.stages.dedupe.elect import Elect
-from dolma_pipeline.stages.dedupe.kinds import kind_of
+from dolma_pipeline.stages.dedupe.kinds import kind_of, known_kind
+from dolma_pipeline.stages.dedupe.repeats import keeping, marking
 from dolma_pipeline.stages.dedupe.sets import MakeSets
 from dolma_pipeline.stages.dedupe.sign import Sign
+from dolma_pipeline.stages.dedupe.steps import all_steps, electing_steps, span_steps
 from dolma_pipeline.stages.dedupe.verify import FirstPairs, Verify
 from dolma_pipeline.stages.dedupe.write import WriteMarks
 from dolma_pipeline.stages.mixes import JUDGED
 from dolma_pipeline.stages.reads import given_reads
 from dolma_pipeline.stages.rules import prefer_columns
 
-OURS = (kind_exact, kind_minhash)
+OURS = (kind_exact, kind_minhash, kind_paragraphs, kind_substring)
 """Modules of our own kinds, which register them."""
 
 
@@ -41,7 +42,7 @@ class DedupeStage(Stage):
         """Kinds must exist, and `prefer` must be an order over columns of every source."""
         for i, step in enumerate(all_steps(process.run.recipe)):
             with at(process.run.recipe, f"dedupe.steps.{i}.kind"):
-                kind = kind_of(step)
+                kind = known_kind(step)
             with at(process.run.recipe, f"dedupe.steps.{i}"):
                 kind.check(step)
         prefer_columns(process)
@@ -49,24 +50,30 @@ class DedupeStage(Stage):
 
     def columns(self, process: Process) -> Mapping[str, pa.StructType]:
         """The steps'."""
-        return {step.name: DEDUPE_TYPE for step in all_steps(process.run.recipe)}
+        found = {}
+        for i, step in enumerate(all_steps(process.run.recipe)):
+            with at(process.run.recipe, f"dedupe.steps.{i}.kind"):  # this is asked before `check` is
+                found[step.name] = known_kind(step).column
+        return found
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
-        """`dedupe/<step>`, of those verified `dedupe/<step>/sets`, and `attributes/<step>` of every step."""
+        """`dedupe/<step>`, of some also `dedupe/<step>/sets` or `/runs`, and `attributes/<step>` of every step."""
         recipe = process.run.recipe
         assert recipe.dedupe is not None
         found: list[Artifact] = []
         sources_of: dict[str, list[Artifact]] = {}
         steps = all_steps(recipe)
         for step in steps:
-            kind = kind_of(step)
+            kind = known_kind(step)
             settings = {"kind": step.kind, **kind.settings(step)}
             reads = {f"dedupe.steps.{step.name}.{key}": value for key, value in settings.items()}
             files = {"signatures": f"format {kind.format}"} if kind.format > 1 else {}
             files |= module_files(process, f"dedupe kind {step.kind}", type(kind).__module__)
             keys = Artifact(f"dedupe/{step.name}", "dedupe", reads, files=files, needs=(known["index"],), growing=True)
             sources_of[step.name] = [keys]
-            if kind.verified:
+            if not kind.elects:
+                sources_of[step.name] += keeping(step, keys)
+            elif kind_of(step).verified:
                 reads = {f"dedupe.steps.{step.name}.shingle": step.shingle}
                 sources_of[step.name].append(
                     Artifact(
@@ -82,13 +89,15 @@ class DedupeStage(Stage):
         columns = prefer_columns(process)
         judged = [known[JUDGED]] if JUDGED in known else []
         marks: list[Artifact] = []
-        for place, step in enumerate(steps):
+        earlier: list[Artifact] = []  # of steps that say which documents stay
+        for step in steps:
             electing: dict[str, Any] = {}
             if recipe.dedupe.prefer:
                 electing["dedupe.prefer"] = list(recipe.dedupe.prefer)
-            if place:
-                electing[f"dedupe.steps: before {step.name}"] = [one.name for one in steps[:place]]
-            if kind_of(step).verified:
+            if earlier:
+                before = [one.name.removeprefix("attributes/") for one in earlier]
+                electing[f"dedupe.steps: before {step.name}"] = before
+            if known_kind(step).elects and kind_of(step).verified:
                 electing |= {f"dedupe.steps.{step.name}.{key}": getattr(step, key) for key in ("threshold", "verify")}
             reads, own = given_reads(process, columns)
             sources = list(recipe.sources)
@@ -96,7 +105,7 @@ class DedupeStage(Stage):
                 own.setdefault(source, {})[f"sources: before {source}"] = sources[:n]
             needs = [
                 *sources_of[step.name],
-                *marks,
+                *earlier,
                 *judged,
                 *(known[f"attributes/{c}"] for c in columns if f"attributes/{c}" in known),
                 known["index"],
@@ -105,12 +114,17 @@ class DedupeStage(Stage):
             marks.append(
                 Artifact(f"attributes/{step.name}", "dedupe", {**electing, **reads}, own, needs=tuple(unique.values()))
             )
+            if known_kind(step).elects:
+                earlier.append(marks[-1])
         return [*found, *marks]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """Consumers of signatures; pairs, clusters, sets; the election, for all steps whose columns are not there."""
         found: list[Step] = []
-        for config in all_steps(process.run.recipe):
+        recipe = process.run.recipe
+        for config in span_steps(recipe):
+            found += marking(config, known, left, prefers=bool(recipe.dedupe and recipe.dedupe.prefer))
+        for config in electing_steps(recipe):
             if sets := left.get(f"dedupe/{config.name}/sets"):
                 found.append(MakeSets((sets,), config))
             artifact = left.get(f"dedupe/{config.name}")
@@ -120,7 +134,8 @@ class DedupeStage(Stage):
                 found.append(Sign(artifact, config))
             edges = Edges((artifact,), config)
             found += [edges, Cluster((artifact,), config, edges)]
-        marks = tuple(a for a in left.values() if a.name.startswith("attributes/"))
+        names = [f"attributes/{step.name}" for step in electing_steps(recipe)]
+        marks = tuple(left[name] for name in names if name in left)
         if marks:
             candidates = Candidates(marks, known.get(JUDGED))
             pairs = FirstPairs(marks, candidates)

@@ -21,10 +21,11 @@ from dolma_pipeline.run.phase import OneTask, Phase, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import read_records
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.stages.dedupe.candidates import Candidates, all_steps, candidates_of
+from dolma_pipeline.stages.dedupe.candidates import Candidates, candidates_of
 from dolma_pipeline.stages.dedupe.election import Near, near_of
 from dolma_pipeline.stages.dedupe.kinds import kind_of
 from dolma_pipeline.stages.dedupe.likeness import Known, Likeness
+from dolma_pipeline.stages.dedupe.steps import electing_steps
 
 PAIRS_A_TASK = 1 << 19
 
@@ -55,7 +56,7 @@ class FirstPairs(OneTask):
         run = process.run
         nodes, passes, place = candidates_of(process, self.candidates)
         found = {}
-        for step in all_steps(run.recipe):
+        for step in electing_steps(run.recipe):
             if not kind_of(step).verified:
                 continue
             near = near_of(run, step.name, step.threshold)
@@ -113,7 +114,7 @@ class Verify(Phase):
         """Compare some pairs; `more` names the file."""
         file, first, count = task.payload
         run, name = process.run, task.key.rpartition("/")[0]
-        step = next(one for one in all_steps(run.recipe) if one.name == name)
+        step = next(one for one in electing_steps(run.recipe) if one.name == name)
         table = get_table(run.folder, file).slice(first, count)
         likeness = Likeness(run, step)(table.column("left").to_numpy(), table.column("right").to_numpy())
         out = layout.cache("pairs", digest([self.digest, run.shards_digest]), f"verified/{task.key}.parquet")

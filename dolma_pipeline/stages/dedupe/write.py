@@ -23,8 +23,8 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed, names
-from dolma_pipeline.stages.dedupe.candidates import all_steps
 from dolma_pipeline.stages.dedupe.elect import Elect, origins_of
+from dolma_pipeline.stages.dedupe.steps import electing_steps
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class WriteMarks(Phase):
         assert self.elect is not None
         (record,) = read_records(run, self.elect, self.elect.tasks(run))
         found: dict[str, dict[str, str]] = record["more"]["files"]
-        steps = [step.name for step in (run.recipe.dedupe.steps if run.recipe.dedupe else ())]
+        steps = [step.name for step in electing_steps(run.recipe)]
         return {step: found[step] for step in steps}
 
     def _write(
@@ -124,7 +124,7 @@ class WriteMarks(Phase):
             for name, found in record["records"].items():
                 made[name].extend(found)
         expected, rounds = names(run), elected["more"]["rounds"]
-        thresholds = {step.name: step.threshold for step in all_steps(run.recipe)}
+        thresholds = {step.name: step.threshold for step in electing_steps(run.recipe)}
         for step in rounds:
             _check(run, elected["more"]["files"][step]["elected"], thresholds[step])
         for artifact in self.artifacts:

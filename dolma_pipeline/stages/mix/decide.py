@@ -26,6 +26,7 @@ from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed, names
 from dolma_pipeline.sql.bits import count_bits, pack
 from dolma_pipeline.stages.asked import read_asked
+from dolma_pipeline.stages.dedupe.steps import electing_steps
 from dolma_pipeline.stages.judged import answers, judged_table, merged, read_bits, read_judged
 from dolma_pipeline.stages.mixes import verdicts_of
 from dolma_pipeline.stages.rules import MIN_CHARS, SourceRules, source_rules
@@ -167,8 +168,8 @@ def _values_table(
     """
     index, wanted = rules.wanted(rules.all_columns)
     recipe = process.run.recipe
-    if rules.late and recipe.dedupe:
-        marks: dict[str, Fields] = {step.name: frozenset({"keep", "cluster"}) for step in recipe.dedupe.steps}
+    if rules.late:
+        marks: dict[str, Fields] = {step.name: frozenset({"keep", "cluster"}) for step in electing_steps(recipe)}
         wanted = merged(wanted, marks)
     return read_block(process, block, index={*index, "id", "bytes"}, wanted=wanted, aligned=aligned)
 
@@ -214,9 +215,9 @@ def _copies(process: Process, table: pa.Table, wanted: NDArray[np.bool_]) -> pa.
     """The origin of the copy that stays, of the first step that does not keep a document; null for all others."""
     found = pa.nulls(table.num_rows, pa.string())
     recipe = process.run.recipe
-    if not wanted.any() or recipe.dedupe is None:
+    if not wanted.any():
         return found
-    for step in reversed(recipe.dedupe.steps):
+    for step in reversed(electing_steps(recipe)):
         column = table.column(step.name).combine_chunks()
         column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
         away = pc.and_(pc.invert(pc.struct_field(column, "keep")), pa.array(wanted))

@@ -18,6 +18,7 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt
 from dolma_pipeline.stages import kept
+from dolma_pipeline.stages.dedupe.steps import electing_steps
 from dolma_pipeline.stages.rules import mix_config, source_rules
 from dolma_pipeline.tokens.keys import document_key
 
@@ -64,8 +65,9 @@ class Measured:
         recipe = process.run.recipe
         origins = [f"{shard.name}#{row}" for row in rows.tolist()]
         clusters = origins
-        if recipe.dedupe and len(rows):
-            step = recipe.dedupe.steps[-1].name
+        steps = electing_steps(recipe)
+        if steps and len(rows):
+            step = steps[-1].name
             block = Block(shard.name, (shard,))
             table = read_block(process, block, index=(), wanted={step: frozenset({"group"})})
             column = table.column(step).combine_chunks()

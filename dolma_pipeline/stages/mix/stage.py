@@ -24,6 +24,7 @@ from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import names
 from dolma_pipeline.run.stage import Stage, at, module_files
 from dolma_pipeline.stages.asked import asked_artifact, asked_steps
+from dolma_pipeline.stages.dedupe.steps import electing_steps
 from dolma_pipeline.stages.encode import Encoding, ids_digest
 from dolma_pipeline.stages.mix.decide import Decide
 from dolma_pipeline.stages.mix.plan import Plan
@@ -66,7 +67,7 @@ class VerdictStage(Stage):
         named = {source: one.names for source, one in rules.items()}
         edits = edit_reads(process, mix) if any(MIN_CHARS in one.late for one in rules.values()) else ({}, {})
         reads, own = united(rule_reads(process, named, mix), edits, given_reads(process, columns))
-        steps = [step.name for step in recipe.dedupe.steps] if recipe.dedupe else []
+        steps = [step.name for step in electing_steps(recipe)]
         wanted = ["index", judged_of(mix), *(f"attributes/{c}" for c in [*columns, *steps])]
         needs = {name: known[name] for name in wanted if name in known}
         if asked:
@@ -128,7 +129,7 @@ class MixStage(Stage):
         mixer = mix_config(recipe, mix).mixer.name
         columns = edit_columns(process, mix)
         reads, own = united(mix_reads(recipe, mix), edit_reads(process, mix), given_reads(process, columns))
-        last = [f"attributes/{recipe.dedupe.steps[-1].name}"] if recipe.dedupe else []
+        last = [f"attributes/{step.name}" for step in electing_steps(recipe)[-1:]]
         wanted = ["index", verdicts_of(mix), "tokenizer", *last, *(f"attributes/{c}" for c in columns)]
         needs = tuple({name: known[name] for name in wanted if name in known}.values())
         files = module_files(process, f"{mix}.mixer {mixer}", mixer_spec(mixer).module)

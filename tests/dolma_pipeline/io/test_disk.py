@@ -34,6 +34,10 @@ def test_text_in_files_by_their_endings() -> None:
     assert text_bytes([]) == 0
 
 
+def test_steps_that_mark_repeats_take_most_of_the_text_again() -> None:
+    assert needed(100 * MB, repeat_steps=1) == {"repeats": 92_000_000}
+
+
 def test_what_a_megabyte_of_text_takes() -> None:
     assert needed(100 * MB, **ALL) == {
         "kept ids": 62_500_000,

@@ -45,9 +45,15 @@ def test_dedupe_and_edits() -> None:
     assert "edit" not in kernels_of(recipe("tokenizer: {train: bpe}\nmix: {where: {a: b.c > 1}}"), ["mix"])
 
 
-def test_the_quickstart_uses_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quickstart_uses_all_but_those_of_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert kernels_of(load_recipe("pipelines/quickstart.yaml"), STAGES) == list(KERNELS)
+    used = kernels_of(load_recipe("pipelines/quickstart.yaml"), STAGES)
+    assert used == [name for name in KERNELS if name not in ("folded", "runs", "units")]
+
+
+def test_steps_that_mark_repeats_say_what_they_use() -> None:
+    steps = "dedupe: {steps: [{name: a, kind: paragraphs}, {name: b, kind: substring}]}"
+    assert kernels_of(recipe(steps), ["dedupe"]) == ["folded", "runs", "units", "json_lines"]
 
 
 @pytest.mark.parametrize("name", ["gopher_v1", "c4_v1", "pii_v1", "length_v1"])
