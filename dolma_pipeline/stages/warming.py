@@ -28,6 +28,8 @@ def kernels_of(recipe: Recipe, stages: Collection[str], *, formats: Collection[s
         names.add("components")
         if any(step.kind == "minhash" for step in recipe.dedupe.steps):
             names |= {"minhash", "sets"}
+        if any(step.kind == "exact" and step.key == "folded" for step in recipe.dedupe.steps):
+            names.add("minhash")
     if mixing & set(stages) and any(
         mix.replace or any(one.remove for one in mix.sources.values()) for mix in recipe.mixes().values()
     ):

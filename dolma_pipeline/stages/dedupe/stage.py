@@ -15,6 +15,7 @@ from dolma_pipeline.run.stage import Stage, at, module_files
 from dolma_pipeline.stages.dedupe import kind_exact, kind_minhash
 from dolma_pipeline.stages.dedupe.candidates import Candidates, all_steps
 from dolma_pipeline.stages.dedupe.cluster import Cluster
+from dolma_pipeline.stages.dedupe.column_keys import ColumnKeys
 from dolma_pipeline.stages.dedupe.edges import Edges
 from dolma_pipeline.stages.dedupe.elect import Elect
 from dolma_pipeline.stages.dedupe.kinds import kind_of
@@ -44,6 +45,7 @@ class DedupeStage(Stage):
                 kind = kind_of(step)
             with at(process.run.recipe, f"dedupe.steps.{i}"):
                 kind.check(step)
+            kind.bind(process, step)
         prefer_columns(process)
         return ()
 
@@ -62,9 +64,20 @@ class DedupeStage(Stage):
             kind = kind_of(step)
             settings = {"kind": step.kind, **kind.settings(step)}
             reads = {f"dedupe.steps.{step.name}.{key}": value for key, value in settings.items()}
-            files = {"signatures": f"format {kind.format}"} if kind.format > 1 else {}
+            format_ = kind.format_of(step)
+            files = {"signatures": f"format {format_}"} if format_ > 1 else {}
             files |= module_files(process, f"dedupe kind {step.kind}", type(kind).__module__)
-            keys = Artifact(f"dedupe/{step.name}", "dedupe", reads, files=files, needs=(known["index"],), growing=True)
+            columns = kind.bind(process, step)
+            needs = [known["index"], *(known[f"attributes/{c}"] for c in columns if f"attributes/{c}" in known)]
+            keys = Artifact(
+                f"dedupe/{step.name}",
+                "dedupe",
+                reads,
+                given_reads(process, columns)[1],
+                files=files,
+                needs=tuple(needs),
+                growing=True,
+            )
             sources_of[step.name] = [keys]
             if kind.verified:
                 reads = {f"dedupe.steps.{step.name}.shingle": step.shingle}
@@ -79,7 +92,7 @@ class DedupeStage(Stage):
                     )
                 )
             found += sources_of[step.name]
-        columns = prefer_columns(process)
+        preferred = prefer_columns(process)
         judged = [known[JUDGED]] if JUDGED in known else []
         marks: list[Artifact] = []
         for place, step in enumerate(steps):
@@ -90,7 +103,7 @@ class DedupeStage(Stage):
                 electing[f"dedupe.steps: before {step.name}"] = [one.name for one in steps[:place]]
             if kind_of(step).verified:
                 electing |= {f"dedupe.steps.{step.name}.{key}": getattr(step, key) for key in ("threshold", "verify")}
-            reads, own = given_reads(process, columns)
+            reads, own = given_reads(process, preferred)
             sources = list(recipe.sources)
             for n, source in enumerate(sources):  # the order decides ties; a source behind them changes nothing
                 own.setdefault(source, {})[f"sources: before {source}"] = sources[:n]
@@ -98,7 +111,7 @@ class DedupeStage(Stage):
                 *sources_of[step.name],
                 *marks,
                 *judged,
-                *(known[f"attributes/{c}"] for c in columns if f"attributes/{c}" in known),
+                *(known[f"attributes/{c}"] for c in preferred if f"attributes/{c}" in known),
                 known["index"],
             ]
             unique = {one.name: one for one in needs}
@@ -118,6 +131,8 @@ class DedupeStage(Stage):
                 continue
             if kind_of(config).signer(config) is not None:
                 found.append(Sign(artifact, config))
+            if kind_of(config).of_columns(config):
+                found.append(ColumnKeys((artifact,), config))
             edges = Edges((artifact,), config)
             found += [edges, Cluster((artifact,), config, edges)]
         marks = tuple(a for a in left.values() if a.name.startswith("attributes/"))
