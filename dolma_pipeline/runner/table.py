@@ -32,6 +32,7 @@ def result_text(result: Result) -> str:
     for title, rows, note in (
         ("stages", _stage_rows(result), ""),
         *rules,
+        ("duplicates", _duplicate_rows(result), ""),
         ("attributes made elsewhere: files that fit the documents", _aligned_rows(result, mixes), ""),
         *sources,
         ("training", _training_rows(result), ""),
@@ -105,6 +106,24 @@ def _marked(elected: Sequence[Any]) -> dict[str, int]:
     dropped = max(one["dropped_so_far"] for one in counts)
     rows = counts[0]["in"] - counts[0]["failed"]
     return {"in": counts[0]["in"], "kept": rows - dropped, "dropped": dropped, "failed": counts[0]["failed"]}
+
+
+def _duplicate_rows(result: Result) -> list[list[str]]:
+    """What each dedupe step marks of each source."""
+    rows = [["step: source", "documents", "removed", "share", "without a key", "most for one that stays"]]
+    for name, one in result.manifests.items():
+        step = name.removeprefix("attributes/")
+        if "looks" not in one.record or f"dedupe/{step}" not in result.manifests:
+            continue
+        looks, without = one.record["looks"], result.manifests[f"dedupe/{step}"].record["without_key"]
+        for source, counts in looks["sources"].items():
+            most = max((star["removed"] for star in looks["largest_stars"] if star["source"] == source), default=0)
+            numbers = counts["documents"], counts["removed"], without.get(source, 0)
+            cells = [f"{number:,}" for number in numbers]
+            rows.append(
+                [f"{step}: {source}", *cells[:2], f"{counts['share']:.1%}", cells[2], f"{most:,}" if most else ""]
+            )
+    return rows
 
 
 def _sum(manifest: Any) -> dict[str, int]:

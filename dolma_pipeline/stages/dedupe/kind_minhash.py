@@ -82,6 +82,15 @@ class MinHashKind(DedupeKind):
             "wrong column), or leave the step out."
         )
 
+    def num_shingles(
+        self, run: Run, shard: ShardAt, config: DedupeStepConfig, rows: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """See `DedupeKind.num_shingles`."""
+        table = get_table(run.folder, layout.signatures(config.name, shard.name), ["row", "shingles"])
+        found = np.zeros(shard.rows, np.int32)
+        found[table.column("row").to_numpy()] = table.column("shingles").to_numpy()
+        return found[rows]
+
     def estimates(
         self, run: Run, config: DedupeStepConfig, rows: Iterator[tuple[ShardAt, NDArray[np.int64]]]
     ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:

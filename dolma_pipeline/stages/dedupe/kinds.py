@@ -141,6 +141,12 @@ class DedupeKind(ABC):
     ) -> list[BandKeys]:
         """The keys of these bands in a shard that are in `within` (first, one past the last; others may be there)."""
 
+    def num_shingles(
+        self, run: Run, shard: ShardAt, config: DedupeStepConfig, rows: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Of a kind that is verified: how many shingles these rows of a shard have, 0 where nothing is kept."""
+        raise NotImplementedError(f"dedupe kind {self.name} is not verified")
+
     def estimates(
         self, run: Run, config: DedupeStepConfig, rows: Iterator[tuple[ShardAt, NDArray[np.int64]]]
     ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:

@@ -14,6 +14,7 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.stage import Stage, at, module_files
 from dolma_pipeline.stages.dedupe import kind_exact, kind_minhash
 from dolma_pipeline.stages.dedupe.candidates import Candidates, all_steps
+from dolma_pipeline.stages.dedupe.check import Check
 from dolma_pipeline.stages.dedupe.cluster import Cluster
 from dolma_pipeline.stages.dedupe.column_keys import ColumnKeys
 from dolma_pipeline.stages.dedupe.edges import Edges
@@ -141,5 +142,6 @@ class DedupeStage(Stage):
             pairs = FirstPairs(marks, candidates)
             verify = Verify(marks, pairs)
             elect = Elect(marks, candidates, verify)
-            found += [candidates, pairs, verify, elect, WriteMarks(marks, elect)]
+            write = WriteMarks(marks, elect)
+            found += [candidates, pairs, verify, elect, write, Check(marks, candidates, elect, write)]
         return found
