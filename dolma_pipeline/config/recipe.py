@@ -80,7 +80,7 @@ class DedupeStepConfig:
         str,
         Key(purpose="exact, minhash (near copies), paragraphs, substring (repeats), or one of `modules`", at_least=1),
     ]
-    key: Annotated[Literal["text"], Key(purpose="exact: what must be equal")] = "text"
+    key: Annotated[str, Key(purpose="exact: what must be equal: text, folded (its words), or SQL", at_least=1)] = "text"
     shingle: Annotated[int, Key(purpose="minhash: words in a shingle", unit="words", at_least=1)] = 5
     bands: Annotated[int, Key(purpose="minhash: bands; one equal band makes a candidate", at_least=1)] = 14
     rows: Annotated[int, Key(purpose="minhash: minima in a band", at_least=1)] = 8

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.look.folder import Finished, SourceRows
 from dolma_pipeline.run.columns import DEDUPE_TYPE
-from dolma_pipeline.stages.dedupe.elect import origins_of
 from dolma_pipeline.stages.dedupe.election import Elected
-from dolma_pipeline.stages.dedupe.write import origins_of_rows
+from dolma_pipeline.stages.dedupe.origins import origins_of, origins_of_rows
 
 DEFAULTS = {"size": np.int64(1), "rank": np.int64(0), "keep": np.bool_(True), "jaccard": np.float64(1)}
 """Of a document that is in no cluster."""

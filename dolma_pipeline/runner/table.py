@@ -33,6 +33,7 @@ def result_text(result: Result) -> str:
         ("stages", _stage_rows(result), ""),
         *rules,
         ("repeated text: what stands in an earlier document, or earlier in its own", _repeat_rows(result), ""),
+        ("duplicates", _duplicate_rows(result), ""),
         ("attributes made elsewhere: files that fit the documents", _aligned_rows(result, mixes), ""),
         *sources,
         ("training", _training_rows(result), ""),
@@ -119,6 +120,24 @@ def _repeat_rows(result: Result) -> list[list[str]]:
             share = counts["repeated_chars"] / max(1, counts["seen_chars"])
             own = [name.removeprefix("attributes/"), source]
             rows.append([*own, *(f"{counts[key]:,}" for key in keys), f"{share:.1%}"])
+    return rows
+
+
+def _duplicate_rows(result: Result) -> list[list[str]]:
+    """What each dedupe step marks of each source."""
+    rows = [["step: source", "documents", "removed", "share", "without a key", "most for one that stays"]]
+    for name, one in result.manifests.items():
+        step = name.removeprefix("attributes/")
+        if "looks" not in one.record or f"dedupe/{step}" not in result.manifests:
+            continue
+        looks, without = one.record["looks"], result.manifests[f"dedupe/{step}"].record["without_key"]
+        for source, counts in looks["sources"].items():
+            most = max((star["removed"] for star in looks["largest_stars"] if star["source"] == source), default=0)
+            numbers = counts["documents"], counts["removed"], without.get(source, 0)
+            cells = [f"{number:,}" for number in numbers]
+            rows.append(
+                [f"{step}: {source}", *cells[:2], f"{counts['share']:.1%}", cells[2], f"{most:,}" if most else ""]
+            )
     return rows
 
 

@@ -28,6 +28,8 @@ def kernels_of(recipe: Recipe, stages: Collection[str], *, formats: Collection[s
     if recipe.dedupe and "dedupe" in stages:
         kinds = [KINDS[step.kind] for step in recipe.dedupe.steps if step.kind in KINDS]
         names.update(kernel for kind in kinds for kernel in kind.kernels)
+        if any(step.kind == "exact" and step.key == "folded" for step in recipe.dedupe.steps):
+            names.add("minhash")
     if mixing & set(stages) and any(
         mix.replace or any(one.remove for one in mix.sources.values()) for mix in recipe.mixes().values()
     ):

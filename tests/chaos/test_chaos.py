@@ -76,12 +76,12 @@ def check_abandoned(run: Undisturbed, output: Path, **settings: Any) -> None:
 PHASES = [
     *("scan", "mix/judge", "dedupe/edges/exact", "dedupe/cluster/exact", "dedupe/edges/minhash"),
     *("dedupe/cluster/minhash", "dedupe/sets/minhash", "dedupe/candidates", "dedupe/pairs", "dedupe/verify"),
-    *("dedupe/elect", "dedupe/write", "mix/decide"),
+    *("dedupe/elect", "dedupe/write", "dedupe/check", "mix/decide"),
     *("encode", "mix/plan", "write", "mix/close", "tokens/cut", "tokens/parts"),
 ]
 CLOSING = {
     *("scan", "mix/judge", "dedupe/cluster/exact", "dedupe/cluster/minhash", "dedupe/sets/minhash"),
-    *("dedupe/write", "mix/decide"),
+    *("dedupe/check", "mix/decide"),
     *("tokenizer/make", "mix/close", "tokens/parts"),
 }
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dolma_pipeline.config.recipe import DedupeStepConfig, Recipe
 from dolma_pipeline.io.tables import get_range, get_table, put_table
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact, digest
@@ -21,12 +23,15 @@ from dolma_pipeline.run.phase import Phase, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import read_records
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.shards import Block, blocks, indexed
+from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed
+from dolma_pipeline.stages.dedupe.kinds import kind_of
 from dolma_pipeline.stages.dedupe.steps import electing_steps
 from dolma_pipeline.stages.judged import read_passes
 from dolma_pipeline.stages.rules import preferred
 
 SOURCE_PLACE = "source_place"
+SHINGLES = "shingles of "
+"""With what the columns begin that have the number of shingles of a step's documents."""
 
 
 def clustered(run: Run, first: int, last: int) -> NDArray[np.int64]:
@@ -78,6 +83,8 @@ class Candidates(Phase):
         place = list(run.recipe.sources).index(block.shards[0].source)
         columns = {"node": pa.array(nodes), "passes": pa.array(passes[rows])}
         columns[SOURCE_PLACE] = pa.repeat(pa.scalar(place, pa.int32()), len(nodes))
+        for step in verified_steps(run.recipe):
+            columns[SHINGLES + step.name] = pa.array(_shingles(run, step, block.shards, nodes))
         order = preferred(process, block.shards[0].source)
         if order is not None:
             index, wanted = order.split(process, block.shards[0].source)
@@ -89,12 +96,43 @@ class Candidates(Phase):
         return Work(more={"file": name}, files=[name])
 
 
+def verified_steps(recipe: Recipe) -> list[DedupeStepConfig]:
+    """The steps whose copies are verified, in order."""
+    return [step for step in electing_steps(recipe) if kind_of(step).verified]
+
+
+def _shingles(
+    run: Run, step: DedupeStepConfig, shards: tuple[ShardAt, ...], nodes: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """How many shingles each of these documents has; 0 of one without a signature."""
+    found = [np.zeros(0, np.int32)]
+    for shard in shards:
+        rows = nodes[np.searchsorted(nodes, shard.first) : np.searchsorted(nodes, shard.first + shard.rows)]
+        if len(rows):
+            found.append(kind_of(step).num_shingles(run, shard, step, rows - shard.first))
+    return np.concatenate(found)
+
+
+class Looked(NamedTuple):
+    """Documents that any step may take away, n of them by number, ascending.
+
+    passes: bool[n]. place: int64[n], in the order of `prefer`. shingles: step that is verified -> int64[n], how many
+    each has.
+    """
+
+    nodes: NDArray[np.int64]
+    passes: NDArray[np.bool_]
+    place: NDArray[np.int64]
+    shingles: dict[str, NDArray[np.int64]]
+
+
 def _nobody(process: Process) -> pa.Table:
     columns: dict[str, pa.Array] = {
         "node": pa.array([], pa.int64()),
         "passes": pa.array([], pa.bool_()),
         SOURCE_PLACE: pa.array([], pa.int32()),
     }
+    columns |= {SHINGLES + step.name: pa.array([], pa.int32()) for step in verified_steps(process.run.recipe)}
     order = preferred(process, next(iter(process.run.recipe.sources)))
     if order is not None:
         columns |= {field.name: pa.array([], field.type) for field in order.order.schema}
@@ -115,15 +153,15 @@ def preferred_places(process: Process, candidates: pa.Table) -> NDArray[np.int64
     return place
 
 
-def candidates_of(
-    process: Process, candidates: Candidates
-) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
-    """Documents that any step may take away, by number, ascending; whether each passes; its place in the order."""
+def candidates_of(process: Process, candidates: Candidates) -> Looked:
+    """What the phase found."""
     parts = [
         get_table(process.run.folder, record["more"]["file"])
         for record in read_records(process.run, candidates, candidates.tasks(process.run))
         if record["more"]["file"]
     ]
     found = pa.concat_tables(parts) if parts else _nobody(process)
-    place = preferred_places(process, found)
-    return found.column("node").to_numpy(), found.column("passes").to_numpy(), place
+    steps = [step.name for step in verified_steps(process.run.recipe)]
+    shingles = {step: found.column(SHINGLES + step).to_numpy().astype(np.int64) for step in steps}
+    place = preferred_places(process, found.drop_columns([SHINGLES + step for step in steps]))
+    return Looked(found.column("node").to_numpy(), found.column("passes").to_numpy(), place, shingles)

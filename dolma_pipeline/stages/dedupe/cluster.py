@@ -26,6 +26,7 @@ from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import names
 from dolma_pipeline.stages.dedupe.edges import Edges
 from dolma_pipeline.stages.dedupe.kinds import kind_of
+from dolma_pipeline.stages.dedupe.unkeyed import unkeyed
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,15 @@ class Cluster(OneTask):
         return frozenset({self.artifacts[0].name})
 
     def work(self, process: Process, task: Task) -> Work:
-        """Cluster; `more` has what the manifest says."""
+        """Cluster; `more` has what the manifest says.
+
+        Raises:
+            DataError: no document has a key.
+        """
         assert self.step is not None
         assert self.edges is not None
         run = process.run
+        missing = unkeyed(run, self.step, read_records(run, self.edges, self.edges.tasks(run)))
         found = [np.zeros((0, 3), np.int64)]
         for record in read_records(run, self.edges, self.edges.tasks(run)):
             table = get_table(run.folder, record["more"]["file"])
@@ -76,14 +82,14 @@ class Cluster(OneTask):
         for name, table in tables.items():
             file = put_table(run.folder, name, table, compression="zstd")
             outputs.append(output_record(self.artifacts[0], name, file, rows=table.num_rows))
-        return Work(more={**counts, "outputs": outputs}, files=[*tables])
+        return Work(more={**counts, **missing, "outputs": outputs}, files=[*tables])
 
     def finish(self, run: Run, records: Iterator[Record]) -> None:
         """Write the manifest."""
         assert self.step is not None
         (record,) = records
         (artifact,) = self.artifacts
-        if kind_of(self.step).signer(self.step) is None:
+        if not kind_of(self.step).keeps(self.step):
             made = [_unsigned(line) for line in read_lines(run.folder, "index")]
         else:
             made = list(gathered(run, artifact).values())

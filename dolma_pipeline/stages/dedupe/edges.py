@@ -44,7 +44,7 @@ class Edges(Phase):
     def needs(self) -> frozenset[str]:
         """The index, and signatures where the kind keeps some."""
         assert self.step is not None
-        signed = kind_of(self.step).signer(self.step) is not None
+        signed = kind_of(self.step).keeps(self.step)
         return frozenset({"index", *([f"dedupe/{self.step.name}/signatures"] if signed else [])})
 
     def tasks(self, run: Run) -> Iterator[Task]:
@@ -70,10 +70,13 @@ class Edges(Phase):
         columns: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in bands]
         second: list[list[np.ndarray]] = [[] for _ in bands]
         words: list[list[np.ndarray]] = [[] for _ in bands]
+        without: dict[str, int] = {}
         for shard in indexed(run):
             offsets.append(shard.first)
             for place, keys in enumerate(kind.keys(run, shard, self.step, bands, (lo, hi))):
                 columns[place].append((keys.keys, keys.rows))
+                if (first, place, number) == (0, 0, 0):  # one task counts, for all bands and ranges
+                    without[shard.source] = without.get(shard.source, 0) + keys.without
                 if keys.second is not None:
                     second[place].append(keys.second)
                 if keys.words is not None:
@@ -91,4 +94,5 @@ class Edges(Phase):
             edges = np.unique(edges, axis=0)
         name = layout.cache("edges", digest([self.digest, run.shards_digest]), f"{self.step.name}/{task.key}.parquet")
         put_table(run.folder, name, pa.table({"band": edges[:, 0], "a": edges[:, 1], "b": edges[:, 2]}))
-        return Work(more={"file": name, "edges": len(edges)}, files=[name])
+        counted = {"without": without} if without else {}
+        return Work(more={"file": name, "edges": len(edges), **counted}, files=[name])

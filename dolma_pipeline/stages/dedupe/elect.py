@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from dolma_pipeline.dedup.stars import Compare
 from dolma_pipeline.io.tables import get_table, put_table
@@ -23,11 +21,12 @@ from dolma_pipeline.run.artifact import digest
 from dolma_pipeline.run.phase import OneTask, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.shards import indexed
 from dolma_pipeline.stages.dedupe.candidates import Candidates, candidates_of
-from dolma_pipeline.stages.dedupe.election import Members, elections, near_of
+from dolma_pipeline.stages.dedupe.election import Members, Near, elections, near_of
 from dolma_pipeline.stages.dedupe.kinds import kind_of
-from dolma_pipeline.stages.dedupe.likeness import Known, Likeness, rows_by_shard
+from dolma_pipeline.stages.dedupe.likeness import Known, Likeness
+from dolma_pipeline.stages.dedupe.looks import Recorded, looks_of
+from dolma_pipeline.stages.dedupe.origins import origins_of
 from dolma_pipeline.stages.dedupe.steps import electing_steps
 from dolma_pipeline.stages.dedupe.verify import Verify, known_pairs
 
@@ -54,15 +53,18 @@ class Elect(OneTask):
         return frozenset({"dedupe/candidates", "dedupe/verify"})
 
     def work(self, process: Process, task: Task) -> Work:
-        """Elect in all steps, in order; `more` names the files of each step, and has the rounds of those verified."""
+        """Elect in all steps, in order; `more` names the files of each step, and has its looks and rounds."""
         assert self.candidates is not None
         assert self.verify is not None
         run = process.run
-        nodes, passes, place = candidates_of(process, self.candidates)
+        nodes, passes, place, shingles = candidates_of(process, self.candidates)
         known = known_pairs(run, self.verify)
-        members, compare = members_of(run), comparing(run, known)
+        members = members_of(run)
+        compare = {step: Recorded(one) for step, one in comparing(run, known).items()}
         files: dict[str, dict[str, str]] = {}
         rounds: dict[str, dict[str, Any]] = {}
+        looks: dict[str, dict[str, Any]] = {}
+        settings = {step.name: step for step in electing_steps(run.recipe)}
         base = digest([self.digest, run.shards_digest])
         for step, elected in elections(members, nodes, passes, place, compare):
             table = pa.table({**elected.columns(), "cluster": origins_of(run, elected.keeper)})
@@ -71,11 +73,15 @@ class Elect(OneTask):
             groups = pa.table({"node": elected.group_nodes, "group": origins_of(run, elected.group_labels)})
             put_table(run.folder, names["groups"], groups, compression="zstd")
             files[step] = names
+            own, more = members[step], dict[str, Any]()
             if step in compare:
+                assert isinstance(own, Near)
                 rounds[step] = {"rounds": elected.rounds, "stopped": elected.stopped}
-        return Work(
-            more={"files": files, "rounds": rounds}, files=[name for names in files.values() for name in names.values()]
-        )
+                more = {"near": own, "known": compare.pop(step).known()}
+                more["shingles"] = shingles[step][np.searchsorted(nodes, elected.nodes)]
+            looks[step] = looks_of(run, settings[step], elected, **more)
+        more_of_all = {"files": files, "rounds": rounds, "looks": looks}
+        return Work(more=more_of_all, files=[name for names in files.values() for name in names.values()])
 
 
 def members_of(run: Run) -> dict[str, Members]:
@@ -94,12 +100,3 @@ def comparing(run: Run, known: Mapping[str, Known]) -> dict[str, Compare]:
     """How steps that are verified compare documents; known: step -> what was compared before."""
     steps = [step for step in electing_steps(run.recipe) if kind_of(step).verified]
     return {step.name: Likeness(run, step, known.get(step.name, Known())) for step in steps}
-
-
-def origins_of(run: Run, numbers: NDArray[np.int64]) -> pa.Array:
-    """`source/path#row` of documents by their numbers, int64[n] in any order; the list of shards streams by."""
-    wanted = np.unique(numbers)
-    parts = [pa.array([], pa.string())]
-    for shard, rows in rows_by_shard(indexed(run), wanted):
-        parts.append(pc.binary_join_element_wise(pa.scalar(f"{shard.name}#"), pa.array(rows).cast(pa.string()), ""))
-    return pa.concat_arrays(parts).take(pa.array(np.searchsorted(wanted, numbers)))

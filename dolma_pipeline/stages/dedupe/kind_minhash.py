@@ -69,11 +69,27 @@ class MinHashKind(CopyKind):
         for band in of_minima:
             rows = table.column(f"row_{band:02d}").to_numpy()
             keys = table.column(f"key_{band:02d}").to_numpy()
-            found.append(BandKeys(keys, rows, words=words[np.searchsorted(own, rows)]))
+            found.append(BandKeys(keys, rows, words=words[np.searchsorted(own, rows)], without=shard.rows - len(own)))
         if len(of_minima) < len(bands):
             order = np.lexsort((own, lo, hi))
-            found.append(BandKeys(hi[order], own[order], lo[order]))
+            found.append(BandKeys(hi[order], own[order], lo[order], without=shard.rows - len(own)))
         return found
+
+    def nothing(self, run: Run, config: DedupeStepConfig) -> str:
+        """See `DedupeKind.nothing`."""
+        return (
+            "no document has a word, so none has a signature. Look at the texts (`fields` of the source may name the "
+            "wrong column), or leave the step out."
+        )
+
+    def num_shingles(
+        self, run: Run, shard: ShardAt, config: DedupeStepConfig, rows: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """See `DedupeKind.num_shingles`."""
+        table = get_table(run.folder, layout.signatures(config.name, shard.name), ["row", "shingles"])
+        found = np.zeros(shard.rows, np.int32)
+        found[table.column("row").to_numpy()] = table.column("shingles").to_numpy()
+        return found[rows]
 
     def estimates(
         self, run: Run, config: DedupeStepConfig, rows: Iterator[tuple[ShardAt, NDArray[np.int64]]]

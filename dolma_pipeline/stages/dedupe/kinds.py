@@ -8,8 +8,9 @@ Keys of a band lie sorted in each shard's file, so that a range of them is one s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from dolma_pipeline.config.recipe import DedupeStepConfig
 from dolma_pipeline.documents import Batch
 from dolma_pipeline.errors import UnknownNameError, UsageError
 from dolma_pipeline.registry import YOUR_OWN, keep_registry
-from dolma_pipeline.run.columns import DEDUPE_TYPE
+from dolma_pipeline.run.columns import DEDUPE_TYPE, Fields
+from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt
 
@@ -30,12 +32,14 @@ class BandKeys:
     """The keys of one band in one shard, ascending: keys uint64[k], rows uint32[k]; second: 64 more bits, or None.
 
     words: of a kind that is verified, uint64[k, 2], a hash of each row's words; None: the keys are that hash.
+    without: how many documents of the shard have no key.
     """
 
     keys: NDArray[np.uint64]
     rows: NDArray[np.uint32]
     second: NDArray[np.uint64] | None = None
     words: NDArray[np.uint64] | None = None
+    without: int = 0
 
 
 class Signer(ABC):
@@ -48,6 +52,21 @@ class Signer(ABC):
     @abstractmethod
     def table(self) -> pa.Table:
         """What is kept, as `CopyKind.keys` reads it."""
+
+
+class ColumnSigner(ABC):
+    """Makes what a kind keeps of documents of one source from their columns, without their texts.
+
+    Attributes:
+        index: columns of the index that it reads, or `source`. wanted: attribute column -> fields (None: all).
+    """
+
+    index: Collection[str] = ()
+    wanted: Mapping[str, Fields] = MappingProxyType({})
+
+    @abstractmethod
+    def table(self, columns: pa.Table) -> pa.Table:
+        """What is kept of the documents of one shard, as `CopyKind.keys` reads it."""
 
 
 class DedupeKind(ABC):
@@ -73,6 +92,18 @@ class DedupeKind(ABC):
         """
         return
 
+    def bind(self, process: Process, config: DedupeStepConfig) -> Sequence[str]:
+        """Hold a step against the columns that there are; gives the attribute columns that it reads, sorted.
+
+        Raises:
+            ConfigError: what cannot be, with its place in the recipe.
+        """
+        return ()
+
+    def format_of(self, config: DedupeStepConfig) -> int:
+        """The number of the format of what is kept."""
+        return self.format
+
     @abstractmethod
     def settings(self, config: DedupeStepConfig) -> dict[str, Any]:
         """The keys of the step that what it keeps of texts depends on."""
@@ -96,14 +127,42 @@ class CopyKind(DedupeKind):
         """How many keys a document has."""
 
     def signer(self, config: DedupeStepConfig) -> Signer | None:
-        """What collects signatures while texts are read; None if the index is enough."""
+        """What collects signatures while texts are read; None if columns are enough."""
         return None
+
+    def signer_in(self, process: Process, shard: ShardAt, config: DedupeStepConfig) -> Signer | None:
+        """The same for one shard, where it depends on its source."""
+        return self.signer(config)
+
+    def of_columns(self, config: DedupeStepConfig) -> bool:
+        """Whether something is kept that is made of columns other than the index's own hash (`column_signer`)."""
+        return False
+
+    def column_signer(self, process: Process, source: str, config: DedupeStepConfig) -> ColumnSigner:
+        """What makes that for a source."""
+        raise NotImplementedError(f"dedupe kind {self.name} keeps nothing of columns")
+
+    def keeps(self, config: DedupeStepConfig) -> bool:
+        """Whether something is kept of each shard beside the index."""
+        return self.of_columns(config) or self.signer(config) is not None
+
+    def nothing(self, run: Run, config: DedupeStepConfig) -> str:
+        """What to say where no document has a key: what is wrong, what there is, what to do."""
+        return (
+            "no document has a key of this kind. Leave the step out, or see whether the documents are the right ones."
+        )
 
     @abstractmethod
     def keys(
         self, run: Run, shard: ShardAt, config: DedupeStepConfig, bands: range, within: tuple[int, int]
     ) -> list[BandKeys]:
         """The keys of these bands in a shard that are in `within` (first, one past the last; others may be there)."""
+
+    def num_shingles(
+        self, run: Run, shard: ShardAt, config: DedupeStepConfig, rows: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Of a kind that is verified: how many shingles these rows of a shard have, 0 where nothing is kept."""
+        raise NotImplementedError(f"dedupe kind {self.name} is not verified")
 
     def estimates(
         self, run: Run, config: DedupeStepConfig, rows: Iterator[tuple[ShardAt, NDArray[np.int64]]]

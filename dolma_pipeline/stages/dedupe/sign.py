@@ -44,7 +44,7 @@ class Sign(Consumer):
     def start(self, process: Process, shard: ShardAt, stack: ExitStack) -> Feeder:
         """Begin a shard."""
         assert self.step is not None
-        signer = kind_of(self.step).signer(self.step)
+        signer = kind_of(self.step).signer_in(process, shard, self.step)
         assert signer is not None
         return _Signing(process.run.folder, self.artifact, layout.signatures(self.step.name, shard.name), signer)
 

@@ -13,7 +13,9 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.stage import Stage, at, module_files
 from dolma_pipeline.stages.dedupe import kind_exact, kind_minhash, kind_paragraphs, kind_substring
 from dolma_pipeline.stages.dedupe.candidates import Candidates
+from dolma_pipeline.stages.dedupe.check import Check
 from dolma_pipeline.stages.dedupe.cluster import Cluster
+from dolma_pipeline.stages.dedupe.column_keys import ColumnKeys
 from dolma_pipeline.stages.dedupe.edges import Edges
 from dolma_pipeline.stages.dedupe.elect import Elect
 from dolma_pipeline.stages.dedupe.kinds import kind_of, known_kind
@@ -45,6 +47,7 @@ class DedupeStage(Stage):
                 kind = known_kind(step)
             with at(process.run.recipe, f"dedupe.steps.{i}"):
                 kind.check(step)
+            kind.bind(process, step)
         prefer_columns(process)
         return ()
 
@@ -67,9 +70,20 @@ class DedupeStage(Stage):
             kind = known_kind(step)
             settings = {"kind": step.kind, **kind.settings(step)}
             reads = {f"dedupe.steps.{step.name}.{key}": value for key, value in settings.items()}
-            files = {"signatures": f"format {kind.format}"} if kind.format > 1 else {}
+            format_ = kind.format_of(step)
+            files = {"signatures": f"format {format_}"} if format_ > 1 else {}
             files |= module_files(process, f"dedupe kind {step.kind}", type(kind).__module__)
-            keys = Artifact(f"dedupe/{step.name}", "dedupe", reads, files=files, needs=(known["index"],), growing=True)
+            columns = kind.bind(process, step)
+            needs = [known["index"], *(known[f"attributes/{c}"] for c in columns if f"attributes/{c}" in known)]
+            keys = Artifact(
+                f"dedupe/{step.name}",
+                "dedupe",
+                reads,
+                given_reads(process, columns)[1],
+                files=files,
+                needs=tuple(needs),
+                growing=True,
+            )
             sources_of[step.name] = [keys]
             if not kind.elects:
                 sources_of[step.name] += keeping(step, keys)
@@ -86,7 +100,7 @@ class DedupeStage(Stage):
                     )
                 )
             found += sources_of[step.name]
-        columns = prefer_columns(process)
+        preferred = prefer_columns(process)
         judged = [known[JUDGED]] if JUDGED in known else []
         marks: list[Artifact] = []
         earlier: list[Artifact] = []  # of steps that say which documents stay
@@ -99,7 +113,7 @@ class DedupeStage(Stage):
                 electing[f"dedupe.steps: before {step.name}"] = before
             if known_kind(step).elects and kind_of(step).verified:
                 electing |= {f"dedupe.steps.{step.name}.{key}": getattr(step, key) for key in ("threshold", "verify")}
-            reads, own = given_reads(process, columns)
+            reads, own = given_reads(process, preferred)
             sources = list(recipe.sources)
             for n, source in enumerate(sources):  # the order decides ties; a source behind them changes nothing
                 own.setdefault(source, {})[f"sources: before {source}"] = sources[:n]
@@ -107,7 +121,7 @@ class DedupeStage(Stage):
                 *sources_of[step.name],
                 *earlier,
                 *judged,
-                *(known[f"attributes/{c}"] for c in columns if f"attributes/{c}" in known),
+                *(known[f"attributes/{c}"] for c in preferred if f"attributes/{c}" in known),
                 known["index"],
             ]
             unique = {one.name: one for one in needs}
@@ -132,6 +146,8 @@ class DedupeStage(Stage):
                 continue
             if kind_of(config).signer(config) is not None:
                 found.append(Sign(artifact, config))
+            if kind_of(config).of_columns(config):
+                found.append(ColumnKeys((artifact,), config))
             edges = Edges((artifact,), config)
             found += [edges, Cluster((artifact,), config, edges)]
         names = [f"attributes/{step.name}" for step in electing_steps(recipe)]
@@ -141,5 +157,6 @@ class DedupeStage(Stage):
             pairs = FirstPairs(marks, candidates)
             verify = Verify(marks, pairs)
             elect = Elect(marks, candidates, verify)
-            found += [candidates, pairs, verify, elect, WriteMarks(marks, elect)]
+            write = WriteMarks(marks, elect)
+            found += [candidates, pairs, verify, elect, write, Check(marks, candidates, elect, write)]
         return found

@@ -54,7 +54,7 @@ class FirstPairs(OneTask):
         """Pair; `more` names the file of each step that is verified, and its pairs."""
         assert self.candidates is not None
         run = process.run
-        nodes, passes, place = candidates_of(process, self.candidates)
+        nodes, passes, place, _ = candidates_of(process, self.candidates)
         found = {}
         for step in electing_steps(run.recipe):
             if not kind_of(step).verified:

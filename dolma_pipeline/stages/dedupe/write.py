@@ -1,8 +1,8 @@
-"""The columns of dedupe steps, a file a shard, a task a block; closes the artifacts `attributes/<step>`."""
+"""The columns of dedupe steps, a file a shard, a task a block; each file is read back when it is written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +11,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dolma_pipeline.dedup.stars import check_stars
+from dolma_pipeline.errors import DataError
 from dolma_pipeline.io.attributes import attribute_writer
-from dolma_pipeline.io.tables import get_range, get_table
+from dolma_pipeline.io.tables import get_range, get_table, put_table
 from dolma_pipeline.run import layout
-from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.artifact import Artifact, digest
 from dolma_pipeline.run.columns import DEDUPE_TYPE
-from dolma_pipeline.run.manifests import close, output_record
-from dolma_pipeline.run.phase import Phase, Record, Task, Work
+from dolma_pipeline.run.manifests import output_record
+from dolma_pipeline.run.phase import Phase, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import read_records
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed, names
-from dolma_pipeline.stages.dedupe.elect import Elect, origins_of
+from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed
+from dolma_pipeline.stages.dedupe.elect import Elect
+from dolma_pipeline.stages.dedupe.origins import origins_of_rows
 from dolma_pipeline.stages.dedupe.steps import electing_steps
 
 
@@ -47,23 +48,19 @@ class WriteMarks(Phase):
         """The election."""
         return frozenset({"dedupe/elect"})
 
-    @property
-    def makes(self) -> frozenset[str]:
-        """`attributes/<step>` of all steps."""
-        return frozenset(artifact.name for artifact in self.artifacts)
-
     def tasks(self, run: Run) -> Iterator[Task]:
         """Blocks of shards, each with the numbers of the shards' first documents."""
         for block in blocks(indexed(run)):
             yield Task(block.key, block.rows, block)
 
     def work(self, process: Process, task: Task) -> Work:
-        """Write the columns of one block."""
+        """Write the columns of one block; `more.read_back` names, by step, what went by the written files."""
         block: Block = task.payload
         artifacts = {artifact.name.rpartition("/")[2]: artifact for artifact in self.artifacts}
         files = process.kept(("elected files", self.digest), lambda: self._files(process.run))
         records: dict[str, list[dict[str, Any]]] = {artifact.name: [] for artifact in self.artifacts}
         dropped = np.zeros(0, np.int64)
+        read: dict[str, str] = {}
         for step, names_of_step in files.items():
             elected, groups = (_of_block(process.run, names_of_step[what], block) for what in ("elected", "groups"))
             away = elected.column("node").to_numpy()[~elected.column("keep").to_numpy()]
@@ -71,7 +68,10 @@ class WriteMarks(Phase):
             if (artifact := artifacts.get(step)) is not None:
                 for shard in block.shards:
                     records[artifact.name].append(self._write(process.run, artifact, shard, elected, groups, dropped))
-        return Work(records, documents=block.rows)
+            base = digest([self.digest, process.run.shards_digest])
+            read[step] = layout.cache("elected", base, f"written/{step}/{block.key}.parquet")
+            put_table(process.run.folder, read[step], read_back(process.run, step, block))
+        return Work(records, more={"read_back": read}, documents=block.rows, files=[*read.values()])
 
     def _files(self, run: Run) -> dict[str, dict[str, str]]:
         assert self.elect is not None
@@ -111,62 +111,30 @@ class WriteMarks(Phase):
             },
         }
 
-    def finish(self, run: Run, records: Iterator[Record]) -> None:
-        """Check that what went has a document that stays in its place, then write the manifests.
 
-        Raises:
-            DataError: it has not.
-        """
-        assert self.elect is not None
-        (elected,) = read_records(run, self.elect, self.elect.tasks(run))
-        made: dict[str, list[Any]] = {artifact.name: [] for artifact in self.artifacts}
-        for record in records:
-            for name, found in record["records"].items():
-                made[name].extend(found)
-        expected, rounds = names(run), elected["more"]["rounds"]
-        thresholds = {step.name: step.threshold for step in electing_steps(run.recipe)}
-        for step in rounds:
-            _check(run, elected["more"]["files"][step]["elected"], thresholds[step])
-        for artifact in self.artifacts:
-            step = artifact.name.rpartition("/")[2]
-            extra = {"election": rounds[step], **_warned(rounds[step])} if step in rounds else None
-            close(
-                run.folder,
-                artifact,
-                made[artifact.name],
-                shards_digest=run.shards_digest,
-                expected=expected,
-                extra=extra,
-            )
+def read_back(run: Run, step: str, block: Block) -> pa.Table:
+    """What went of a block's documents, by the files of a step's column: `node`, `cluster`, `jaccard`.
 
-
-def _check(run: Run, name: str, threshold: float) -> None:
-    """Every document that went has a keeper; see `check_stars`."""
-    columns = ["node", "keep", "keeper", "jaccard", "candidate", "place"]
-    node, keep, keeper, jaccard, candidate, place = (
-        column.to_numpy() for column in get_table(run.folder, name, columns).columns
-    )
-    check_stars(
-        node,
-        np.where(keep, node, keeper),
-        jaccard,
-        candidate=candidate,
-        place=place,
-        threshold=threshold,
-        named=lambda number: str(origins_of(run, np.array([number]))[0]),
-    )
-
-
-def _warned(election: Mapping[str, Any]) -> dict[str, Any]:
-    """What a manifest warns of: an election that ended before nothing more went."""
-    if not election["stopped"]:
-        return {}
-    return {
-        "warnings": [
-            f"the election was stopped after {election['rounds']} rounds, so some documents may have stayed that are "
-            "like another one that stays. More bands of fewer rows find more in each round: docs/deduplication.md."
-        ]
-    }
+    Raises:
+        DataError: a file is of other documents, or a document that stays is of another one's cluster.
+    """
+    parts = [pa.table({"node": pa.array([], pa.int64()), "cluster": pa.array([], pa.string()),
+                       "jaccard": pa.array([], pa.float64())})]  # fmt: skip
+    for shard in block.shards:
+        name = layout.attributes(step, shard.name)
+        column = get_table(run.folder, name, [step]).column(step).combine_chunks()
+        column = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+        fault = "This is a fault of the program. Please report it."
+        if len(column) != shard.rows or column.null_count:
+            raise DataError(f"{run.folder.url}/{name}: {len(column)} rows of {shard.rows} documents. {fault}")
+        keep = column.field("keep").to_numpy(zero_copy_only=False)
+        strange = np.flatnonzero(keep & pc.not_equal(column.field("cluster"), origins_of_rows(shard)).to_numpy(False))
+        if len(strange):
+            raise DataError(f"{shard.name}#{strange[0]}: stays, but is in the cluster of another document. {fault}")
+        gone = np.flatnonzero(~keep)
+        some = [column.field(field).take(pa.array(gone)) for field in ("cluster", "jaccard")]
+        parts.append(pa.table({"node": gone + shard.first, "cluster": some[0], "jaccard": some[1]}))
+    return pa.concat_tables(parts)
 
 
 def _of_block(run: Run, name: str, block: Block) -> pa.Table:
@@ -192,12 +160,6 @@ def marks(shard: ShardAt, elected: pa.Table, groups: pa.Table) -> pa.StructArray
         values[rows] = mine.column(name).to_numpy()
         columns[name] = pa.array(values)
     return pa.StructArray.from_arrays([columns[field.name] for field in DEDUPE_TYPE], fields=list(DEDUPE_TYPE))
-
-
-def origins_of_rows(shard: ShardAt) -> pa.Array:
-    """`source/path#row` of every document of a shard."""
-    rows = pa.array(np.arange(shard.rows)).cast(pa.string())
-    return pc.binary_join_element_wise(pa.scalar(f"{shard.name}#"), rows, "")
 
 
 def _rows_of(table: pa.Table, shard: ShardAt) -> pa.Table:

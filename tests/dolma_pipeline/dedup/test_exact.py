@@ -8,7 +8,8 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dolma_pipeline.dedup.exact import text_keys
+from dolma_pipeline.dedup.exact import TextKeys, sorted_keys, text_keys, value_keys, word_keys
+from dolma_pipeline.dedup.minhash import signed_texts
 from dolma_pipeline.documents import SCHEMA, Batch
 
 
@@ -34,6 +35,38 @@ def test_an_empty_or_null_text_has_no_key() -> None:
     nulls = table.set_column(SCHEMA.get_field_index("text"), "text", pa.array([None, "x"], pa.string()))
     assert text_keys(Batch(table)).signed.tolist() == [False, True]
     assert text_keys(Batch(nulls)).signed.tolist() == [False, True]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.none() | st.text(), max_size=6))
+def test_keys_of_values_are_those_of_texts(values: list[str | None]) -> None:
+    found = value_keys(pa.array(values, pa.string()))
+    whole = text_keys(Batch.of([value or "" for value in values]))
+    assert found.signed.tolist() == [bool(value) for value in values] == whole.signed.tolist()
+    np.testing.assert_array_equal(found.hi[found.signed], whole.hi[found.signed])
+    np.testing.assert_array_equal(found.lo[found.signed], whole.lo[found.signed])
+
+
+def test_keys_of_words_are_those_of_signatures_whatever_the_shingle() -> None:
+    batch = Batch.of(["One two three", "one  TWO, three!", "one two", "two one", "", "?!", "漢字", "漢 字"])
+    found = word_keys(batch)
+    for shingle in (1, 5):
+        signed = signed_texts(batch, shingle=shingle, num_perm=3)
+        np.testing.assert_array_equal(np.stack([found.hi, found.lo], axis=1), signed.same)
+        np.testing.assert_array_equal(found.signed, signed.signed)
+    keys = list(zip(found.hi.tolist(), found.lo.tolist(), strict=True))
+    assert keys[0] == keys[1]
+    assert keys[6] == keys[7]
+    assert len({*keys[:4]}) == 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.booleans()), max_size=12))
+def test_kept_keys_are_sorted_and_those_without_are_left_out(rows: list[tuple[int, int, bool]]) -> None:
+    hi, lo, signed = (np.array([row[i] for row in rows], t) for i, t in enumerate((np.uint64, np.uint64, np.bool_)))
+    table = sorted_keys(TextKeys(hi, lo, signed))
+    expected = sorted((h, low, i) for i, (h, low, has) in enumerate(rows) if has)
+    assert [*zip(*(table.column(n).to_pylist() for n in ("key", "more", "row")), strict=True)] == expected
 
 
 def test_one_byte_more_is_another_text() -> None:

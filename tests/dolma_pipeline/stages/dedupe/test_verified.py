@@ -22,7 +22,7 @@ from dolma_pipeline.run.shards import listed
 from dolma_pipeline.runner.decide import decide
 from dolma_pipeline.runner.ready import make_ready, tidy
 from dolma_pipeline.stages.dedupe import election, likeness, verify
-from dolma_pipeline.stages.dedupe.likeness import Known, pieces
+from dolma_pipeline.stages.dedupe.likeness import pieces
 from dolma_pipeline.stages.dedupe.stage import DedupeStage
 from tests.dolma_pipeline.kernels.test_minhash import words_of
 from tests.dolma_pipeline.stages.small import (
@@ -201,7 +201,7 @@ def test_the_same_decisions_over_other_shards(tmp_path: Path, done: Run) -> None
 def test_the_election_verifies_what_nobody_has_before(
     tmp_path: Path, done: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Known, "find", lambda self, left, right: np.full(len(left), -1))
+    monkeypatch.setattr("dolma_pipeline.stages.dedupe.elect.known_pairs", lambda *_: {})
     other = small_run(tmp_path, FAMILIES, **recipe())
     make(other)
     assert promised(other) == promised(done)
