@@ -322,7 +322,7 @@ def test_a_fault_of_the_election_stops_the_run(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(election, "elect_stars", wrong)
     run = small_run(tmp_path, FAMILIES, **recipe())
     with pytest.raises(
-        DataError, match=r"^(web|code)/.#\d+: marked as a duplicate of (web|code)/.#\d+ \(likeness"
+        DataError, match=r"^dedupe/check, all: (web|code)/.#\d+: marked as a duplicate of (web|code)/.#\d+ \(likeness"
     ) as e:
         make(run)
     assert e.value.exit_code == 1
