@@ -42,7 +42,7 @@ def refuse_other_repeats(state: State, rules: Mapping[str, SourceRules], passes:
         if others.any():
             raise UsageError(
                 f"what dedupe step '{step}' marks may be other text with these rules: of the documents that come or "
-                f"go {int(others.sum()):,} have text in common with others, or may have. Rules or edits read its marks. "
+                f"go {int(others.sum()):,} have text in common with others, or may have, and rules or edits read it. "
                 "Change the recipe and run: dolma-pipeline mix RECIPE --redo; no text is read again for the marks."
             )
 
