@@ -41,10 +41,9 @@ def refuse_other_repeats(state: State, rules: Mapping[str, SourceRules], passes:
         others = (sees & ~saw) | (saw & ~sees & _has_repeats(state, step))
         if others.any():
             raise UsageError(
-                f"what dedupe step '{step}' marks may be other text with these rules: of the documents that come "
-                f"or go {int(others.sum()):,} have text in common with others, or may have. Rules or edits read its "
-                "marks. Change the recipe and run: dolma-pipeline mix RECIPE --redo; no text is read again for "
-                "them."
+                f"what dedupe step '{step}' marks may be other text with these rules: of the documents that come or "
+                f"go {int(others.sum()):,} have text in common with others, or may have, and rules or edits read it. "
+                "Change the recipe and run: dolma-pipeline mix RECIPE --redo; no text is read again for the marks."
             )
 
 
