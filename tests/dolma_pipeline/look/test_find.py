@@ -1,4 +1,4 @@
-"""`index` and `find` on a tiny run, on its copy in memory, and on parts that others made; counts by searching the ids."""
+"""`index` and `find` on a tiny run, on its copy in memory, and on parts of others; counts by searching the ids."""
 
 from __future__ import annotations
 
@@ -90,10 +90,8 @@ def test_every_place_and_its_document(own: Path) -> None:
                     assert one.document["loc"] == int(number) + 1 + (shard == "web/a" and int(number) >= 30)
                     assert one.document["attributes"]["length_v1.words"] == row["length_v1.words"]
                     assert one.text == text and "<|" not in one.after
-        assert any(form.count for form in index.find("winter", number=1))
-        assert [len(form.occurrences) for form in index.find("winter", number=1) if form.count] == [1, 1][
-            : sum(form.count > 0 for form in index.find("winter", number=1))
-        ]
+        forms = [form for form in index.find("winter", number=1) if form.count]
+        assert forms and all(len(form.occurrences) == 1 < form.count for form in forms)
 
 
 def test_the_runs_of_a_model_s_output(own: Path) -> None:
@@ -148,7 +146,7 @@ def test_an_index_that_was_stopped_keeps_its_parts(own: Path, monkeypatch: pytes
     monkeypatch.setattr(module, "PartDocuments", Documents)
     with pytest.raises(KeyboardInterrupt):
         make_index(str(own))
-    with pytest.raises(UsageError, match="have no index yet. First: dolma-pipeline index"):
+    with pytest.raises(UsageError, match=r"have no index yet\. First: dolma-pipeline index"):
         Index(str(own))
     make_index(str(own))
     assert sorted(read) == sorted([name for name, _ in ids_of(own)] + [read[2]])
@@ -160,7 +158,7 @@ def test_an_index_of_other_parts_or_of_another_tokenizer_is_refused(own: Path) -
     tokens = json.loads(path.read_text())
     path.write_text(json.dumps({**tokens, "warnings": ["made again"]}))
     with pytest.raises(
-        UsageError, match="of other token parts than those that are there now. Make it again: dolma-pipeline index"
+        UsageError, match=r"of other token parts than those that are there now\. Make it again: dolma-pipeline index"
     ):
         Index(str(own))
     path.write_text(json.dumps({**tokens, "tokenizer": "sha256:" + "0" * 64}))
@@ -169,7 +167,7 @@ def test_an_index_of_other_parts_or_of_another_tokenizer_is_refused(own: Path) -
     with pytest.raises(DataError, match="not the tokenizer that the token parts were made with"):
         make_index(str(own))
     path.unlink()
-    with pytest.raises(UsageError, match="has no finished token parts. First: dolma-pipeline tokens RECIPE"):
+    with pytest.raises(UsageError, match=r"has no finished token parts\. First: dolma-pipeline tokens RECIPE"):
         make_index(str(own))
 
 
