@@ -142,7 +142,7 @@ def _check(parsed: Arguments, command: Command, given: Sequence[str]) -> None:
         if len(values) > 1 and not takes[name].repeats:
             raise UsageError(f"{name} was given {len(values)} times; it is given once")
     if not command.takes_recipe:
-        if parsed.overrides:
+        if parsed.overrides and not command.takes_overrides:
             raise UsageError(f"'{command.name}' takes no KEY=VALUE, found '{parsed.overrides[0]}'")
         if parsed.beam_options:
             raise UsageError(f"'{command.name}' takes no Beam options after '--'")

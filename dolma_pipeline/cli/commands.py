@@ -60,6 +60,7 @@ class Command:
         options: those that it takes, shared ones and its own.
         stages: what it runs, in order; () is every stage that the recipe has.
         section: key of the recipe whose keys its help shows; "" is the top.
+        takes_overrides: KEY=VALUE may follow, though what it takes is not a recipe alone.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Command:
     options: tuple[Option, ...] = ()
     stages: tuple[str, ...] = ()
     section: str | None = None
+    takes_overrides: bool = False
 
     @property
     def takes_recipe(self) -> bool:
@@ -175,6 +177,38 @@ _ALL = (
         ("eval",),
     ),
     Command(
+        name="explain",
+        group="Look",
+        summary="one document: attributes, rules, dedupe steps, and what it is a copy of",
+        module="explain",
+        usage="RECIPE ORIGIN [KEY=VALUE ...]",
+        details="Shows what a finished run knows of one document, by its origin (source/path#row) or an id that it\n"
+        "alone has. Of a copy: which document stays, both texts word by word, their likeness, the bands that met.",
+        example="dolma-pipeline explain my.yaml 'web/2024/pages#17'\n"
+        "dolma-pipeline explain my.yaml 'web/2024/pages#17' --full --format json",
+        options=(FORMAT, Option(name="--full", purpose="all words of both texts, not only those that differ")),
+        takes_overrides=True,
+    ),
+    Command(
+        name="find",
+        group="Look",
+        summary="a text, or the spans of a model's output, in token parts that have an index",
+        module="find",
+        usage="TEXT --run RUN | --file FILE --run RUN",
+        details="Counts a text in the token parts of a run and shows where it stands: documents with origin, source\n"
+        "and attributes. It is looked for as it is and behind a blank, which most tokenizers tell apart. With --file:\n"
+        "the spans of a text that stand in the documents word for word, longest first. See docs/find.md.",
+        example="dolma-pipeline find 'of the river' --run runs/quickstart\n"
+        "dolma-pipeline find --file output.txt --run runs/quickstart --at-least 20 --format json",
+        options=(
+            Option(name="--run", value="RUN", purpose="folder of the run, or of token parts, that has an index"),
+            Option(name="--file", value="FILE", purpose="a text whose spans are looked for"),
+            Option(name="--at-least", value="N", purpose="tokens of a span; default 10"),
+            Option(name="--number", value="N", purpose="places to show; default 10, and 3 of each span"),
+            FORMAT,
+        ),
+    ),
+    Command(
         name="list",
         group="Extend",
         summary="taggers, mixers, models, assets",
@@ -205,6 +239,29 @@ _ALL = (
         "the same environment gives the same bytes.",
         example="dolma-pipeline demo-corpus runs/quickstart-corpus",
         options=(FORMAT,),
+    ),
+    Command(
+        name="index",
+        group="Set up",
+        summary="a table beside token parts, for find",
+        module="index",
+        usage="RUN",
+        details="Makes a suffix table of the token parts that a run trains on, in the layout of infini-gram, below\n"
+        "tokens/find in its folder. RUN may be a folder of token parts that others made, too; then --tokenizer says\n"
+        "with what. It needs pydivsufsort: pip install 'dolma-pipeline[index]'. See docs/find.md.",
+        example="dolma-pipeline index runs/quickstart\n"
+        "dolma-pipeline index parts/ --tokenizer tokenizer.json --eos '<|endoftext|>'",
+        options=(
+            Option(name="--tokenizer", value="FILE", purpose="tokenizer.json of parts that are no run's"),
+            Option(name="--eos", value="TOKEN", purpose="what ends their documents, where no table beside them says"),
+            Option(
+                name="--dtype",
+                value="uint8|uint16|uint32",
+                choices=("uint8", "uint16", "uint32"),
+                purpose="of their ids; default the smallest that holds the tokenizer's",
+            ),
+            FORMAT,
+        ),
     ),
     Command(
         name="clean",
