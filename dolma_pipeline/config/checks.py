@@ -12,6 +12,7 @@ from dolma_pipeline.config.keys import fields_of
 from dolma_pipeline.config.recipe import (
     STAGES,
     TARGETS,
+    DecontaminateConfig,
     DedupeStepConfig,
     MixConfig,
     Recipe,
@@ -63,6 +64,7 @@ def check_recipe(recipe: Recipe) -> None:
     _check_storage(recipe)
     _check_sources(recipe)
     _check_labels(recipe)
+    _check_decontaminate(recipe)
     _check_dedupe(recipe)
     _check_tokenizer(recipe)
     for name, mix in recipe.mixes().items():
@@ -122,7 +124,7 @@ def _check_sources(recipe: Recipe) -> None:
 
 
 def _check_labels(recipe: Recipe) -> None:
-    seen: dict[str, str] = {}
+    seen: dict[str, str] = {"decontaminate": "the stage `decontaminate`"} if recipe.decontaminate else {}
     uses = [(t.name, f"tag.taggers.{i}") for i, t in enumerate(recipe.tag.taggers if recipe.tag else ())]
     uses += [(s.name, f"dedupe.steps.{i}") for i, s in enumerate(recipe.dedupe.steps if recipe.dedupe else ())]
     for name, key in uses:
@@ -133,6 +135,38 @@ def _check_labels(recipe: Recipe) -> None:
         if name in seen:
             raise fail(recipe, key, f"the name '{name}' is taken by {seen[name]}; give one of the two another `name`")
         seen[name] = key
+
+
+def _check_decontaminate(recipe: Recipe) -> None:
+    config = recipe.decontaminate
+    if config is None:
+        return
+    for name, files in config.benchmarks.items():
+        key = f"decontaminate.benchmarks.{name}"
+        if not _SOURCE.fullmatch(name):
+            raise fail(recipe, key, "a benchmark's name has letters, digits, - and _ only")
+        if not files or "" in files:
+            raise fail(recipe, key, "has no files; name a file, a glob, a URL or @files.txt")
+        _check_unique(recipe, key, files)
+    if config.weak_words > config.ngram:
+        message = (
+            f"found {config.weak_words}, expected at most `ngram`, {config.ngram}: longer items are found by n-grams"
+        )
+        raise fail(recipe, "decontaminate.weak_words", message)
+    given = {
+        field.name
+        for field in fields_of(DecontaminateConfig)
+        if f"decontaminate.{field.name}" in recipe.origin or getattr(config, field.name) != field.default
+    }
+    if "min_run" in given and config.min_run < config.ngram:
+        message = f"found {config.min_run}, expected at least `ngram`, {config.ngram}: whatever is found has such a run"
+        raise fail(recipe, "decontaminate.min_run", message)
+    if "min_coverage" in given and config.min_run <= config.ngram:
+        message = (
+            f"has no effect: with n-grams of {config.ngram} words and min_run {config.min_run} each of them marks a "
+            "document. Leave it out, or give a smaller `ngram` (8) or a larger `min_run`"
+        )
+        raise fail(recipe, "decontaminate.min_coverage", message)
 
 
 def _check_dedupe(recipe: Recipe) -> None:

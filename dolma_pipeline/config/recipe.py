@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from dolma_pipeline.config.keys import Key
 
 Auto = Literal["auto"]
-STAGES = ("tag", "dedupe", "tokenizer", "mix", "tokens", "train", "eval")
+STAGES = ("tag", "decontaminate", "dedupe", "tokenizer", "mix", "tokens", "train", "eval")
 """The stages in the order in which they run; each is a section of the recipe of the same name."""
 
 TARGETS = ("target_tokens", "target_bytes", "target_documents")
@@ -67,6 +67,28 @@ class TagConfig:
 
     taggers: Annotated[tuple[TaggerConfig, ...], Key(purpose="what to run, in order", at_least=1, shorthand="tagger")]
     format: Annotated[Literal["parquet", "jsonl"], Key(purpose="of the attribute files; jsonl is Dolma's")] = "parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecontaminateConfig:
+    """Marks documents in which items of evaluation sets stand; removes nothing."""
+
+    benchmarks: Annotated[
+        Mapping[str, tuple[str, ...]],
+        Key(purpose="name: files of items (questions, or any documents), as paths, globs or URLs", at_least=1,
+            one_or_more=True),
+    ]  # fmt: skip
+    ngram: Annotated[int, Key(purpose="words in the n-grams that are looked for", unit="words", at_least=5)] = 13
+    min_run: Annotated[
+        int, Key(purpose="words of an item in a row from which on it marks a document", unit="words", at_least=5)
+    ] = 13
+    min_coverage: Annotated[
+        float, Key(purpose="share of an item's words from which on it marks a document", above=0, at_most=1)
+    ] = 0.5
+    weak_words: Annotated[
+        int, Key(purpose="a whole item of fewer words, and no other sign of one, is weak", unit="words", at_least=5)
+    ] = 8
+    mark_weak: Annotated[bool, Key(purpose="weak items mark documents, too")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,6 +335,9 @@ class Recipe:
         tuple[str, ...], Key(purpose="importable modules, or ./file.py, with taggers, mixers or stages of yours")
     ] = ()
     tag: Annotated[TagConfig | None, Key(purpose="numbers and spans for each document")] = None
+    decontaminate: Annotated[DecontaminateConfig | None, Key(purpose="what of evaluation sets stands in documents")] = (
+        None
+    )
     dedupe: Annotated[DedupeConfig | None, Key(purpose="exact and near duplicates")] = None
     tokenizer: Annotated[TokenizerConfig | None, Key(purpose="text to ids; mix counts with it")] = None
     mix: Annotated[MixConfig | None, Key(purpose="filter, mask, sample to a budget")] = None
