@@ -33,8 +33,16 @@ STEP_KEYS: Mapping[str, tuple[str, ...]] = {
     "minhash": ("shingle", "bands", "rows", "signature_bytes", "threshold", "verify"),
     "paragraphs": ("unit", "min_unit_chars"),
     "substring": ("words",),
+    "against": ("texts", "unit", "min_unit_chars", "ngram", "filter", "false_positive_rate", "max_bytes"),
 }
-"""The keys of a dedupe step that only its kind has."""
+"""The keys of a dedupe step that not every kind has; some are of several kinds."""
+
+
+def foreign_keys(kind: str) -> dict[str, str]:
+    """Keys of a dedupe step that a kind does not have, each with the first kind that has it."""
+    others = {name: other for other, keys in reversed([*STEP_KEYS.items()]) for name in keys}
+    return {name: other for name, other in others.items() if name not in STEP_KEYS.get(kind, ())}
+
 
 TRAIN_ONLY = ("vocab_size", "sample_bytes", "added_tokens")
 """Keys of a tokenizer that mean nothing for one that is loaded."""
@@ -178,11 +186,10 @@ def _check_dedupe(recipe: Recipe) -> None:
     _check_unique(recipe, "dedupe.prefer", recipe.dedupe.prefer)
     defaults = {field.name: field.default for field in fields_of(DedupeStepConfig)}
     for i, step in enumerate(recipe.dedupe.steps):
-        for kind, keys in STEP_KEYS.items():
-            for name in keys if kind != step.kind else ():
-                key = f"dedupe.steps.{i}.{name}"
-                if key in recipe.origin or getattr(step, name) != defaults[name]:
-                    raise fail(recipe, key, f"is of kind {kind}, and this step is of kind {step.kind}; leave it out")
+        for name, kind in foreign_keys(step.kind).items():
+            key = f"dedupe.steps.{i}.{name}"
+            if key in recipe.origin or getattr(step, name) != defaults[name]:
+                raise fail(recipe, key, f"is of kind {kind}, and this step is of kind {step.kind}; leave it out")
         if step.kind in STEP_KEYS and step.parameters:
             name, known = next(iter(step.parameters)), ("name", "kind", *STEP_KEYS[step.kind])
             raise fail(recipe, f"dedupe.steps.{i}.{name}", unknown_name("key", name, known))

@@ -391,6 +391,55 @@ def hashed_words(text: TextBuffers) -> Words:
     return Words(rows, _hashes(read_only(text.offsets), read_only(text.data), *fold_table(), rows))
 
 
+class Ngrams(NamedTuple):
+    """All n-grams of n texts, in order. rows (int64[k]): text; words: number of the first word in it; starts, ends:
+    first byte of that word, and the byte behind the last; keys (uint64[k]): hash. sizes (int64[n]): words of each."""
+
+    rows: NDArray[np.int64]
+    words: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    keys: NDArray[np.uint64]
+    sizes: NDArray[np.int64]
+
+
+@njit(cache=True, nogil=True)
+def _all_ngrams(
+    offsets: Any, data: Any, fold: Any, several: Any, size: Any, columns: Any, keys: Any, sizes: Any
+) -> Any:  # fmt: skip
+    most = most_words(offsets)
+    hashes, firsts, lasts = np.empty(most, np.uint64), np.empty(most, np.int32), np.empty(most, np.int32)
+    oldest, found = _power(size - 1), 0
+    for row in range(offsets.size - 1):
+        count = fold_words(data, int(offsets[row]), int(offsets[row + 1]), fold, several, hashes, firsts, lasts)
+        sizes[row] = count
+        rolled = np.uint64(0)
+        for i in range(count):
+            rolled = rolled * ROLL_FACTOR + hashes[i]
+            first = i - size + 1
+            if first < 0:
+                continue
+            columns, keys = _room(columns, found), _grown(keys, found + 1)
+            columns[found, 0], columns[found, 1] = row, first
+            columns[found, 2], columns[found, 3] = firsts[first], lasts[i]
+            keys[found] = mix(rolled)
+            rolled -= hashes[first] * oldest
+            found += 1
+    return columns[:found], keys[:found]
+
+
+def all_ngrams(text: TextBuffers, *, ngram: int) -> Ngrams:
+    """The n-grams of each of n texts; ngram: words in one, at least 1."""
+    offsets, data = read_only(text.offsets), read_only(text.data)
+    sizes = np.zeros(len(offsets) - 1, np.int64)
+    room = max(1, int(offsets[-1] - offsets[0]) // 6)
+    columns, keys = _all_ngrams(
+        offsets, data, *fold_table(), ngram, np.empty((room, 4), np.int64), np.empty(room, np.uint64), sizes
+    )
+    rows, words, starts, ends = (columns[:, i] for i in range(4))
+    return Ngrams(rows, words, starts, ends, keys, sizes)
+
+
 def make_table(words: Words, item_of: NDArray[np.int32], *, ngram: int) -> Table:
     """The table of views.
 
@@ -463,5 +512,6 @@ def find_matches(text: TextBuffers, table: Table, *, ngram: int, num_items: int)
 
 def warm() -> None:
     """Compiles this module's kernels, or loads them from numba's cache."""
+    all_ngrams(ONE_TEXT, ngram=1)
     find_matches(ONE_TEXT, make_table(hashed_words(ONE_TEXT), np.zeros(1, np.int32), ngram=PREFIX), ngram=PREFIX,
                  num_items=1)  # fmt: skip

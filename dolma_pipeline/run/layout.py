@@ -104,6 +104,11 @@ def unit_keys(artifact: str, shard: str) -> str:
     return f"{artifact}/keys/{shard}.parquet"
 
 
+def fixed_set(step: str) -> str:
+    """The hashes of what a step looks for, or a Bloom filter of them."""
+    return f"dedupe/{step}/set.parquet"
+
+
 ITEMS = "decontaminate/items/items.parquet"
 VIEWS = "decontaminate/items/views.parquet"
 FOUND = "decontaminate/found.jsonl"

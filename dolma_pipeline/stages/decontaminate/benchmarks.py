@@ -6,21 +6,20 @@ are, and each document is an item. An evaluation set is read whole or not at all
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import orjson
 
-from dolma_pipeline.errors import ConfigError, DataError, DolmaError, RunError, UsageError
+from dolma_pipeline.errors import ConfigError, DataError, DolmaError
 from dolma_pipeline.evals.views import View, item_id, item_views
-from dolma_pipeline.io import paths
 from dolma_pipeline.io.documents import ShardReader
 from dolma_pipeline.io.formats import format_of
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.io.streams import Damaged, Source, decompressed
 from dolma_pipeline.run.process import Process
+from dolma_pipeline.stages.fixed_files import fixed_files
 from dolma_pipeline.storage.inputs import open_stream
 
 
@@ -52,32 +51,11 @@ def benchmark_files(process: Process) -> list[BenchmarkFile]:
     """
     recipe = process.run.recipe
     assert recipe.decontaminate is not None
-    benchmarks = recipe.decontaminate.benchmarks
-
-    def look() -> list[BenchmarkFile]:
-        found: list[BenchmarkFile] = []
-        for benchmark, patterns in benchmarks.items():
-            names: set[str] = set()
-            for file in paths.find(patterns, settings=recipe.input_settings()):
-                name = file.relative if file.relative not in names else file.path
-                names.add(name)
-                found.append(BenchmarkFile(benchmark, name, file.path, _sha256(file.path)))
-        return found
-
-    return process.kept("benchmark files", look)
-
-
-def _sha256(place: str) -> str:
-    digest = hashlib.sha256()
-    try:
-        with open_stream(place) as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
-    except FileNotFoundError:
-        raise UsageError(f"{place}: no such file.") from None
-    except (RunError, OSError) as error:
-        raise UsageError(f"{place}: {error}") from None
-    return digest.hexdigest()
+    return [
+        BenchmarkFile(benchmark, file.name, file.location, file.sha256)
+        for benchmark, patterns in recipe.decontaminate.benchmarks.items()
+        for file in fixed_files(process, f"decontaminate.benchmarks.{benchmark}", patterns)
+    ]
 
 
 def read_benchmarks(process: Process) -> Iterator[BenchmarkItem]:

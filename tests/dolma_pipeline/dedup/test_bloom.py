@@ -31,6 +31,16 @@ def test_what_was_put_in_is_found_and_the_rest_at_the_stated_rate(count: int, ra
         assert false >= tried * rate * 0.6 - 5 * math.sqrt(tried * rate), "a filter larger than it need be"
 
 
+@pytest.mark.parametrize("lo", [0, 1])
+def test_a_small_filter_keeps_its_rate_even_with_one_half(lo: int) -> None:
+    """Double hashing alone would be wrong for one entry in 2,000 in a filter of 64 bits."""
+    bloom = Bloom.empty(1, 1e-6)
+    inside, asked = entries(1, 3)[0], entries(1_000_000, 4)[0]
+    bloom.add(inside, np.full(1, lo, np.uint64))
+    assert len(bloom.bits) == 1
+    assert int(bloom.contains(asked, np.full(len(asked), lo, np.uint64)).sum()) <= 10
+
+
 def test_its_size_is_worked_out() -> None:
     assert bloom_bytes(1_000_000, 0.01) == 1_198_136
     assert (num_hashes(0.01), num_hashes(0.001), num_hashes(0.9)) == (7, 10, 1)
