@@ -125,6 +125,16 @@ _ALL = (
         ("tag",),
     ),
     _stage(
+        "decontaminate",
+        "overlaps with evaluation sets; marks, drops nothing",
+        "Looks for the items of `decontaminate.benchmarks` in the documents, and writes for each document whether an\n"
+        "item stands in it, which, and where; `NOT decontaminate.contaminated` in mix.where drops such documents, and\n"
+        "decontaminate.spans in a source's `remove` cuts the items out. The items that were found are\n"
+        "listed in decontaminate/found.jsonl.",
+        "dolma-pipeline decontaminate my.yaml\ndolma-pipeline decontaminate my.yaml decontaminate.ngram=8 --redo",
+        ("decontaminate",),
+    ),
+    _stage(
         "dedupe",
         "exact and near duplicates; marks, drops nothing",
         "Writes cluster, size, rank and keep for each document; `NAME.keep` in mix.where drops the copies.",

@@ -12,6 +12,7 @@ from dolma_pipeline.config.keys import fields_of
 from dolma_pipeline.config.recipe import (
     STAGES,
     TARGETS,
+    DecontaminateConfig,
     DedupeStepConfig,
     MixConfig,
     Recipe,
@@ -32,8 +33,16 @@ STEP_KEYS: Mapping[str, tuple[str, ...]] = {
     "minhash": ("shingle", "bands", "rows", "signature_bytes", "threshold", "verify"),
     "paragraphs": ("unit", "min_unit_chars"),
     "substring": ("words",),
+    "against": ("texts", "unit", "min_unit_chars", "ngram", "filter", "false_positive_rate", "max_bytes"),
 }
-"""The keys of a dedupe step that only its kind has."""
+"""The keys of a dedupe step that not every kind has; some are of several kinds."""
+
+
+def foreign_keys(kind: str) -> dict[str, str]:
+    """Keys of a dedupe step that a kind does not have, each with the first kind that has it."""
+    others = {name: other for other, keys in reversed([*STEP_KEYS.items()]) for name in keys}
+    return {name: other for name, other in others.items() if name not in STEP_KEYS.get(kind, ())}
+
 
 TRAIN_ONLY = ("vocab_size", "sample_bytes", "added_tokens")
 """Keys of a tokenizer that mean nothing for one that is loaded."""
@@ -63,6 +72,7 @@ def check_recipe(recipe: Recipe) -> None:
     _check_storage(recipe)
     _check_sources(recipe)
     _check_labels(recipe)
+    _check_decontaminate(recipe)
     _check_dedupe(recipe)
     _check_tokenizer(recipe)
     for name, mix in recipe.mixes().items():
@@ -122,7 +132,7 @@ def _check_sources(recipe: Recipe) -> None:
 
 
 def _check_labels(recipe: Recipe) -> None:
-    seen: dict[str, str] = {}
+    seen: dict[str, str] = {"decontaminate": "the stage `decontaminate`"} if recipe.decontaminate else {}
     uses = [(t.name, f"tag.taggers.{i}") for i, t in enumerate(recipe.tag.taggers if recipe.tag else ())]
     uses += [(s.name, f"dedupe.steps.{i}") for i, s in enumerate(recipe.dedupe.steps if recipe.dedupe else ())]
     for name, key in uses:
@@ -135,6 +145,38 @@ def _check_labels(recipe: Recipe) -> None:
         seen[name] = key
 
 
+def _check_decontaminate(recipe: Recipe) -> None:
+    config = recipe.decontaminate
+    if config is None:
+        return
+    for name, files in config.benchmarks.items():
+        key = f"decontaminate.benchmarks.{name}"
+        if not _SOURCE.fullmatch(name):
+            raise fail(recipe, key, "a benchmark's name has letters, digits, - and _ only")
+        if not files or "" in files:
+            raise fail(recipe, key, "has no files; name a file, a glob, a URL or @files.txt")
+        _check_unique(recipe, key, files)
+    if config.weak_words > config.ngram:
+        message = (
+            f"found {config.weak_words}, expected at most `ngram`, {config.ngram}: longer items are found by n-grams"
+        )
+        raise fail(recipe, "decontaminate.weak_words", message)
+    given = {
+        field.name
+        for field in fields_of(DecontaminateConfig)
+        if f"decontaminate.{field.name}" in recipe.origin or getattr(config, field.name) != field.default
+    }
+    if "min_run" in given and config.min_run < config.ngram:
+        message = f"found {config.min_run}, expected at least `ngram`, {config.ngram}: whatever is found has such a run"
+        raise fail(recipe, "decontaminate.min_run", message)
+    if "min_coverage" in given and config.min_run <= config.ngram:
+        message = (
+            f"has no effect: with n-grams of {config.ngram} words and min_run {config.min_run} each of them marks a "
+            "document. Leave it out, or give a smaller `ngram` (8) or a larger `min_run`"
+        )
+        raise fail(recipe, "decontaminate.min_coverage", message)
+
+
 def _check_dedupe(recipe: Recipe) -> None:
     if recipe.dedupe is None:
         return
@@ -144,11 +186,10 @@ def _check_dedupe(recipe: Recipe) -> None:
     _check_unique(recipe, "dedupe.prefer", recipe.dedupe.prefer)
     defaults = {field.name: field.default for field in fields_of(DedupeStepConfig)}
     for i, step in enumerate(recipe.dedupe.steps):
-        for kind, keys in STEP_KEYS.items():
-            for name in keys if kind != step.kind else ():
-                key = f"dedupe.steps.{i}.{name}"
-                if key in recipe.origin or getattr(step, name) != defaults[name]:
-                    raise fail(recipe, key, f"is of kind {kind}, and this step is of kind {step.kind}; leave it out")
+        for name, kind in foreign_keys(step.kind).items():
+            key = f"dedupe.steps.{i}.{name}"
+            if key in recipe.origin or getattr(step, name) != defaults[name]:
+                raise fail(recipe, key, f"is of kind {kind}, and this step is of kind {step.kind}; leave it out")
         if step.kind in STEP_KEYS and step.parameters:
             name, known = next(iter(step.parameters)), ("name", "kind", *STEP_KEYS[step.kind])
             raise fail(recipe, f"dedupe.steps.{i}.{name}", unknown_name("key", name, known))

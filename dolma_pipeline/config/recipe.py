@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from dolma_pipeline.config.keys import Key
 
 Auto = Literal["auto"]
-STAGES = ("tag", "dedupe", "tokenizer", "mix", "tokens", "train", "eval")
+STAGES = ("tag", "decontaminate", "dedupe", "tokenizer", "mix", "tokens", "train", "eval")
 """The stages in the order in which they run; each is a section of the recipe of the same name."""
 
 TARGETS = ("target_tokens", "target_bytes", "target_documents")
@@ -70,15 +70,40 @@ class TagConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecontaminateConfig:
+    """Marks documents in which items of evaluation sets stand; removes nothing."""
+
+    benchmarks: Annotated[
+        Mapping[str, tuple[str, ...]],
+        Key(purpose="name: files of items (questions, or any documents), as paths, globs or URLs", at_least=1,
+            one_or_more=True),
+    ]  # fmt: skip
+    ngram: Annotated[int, Key(purpose="words in the n-grams that are looked for", unit="words", at_least=5)] = 13
+    min_run: Annotated[
+        int, Key(purpose="words of an item in a row from which on it marks a document", unit="words", at_least=5)
+    ] = 13
+    min_coverage: Annotated[
+        float, Key(purpose="share of an item's words from which on it marks a document", above=0, at_most=1)
+    ] = 0.5
+    weak_words: Annotated[
+        int, Key(purpose="a whole item of fewer words, and no other sign of one, is weak", unit="words", at_least=5)
+    ] = 8
+    mark_weak: Annotated[bool, Key(purpose="weak items mark documents, too")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DedupeStepConfig:
     """One way to find duplicates. `key` is of kind exact; `shingle` to `verify` are of kind minhash; `unit` and
-    `min_unit_chars` of kind paragraphs; `words` of kind substring. All other keys are parameters of a kind that
-    `modules` bring."""
+    `min_unit_chars` of kinds paragraphs and against; `words` of kind substring; `texts` to `max_bytes` of kind against.
+    All other keys are parameters of a kind that `modules` bring."""
 
     name: Annotated[str, Key(purpose="folder, column and name in `where` (NAME.keep)")]
     kind: Annotated[
         str,
-        Key(purpose="exact, minhash (near copies), paragraphs, substring (repeats), or one of `modules`", at_least=1),
+        Key(
+            purpose="exact, minhash (near copies), paragraphs, substring (repeats), against, or one of `modules`",
+            at_least=1,
+        ),
     ]
     key: Annotated[str, Key(purpose="exact: what must be equal: text, folded (its words), or SQL", at_least=1)] = "text"
     shingle: Annotated[int, Key(purpose="minhash: words in a shingle", unit="words", at_least=1)] = 5
@@ -96,13 +121,34 @@ class DedupeStepConfig:
         Key(purpose="minhash: likeness: shared of all shingles, or share of those of the one that may go"),
     ] = "jaccard"
     unit: Annotated[
-        Literal["paragraph", "line"],
-        Key(purpose="paragraphs: what may be a repeat; paragraphs stand between two newlines in a row"),
+        Literal["paragraph", "line", "text", "ngram"],
+        Key(purpose="paragraphs, against: what is compared; text and ngram are of against alone"),
     ] = "paragraph"
     min_unit_chars: Annotated[
-        int, Key(purpose="paragraphs: shortest one that may be a repeat", unit="characters", at_least=1)
+        int,
+        Key(purpose="paragraphs, against: shortest paragraph or line that counts", unit="characters", at_least=1),
     ] = 40
     words: Annotated[int, Key(purpose="substring: shortest run of words that may be a repeat", unit="words")] = 50
+    texts: Annotated[
+        tuple[str, ...],
+        Key(purpose="against: documents that are looked for: paths, globs or URLs", one_or_more=True),
+    ] = ()
+    ngram: Annotated[
+        int | None,
+        Key(purpose="against: words in an n-gram", unit="words", at_least=1, derived="13 with unit ngram"),
+    ] = None
+    filter: Annotated[
+        Literal["exact", "bloom"], Key(purpose="against: a table of hashes, or a Bloom filter, which takes less memory")
+    ] = "exact"
+    false_positive_rate: Annotated[
+        float | None,
+        Key(
+            purpose="against: of the Bloom filter; its size follows", above=0, below=1, derived="0.000001 with a filter"
+        ),
+    ] = None
+    max_bytes: Annotated[
+        int | None, Key(purpose="against: most that the Bloom filter may take", unit="bytes", at_least=8)
+    ] = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -313,6 +359,9 @@ class Recipe:
         tuple[str, ...], Key(purpose="importable modules, or ./file.py, with taggers, mixers or stages of yours")
     ] = ()
     tag: Annotated[TagConfig | None, Key(purpose="numbers and spans for each document")] = None
+    decontaminate: Annotated[DecontaminateConfig | None, Key(purpose="what of evaluation sets stands in documents")] = (
+        None
+    )
     dedupe: Annotated[DedupeConfig | None, Key(purpose="exact and near duplicates")] = None
     tokenizer: Annotated[TokenizerConfig | None, Key(purpose="text to ids; mix counts with it")] = None
     mix: Annotated[MixConfig | None, Key(purpose="filter, mask, sample to a budget")] = None

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dolma_pipeline.config.checks import STEP_KEYS, TRAIN_ONLY
+from dolma_pipeline.config.checks import TRAIN_ONLY, foreign_keys
 from dolma_pipeline.config.keys import fields_of, rest_of
 from dolma_pipeline.config.recipe import STAGES, DedupeStepConfig, Recipe, TokenizerConfig
 from dolma_pipeline.config.resolve import resolved
@@ -51,7 +51,7 @@ def _applies(section: Any, name: str, value: Any) -> bool:
     if isinstance(section, DedupeStepConfig):
         if section.signature_bytes is not None and name in ("bands", "rows"):
             return False  # they follow from it
-        return all(name not in keys for kind, keys in STEP_KEYS.items() if kind != section.kind)
+        return name not in foreign_keys(section.kind)
     if isinstance(section, TokenizerConfig):
         return value is not None and not (section.load is not None and name in TRAIN_ONLY)
     return True

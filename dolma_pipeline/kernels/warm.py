@@ -36,6 +36,7 @@ KERNELS: Mapping[str, float] = {
     "folded": 0.7,
     "runs": 1.2,
     "units": 0.6,
+    "ngrams": 3.5,
     "json_lines": 3.9,
     "scan": 5.0,
 }

@@ -104,6 +104,22 @@ def unit_keys(artifact: str, shard: str) -> str:
     return f"{artifact}/keys/{shard}.parquet"
 
 
+def fixed_set(step: str) -> str:
+    """The hashes of what a step looks for, or a Bloom filter of them."""
+    return f"dedupe/{step}/set.parquet"
+
+
+ITEMS = "decontaminate/items/items.parquet"
+VIEWS = "decontaminate/items/views.parquet"
+FOUND = "decontaminate/found.jsonl"
+"""The items of benchmarks; the words by which they are looked for; those that stand in documents, and in which."""
+
+
+def matches(shard: str) -> str:
+    """The items of benchmarks of which something stands in a shard's documents."""
+    return f"decontaminate/matches/{shard}.parquet"
+
+
 def plan(mix: str = "mix") -> str:
     """How much of each source a mix takes; mix: its name, which is its folder's."""
     return f"{mix}/plan.json"

@@ -34,6 +34,7 @@ def result_text(result: Result) -> str:
         *rules,
         ("repeated text: what stands in an earlier document, or earlier in its own", _repeat_rows(result), ""),
         ("duplicates", _duplicate_rows(result), ""),
+        ("benchmarks: items that stand in documents", _benchmark_rows(result), BENCHMARKS_NOTE),
         ("attributes made elsewhere: files that fit the documents", _aligned_rows(result, mixes), ""),
         *sources,
         ("training", _training_rows(result), ""),
@@ -75,6 +76,8 @@ def _stage_rows(result: Result) -> list[list[str]]:
     names = [stage.name for stage in stages_in_order() if stage.name in made - {INDEX}]
     for stage in names or sorted(made):  # the index where nothing else was asked for
         manifests = [m for m in result.manifests.values() if m.stage == stage]
+        if stage == "decontaminate":  # its items and its report have no counts by source
+            manifests = [m for m in manifests if m.counts] or manifests
         manifests = [m for m in manifests if m.name == stage] or manifests  # a mix and its verdicts are of one stage
         shown = next((m for m in manifests if m.name.startswith("dedupe/")), manifests[0])
         if stage == "dedupe":
@@ -188,6 +191,26 @@ def _rule_rows(result: Result, name: str) -> list[list[str]]:
             found = mix.counts[source].get("rules", {}).get(rule)
             row.append(f"{found['first']} / {found['any']} / {found['alone']}" if found else "-")
         rows.append(row)
+    return rows
+
+
+BENCHMARKS_NOTE = (
+    "found: items that mark a document; weak: whole items of few words, which mark none; "
+    "too short: items that cannot be found"
+)
+
+
+def _benchmark_rows(result: Result) -> list[list[str]]:
+    """What of each benchmark stands in how many documents, where this run looked."""
+    rows = [["benchmark", "items", "found", "weak", "too short", "documents", "with weak items"]]
+    report, marks = result.manifests.get("decontaminate"), result.manifests.get("attributes/decontaminate")
+    if report is None or marks is None:
+        return rows
+    counts = [one["benchmarks"] for one in marks.counts.values()]
+    for name, own in report.record["benchmarks"].items():
+        documents = [sum(one.get(name, {}).get(key, 0) for one in counts) for key in ("documents", "weak")]
+        items = [own[key] for key in ("items", "found", "weak", "unfindable")]
+        rows.append([name, *(f"{number:,}" for number in (*items, *documents))])
     return rows
 
 

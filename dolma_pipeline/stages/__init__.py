@@ -1,6 +1,7 @@
 """What each stage does: phases and consumers over the types of `run`, without Beam. Importing this registers all."""
 
 from dolma_pipeline.run.stage import register
+from dolma_pipeline.stages.decontaminate.stage import DecontaminateStage
 from dolma_pipeline.stages.dedupe.stage import DedupeStage
 from dolma_pipeline.stages.index import IndexStage
 from dolma_pipeline.stages.judged import JudgeStage
@@ -13,6 +14,7 @@ from dolma_pipeline.stages.tokens.stage import TokensStage
 for _stage in (
     IndexStage(),
     TagStage(),
+    DecontaminateStage(),
     JudgeStage(),
     DedupeStage(),
     VerdictStage(),

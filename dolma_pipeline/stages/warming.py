@@ -20,11 +20,13 @@ def kernels_of(recipe: Recipe, stages: Collection[str], *, formats: Collection[s
     """
     names: set[str] = set()
     mixing = {"tokenizer", "mix", "tokens", *recipe.mixes(), *recipe.token_sections()}
-    if {"tag", "dedupe", *mixing} & set(stages) and "jsonl" in formats:
+    if {"tag", "decontaminate", "dedupe", *mixing} & set(stages) and "jsonl" in formats:
         names.add("json_lines")
     if recipe.tag and "tag" in stages:
         used = {use.tagger for use in recipe.tag.taggers}
         names.update(kernel for spec in tagger_specs() if spec.name in used for kernel in spec.kernels)
+    if recipe.decontaminate and "decontaminate" in stages:
+        names |= {"folded", "ngrams", "spans"}
     if recipe.dedupe and "dedupe" in stages:
         kinds = [KINDS[step.kind] for step in recipe.dedupe.steps if step.kind in KINDS]
         names.update(kernel for kind in kinds for kernel in kind.kernels)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import DedupeStepConfig
+from dolma_pipeline.errors import ConfigError
 from dolma_pipeline.kernels.tables import TextBuffers
 from dolma_pipeline.stages.dedupe.kinds import register_kind
 from dolma_pipeline.stages.dedupe.span_kinds import SpanKind, Units
@@ -18,6 +19,11 @@ class ParagraphsKind(SpanKind):
 
     name = "paragraphs"
     kernels = ("units",)
+
+    def check(self, config: DedupeStepConfig) -> None:
+        """See `DedupeKind.check`."""
+        if config.unit not in ("paragraph", "line"):
+            raise ConfigError(f"kind paragraphs has the units paragraph and line, and `unit` is {config.unit}.")
 
     def settings(self, config: DedupeStepConfig) -> dict[str, Any]:
         """`unit` and `min_unit_chars`."""

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,10 @@ from dolma_pipeline.run.columns import DEDUPE_TYPE, Fields
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt
+
+if TYPE_CHECKING:
+    from dolma_pipeline.run.artifact import Artifact
+    from dolma_pipeline.run.planner import Step
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,22 @@ class CopyKind(DedupeKind):
         """Of a kind that is verified: low bytes of the signatures of these rows, uint8[n, p], for an estimate of how
         like two documents are; and the number of their shingles, int32[n]."""
         raise NotImplementedError(f"dedupe kind {self.name} is not verified")
+
+
+class TextKind(DedupeKind):
+    """One way to mark what is told by a document's text alone: no order, rule or other document plays a part."""
+
+    elects = False
+
+    @abstractmethod
+    def artifacts(self, process: Process, config: DedupeStepConfig, index: Artifact) -> list[Artifact]:
+        """What a step makes, `attributes/<step>` the last."""
+
+    @abstractmethod
+    def steps(
+        self, config: DedupeStepConfig, known: Mapping[str, Artifact], left: Mapping[str, Artifact]
+    ) -> list[Step]:
+        """The phases and consumers that make those of them that are left."""
 
 
 KINDS: dict[str, DedupeKind] = {}

@@ -7,29 +7,30 @@ from typing import Any
 
 import pyarrow as pa
 
+from dolma_pipeline.config.recipe import DedupeStepConfig
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.stage import Stage, at, module_files
-from dolma_pipeline.stages.dedupe import kind_exact, kind_minhash, kind_paragraphs, kind_substring
+from dolma_pipeline.stages.dedupe import kind_against, kind_exact, kind_minhash, kind_paragraphs, kind_substring
 from dolma_pipeline.stages.dedupe.candidates import Candidates
 from dolma_pipeline.stages.dedupe.check import Check
 from dolma_pipeline.stages.dedupe.cluster import Cluster
 from dolma_pipeline.stages.dedupe.column_keys import ColumnKeys
 from dolma_pipeline.stages.dedupe.edges import Edges
 from dolma_pipeline.stages.dedupe.elect import Elect
-from dolma_pipeline.stages.dedupe.kinds import kind_of, known_kind
+from dolma_pipeline.stages.dedupe.kinds import TextKind, kind_of, known_kind
 from dolma_pipeline.stages.dedupe.repeats import keeping, marking
 from dolma_pipeline.stages.dedupe.sets import MakeSets
 from dolma_pipeline.stages.dedupe.sign import Sign
-from dolma_pipeline.stages.dedupe.steps import all_steps, electing_steps, span_steps
+from dolma_pipeline.stages.dedupe.steps import all_steps, electing_steps, span_steps, text_steps
 from dolma_pipeline.stages.dedupe.verify import FirstPairs, Verify
 from dolma_pipeline.stages.dedupe.write import WriteMarks
 from dolma_pipeline.stages.mixes import JUDGED
 from dolma_pipeline.stages.reads import given_reads
 from dolma_pipeline.stages.rules import prefer_columns
 
-OURS = (kind_exact, kind_minhash, kind_paragraphs, kind_substring)
+OURS = (kind_against, kind_exact, kind_minhash, kind_paragraphs, kind_substring)
 """Modules of our own kinds, which register them."""
 
 
@@ -66,6 +67,9 @@ class DedupeStage(Stage):
         found: list[Artifact] = []
         sources_of: dict[str, list[Artifact]] = {}
         steps = all_steps(recipe)
+        alone = {step.name: self._of_texts(process, step, known["index"]) for step in text_steps(recipe)}
+        found += [one for own in alone.values() for one in own]
+        steps = [step for step in steps if step.name not in alone]
         for step in steps:
             kind = known_kind(step)
             settings = {"kind": step.kind, **kind.settings(step)}
@@ -132,12 +136,21 @@ class DedupeStage(Stage):
                 earlier.append(marks[-1])
         return [*found, *marks]
 
+    def _of_texts(self, process: Process, step: DedupeStepConfig, index: Artifact) -> list[Artifact]:
+        kind = known_kind(step)
+        assert isinstance(kind, TextKind)
+        return kind.artifacts(process, step, index)
+
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """Consumers of signatures; pairs, clusters, sets; the election, for all steps whose columns are not there."""
         found: list[Step] = []
         recipe = process.run.recipe
         for config in span_steps(recipe):
             found += marking(config, known, left, prefers=bool(recipe.dedupe and recipe.dedupe.prefer))
+        for config in text_steps(recipe):
+            kind = known_kind(config)
+            assert isinstance(kind, TextKind)
+            found += kind.steps(config, known, left)
         for config in electing_steps(recipe):
             if sets := left.get(f"dedupe/{config.name}/sets"):
                 found.append(MakeSets((sets,), config))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dolma_pipeline.config.recipe import DedupeStepConfig, Recipe
-from dolma_pipeline.stages.dedupe.kinds import known_kind
+from dolma_pipeline.stages.dedupe.kinds import TextKind, known_kind
 
 
 def all_steps(recipe: Recipe) -> list[DedupeStepConfig]:
@@ -17,8 +17,15 @@ def electing_steps(recipe: Recipe) -> list[DedupeStepConfig]:
 
 
 def span_steps(recipe: Recipe) -> list[DedupeStepConfig]:
-    """The steps that mark stretches of text and take no document away, in order."""
-    return [step for step in all_steps(recipe) if not known_kind(step).elects]
+    """The steps that mark repeated stretches of text and take no document away, in order."""
+    return [
+        step for step in all_steps(recipe) if not known_kind(step).elects and not isinstance(known_kind(step), TextKind)
+    ]
+
+
+def text_steps(recipe: Recipe) -> list[DedupeStepConfig]:
+    """The steps that mark what is told by a text alone, in order."""
+    return [step for step in all_steps(recipe) if isinstance(known_kind(step), TextKind)]
 
 
 def electing_before(recipe: Recipe, name: str) -> list[DedupeStepConfig]:

@@ -26,8 +26,8 @@ def test_the_program() -> None:
         "Options",
         "Exit",
     ]
-    assert re.search(r"^Make      run          every stage that the recipe has; what is done stays done$", text, re.M)
-    assert re.search(r"^          tag          numbers and spans for each document; drops nothing$", text, re.M)
+    assert re.search(r"^Make      run            every stage that the recipe has; what is done stays done$", text, re.M)
+    assert re.search(r"^          tag            numbers and spans for each document; drops nothing$", text, re.M)
     table = text[text.index("\nMake") : text.index("\nOptions")]
     assert re.findall(r"^.{10}(\S+)  +\S", table, re.M) == list(COMMANDS)  # what is not built is absent
     assert all(len(line) <= 105 for line in text.splitlines())

@@ -69,6 +69,30 @@ def test_the_columns_are_those_of_documents() -> None:
         ("tag.taggers.0.name=bytes", "tag.taggers.0: 'bytes' is a column of every document; give it another `name`"),
         ("dedupe.steps.0.name=document_source", "dedupe.steps.0: 'document_source' is a column of every document"),
         ("dedupe.steps.0.name=1st", "dedupe.steps.0: found the name '1st', expected small letters"),
+        # decontaminate
+        ("decontaminate={benchmarks: {}}", "decontaminate.benchmarks: is empty, expected at least one: name: files of"),
+        (
+            "decontaminate={benchmarks: {a b: x}}",
+            "decontaminate.benchmarks.a b: a benchmark's name has letters, digits",
+        ),
+        ("decontaminate={benchmarks: {a: []}}", "decontaminate.benchmarks.a: has no files; name a file, a glob, a URL"),
+        ("decontaminate={benchmarks: {a: [x, x]}}", "decontaminate.benchmarks.a.1: 'x' is there twice"),
+        (
+            "decontaminate={benchmarks: {a: x}, ngram: 4}",
+            "decontaminate.ngram: found the number 4, expected at least 5",
+        ),
+        (
+            "decontaminate={benchmarks: {a: x}, ngram: 7}",
+            "decontaminate.weak_words: found 8, expected at most `ngram`, 7",
+        ),
+        (
+            "decontaminate={benchmarks: {a: x}, min_run: 12}",
+            "decontaminate.min_run: found 12, expected at least `ngram`, 13: whatever is found has such a run",
+        ),
+        (
+            "decontaminate={benchmarks: {a: x}, min_coverage: 0.8}",
+            "decontaminate.min_coverage: has no effect: with n-grams of 13 words and min_run 13 each of them marks",
+        ),
         # dedupe
         (
             "dedupe.steps.0.bands=3",
@@ -152,7 +176,7 @@ def test_what_counts_tokens_needs_a_tokenizer_where_it_was_set(key: str) -> None
 
 def test_a_recipe_without_stages() -> None:
     with pytest.raises(
-        ConfigError, match=r"^a.yaml:1: output: there is nothing to do; add at least one of tag, dedupe"
+        ConfigError, match=r"^a.yaml:1: output: there is nothing to do; add at least one of tag, decontaminate, dedupe"
     ):
         recipe_from_text("output: x\nsources: {web: {documents: y}}\n", name="a.yaml")
 

@@ -48,7 +48,8 @@ def test_a_near_copy() -> None:
     shard, row = stays.split("#")
     assert copy.texts == (DOCUMENTS[shard][int(row)]["text"], DOCUMENTS["web/b"][int(goes.split("#")[1])]["text"])
     assert copy.jaccard == pytest.approx(jaccard(*copy.texts), abs=0.1)  # letters without blanks are words of their own
-    assert copy.contained is not None and copy.jaccard <= copy.contained <= 1.0
+    assert copy.contained is not None
+    assert copy.jaccard <= copy.contained <= 1.0
     signatures = [
         pq.read_table(f"loaded/dedupe/minhash/signatures/{one.split('#')[0]}.parquet") for one in (stays, goes)
     ]
@@ -62,16 +63,21 @@ def test_a_near_copy() -> None:
         for table, one in zip(signatures, (stays, goes), strict=True)
     ]
     assert copy.bands == tuple(b for b in range(14) if keys[0][b] == keys[1][b])
-    assert copy.num_bands == 14 and len(copy.bands) > 0 and copy.same_words is False
+    assert copy.num_bands == 14
+    assert len(copy.bands) > 0
+    assert copy.same_words is False
 
 
 def test_what_is_known_of_a_document_that_stays() -> None:
     found = explain(loaded("loaded"), "web/a#1")
-    assert found.copy is None and found.passes
-    assert found.index["id"] == "a1" and found.index["metadata"]["url"] == "http://x/a1"
+    assert found.copy is None
+    assert found.passes
+    assert found.index["id"] == "a1"
+    assert found.index["metadata"]["url"] == "http://x/a1"
     assert found.attributes["length_v1"]["words"] == len(DOCUMENTS["web/a"][1]["text"].split())  # type: ignore[index]
     assert found.rules["words"] == {"sql": "length_v1.words >= 10", "says": "passed"}
-    assert found.dedupe["exact"]["keep"] and found.dedupe["exact"]["size"] == 3
+    assert found.dedupe["exact"]["keep"]
+    assert found.dedupe["exact"]["size"] == 3
     assert explain(loaded("loaded"), "a1") == found
 
 
@@ -86,7 +92,9 @@ def test_as_text_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"minhash: a copy of {stays}, which stays" in said
     assert re.search(r"unique +failed +exact.keep AND minhash.keep", said)
     assert re.search(r"bands that met: [\d, ]+ of 14", said)
-    assert "equal words)…" in said and "{+" in said and "is dropped" in said
+    assert "equal words)…" in said
+    assert "{+" in said
+    assert "is dropped" in said
     assert main([*typed, "--full"]) == 0
     assert "equal words)…" not in capsys.readouterr().out
     assert main([*typed, "--format", "json"]) == 0

@@ -67,7 +67,8 @@ def encode(run: Path, text: str) -> list[int]:
 
 def test_every_place_and_its_document(own: Path) -> None:
     manifest, is_new = make_index(str(own), piece_bytes=3000)
-    assert is_new and len(manifest["pieces"]) > len(ids_of(own))  # a part is cut in pieces
+    assert is_new
+    assert len(manifest["pieces"]) > len(ids_of(own))
     rows = {path.stem: pq.read_table(path).to_pylist() for path in (own / "tokens/train").glob("*.parquet")}
     with Index(str(own)) as index:
         for word in ("river", "stone bridge", "東京", "winter"):
@@ -85,13 +86,16 @@ def test_every_place_and_its_document(own: Path) -> None:
                     row = next(r for r in rows[Path(one.part).stem] if r["start"] <= one.first < r["end"])
                     shard, number = row["origin"].split("#")
                     document = DOCUMENTS[shard][int(number)]
-                    assert one.document["origin"] == row["origin"] and one.document["source"] == row["source"]
+                    assert one.document["origin"] == row["origin"]
+                    assert one.document["source"] == row["source"]
                     assert one.document["id"] == document["id"]
                     assert one.document["loc"] == int(number) + 1 + (shard == "web/a" and int(number) >= 30)
                     assert one.document["attributes"]["length_v1.words"] == row["length_v1.words"]
-                    assert one.text == text and "<|" not in one.after
+                    assert one.text == text
+                    assert "<|" not in one.after
         forms = [form for form in index.find("winter", number=1) if form.count]
-        assert forms and all(len(form.occurrences) == 1 < form.count for form in forms)
+        assert forms
+        assert all(len(form.occurrences) == 1 < form.count for form in forms)
 
 
 def test_the_runs_of_a_model_s_output(own: Path) -> None:
@@ -107,8 +111,10 @@ def test_the_runs_of_a_model_s_output(own: Path) -> None:
     with Index(str(own)) as index:
         trace = index.trace(text, at_least=20, number=5)
         first = trace.spans[0]
-        assert first.text in text and len(first.text) >= len(taken) - 12
-        assert first.last - first.first >= 50 and first.occurrences[0].document["origin"] == row["origin"]
+        assert first.text in text
+        assert len(first.text) >= len(taken) - 12
+        assert first.last - first.first >= 50
+        assert first.occurrences[0].document["origin"] == row["origin"]
         assert [one.last - one.first for one in trace.spans] == sorted(
             (one.last - one.first for one in trace.spans), reverse=True
         )
@@ -242,7 +248,10 @@ def test_the_commands(own: Path, others: Path, tmp_path: Path, capsys: pytest.Ca
     assert orjson.loads(capsys.readouterr().out)["made_now"] is False
     assert main(["find", "river", "--run", place, "--number", "2"]) == 0
     said = capsys.readouterr().out
-    assert "'river': " in said and "[river]" in said and ", the first 2" in said and "source " in said
+    assert "'river': " in said
+    assert "[river]" in said
+    assert ", the first 2" in said
+    assert "source " in said
     output = tmp_path / "output.txt"
     output.write_text(DOCUMENTS["code/c"][30]["text"], encoding="utf-8")
     assert main(["find", "--file", str(output), "--run", place, "--format", "json"]) == 0

@@ -40,15 +40,19 @@ def test_dedupe_and_edits() -> None:
     assert kernels_of(exact, ["dedupe"]) == ["components", "json_lines"]
     near = recipe("dedupe: {steps: [{name: near, kind: minhash}]}")
     assert kernels_of(near, ["dedupe"]) == ["components", "minhash", "sets", "json_lines"]
+    decontaminated = recipe("decontaminate: {benchmarks: {quiz: quiz.jsonl}}")
+    assert kernels_of(decontaminated, ["decontaminate"]) == ["spans", "folded", "ngrams", "json_lines"]
+    decontaminated = recipe("decontaminate: {benchmarks: {quiz: quiz.jsonl}}")
+    assert kernels_of(decontaminated, ["decontaminate"]) == ["spans", "folded", "ngrams", "json_lines"]
     for edits in ("replace: [{spans: a.b, with: c}]", "sources: {web: {remove: [a.b]}}"):
         assert "edit" in kernels_of(recipe(f"tokenizer: {{train: bpe}}\nmix: {{{edits}}}"), ["tokenizer", "mix"])
     assert "edit" not in kernels_of(recipe("tokenizer: {train: bpe}\nmix: {where: {a: b.c > 1}}"), ["mix"])
 
 
-def test_the_quickstart_uses_all_but_those_of_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quickstart_uses_all_but_those_of_repeats_and_evaluation_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     used = kernels_of(load_recipe("pipelines/quickstart.yaml"), STAGES)
-    assert used == [name for name in KERNELS if name not in ("folded", "runs", "units")]
+    assert used == [name for name in KERNELS if name not in ("folded", "runs", "units", "ngrams")]
 
 
 def test_steps_that_mark_repeats_say_what_they_use() -> None:
