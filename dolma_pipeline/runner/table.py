@@ -137,10 +137,9 @@ def _duplicate_rows(result: Result) -> list[list[str]]:
         for source, counts in looks["sources"].items():
             most = max((star["removed"] for star in looks["largest_stars"] if star["source"] == source), default=0)
             numbers = counts["documents"], counts["removed"], without.get(source, 0)
-            cells = [f"{number:,}" for number in numbers]
-            rows.append(
-                [f"{step}: {source}", *cells[:2], f"{counts['share']:.1%}", cells[2], f"{most:,}" if most else ""]
-            )
+            documents, removed, unkeyed = (f"{number:,}" for number in numbers)
+            share, largest = f"{counts['share']:.1%}", f"{most:,}" if most else ""
+            rows.append([f"{step}: {source}", documents, removed, share, unkeyed, largest])
     return rows
 
 

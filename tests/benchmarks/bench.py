@@ -6,8 +6,8 @@
     python tests/benchmarks/bench.py --documents 'my/**/*.jsonl.gz'
 
 Rows: gopher minhash tokenize read near documents (against peers), run beam workers memory worker files (whole runs),
-threshold budget seed (changes of a finished run), compile fixed (start-up), whatif, tasks pool (runners), store listing
-(object stores). Each takes minutes at most.
+threshold budget seed (changes of a finished run), compile fixed (start-up), whatif, verified (near-duplicates, part by
+part), tasks pool (runners), store listing (object stores). Each takes minutes at most.
 
 Every measurement is a process of its own with one thread. Speeds are MB (10^6 bytes of UTF-8 text) per second of CPU
 time; against peers, start-up, reading the sample and the first call are outside. Each row is printed when it is done;
@@ -31,6 +31,7 @@ import bench_elsewhere
 import bench_run
 import bench_scale
 import bench_start
+import bench_verified
 import bench_whatif
 import environments
 import numpy as np
@@ -157,6 +158,7 @@ WHOLE_RUNS: dict[str, Callable[[Runs], Iterable[Row]]] = {
     "compile": bench_start.compiling,
     "fixed": bench_start.fixed,
     "whatif": bench_whatif.whatif,
+    "verified": bench_verified.verified,
     "tasks": bench_elsewhere.tasks,
     "pool": bench_elsewhere.pool,
     "store": bench_elsewhere.store,

@@ -32,8 +32,8 @@ def pages(count: int, *, fixed: int, own: int, seed: int) -> list[str]:
     return [f"{head} {' '.join(f'w{n}' for n in row)}" for row in rng.integers(0, 50_000, (count, own))]
 
 
-def measured(name: str, texts: list[str]) -> None:
-    """Print a line for these documents."""
+def measured(name: str, texts: list[str]) -> dict[str, float]:
+    """What these documents cost; prints a line of it on stderr."""
     keys, low, same, values, sizes = [], [], [], [], []
     for first in range(0, len(texts), BATCH):
         batch = Batch.of(texts[first : first + BATCH])
@@ -53,8 +53,11 @@ def measured(name: str, texts: list[str]) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     print(
         f"{name}: {len(texts):,} documents, {len(texts) - kept:,} go in {rounds} rounds, {pairs / len(texts):.2f} "
-        f"pairs and {1e6 * seconds / len(texts):.2f} us a document, peak {peak:,.0f} MB, signatures and sets included"
+        f"pairs and {1e6 * seconds / len(texts):.2f} us a document, peak {peak:,.0f} MB, signatures and sets included",
+        file=sys.stderr,
     )
+    removed = len(texts) - kept
+    return {"documents": len(texts), "removed": removed, "rounds": rounds, "pairs": pairs, "cpu_s": seconds}
 
 
 def decided(

@@ -34,21 +34,18 @@ def numbers_of(run: Run, origins: pa.Array) -> NDArray[np.int64]:
     Raises:
         DataError: an origin of no document of the run.
     """
-    cut = pc.extract_regex(origins, r"^(?P<shard>.*)#(?P<row>[0-9]+)$")
-    encoded = cut.field("shard").dictionary_encode() if len(origins) else pa.array([], pa.string()).dictionary_encode()
-    names = encoded.dictionary.to_pylist()
-    first, rows = dict.fromkeys(names, -1), dict.fromkeys(names, 0)
+    cut = pc.extract_regex(origins, r"^(?P<shard>.+)#(?P<row>[0-9]+)$")
+    known = cut.is_valid()
+    shards = pc.if_else(known, cut.field("shard"), "").dictionary_encode()
+    names = shards.dictionary.to_pylist()
+    first, size = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     for shard in indexed(run):
         if shard.name in first:
-            first[shard.name], rows[shard.name] = shard.first, shard.rows
-    if len(origins) == 0:
-        return np.zeros(0, np.int64)
-    known = cut.is_valid().to_numpy(zero_copy_only=False)
-    which = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)
-    row = cut.field("row").cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    starts = np.array([first[name] for name in names], np.int64)
-    sizes = np.array([rows[name] for name in names], np.int64)
-    wrong = ~known if len(names) == 0 else ~known | (starts[which] < 0) | (row < 0) | (row >= sizes[which])
+            first[shard.name], size[shard.name] = shard.first, shard.rows
+    which = shards.indices.to_numpy()
+    row = pc.if_else(known, cut.field("row"), "0").cast(pa.int64()).to_numpy()
+    starts, sizes = (np.array([of[name] for name in names], np.int64) for of in (first, size))
+    wrong = row >= sizes[which]  # of a shard that is not there, every row
     if wrong.any():
         raise DataError(
             f"{run.folder.url}: a duplicate was marked for '{origins[int(np.argmax(wrong))].as_py()}', which is no "

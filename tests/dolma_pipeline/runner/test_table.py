@@ -156,3 +156,23 @@ def test_without_a_tokenizer_nothing_is_said_of_tokens() -> None:
         "code    1,200  1,200        0       0       0         0       0     0.40       1\n"
         "web        10      7        2       1       3         1       6     0.25   0.333\n\n"
     ) in text
+
+
+def test_what_dedupe_steps_mark_of_each_source() -> None:
+    looks = {
+        "sources": {"code": {"documents": 1200, "removed": 0, "share": 0.0},
+                    "web": {"documents": 9000, "removed": 1800, "share": 0.2}},
+        "largest_stars": [{"keeper": "web/a#0", "source": "web", "removed": 1100},
+                          {"keeper": "web/a#7", "source": "web", "removed": 20}],
+    }  # fmt: skip
+    counts = {"in": 9000, "failed": 0, "dropped_so_far": 1800}
+    manifests = {
+        "dedupe/near": manifest("dedupe/near", "dedupe", {"web": {"bytes_in": 5}}, without_key={"code": 1234}),
+        "attributes/near": manifest("attributes/near", "dedupe", {"web": counts}, looks=looks),
+    }
+    text = result_text(Result("run", manifests))
+    assert text[text.index("duplicates") :].split("\n\n")[0].splitlines()[2:] == [
+        "------------  ---------  -------  -----  -------------  -----------------------",
+        "near: code        1,200        0   0.0%          1,234",
+        "near: web         9,000    1,800  20.0%              0                    1,100",
+    ]

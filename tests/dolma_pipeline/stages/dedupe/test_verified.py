@@ -329,11 +329,11 @@ def test_a_fault_of_the_election_stops_the_run(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_election_that_was_stopped_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: Run) -> None:
-    assert "warnings" not in manifest(done, "attributes/near")
+    assert not [told for told in manifest(done, "attributes/near")["warnings"] if "was stopped" in told]
     monkeypatch.setattr(stars, "MOST_ROUNDS", 1)
     run = small_run(tmp_path, FAMILIES, **recipe())
     make(run)
-    (told,) = manifest(run, "attributes/near")["warnings"]
+    told = manifest(run, "attributes/near")["warnings"][-1]
     assert told.startswith("the election was stopped after 1 rounds, so some documents may have stayed")
 
 
