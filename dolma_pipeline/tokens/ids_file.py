@@ -52,10 +52,11 @@ def check_ids(ids: NDArray[Any], num_ids: int, *, name: str) -> None:
     """
     for first in range(0, len(ids), _CHUNK):
         some = ids[first : first + _CHUNK]
+        if int(some.max()) < num_ids and int(some.min()) >= 0:
+            continue
         wrong = np.flatnonzero((some >= num_ids) | (some < 0))
-        if len(wrong):
-            at = int(wrong[0])
-            raise DataError(
-                f"{name}: id {int(some[at])} at place {first + at}, but this tokenizer's are below {num_ids}. The part "
-                "is of another tokenizer, or its ids are of another dtype (--dtype)."
-            )
+        at = int(wrong[0])
+        raise DataError(
+            f"{name}: id {int(some[at])} at place {first + at}, but this tokenizer's are below {num_ids}. The part "
+            "is of another tokenizer, or its ids are of another dtype (--dtype)."
+        )

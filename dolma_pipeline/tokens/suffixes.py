@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.tokens.tokenizer import token_dtype
 
-PIECE_BYTES = 1 << 28
-"""Bytes of ids that are sorted together, unless one document alone has more: 1.8 GB of memory."""
+PIECE_BYTES = 1 << 26
+"""Bytes of ids that are sorted together, unless one document alone has more: 0.5 GB of memory. Larger pieces
+are sorted more slowly, and more pieces are asked one by one."""
 _CHUNK = 1 << 22
 
 
@@ -95,5 +96,8 @@ def table_chunks(tokenized: NDArray[np.uint8], *, width: int) -> Iterator[bytes]
     size = pointer_bytes(len(tokenized))
     for first in range(0, len(places), _CHUNK):
         some = places[first : first + _CHUNK]
-        some = some[some % width == 0].astype("<u8")
-        yield some.view(np.uint8).reshape(-1, 8)[:, :size].tobytes()
+        some = some[(some & (width - 1)) == 0]
+        if size == 4:
+            yield some.astype("<u4").tobytes()
+        else:
+            yield some.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :size].tobytes()
