@@ -101,7 +101,7 @@ class DedupeStepConfig:
     kind: Annotated[
         str,
         Key(
-            purpose="exact, minhash (near copies), paragraphs, substring (repeats), against, or one of `modules`",
+            purpose="exact, minhash (near copies), paragraphs, substring (repeats), against, one of `modules`",
             at_least=1,
         ),
     ]

@@ -5,6 +5,8 @@
     components       edges -> clusters
     keep             clusters of exact copies, rules and a preferred order -> who stays
     stars            buckets of near copies, rules, a preferred order, exact likeness -> who stays
+    bloom            fixed sets: a Bloom filter of a stated rate, an exact table
+    contamination    matches of evaluation items -> marks
     bands            which bands a threshold needs
 
 Rows have dense numbers within a run (the offset of their shard plus their row). No result depends on the order of

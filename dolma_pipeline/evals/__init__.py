@@ -1,7 +1,8 @@
 """Scores of a saved model: bits per byte of each held-out source, and rank classification on task files.
 
 Read in this order: score (a model and nats), held_out (bits per byte), tasks (files of items), choices (rank
-classification), run (all of it, for a saved step), start (in a process of its own). Importing this loads no torch.
+classification), run (all of it, for a saved step), start (in a process of its own).
+Beside them views: the texts of an item that may stand in a training document. Importing this loads no torch.
 """
 
 from dolma_pipeline.evals.run import evaluate

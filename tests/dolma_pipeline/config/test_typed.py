@@ -83,7 +83,10 @@ def error(text: str) -> str:
         ("train: {learning_rate: 1}", "train.learning_rate: no key named 'learning_rate'. There are: batch_tokens, "),
         ("vocab_size: 3", "vocab_size: no key named 'vocab_size'. There are: "),
         ("dedupe: {}", "dedupe.steps: is missing; expected a list of mappings: ways to find duplicates, in order"),
-        ("dedupe: {steps: [{name: a}]}", "dedupe.steps.0.kind: is missing; expected text: exact (equal texts)"),
+        (
+            "dedupe: {steps: [{name: a}]}",
+            "dedupe.steps.0.kind: is missing; expected text: exact, minhash (near copies)",
+        ),
         ("mix: {replace: [{spans: a.b}]}", "mix.replace.0.with: is missing; expected text: what stands there instead"),
         ("mix: {replace: [{spans: a.b, with_: a}]}", "mix.replace.0.with_: no key named 'with_'. Did you mean 'with'?"),
         (

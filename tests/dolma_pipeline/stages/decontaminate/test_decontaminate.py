@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 from collections.abc import Sequence
@@ -13,9 +14,11 @@ import pytest
 
 from dolma_pipeline.engines import Here
 from dolma_pipeline.errors import ConfigError
+from dolma_pipeline.look.what_if import what_if
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
+from dolma_pipeline.runner import run as launch
 from dolma_pipeline.stages.decontaminate.benchmarks import check_benchmarks
 from tests.dolma_pipeline.stages.decontaminate.forms import planted
 from tests.dolma_pipeline.stages.small import (
@@ -28,6 +31,7 @@ from tests.dolma_pipeline.stages.small import (
     rows,
     small_recipe,
     small_run,
+    write_shards,
 )
 
 QUESTION = "Which of these many bones is the longest one that a grown human being has in the leg?"
@@ -226,6 +230,32 @@ def test_the_five_forms_are_found_and_clean_pages_are_not_marked(tmp_path: Path,
             row["item"] == str(number * 100 + i) and (row["contaminated"] or row["weak"]) for i, row in enumerate(found)
         ]
         assert sum(right) >= 95, form
+
+
+def test_what_if_of_a_rule_on_the_column_needs_no_text(tmp_path: Path) -> None:
+    write_shards(tmp_path, {"web/a": TEXTS})
+    where = {"clean": "NOT decontaminate.contaminated"}
+    recipe = small_recipe(tmp_path, ["web"], decontaminate=section(tmp_path), mix={"where": where}, workers=1)
+    recipe = dataclasses.replace(recipe, output=str(tmp_path / "run"))
+    assert launch(recipe, quiet=True).manifests["mix"].counts["web"].kept == 3
+    (tmp_path / "in/web/a.jsonl").unlink()
+    tried = what_if(recipe, ["clean: NOT decontaminate.contaminated AND NOT decontaminate.weak"])
+    assert tried.exact
+    found = tried.record()["sources"]["web"]
+    assert (found["before"]["documents"], found["after"]["documents"], found["lost"]["documents"]) == (3, 2, 1)
+
+
+def test_two_workers_write_the_same_bytes(tmp_path: Path) -> None:
+    write_shards(tmp_path, {f"web/{name}": TEXTS[i:] for i, name in enumerate("abc")})
+    trees = []
+    for workers in (1, 2):
+        recipe = small_recipe(tmp_path, ["web"], decontaminate=section(tmp_path), workers=workers)
+        folder = tmp_path / f"run{workers}"
+        launch(dataclasses.replace(recipe, output=str(folder)), quiet=True)
+        files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+        trees.append({k: v.read_bytes() for k, v in files.items() if k.parts[0] not in layout.UNPROMISED})
+    assert trees[0] == trees[1]
+    assert Path("decontaminate/found.jsonl") in trees[0]
 
 
 TASKS = ("arc_easy", "arc_challenge", "boolq", "hellaswag", "openbookqa", "piqa", "sciq", "winogrande")
