@@ -5,9 +5,9 @@
     make bench ROWS=run SCALE=0.1           smaller corpora, to try; no promise is meant for them
     python tests/benchmarks/bench.py --documents 'my/**/*.jsonl.gz'
 
-Rows: gopher minhash tokenize read near documents (against peers), run beam workers memory worker files (whole runs),
-threshold budget seed (changes of a finished run), compile fixed (start-up), whatif, verified (near-duplicates, part by
-part), tasks pool (runners), store listing (object stores). Each takes minutes at most.
+Rows: gopher minhash tokenize read near documents repeats (against peers), run beam workers memory worker files (whole
+runs), threshold budget seed (changes of a finished run), compile fixed (start-up), whatif, verified (near-duplicates,
+part by part), tasks pool (runners), store listing (object stores). Each takes minutes at most.
 
 Every measurement is a process of its own with one thread. Speeds are MB (10^6 bytes of UTF-8 text) per second of CPU
 time; against peers, start-up, reading the sample and the first call are outside. Each row is printed when it is done;
@@ -89,6 +89,10 @@ class Bench:
     def documents(self) -> list[Row]:
         """Equal documents."""
         return bench_dedupe.documents(self.large, self.peer)
+
+    def repeats(self) -> list[Row]:
+        """Repeated text."""
+        return bench_dedupe.repeats(self.large, self.peer)
 
     def gopher(self) -> list[Row]:
         """gopher_v1 against Dolma's tagger and datatrove's two filters."""
@@ -175,6 +179,7 @@ def measures(bench: Bench) -> dict[str, Callable[[], Iterable[Row]]]:
         "read": bench.read,
         "near": bench.near,
         "documents": bench.documents,
+        "repeats": bench.repeats,
     }
     whole = {name: lambda measure=measure: measure(bench.runs()) for name, measure in WHOLE_RUNS.items()}
     return {**peers, **whole}

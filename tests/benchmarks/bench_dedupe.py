@@ -33,6 +33,23 @@ def documents(large: Path, peer: Peer) -> list[Row]:
     return [compare("exact_documents", "dolma 1.2.1 dedupe documents", ours, theirs, at_least=1.5)]
 
 
+def repeats(large: Path, peer: Peer) -> list[Row]:
+    """Equal lines, and runs of words that stand twice."""
+    lines, theirs = ours_on("paragraphs", large), peer("dolma", "dolma_dedupe.py", "paragraphs", large)
+    runs = ours_on("substring", large)
+    return [
+        compare("repeated_lines", "dolma 1.2.1 dedupe paragraphs", lines, theirs, at_least=5),
+        Row(
+            name="repeated_runs",
+            text_mb=runs["mb"],
+            ours=runs["mb"] / runs["cpu_s"],
+            peer=None,
+            peer_name="",
+            at_least=50,
+        ),
+    ]
+
+
 def ours_on(kind: str, sample: Path) -> Mapping[str, Any]:
     """A run of one step."""
     return environments.measure("dedupe_once.py", kind, sample)

@@ -23,7 +23,7 @@ def deduped(folder: str, kind: str, pattern: str) -> Path:
     from dolma_pipeline.runner import run
 
     output = Path(folder) / "run"
-    steps = [{"name": "copies", "kind": kind}]
+    steps = [{"name": "copies", "kind": kind, **({"unit": "line"} if kind == "paragraphs" else {})}]
     recipe = {"output": str(output), "sources": {"web": {"documents": pattern}}, "dedupe": {"steps": steps}}
     run(recipe_from_text(json.dumps(recipe)), stages=["dedupe"], quiet=True)
     return output
