@@ -279,3 +279,14 @@ def test_the_commands(own: Path, others: Path, tmp_path: Path, capsys: pytest.Ca
 def test_of_a_form_that_stands_nowhere_no_more_is_said() -> None:
     assert forms_text([Form("a", (1,), 0, ()), Form(" a", (2, 1), 0, ())]) == "'a': nowhere\n' a': nowhere\n"
     assert "' a': once, which is among those of 'a'" in forms_text([Form("a", (1,), 2, ()), Form(" a", (2, 1), 1, ())])
+
+
+def test_parts_of_others_that_were_written_over_are_indexed_anew(own: Path, tmp_path: Path) -> None:
+    place, tokenizer = tmp_path / "over", str(own / "tokenizer/tokenizer.json")
+    shutil.copytree(own / "tokens/train", place)
+    assert make_index(str(place), tokenizer=tokenizer)[1]
+    assert not make_index(str(place), tokenizer=tokenizer)[1]
+    part = next(place.glob("*.npy"))
+    content = part.read_bytes()
+    part.write_bytes(content[:2] + content[:2] + content[4:])  # as long as before
+    assert make_index(str(place), tokenizer=tokenizer)[1]
