@@ -95,7 +95,7 @@ def _filled_in(row: Mapping[str, Any], question: str, answer: str, place: str) -
     contexts = row.get("contexts")
     if contexts is not None:
         continuation = _text(row, "continuation", place)
-        if not isinstance(contexts, list) or len(contexts) != len(row.get("choices") or ()):
+        if not isinstance(contexts, list) or not contexts or len(contexts) != len(row.get("choices") or ()):
             raise DataError(f'{place}: "contexts" must be a list with a text for each of "choices".')
         context = contexts[row.get("gold", row.get("answer"))]
         if not isinstance(context, str):

@@ -10,7 +10,7 @@
     c4         what C4 thinks of each line
     fasttext   language                     scan         where e-mail, phone and IP addresses may stand
     minhash    signatures and bands         components   what edges join
-    folded     folded words                 ngrams      where n-grams of given texts stand in others
+    folded     folded words                 ngrams, ngram_table   where n-grams of given texts stand in others
     json_lines, json_strings, json_values   documents from JSON lines
     edit       texts with spans replaced
     warm       compiles them ahead (`python -m dolma_pipeline.kernels`), and names them

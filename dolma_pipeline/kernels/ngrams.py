@@ -1,13 +1,12 @@
 """Where the n-grams of given texts ("views") stand in other texts: folded words, a rolling hash, a table, a join.
 
 A text's words are hashed (`folded`), the n-gram at each word is a polynomial of n hashes, rolled from word to word. A
-bit table of 12 to 24 bits an n-gram says of nearly all that they are of no view; what is left is looked up in a table
-of 64-bit keys by open addressing. An n-gram that is found is joined to its places in the views. A view shorter than n
-words is found by its first `PREFIX` words, and then compared word by word.
+bit table says of nearly all that they are of no view; what is left is looked up by its key (`ngram_table`). An n-gram
+that is found is joined to its places in the views. A view shorter than n words is found by its first `PREFIX` words,
+and then compared word by word.
 
 Cost: 150 MB of text a CPU-second with 2,000 items, 105 to 115 with 100,000 (2.9 M n-grams; waits for memory); the join
-costs only where something is found. A table has 72 bytes an n-gram and is made in 2 s for so many (one of two shared
-cores, on which signing the same text does 310 MB a second).
+costs only where something is found (one of two shared cores, on which signing the same text does 310 MB a second).
 Source: Karp and Rabin 1987 (rolling hash); the bit table is a Bloom filter of one hash (Bloom 1970).
 """
 
@@ -22,56 +21,20 @@ from dolma_pipeline.kernels.folded import fold_words, most_words
 from dolma_pipeline.kernels.hashing import mix
 from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.minhash import ROLL_FACTOR, fold_table
+from dolma_pipeline.kernels.ngram_table import (
+    EMPTY,
+    PREFIX,
+    Table,
+    bit_shift,
+    grown,
+    hashed_words,
+    make_table,
+    roll_power,
+)
 from dolma_pipeline.kernels.tables import ONE_TEXT, TextBuffers, read_only
 
-PREFIX = 5
-"""Words by which a view that is shorter than an n-gram is found; a shorter one is not looked for."""
-MOST_VIEWS = 1000
-"""An n-gram of more views than these is a stock phrase, which tells nothing of any of them: it is not looked for."""
 MOST_PLACES = 8
 """Of an n-gram that is repeated in one view, so many places count for runs."""
-
-EMPTY = -1
-
-
-class Words(NamedTuple):
-    """The hashes of the folded words of n texts: those of text i are `hashes[rows[i]:rows[i + 1]]`.
-
-    rows: int64[n + 1]. hashes: uint64[k].
-    """
-
-    rows: NDArray[np.int64]
-    hashes: NDArray[np.uint64]
-
-
-class Lookup(NamedTuple):
-    """Keys and their numbers. bits: uint64[2^b / 64]; keys: uint64[2^s], at most half full; numbers: int32[2^s]."""
-
-    bits: NDArray[np.uint64]
-    keys: NDArray[np.uint64]
-    numbers: NDArray[np.int32]
-
-
-class Table(NamedTuple):
-    """Views to look for.
-
-    grams: n-gram -> its number; its places are `places[starts[i]:starts[i + 1]]`, ascending. A place is a word of a
-    view, one number between two views left out; view_of: of each place. wholes: first words of short views -> a
-    number; the views are `short[short_starts[i]:short_starts[i + 1]]`. rows, words: the hashes of each view's words.
-    item_of: of each view. coverable: its words that stand in n-grams that are looked for, int64[views].
-    """
-
-    grams: Lookup
-    starts: NDArray[np.int64]
-    places: NDArray[np.int64]
-    view_of: NDArray[np.int32]
-    wholes: Lookup
-    short_starts: NDArray[np.int64]
-    short: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    words: NDArray[np.uint64]
-    item_of: NDArray[np.int32]
-    coverable: NDArray[np.int64]
 
 
 class Matches(NamedTuple):
@@ -95,66 +58,6 @@ class Matches(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _power(exponent: Any) -> Any:
-    """ROLL_FACTOR ** exponent."""
-    factor = np.uint64(1)
-    for _ in range(exponent):
-        factor *= ROLL_FACTOR
-    return factor
-
-
-@njit(cache=True, nogil=True)
-def _shift(lookup_bits: Any) -> Any:
-    """How far a key is shifted to be the number of its bit."""
-    shift, size = np.uint64(64), lookup_bits.size * 64
-    while size > 1:
-        size >>= 1
-        shift -= np.uint64(1)
-    return shift
-
-
-@njit(cache=True, nogil=True)
-def _ngram_keys(rows: Any, hashes: Any, size: Any, keys: Any, places: Any, views: Any) -> Any:
-    """Writes the keys of all n-grams of all views, with their places and views; gives how many."""
-    oldest = _power(size - 1)
-    count = 0
-    for view in range(rows.size - 1):
-        rolled = np.uint64(0)
-        for i in range(rows[view], rows[view + 1]):
-            rolled = rolled * ROLL_FACTOR + hashes[i]
-            first = i - size + 1
-            if first < rows[view]:
-                continue
-            keys[count], places[count], views[count] = mix(rolled), first + view, view
-            count += 1
-            rolled -= hashes[first] * oldest
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _insert(distinct: Any, bits: Any, keys: Any, numbers: Any) -> None:
-    shift, mask = _shift(bits), np.uint64(keys.size - 1)
-    for number in range(distinct.size):
-        key = distinct[number]
-        bit = key >> shift
-        bits[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
-        slot = key & mask
-        while numbers[slot] != EMPTY:
-            slot = (slot + np.uint64(1)) & mask
-        keys[slot], numbers[slot] = key, number
-
-
-@njit(cache=True, nogil=True)
-def _grown(array: Any, size: Any) -> Any:
-    """The same values in an array at least so long."""
-    if size <= array.size:
-        return array
-    longer = np.empty(max(2 * array.size, size), array.dtype)
-    longer[: array.size] = array
-    return longer
-
-
-@njit(cache=True, nogil=True)
 def _room(rows: Any, count: Any) -> Any:
     """The same rows in an array that has room for one behind the first `count`."""
     if count < rows.shape[0]:
@@ -167,7 +70,7 @@ def _room(rows: Any, count: Any) -> Any:
 @njit(cache=True, nogil=True)
 def _hits(hashes: Any, count: Any, size: Any, lookup: Any, at: Any, numbers: Any) -> Any:
     """Writes words of a text at which some key begins, with the key's number: (how many, at, numbers), maybe grown."""
-    oldest, shift, mask = _power(size - 1), _shift(lookup.bits), np.uint64(lookup.keys.size - 1)
+    oldest, shift, mask = roll_power(size - 1), bit_shift(lookup.bits), np.uint64(lookup.keys.size - 1)
     rolled = np.uint64(0)
     found = 0
     for i in range(count):
@@ -186,7 +89,7 @@ def _hits(hashes: Any, count: Any, size: Any, lookup: Any, at: Any, numbers: Any
         number = lookup.numbers[slot]
         if number == EMPTY:
             continue
-        at, numbers = _grown(at, found + 1), _grown(numbers, found + 1)
+        at, numbers = grown(at, found + 1), grown(numbers, found + 1)
         at[found], numbers[found] = first, number
         found += 1
     return found, at, numbers
@@ -208,7 +111,7 @@ def _whole_views(hashes: Any, count: Any, table: Any, at: Any, numbers: Any, fou
                     same = False
                     break
             if same:
-                whole_at, whole_views = _grown(whole_at, num_whole + 1), _grown(whole_views, num_whole + 1)
+                whole_at, whole_views = grown(whole_at, num_whole + 1), grown(whole_views, num_whole + 1)
                 whole_at[num_whole], whole_views[num_whole] = at[k], view
                 num_whole += 1
     return num_whole, whole_at, whole_views
@@ -240,7 +143,7 @@ def _cover(table: Any, size: Any, numbers: Any, found: Any, seen: Any, stamp: An
             continue
         seen[number] = stamp
         first, last = table.starts[number], table.starts[number + 1]
-        hit = _grown(hit, count + last - first)
+        hit = grown(hit, count + last - first)
         hit[count : count + last - first] = table.places[first:last]
         count += last - first
     _sort(hit, count)
@@ -310,7 +213,7 @@ def _search(offsets: Any, data: Any, fold: Any, several: Any, size: Any, table: 
                             a += 1
                         if a < num_before and before[a] == place - 1:
                             run = before_length[a] + 1
-                    now, now_length = _grown(now, num_now + 1), _grown(now_length, num_now + 1)
+                    now, now_length = grown(now, num_now + 1), grown(now_length, num_now + 1)
                     now[num_now], now_length[num_now] = place, run
                     num_now += 1
                     item = table.item_of[view]
@@ -321,7 +224,7 @@ def _search(offsets: Any, data: Any, fold: Any, several: Any, size: Any, table: 
                     item = table.item_of[view]
                     wholes[item] = max(wholes[item], end - begin)
                 if touched_at[item] == 0:
-                    touched = _grown(touched, num_touched + 1)
+                    touched = grown(touched, num_touched + 1)
                     touched[num_touched] = item
                     num_touched += 1
                     touched_at[item] = num_touched
@@ -343,7 +246,7 @@ def _search(offsets: Any, data: Any, fold: Any, several: Any, size: Any, table: 
                 w += 1
         for k in range(num_touched):
             item = touched[k]
-            out, out_coverage, spans = _room(out, num_out), _grown(out_coverage, num_out + 1), _room(spans, num_spans)
+            out, out_coverage, spans = _room(out, num_out), grown(out_coverage, num_out + 1), _room(spans, num_spans)
             out[num_out, 0], out[num_out, 1], out[num_out, 2] = row, item, runs[item]
             out[num_out, 3], out[num_out, 4], out_coverage[num_out] = ngrams[item], wholes[item], coverage[item]
             spans[num_spans, 0] = num_out
@@ -353,43 +256,6 @@ def _search(offsets: Any, data: Any, fold: Any, several: Any, size: Any, table: 
             touched_at[item] = 0
             coverage[item], ngrams[item], runs[item], wholes[item] = 0.0, 0, 0, 0
     return out[:num_out], out_coverage[:num_out], spans[:num_spans]
-
-
-def _lookup(distinct: NDArray[np.uint64]) -> Lookup:
-    """The lookup of these keys, each with its place in the array as its number."""
-    num_bits = max(64, 1 << (12 * len(distinct)).bit_length())
-    slots = 1 << (2 * len(distinct)).bit_length()
-    bits, keys = np.zeros(num_bits // 64, np.uint64), np.zeros(slots, np.uint64)
-    numbers = np.full(slots, EMPTY, np.int32)
-    _insert(read_only(distinct), bits, keys, numbers)
-    return Lookup(read_only(bits), read_only(keys), read_only(numbers))
-
-
-def _grouped(keys: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-    """Distinct keys; an order that brings equal keys together, each group in its old order; where each group begins."""
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    begins = np.flatnonzero(np.concatenate([np.ones(min(1, len(keys)), np.bool_), ordered[1:] != ordered[:-1]]))
-    return ordered[begins], order, np.append(begins, len(keys)).astype(np.int64)
-
-
-@njit(cache=True, nogil=True)
-def _hashes(offsets: Any, data: Any, fold: Any, several: Any, rows: Any) -> Any:
-    most = most_words(offsets)
-    hashes, firsts, lasts = np.empty(most, np.uint64), np.empty(most, np.int32), np.empty(most, np.int32)
-    out = np.empty(most, np.uint64)
-    for row in range(offsets.size - 1):
-        count = fold_words(data, int(offsets[row]), int(offsets[row + 1]), fold, several, hashes, firsts, lasts)
-        out = _grown(out, rows[row] + count)
-        out[rows[row] : rows[row] + count] = hashes[:count]
-        rows[row + 1] = rows[row] + count
-    return out[: rows[-1]]
-
-
-def hashed_words(text: TextBuffers) -> Words:
-    """The hashes of the folded words of n texts."""
-    rows = np.zeros(len(text.offsets), np.int64)
-    return Words(rows, _hashes(read_only(text.offsets), read_only(text.data), *fold_table(), rows))
 
 
 class Ngrams(NamedTuple):
@@ -410,7 +276,7 @@ def _all_ngrams(
 ) -> Any:  # fmt: skip
     most = most_words(offsets)
     hashes, firsts, lasts = np.empty(most, np.uint64), np.empty(most, np.int32), np.empty(most, np.int32)
-    oldest, found = _power(size - 1), 0
+    oldest, found = roll_power(size - 1), 0
     for row in range(offsets.size - 1):
         count = fold_words(data, int(offsets[row]), int(offsets[row + 1]), fold, several, hashes, firsts, lasts)
         sizes[row] = count
@@ -420,7 +286,7 @@ def _all_ngrams(
             first = i - size + 1
             if first < 0:
                 continue
-            columns, keys = _room(columns, found), _grown(keys, found + 1)
+            columns, keys = _room(columns, found), grown(keys, found + 1)
             columns[found, 0], columns[found, 1] = row, first
             columns[found, 2], columns[found, 3] = firsts[first], lasts[i]
             keys[found] = mix(rolled)
@@ -439,56 +305,6 @@ def all_ngrams(text: TextBuffers, *, ngram: int) -> Ngrams:
     )
     rows, words, starts, ends = (columns[:, i] for i in range(4))
     return Ngrams(rows, words, starts, ends, keys, sizes)
-
-
-def make_table(words: Words, item_of: NDArray[np.int32], *, ngram: int) -> Table:
-    """The table of views.
-
-    Args:
-        words: of the views. item_of: the item of each view, int32[views].
-        ngram: words in an n-gram, at least `PREFIX`.
-    """
-    rows, hashes = read_only(words.rows), read_only(words.hashes)
-    lengths = np.diff(rows)
-    most = int(np.maximum(lengths - ngram + 1, 0).sum())
-    keys, places, views = np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.int32)
-    _ngram_keys(rows, hashes, ngram, keys, places, views)
-    distinct, order, begins = _grouped(keys)
-    places, views = places[order], views[order]
-    differs = np.ones(most, np.bool_)  # the first of its view in its group
-    differs[1:] = views[1:] != views[:-1]
-    differs[begins[:-1]] = True
-    kept = np.add.reduceat(differs, begins[:-1], dtype=np.int64) <= MOST_VIEWS if most else np.zeros(0, np.bool_)
-    of_kept = np.repeat(kept, np.diff(begins))
-    view_of = np.zeros(int(rows[-1]) + len(lengths), np.int32)
-    view_of[np.arange(len(hashes)) + np.repeat(np.arange(len(lengths)), lengths)] = np.repeat(
-        np.arange(len(lengths), dtype=np.int32), lengths
-    )
-    looked_for = np.zeros(len(view_of) + 1, np.int64)  # how many n-grams begin here, then how many words are under any
-    np.add.at(looked_for, places[of_kept], 1)
-    ends = np.zeros(len(view_of) + 1, np.int64)
-    np.add.at(ends, places[of_kept] + ngram, 1)
-    under = np.cumsum(looked_for - ends)[:-1] > 0
-    short = np.flatnonzero((lengths >= PREFIX) & (lengths < ngram))
-    first_keys = np.empty(len(short), np.uint64)
-    prefix_rows = np.arange(len(short) + 1) * PREFIX
-    prefixes = hashes[(rows[:-1][short, None] + np.arange(PREFIX)).reshape(-1)]
-    _ngram_keys(read_only(prefix_rows), read_only(prefixes), PREFIX, first_keys, np.empty(len(short), np.int64),
-                np.empty(len(short), np.int32))  # fmt: skip
-    first_words, short_order, short_begins = _grouped(first_keys)
-    return Table(
-        _lookup(distinct[kept]),
-        read_only(np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(begins)[kept])])),
-        read_only(places[of_kept]),
-        read_only(view_of),
-        _lookup(first_words),
-        read_only(short_begins),
-        read_only(short[short_order]),
-        rows,
-        hashes,
-        read_only(np.asarray(item_of, np.int32)),
-        read_only(np.bincount(view_of[under.nonzero()[0]], minlength=len(lengths)).astype(np.int64)),
-    )
 
 
 def find_matches(text: TextBuffers, table: Table, *, ngram: int, num_items: int) -> Matches:

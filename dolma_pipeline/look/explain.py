@@ -154,7 +154,8 @@ def _explained(found: Finished, shard: ShardAt, row: int) -> Explained:
     }
     dedupe = {step.name: values[step.name] for step in steps}
     origin = f"{shard.name}#{row}"  # where no copy may stay, the first of them is of its own cluster
-    away = next((s for s in steps if not dedupe[s.name]["keep"] and dedupe[s.name]["cluster"] != origin), None)
+    elects = [step for step in steps if "cluster" in dedupe[step.name]]  # other kinds mark documents by themselves
+    away = next((s for s in elects if not dedupe[s.name]["keep"] and dedupe[s.name]["cluster"] != origin), None)
     index = {name: values[name] for name in INDEX.names if name not in _HASHES}
     return Explained(
         origin=origin,

@@ -13,6 +13,8 @@ from dolma_pipeline.runner.table import table
 def explain_text(document: Explained, *, full: bool, colours: bool) -> str:
     """A document: what is known, attributes, rules, dedupe steps, and of a copy what it is like.
 
+    Marks of steps that elect nobody, such as spans of repeated paragraphs, stand among the attributes.
+
     Args:
         full: all words of both texts, not only changed ones. colours: for a terminal.
     """
@@ -23,7 +25,9 @@ def explain_text(document: Explained, *, full: bool, colours: bool) -> str:
     if index["metadata"]:
         parts.append(f"metadata  {index['metadata']}")
     rows = [["attribute", "value"]]
-    for label, values in document.attributes.items():
+    elected = {name: marks for name, marks in document.dedupe.items() if "cluster" in marks}
+    marked = {name: marks for name, marks in document.dedupe.items() if name not in elected}
+    for label, values in {**document.attributes, **marked}.items():
         if values is None:
             rows.append([label, "failed"])
         else:
@@ -33,9 +37,9 @@ def explain_text(document: Explained, *, full: bool, colours: bool) -> str:
     rows = [["rule", "", "SQL"], *([name, one["says"], one["sql"]] for name, one in document.rules.items())]
     parts.append(table(rows) if len(rows) > 1 else "no rules")
     parts.append("passes all rules" if document.passes else "is dropped")
-    if document.dedupe:
+    if elected:
         rows = [["dedupe step", "", "cluster", "size", "rank", "likeness"]]
-        parts.append(table([*rows, *([name, *_marks(one)] for name, one in document.dedupe.items())]))
+        parts.append(table([*rows, *([name, *_marks(one)] for name, one in elected.items())]))
     if document.copy is not None:
         parts.append(_copy(document.copy, document.origin, full=full, colours=colours))
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"

@@ -33,7 +33,7 @@ def forms_text(forms: Sequence[Form]) -> str:
 def _within(form: Form, forms: Sequence[Form]) -> str:
     """What is to be said of a form whose ids end in those of another one: its places are among that one's."""
     for other in forms:
-        if len(other.ids) < len(form.ids) and form.ids[-len(other.ids) :] == other.ids:
+        if form.count and len(other.ids) < len(form.ids) and form.ids[-len(other.ids) :] == other.ids:
             return f", which is among those of {_shown(other.text)!r}"
     return ""
 

@@ -21,7 +21,7 @@ import orjson
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import UsageError
-from dolma_pipeline.io.manifest import pretty
+from dolma_pipeline.io.manifest import digest, pretty
 from dolma_pipeline.look.part_documents import PartDocuments
 from dolma_pipeline.look.parts import PartAt, TokenParts, opened_folder, parts_of_others, parts_of_run
 from dolma_pipeline.runner.lock import RunLock
@@ -97,6 +97,8 @@ class _Making:
             "eos": parts.eos,
             "piece_bytes": piece_bytes,
         }
+        if not all(part.sha256 for part in parts.parts):  # others' parts: nothing but their bytes tells them apart
+            self._settings["contents"] = _contents(parts)
 
     def make(self) -> tuple[dict[str, Any], bool]:
         """See `make_index`."""
@@ -184,6 +186,17 @@ def _write_lines(metadata: Committed, offsets: Committed, lines: Iterator[bytes]
         metadata.write(b"".join(some))
         offsets.write(starts[:-1].astype("<u8"))
         at = int(starts[-1])
+
+
+def _contents(parts: TokenParts) -> str:
+    """The digest of files of ids and of the tables beside them."""
+    found = []
+    for part in parts.parts:
+        for name in (part.name, f"{part.stem}.parquet", f"{part.stem}.csv.gz"):
+            if parts.folder.stat(name) is not None:
+                with parts.folder.local(name) as path, path.open("rb") as file:
+                    found.append([name, hashlib.file_digest(file, "sha256").hexdigest()])
+    return digest(found)
 
 
 def _sha256(ids: NDArray[Any]) -> str:

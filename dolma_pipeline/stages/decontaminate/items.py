@@ -27,7 +27,7 @@ from dolma_pipeline.run.run import Run
 from dolma_pipeline.stages.decontaminate.benchmarks import BenchmarkItem, benchmark_files, read_benchmarks
 
 LEAST_WORDS = 5
-"""Words of the shortest view that is looked for; the same as `kernels.ngrams.PREFIX`."""
+"""Words of the shortest view that is looked for; the same as `kernels.ngram_table.PREFIX`."""
 LONG_ANSWER = 13
 """Words from which on an answer alone is looked for."""
 ITEMS_AT_ONCE = 2000
@@ -109,7 +109,7 @@ def portion_tables(items: Sequence[BenchmarkItem], *, first: int) -> tuple[pa.Re
     Args:
         first: number of the first of these items.
     """
-    from dolma_pipeline.kernels.ngrams import hashed_words
+    from dolma_pipeline.kernels.ngram_table import hashed_words
 
     texts = [(number, view.kind, view.text) for number, item in enumerate(items) for view in item.views]
     words = hashed_words(text_buffers(pa.array([text for _, _, text in texts], pa.string())))
@@ -150,14 +150,14 @@ def read_items(process: Process, artifact: Artifact) -> pa.Table:
 
 
 def table_of(process: Process, artifact: Artifact, ngram: int) -> Any:
-    """The table of all views (`kernels.ngrams.Table`), made once a process.
+    """The table of all views (`kernels.ngram_table.Table`), made once a process.
 
     Args:
         artifact: `decontaminate/items`.
     """
 
     def make() -> Any:
-        from dolma_pipeline.kernels.ngrams import Words, make_table
+        from dolma_pipeline.kernels.ngram_table import Words, make_table
 
         views = get_table(process.run.folder, layout.VIEWS).combine_chunks()
         lists = views.column("words").combine_chunks()

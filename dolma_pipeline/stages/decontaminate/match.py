@@ -86,7 +86,7 @@ def batch_matches(batch: Batch, table: Any, *, ngram: int, num_items: int) -> li
     """The matches of a batch, as columns of `MATCHES`.
 
     Args:
-        table: `kernels.ngrams.Table` with the same `ngram`. num_items: above every item of the table.
+        table: `kernels.ngram_table.Table` with the same `ngram`. num_items: above every item of the table.
     """
     from dolma_pipeline.kernels.ngrams import find_matches
 

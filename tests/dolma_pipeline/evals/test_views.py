@@ -53,6 +53,7 @@ def test_an_item_has_the_id_that_it_brings() -> None:
         ({"question": "Who?", "choices": "he"}, '"choices" must be a list of texts'),
         ({"question": "Who?", "choices": ["he", "she"], "gold": 2}, '"gold" is 2; it must be a number from 0 to 1'),
         ({"question": "Who?", "choices": ["he", "she"]}, '"gold" is None'),
+        ({"question": "x", "contexts": []}, '"contexts" must be a list with'),
         ({"contexts": ["a"], "continuation": "b", "choices": ["x", "y"], "gold": 0}, '"contexts" must be a list with'),
         ({"contexts": [1, 2], "continuation": "b", "choices": ["x", "y"], "gold": 0}, "list of texts; one is '1'"),
     ],

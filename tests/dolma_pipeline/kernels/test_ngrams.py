@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma_pipeline.documents import Batch
-from dolma_pipeline.kernels.ngrams import MOST_PLACES, MOST_VIEWS, PREFIX, find_matches, hashed_words, make_table
+from dolma_pipeline.kernels.ngram_table import MOST_VIEWS, PREFIX, hashed_words, make_table
+from dolma_pipeline.kernels.ngrams import MOST_PLACES, find_matches
 
 UNSPACED = "漢字日本の"
 

@@ -12,7 +12,7 @@ import pytest
 from dolma_pipeline.cli import main
 from dolma_pipeline.errors import UnknownNameError, UsageError
 from dolma_pipeline.look.explain import explain
-from tests.dolma_pipeline.look.conftest import loaded
+from tests.dolma_pipeline.look.conftest import loaded, made
 from tests.pipeline import tiny
 
 DOCUMENTS = tiny.make_documents()
@@ -107,6 +107,27 @@ def test_as_text_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "elsewhere: no run has begun there. First: dolma-pipeline mix RECIPE." in capsys.readouterr().err
     assert main(["explain", "explain.yaml"]) == 2
     assert "'explain' takes a recipe and a document; found 1" in capsys.readouterr().err
+
+
+def test_steps_that_elect_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fixed = tmp_path / "fixed.jsonl"
+    fixed.write_text(json.dumps({"text": DOCUMENTS["web/a"][1]["text"]}) + "\n")
+    steps = [
+        {"name": "minhash", "kind": "minhash"},
+        {"name": "par", "kind": "paragraphs"},
+        {"name": "fixed", "kind": "against", "unit": "text", "texts": [str(fixed)]},
+    ]
+    where = {"unique": "minhash.keep AND fixed.keep"}
+    tree = tiny.tree(tokenizer={"load": "tokenizer.json"}, tokens=None, dedupe__steps=steps, mix__where=where)
+    (tmp_path / "spans.yaml").write_text(json.dumps({"output": str(tmp_path / "spans"), **tree}))
+    made(loaded(tmp_path / "spans", dedupe__steps=steps, mix__where=where))
+    assert main(["explain", str(tmp_path / "spans.yaml"), "web/a#1"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"par.spans +\d+ span", said)
+    assert re.search(r"fixed.keep +False", said)
+    assert re.search(r"minhash +kept +web/a#1", said)
+    assert main(["explain", str(tmp_path / "spans.yaml"), ascii_pair()[0]]) == 0
+    assert "minhash: a copy of web/" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ import pytest
 
 from dolma_pipeline.cli import main
 from dolma_pipeline.errors import DataError, MisalignedError, UsageError
-from dolma_pipeline.look.find import Index
+from dolma_pipeline.look.find import Form, Index
+from dolma_pipeline.look.find_text import forms_text
 from dolma_pipeline.look.index import make_index
 from dolma_pipeline.storage.folder import run_folder
 from dolma_pipeline.tokens.encode import TokenizersEncoder
@@ -273,3 +274,19 @@ def test_the_commands(own: Path, others: Path, tmp_path: Path, capsys: pytest.Ca
         assert words in capsys.readouterr().err
     assert main(["find", "--file", "nowhere.txt", "--run", place]) == 1
     assert "nowhere.txt: no such file" in capsys.readouterr().err
+
+
+def test_of_a_form_that_stands_nowhere_no_more_is_said() -> None:
+    assert forms_text([Form("a", (1,), 0, ()), Form(" a", (2, 1), 0, ())]) == "'a': nowhere\n' a': nowhere\n"
+    assert "' a': once, which is among those of 'a'" in forms_text([Form("a", (1,), 2, ()), Form(" a", (2, 1), 1, ())])
+
+
+def test_parts_of_others_that_were_written_over_are_indexed_anew(own: Path, tmp_path: Path) -> None:
+    place, tokenizer = tmp_path / "over", str(own / "tokenizer/tokenizer.json")
+    shutil.copytree(own / "tokens/train", place)
+    assert make_index(str(place), tokenizer=tokenizer)[1]
+    assert not make_index(str(place), tokenizer=tokenizer)[1]
+    part = next(place.glob("*.npy"))
+    content = part.read_bytes()
+    part.write_bytes(content[:2] + content[:2] + content[4:])  # as long as before
+    assert make_index(str(place), tokenizer=tokenizer)[1]
