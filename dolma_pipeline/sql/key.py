@@ -1,7 +1,7 @@
 """`Key`: what must be equal in documents that are copies, by SQL such as `metadata->>'$.url'` or `lower(id)`.
 
 An expression over the columns of one row, as a rule is; its value is compared as DuckDB writes it as text. NULL and
-the empty text are no key. Cost: one query a call, ~2 ms, and ~1 us a document where JSON is read.
+the empty text are no key, nor are JSON's. Cost: one query a call, ~2 ms, and ~1 us a document where JSON is read.
 """
 
 from __future__ import annotations
@@ -62,11 +62,14 @@ class Key:
         other = rewritten(tree, schema, Stored())
         if other != tree:
             expression = check(place, written(place, other), other, schema)
-        self._sql = f"CAST(({expression.text}\n) AS VARCHAR) AS k"
         self.references = expression.references
         self.columns = frozenset(column for column, _ in expression.references)
         self.reads_text = bool(self.columns & {*reading_fields.names})
         self.type = self._type(expression.text, schema)
+        value = f"CAST(({expression.text}\n) AS VARCHAR)"
+        if self.type == "JSON":  # `->` where `->>` was meant: nothing, as JSON writes it, is no key either
+            value = f"nullif(nullif({value}, 'null'), '\"\"')"
+        self._sql = f"{value} AS k"
 
     def _type(self, sql: str, schema: pa.Schema) -> str:
         duck = engine(self._max_memory_bytes)

@@ -142,6 +142,8 @@ class AgainstKind(TextKind):
         """`dedupe/<step>`, the set, and `attributes/<step>`."""
         settings = {"kind": self.name, **self.settings(config)}
         reads = {f"dedupe.steps.{config.name}.{key}": value for key, value in settings.items()}
+        if process.run.recipe.normalize:
+            reads["normalize"] = list(process.run.recipe.normalize)
         files = {f"dedupe.steps.{config.name}.texts: {one.name}": one.sha256 for one in files_of(process, config)}
         known = Artifact(f"dedupe/{config.name}", "dedupe", reads, files={**files, "set": "format 1"}, growing=True)
         return [known, Artifact(f"attributes/{config.name}", "dedupe", {}, needs=(known, index), growing=True)]
@@ -163,15 +165,16 @@ def files_of(process: Process, config: DedupeStepConfig) -> list[FixedFile]:
     return fixed_files(process, f"dedupe.steps.{config.name}.texts", config.texts)
 
 
-def _batches(file: FixedFile) -> Iterator[Batch]:
-    """The documents of a file, all of them.
+def _batches(process: Process, file: FixedFile) -> Iterator[Batch]:
+    """The documents of a file, all of them, normalized as those of the run are: else equal texts would not meet.
 
     Raises:
         DataError: one cannot be read, or the file was changed.
     """
     failures: list[Failure] = []
     shard = Shard(file.name, "texts", file.name, format_of(file.location).name)
-    reader = ShardReader(shard, file.location, report=failures.append)
+    normalize = process.run.recipe.normalize
+    reader = ShardReader(shard, file.location, report=failures.append, normalize=normalize)
     for batch in reader:
         if failures:
             break
@@ -211,18 +214,18 @@ class MakeSet(OneTask):
         step, (artifact,) = self.step, self.artifacts
         assert step is not None
         files = files_of(process, step)
-        table = self._bloom(files, step) if step.filter == "bloom" else self._exact(process, files, step)
+        table = self._bloom(process, files, step) if step.filter == "bloom" else self._exact(process, files, step)
         name = layout.fixed_set(step.name)
         output = output_record(artifact, name, put_table(process.run.folder, name, table), rows=len(table))
         inputs = [{"path": one.name, "sha256": one.sha256} for one in files]
         return Work({artifact.name: [{"shard": "set", "inputs": inputs, "outputs": [output]}]})
 
-    def _bloom(self, files: Sequence[FixedFile], step: DedupeStepConfig) -> pa.Table:
-        count = sum(len(cut_texts(batch, step).hi) for file in files for batch in _batches(file))
+    def _bloom(self, process: Process, files: Sequence[FixedFile], step: DedupeStepConfig) -> pa.Table:
+        count = sum(len(cut_texts(batch, step).hi) for file in files for batch in _batches(process, file))
         _check_units(count, step)
         bloom = Bloom.empty(count, step.false_positive_rate or RATE, max_bytes=step.max_bytes)
         for file in files:
-            for batch in _batches(file):
+            for batch in _batches(process, file):
                 units = cut_texts(batch, step)
                 bloom.add(units.hi, units.lo)
         return pa.table({"bits": bloom.bits})
@@ -231,7 +234,7 @@ class MakeSet(OneTask):
         held: list[ExactSet] = []
         count = 0
         for file in files:
-            for batch in _batches(file):
+            for batch in _batches(process, file):
                 units = cut_texts(batch, step)
                 held.append(ExactSet.of(units.hi, units.lo))
                 count += len(held[-1].hi)

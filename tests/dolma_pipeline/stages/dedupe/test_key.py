@@ -61,6 +61,7 @@ KEYS: dict[str, Callable[[str, dict[str, Any]], Any]] = {
     "text": lambda _, one: one["text"],
     "folded": lambda _, one: folded(one),
     "metadata->>'$.url'": lambda _, one: url(one),
+    "metadata->'$.url'": lambda _, one: url(one),
     "lower(metadata->>'$.url')": lambda _, one: (url(one) or "").lower(),
     "id": lambda _, one: one["id"],
     "source || ':' || id": lambda source, one: f"{source}:{one['id']}",

@@ -84,6 +84,16 @@ def test_coverage_is_a_share_of_words_or_of_characters(tmp_path: Path) -> None:
     assert [row["coverage"] for row in by_chars] == [1.0, pytest.approx(sizes[1] / sum(sizes)), 0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("filter_", ["exact", "bloom"])
+@pytest.mark.parametrize("unit", ["text", "line", "ngram"])
+def test_texts_are_normalized_as_documents_are(tmp_path: Path, unit: str, filter_: str) -> None:
+    text = "Cafe\u0301 one   two three four five six seven eight nine ten eleven twelve"
+    own = step(tmp_path, unit=unit, filter=filter_)
+    (tmp_path / "fixed.jsonl").write_text(json.dumps({"text": text}) + "\n")
+    run = made(tmp_path, {"web/a": [text]}, dedupe=own, normalize=["nfc", "whitespace"])
+    assert [(row["keep"], row["coverage"]) for row in marks(run)] == [(False, 1.0)]
+
+
 def test_rules_and_edits_use_the_column(tmp_path: Path) -> None:
     cut = {"where": {"new": "known.coverage < 1"}, "sources": {"web": {"remove": ["known.spans"]}}}
     run = made(tmp_path, {"web/a": TEXTS}, dedupe=step(tmp_path), mix=cut)
