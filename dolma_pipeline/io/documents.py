@@ -188,8 +188,12 @@ def _sha256_of(file: BinaryIO) -> str:
     return source.sha256.hexdigest()
 
 
-def _normalized(batch: Batch, steps: Sequence[str]) -> Batch:
-    texts = batch.strings
+def normalized(texts: list[str], steps: Sequence[str]) -> list[str]:
+    """Texts as `ShardReader` gives them with these steps of `normalize`.
+
+    Raises:
+        DataError: there is no such step.
+    """
     for step in steps:
         if step == "nfc":
             texts = [unicodedata.normalize("NFC", t) for t in texts]
@@ -197,5 +201,10 @@ def _normalized(batch: Batch, steps: Sequence[str]) -> Batch:
             texts = ["\n".join(" ".join(line.split()) for line in t.split("\n")).strip() for t in texts]
         else:
             raise DataError(f"no normalization named {step!r}; there are nfc and whitespace")
+    return texts
+
+
+def _normalized(batch: Batch, steps: Sequence[str]) -> Batch:
+    texts = normalized(batch.strings, steps)
     table = batch.table.set_column(COLUMNS.index("text"), "text", pa.array(texts, pa.string()))
     return Batch(table, shard=batch.shard, first_row=batch.first_row, locs=batch.locs)

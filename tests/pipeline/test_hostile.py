@@ -203,12 +203,12 @@ def test_a_document_that_cannot_be_found_by_its_words_is_kept(mine: Path) -> Non
     """Texts without a word have no signature: two of them are no copies of each other."""
     import random
 
-    texts = ["", "", " \n", "… !", "… !", "🙂🙂"]
+    texts = ["", "", " \n", "… !", "… !", "🙂🙂", "some words"]
     rng = random.Random(1)
     write_documents(mine / "in/a.jsonl", [{**document(rng, str(i)), "text": text} for i, text in enumerate(texts)])
     settings: dict[str, Any] = {"sources": {"web": {"documents": "in/*"}}, **dict.fromkeys(("tag", "tokenizer", "mix"))}
     run(recipe(mine / "run", **settings, tokens=None), quiet=True)
     column = pq.read_table(mine / "run/attributes/minhash/web/a.parquet").column(0).to_pylist()
-    assert [(row["cluster"], row["size"], row["keep"]) for row in column] == [(f"web/a#{i}", 1, True) for i in range(6)]
+    assert [(row["cluster"], row["size"], row["keep"]) for row in column] == [(f"web/a#{i}", 1, True) for i in range(7)]
     again = files(mine / "run")
     assert any("signatures" in name for name in again)

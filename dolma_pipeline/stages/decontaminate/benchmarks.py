@@ -7,13 +7,13 @@ are, and each document is an item. An evaluation set is read whole or not at all
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
 from dolma_pipeline.errors import ConfigError, DataError, DolmaError
 from dolma_pipeline.evals.views import View, item_id, item_views
-from dolma_pipeline.io.documents import ShardReader
+from dolma_pipeline.io.documents import ShardReader, normalized
 from dolma_pipeline.io.formats import format_of
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.shards import Shard
@@ -59,17 +59,20 @@ def benchmark_files(process: Process) -> list[BenchmarkFile]:
 
 
 def read_benchmarks(process: Process) -> Iterator[BenchmarkItem]:
-    """The items of all benchmarks, in order.
+    """The items of all benchmarks, in order, normalized as the run's documents are: else equal texts would not meet.
 
     Raises:
         UsageError: a file that is not there. DataError: a file that was changed since the run began, or is damaged, or
             has a row that is no item. ConfigError: a benchmark without an item.
     """
-    counts = dict.fromkeys(process.run.recipe.decontaminate.benchmarks, 0)  # type: ignore[union-attr]
+    recipe = process.run.recipe
+    assert recipe.decontaminate is not None
+    counts = dict.fromkeys(recipe.decontaminate.benchmarks, 0)
     for file in benchmark_files(process):
         for item in _items_of(file):
             counts[file.benchmark] += 1
-            yield item
+            texts = normalized([view.text for view in item.views], recipe.normalize)
+            yield replace(item, views=tuple(v._replace(text=t) for v, t in zip(item.views, texts, strict=True)))
     for benchmark, count in counts.items():
         if count == 0:
             raise ConfigError(f"decontaminate.benchmarks.{benchmark}: its files have no items.")

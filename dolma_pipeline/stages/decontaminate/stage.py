@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -47,10 +48,13 @@ class DecontaminateStage(Stage):
             files = {
                 f"decontaminate.benchmarks.{one.benchmark}: {one.name}": one.sha256 for one in benchmark_files(process)
             }
+        reads: dict[str, Any] = {"decontaminate.benchmarks": list(config.benchmarks)}
+        if process.run.recipe.normalize:
+            reads["normalize"] = list(process.run.recipe.normalize)
         items = Artifact(
             ITEMS,
             self.name,
-            {"decontaminate.benchmarks": list(config.benchmarks)},
+            reads,
             files={**files, "items": "format 1"},
             growing=True,
         )

@@ -183,6 +183,17 @@ def test_documents_are_items_too_and_files_may_be_compressed(tmp_path: Path) -> 
     assert (row["contaminated"], row["item"], row["run"]) == (True, "t/0", 18)
 
 
+def test_items_are_normalized_as_documents_are(tmp_path: Path) -> None:
+    """Composed and decomposed letters are the same text where the recipe says so."""
+    decomposed = " ".join(f"cafe\u0301{i} ne\u0301e" for i in range(12))
+    shards = {"web/a": [decomposed, "a page of other words"]}
+    quiz = write_items(tmp_path, "quiz.jsonl", [{"question": decomposed}])
+    sheet = write_items(tmp_path, "sheet.jsonl", [{"id": "x", "text": decomposed}])
+    for benchmarks in ({"quiz": quiz}, {"sheet": sheet}):
+        run = made(tmp_path, shards, normalize=["nfc"], decontaminate={"benchmarks": benchmarks})
+        assert [one["contaminated"] for one in marks(run)] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("items", "words"),
     [

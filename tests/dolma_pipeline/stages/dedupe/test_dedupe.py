@@ -308,7 +308,7 @@ def test_the_same_bytes_however_tasks_are_repeated(tmp_path: Path, run: Run) -> 
 
 
 def test_kinds_are_found_by_name() -> None:
-    assert sorted(KINDS) == ["exact", "minhash", "paragraphs", "substring"]
+    assert sorted(KINDS) == ["against", "exact", "minhash", "paragraphs", "substring"]
     with pytest.raises(UnknownNameError, match=r"^no dedupe kind named 'minhsh'\. Did you mean 'minhash'"):
         kind_of(DedupeStepConfig(name="x", kind="minhsh"))  # type: ignore[arg-type]
 
