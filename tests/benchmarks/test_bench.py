@@ -105,7 +105,7 @@ def test_a_row_that_there_is_not_is_refused_before_anything_is_measured(
 ) -> None:
     with pytest.raises(SystemExit):
         modules.bench.main(["--rows", "run,fast", "--work", str(tmp_path)])
-    assert "no row named 'fast'; there are gopher, minhash, tokenize, read, run, beam," in capsys.readouterr().err
+    assert "no row named 'fast'; there are gopher, minhash, tokenize, read, near, documents," in capsys.readouterr().err
 
 
 @pytest.fixture
