@@ -105,17 +105,7 @@ def fold_words(
     return count
 
 
-@njit(cache=True, nogil=True)
-def most_words(offsets: NDArray[np.int32]) -> int:
-    """More words than any of these texts has: a word has a byte, and no two runs of letters touch."""
-    most = 0
-    for row in range(offsets.size - 1):
-        most = max(most, int(offsets[row + 1]) - int(offsets[row]))
-    return most // 2 + 2
-
-
 def warm() -> None:
     """Compiles this module's kernels, or loads them from numba's cache."""
     fold, several = fold_table()
     fold_words(ONE_TEXT.data, 0, 1, fold, several, np.empty(2, np.uint64), np.empty(2, np.int32), np.empty(2, np.int32))
-    most_words(ONE_TEXT.offsets)

@@ -239,8 +239,8 @@ def _shingles_of(
 
 
 @njit(cache=True, nogil=True)
-def _most_shingles(offsets: NDArray[np.int32]) -> int:
-    """More shingles than any of these texts has: a word has a byte, and no two runs of letters touch."""
+def most_words(offsets: NDArray[np.int32]) -> int:
+    """More words, and shingles, than any of these texts has: a word has a byte, and no two runs of letters touch."""
     most = 0
     for row in range(offsets.size - 1):
         most = max(most, int(offsets[row + 1]) - int(offsets[row]))
@@ -261,7 +261,7 @@ def _sign(
     same: NDArray[np.uint64],
     num_shingles: NDArray[np.int32],
 ) -> None:
-    found = np.empty(_most_shingles(offsets), np.uint32)  # what is not written takes no memory
+    found = np.empty(most_words(offsets), np.uint32)  # what is not written takes no memory
     window = np.empty(size, np.uint64)
     for row in range(signed.size):
         count, num_words, hi, lo = _shingles_of(

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dolma_pipeline.kernels.folded import fold_words, most_words
+from dolma_pipeline.kernels.folded import fold_words
 from dolma_pipeline.kernels.hashing import mix
 from dolma_pipeline.kernels.jit import njit
-from dolma_pipeline.kernels.minhash import ROLL_FACTOR, fold_table
+from dolma_pipeline.kernels.minhash import ROLL_FACTOR, fold_table, most_words
 from dolma_pipeline.kernels.tables import TextBuffers, read_only
 
 PREFIX = 5

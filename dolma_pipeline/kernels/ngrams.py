@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dolma_pipeline.kernels.folded import fold_words, most_words
+from dolma_pipeline.kernels.folded import fold_words
 from dolma_pipeline.kernels.hashing import mix
 from dolma_pipeline.kernels.jit import njit
-from dolma_pipeline.kernels.minhash import ROLL_FACTOR, fold_table
+from dolma_pipeline.kernels.minhash import ROLL_FACTOR, fold_table, most_words
 from dolma_pipeline.kernels.ngram_table import (
     EMPTY,
     PREFIX,

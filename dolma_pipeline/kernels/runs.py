@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dolma_pipeline.kernels.folded import fold_words, most_words
+from dolma_pipeline.kernels.folded import fold_words
 from dolma_pipeline.kernels.hashing import mix
 from dolma_pipeline.kernels.jit import njit
-from dolma_pipeline.kernels.minhash import ROLL_FACTOR, fold_table
+from dolma_pipeline.kernels.minhash import ROLL_FACTOR, fold_table, most_words
 from dolma_pipeline.kernels.tables import ONE_TEXT, TextBuffers, read_only
 from dolma_pipeline.kernels.unicode import count_code_points
 

@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dolma_pipeline.documents import Batch
-from dolma_pipeline.kernels.folded import fold_words, most_words
-from dolma_pipeline.kernels.minhash import fold_table
+from dolma_pipeline.kernels.folded import fold_words
+from dolma_pipeline.kernels.minhash import fold_table, most_words
 from tests.dolma_pipeline.kernels.test_minhash import hash_word, words_of
 
 ANY_CHARACTER = st.characters(exclude_categories=("Cs",))
