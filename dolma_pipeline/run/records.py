@@ -178,6 +178,14 @@ def loose_records(run: Run, artifact: Artifact, *, but: Phase | None = None) -> 
             yield from record["records"].get(artifact.name, ())
 
 
+def is_made_for(run: Run, artifact: Artifact, record: Mapping[str, Any] | None, wanted: str) -> bool:
+    """Whether a record is of what is wanted of its shard now, and its files are there, as large as it says."""
+    if record is None or record.get("wanted") != wanted:
+        return False
+    found = [(run.folder.stat(f"{artifact.output_root}/{one['path']}"), one["bytes"]) for one in record["outputs"]]
+    return all(entry is not None and entry.size == size for entry, size in found)
+
+
 def gathered(run: Run, artifact: Artifact, *, but: Phase | None = None) -> dict[str, dict[str, Any]]:
     """All that is done of an unfinished artifact: shard (or part) -> record.
 

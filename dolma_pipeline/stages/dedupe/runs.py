@@ -19,7 +19,7 @@ from dolma_pipeline.io.tables import get_table
 from dolma_pipeline.run.manifests import close
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
 from dolma_pipeline.run.process import Process
-from dolma_pipeline.run.records import gathered, read_records
+from dolma_pipeline.run.records import gathered, is_made_for, read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, indexed, names
 from dolma_pipeline.stages.dedupe.repeated_anchors import WantedAnchors
@@ -70,17 +70,9 @@ class MakeRuns(Phase):
         (artifact,) = self.artifacts
         done = gathered(run, artifact, but=self)
         for shard, wanted in self._wanted(run):
-            before = done.get(shard.name)
-            if not wanted["file"] or (before is not None and self._holds(run, before, wanted)):
+            if not wanted["file"] or is_made_for(run, artifact, done.get(shard.name), wanted["digest"]):
                 continue
             yield Task(shard.name, max(1, shard.shard.bytes), (shard, dict(wanted)))
-
-    def _holds(self, run: Run, record: Record, wanted: Mapping[str, Any]) -> bool:
-        if record.get("wanted") != wanted["digest"]:
-            return False
-        places = [(f"{self.artifacts[0].output_root}/{one['path']}", one["bytes"]) for one in record["outputs"]]
-        found = [(run.folder.stat(name), size) for name, size in places]
-        return all(entry is not None and entry.size == size for entry, size in found)
 
     def work(self, process: Process, task: Task) -> Work:
         """Read one shard."""

@@ -30,7 +30,7 @@ from dolma_pipeline.run.columns import documents_of, read_index
 from dolma_pipeline.run.manifests import close, output_record
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
 from dolma_pipeline.run.process import Process
-from dolma_pipeline.run.records import gathered
+from dolma_pipeline.run.records import gathered, is_made_for
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, indexed, names
 
@@ -77,17 +77,9 @@ class MakeSets(Phase):
         (artifact,) = self.artifacts
         done = gathered(run, artifact, but=self)
         for shard, rows in wanted_rows(run, self.step.name):
-            before = done.get(shard.name)
-            if len(rows) == 0 or (before is not None and self._holds(run, before, rows)):
+            if len(rows) == 0 or is_made_for(run, artifact, done.get(shard.name), _wanted(rows)):
                 continue
             yield Task(shard.name, max(1, shard.shard.bytes), (shard, rows))
-
-    def _holds(self, run: Run, record: Record, rows: NDArray[np.int64]) -> bool:
-        if record.get("wanted") != _wanted(rows):
-            return False
-        places = [(f"{self.artifacts[0].output_root}/{one['path']}", one["bytes"]) for one in record["outputs"]]
-        found = [(run.folder.stat(name), size) for name, size in places]
-        return all(entry is not None and entry.size == size for entry, size in found)
 
     def work(self, process: Process, task: Task) -> Work:
         """Read one shard."""
