@@ -4,8 +4,7 @@ Of n entries and a false-positive rate p it has n ln(1/p) / ln(2)^2 bits and log
 is always found, and what was not is found with chance p. The i-th hash is that of a + i b, of an entry's two halves of
 64 bits; if these were not hashed again, they would not be independent in a small filter.
 Cost: 4.8 bits an entry for each factor of 10 in p.
-Sources: Bloom 1970; Kirsch and Mitzenmacher 2006, Less Hashing, Same Performance; `_mixed` is SplitMix64's finalizer
-(Steele, Lea and Flood 2014).
+Sources: Bloom 1970; Kirsch and Mitzenmacher 2006, Less Hashing, Same Performance.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from dolma_pipeline.dedup.bits import mixed
 from dolma_pipeline.errors import UsageError
 
 Keys = NDArray[np.uint64]
@@ -37,11 +37,13 @@ def num_hashes(false_positive_rate: float) -> int:
     return max(1, round(-math.log2(false_positive_rate)))
 
 
-def _mixed(x: Keys) -> Keys:
-    """A bijection in which every bit depends on every bit."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+def check_size(needed: int, max_bytes: int, what: str) -> None:
+    """UsageError if a filter needs more bytes than it may take; what: of what it is."""
+    if needed > max_bytes:
+        raise UsageError(
+            f"a Bloom filter {what} needs {needed:,} bytes, and {max_bytes:,} are allowed (max_bytes, or max_memory). "
+            "Allow so many, or a larger false_positive_rate."
+        )
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,8 @@ class Bloom:
             UsageError: it needs more.
         """
         needed = bloom_bytes(num_entries, false_positive_rate)
-        if max_bytes is not None and needed > max_bytes:
-            raise UsageError(
-                f"a Bloom filter of {num_entries:,} entries with a false-positive rate of {false_positive_rate:g} "
-                f"needs {needed:,} bytes, and max_bytes is {max_bytes:,}. Allow so many, or a larger "
-                "false_positive_rate."
-            )
+        if max_bytes is not None:
+            check_size(needed, max_bytes, f"of {num_entries:,} entries with a rate of {false_positive_rate:g}")
         return cls(np.zeros(needed // 8, np.uint64), num_hashes(false_positive_rate))
 
     def add(self, hi: Keys, lo: Keys) -> None:
@@ -90,7 +88,7 @@ class Bloom:
 
     def _place(self, hi: Keys, lo: Keys, i: int) -> tuple[NDArray[np.int64], Keys]:
         """The word of the i-th bit of each entry, and the bit in it."""
-        bit = _mixed(hi + np.uint64(i) * (lo | np.uint64(1))) % np.uint64(64 * len(self.bits))
+        bit = mixed(hi + np.uint64(i) * (lo | np.uint64(1))) % np.uint64(64 * len(self.bits))
         return (bit >> np.uint64(6)).astype(np.int64), np.uint64(1) << (bit & np.uint64(63))
 
 

@@ -43,6 +43,8 @@ def item_views(row: Mapping[str, Any], place: str) -> list[View]:
     Raises:
         DataError: it is no item, or a key has another type than it should.
     """
+    if "text" in row and not any(key in row for key in ITEM_KEYS):
+        raise DataError(f'{place}: "text" is {str(row["text"])[:60]!r}; it must be a text.')
     if not any(key in row for key in ITEM_KEYS):
         raise DataError(
             f"{place}: no item of an evaluation set: it has {', '.join(sorted(row)) or 'no keys'}, and none of "

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dolma_pipeline.errors import RunError, UsageError
+from dolma_pipeline.documents import Batch
+from dolma_pipeline.errors import DataError, RunError, UsageError
 from dolma_pipeline.io import paths
+from dolma_pipeline.io.documents import ShardReader
+from dolma_pipeline.io.formats import format_of
+from dolma_pipeline.io.jsonl import Failure
+from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.storage.inputs import open_stream
 
@@ -41,6 +46,34 @@ def fixed_files(process: Process, key: str, patterns: Sequence[str]) -> list[Fix
         return found
 
     return process.kept(("fixed files", key), look)
+
+
+def fixed_documents(process: Process, file: FixedFile, *, whole: str) -> Iterator[Batch]:
+    """The documents of a file, all of them, normalized as those of the run are: else equal texts would not meet.
+
+    Args:
+        whole: what is read whole, or not at all, such as "A benchmark is".
+
+    Raises:
+        DataError: one cannot be read, or the file was changed.
+    """
+    failures: list[Failure] = []
+    shard = Shard(file.name, "fixed", file.name, format_of(file.location).name)
+    reader = ShardReader(shard, file.location, report=failures.append, normalize=process.run.recipe.normalize)
+    for batch in reader:
+        if failures:
+            break
+        yield batch
+    if failures:
+        line = "" if failures[0].line is None else f":{failures[0].line}"
+        raise DataError(f"{file.location}{line}: {failures[0].reason}. {whole} read whole, or not at all.")
+    check_same(file, reader.sha256)
+
+
+def check_same(file: FixedFile, sha256: str | None) -> None:
+    """DataError if what was read of a file is not what was hashed."""
+    if sha256 != file.sha256:
+        raise DataError(f"{file.location}: the file was changed while the run began. Run again.")
 
 
 def _sha256(place: str) -> str:

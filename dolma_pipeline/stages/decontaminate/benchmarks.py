@@ -7,30 +7,25 @@ are, and each document is an item. An evaluation set is read whole or not at all
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import orjson
 
 from dolma_pipeline.errors import ConfigError, DataError, DolmaError
 from dolma_pipeline.evals.views import View, item_id, item_views
-from dolma_pipeline.io.documents import ShardReader, normalized
+from dolma_pipeline.io.documents import normalized
 from dolma_pipeline.io.formats import format_of
-from dolma_pipeline.io.jsonl import Failure
-from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.io.streams import Damaged, Source, decompressed
 from dolma_pipeline.run.process import Process
-from dolma_pipeline.stages.fixed_files import fixed_files
+from dolma_pipeline.stages.fixed_files import FixedFile, check_same, fixed_documents, fixed_files
 from dolma_pipeline.storage.inputs import open_stream
 
 
 @dataclass(frozen=True, slots=True)
-class BenchmarkFile:
-    """A file of a benchmark. name: below the fixed prefix of its pattern, unique in the benchmark. sha256: hex."""
+class BenchmarkFile(FixedFile):
+    """A file of a benchmark."""
 
     benchmark: str
-    name: str
-    location: str
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +47,7 @@ def benchmark_files(process: Process) -> list[BenchmarkFile]:
     recipe = process.run.recipe
     assert recipe.decontaminate is not None
     return [
-        BenchmarkFile(benchmark, file.name, file.location, file.sha256)
+        BenchmarkFile(file.name, file.location, file.sha256, benchmark)
         for benchmark, patterns in recipe.decontaminate.benchmarks.items()
         for file in fixed_files(process, f"decontaminate.benchmarks.{benchmark}", patterns)
     ]
@@ -69,16 +64,15 @@ def read_benchmarks(process: Process) -> Iterator[BenchmarkItem]:
     assert recipe.decontaminate is not None
     counts = dict.fromkeys(recipe.decontaminate.benchmarks, 0)
     for file in benchmark_files(process):
-        for item in _items_of(file):
+        for item in _items_of(process, file):
             counts[file.benchmark] += 1
-            texts = normalized([view.text for view in item.views], recipe.normalize)
-            yield replace(item, views=tuple(v._replace(text=t) for v, t in zip(item.views, texts, strict=True)))
+            yield item
     for benchmark, count in counts.items():
         if count == 0:
-            raise ConfigError(f"decontaminate.benchmarks.{benchmark}: its files have no items.")
+            raise ConfigError(f"benchmark '{benchmark}': its files have no items.")
 
 
-def _items_of(file: BenchmarkFile) -> Iterator[BenchmarkItem]:
+def _items_of(process: Process, file: BenchmarkFile) -> Iterator[BenchmarkItem]:
     try:
         if format_of(file.location).name == "jsonl":
             content = _content(file)
@@ -93,9 +87,12 @@ def _items_of(file: BenchmarkFile) -> Iterator[BenchmarkItem]:
                         place = f"{file.location}:{number}"
                         row = _row(number, line, file)
                         own = f"{file.name}:{number}"
-                        yield BenchmarkItem(file.benchmark, item_id(row) or own, own, tuple(item_views(row, place)))
+                        found = item_views(row, place)
+                        texts = normalized([view.text for view in found], process.run.recipe.normalize)
+                        views = tuple(View(view.kind, text) for view, text in zip(found, texts, strict=True))
+                        yield BenchmarkItem(file.benchmark, item_id(row) or own, own, views)
                 return
-        yield from _documents(file)
+        yield from _documents(process, file)
     except Damaged as error:
         raise DataError(f"{file.location}: {error}") from error
 
@@ -104,8 +101,7 @@ def _content(file: BenchmarkFile) -> bytes:
     with open_stream(file.location) as stream:
         source = Source(stream)
         content = b"".join(decompressed(source))
-    if source.sha256.hexdigest() != file.sha256:
-        raise DataError(f"{file.location}: the file was changed while the run began. Run again.")
+    check_same(file, source.sha256.hexdigest())
     return content
 
 
@@ -122,23 +118,14 @@ def _row(number: int, line: bytes, file: BenchmarkFile) -> dict[str, object]:
     return row
 
 
-def _documents(file: BenchmarkFile) -> Iterator[BenchmarkItem]:
+def _documents(process: Process, file: BenchmarkFile) -> Iterator[BenchmarkItem]:
     """Each document as an item with one view, its text."""
-    failures: list[Failure] = []
-    shard = Shard(file.name, file.benchmark, file.name, format_of(file.location).name)
-    reader = ShardReader(shard, file.location, report=failures.append)
-    for batch in reader:
+    for batch in fixed_documents(process, file, whole="A benchmark is"):
         ids = batch.table.column("id").to_pylist()
         for text, id_, line in zip(batch.strings, ids, batch.locs.tolist(), strict=True):
-            if not failures and text:
+            if text:
                 own = f"{file.name}:{line}"
                 yield BenchmarkItem(file.benchmark, id_ or own, own, (View("text", text),))
-    if failures:
-        first = failures[0]
-        line = "" if first.line is None else f":{first.line}"
-        raise DataError(f"{file.location}{line}: {first.reason}. A benchmark is read whole, or not at all.")
-    if reader.sha256 != file.sha256:
-        raise DataError(f"{file.location}: the file was changed while the run began. Run again.")
 
 
 def check_benchmarks(process: Process) -> None:

@@ -79,7 +79,10 @@ class Mark(Phase):
         assert self.items is not None
         run, (artifact,) = process.run, self.artifacts
         items = read_items(process, self.items)
-        ids, benchmarks = (process.kept(("item", name), items.column(name).to_pylist) for name in ("id", "benchmark"))
+        ids, benchmarks = (
+            process.kept(("item", name, self.items.digest), items.column(name).to_pylist)
+            for name in ("id", "benchmark")
+        )
         matches = get_table(run.folder, layout.matches(shard.name))
         judged = judge_matches(matches, thresholds_of(run.recipe))
         column = document_marks(matches, judged, num_rows=shard.rows, ids=ids, benchmarks=benchmarks)
@@ -90,8 +93,9 @@ class Mark(Phase):
             writer.close()
         rows, of = matches.column("row").to_numpy(), matches.column("item").to_numpy()
         counts = {}
-        for benchmark in dict.fromkeys(benchmarks[item] for item in np.unique(of).tolist()):
-            own = np.array([benchmarks[item] == benchmark for item in of.tolist()])
+        names_of = np.array([benchmarks[item] for item in of.tolist()], object)
+        for benchmark in dict.fromkeys(names_of.tolist()):
+            own = names_of == benchmark
             counts[benchmark] = {
                 "documents": len(np.unique(rows[own & judged.marks])),
                 "weak": len(np.unique(rows[own & judged.weak])),

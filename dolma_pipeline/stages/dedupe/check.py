@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import DedupeStepConfig
 from dolma_pipeline.dedup import looks
+from dolma_pipeline.dedup.bits import mixed
 from dolma_pipeline.dedup.stars import check_stars
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io.tables import get_table
@@ -208,7 +209,7 @@ def compare_again(
     Raises:
         DataError: it is another one than was written.
     """
-    some = np.argsort(_drawn(gone), kind="stable")[:COMPARED_AGAIN]
+    some = np.argsort(mixed(gone.astype(np.uint64)), kind="stable")[:COMPARED_AGAIN]
     of_words = [np.array([homes.get(n, n) for n in which[some].tolist()], np.int64) for which in (keepers, gone)]
     expected = np.ones(len(some))
     others = np.flatnonzero(of_words[0] != of_words[1])
@@ -221,11 +222,3 @@ def compare_again(
             f"sets say {expected[wrong[0]]:.6f}. {FAULT}"
         )
     return len(some)
-
-
-def _drawn(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """A key by which documents are drawn (splitmix64 of the number; Steele, Lea and Flood 2014)."""
-    x = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)))

@@ -47,7 +47,7 @@ def test_its_size_is_worked_out() -> None:
 
 
 def test_a_filter_too_small_says_what_it_needs() -> None:
-    words = r"1,000,000 entries with a false-positive rate of 0.01 needs 1,198,136 bytes, and max_bytes is 1,000,000"
+    words = r"1,000,000 entries with a rate of 0.01 needs 1,198,136 bytes, and 1,000,000 are allowed \(max_bytes, or "
     with pytest.raises(UsageError, match=words):
         Bloom.empty(1_000_000, 0.01, max_bytes=1_000_000)
     Bloom.empty(1_000_000, 0.01, max_bytes=1_198_136)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from dolma_pipeline.run import layout
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.stage import STAGES
-from dolma_pipeline.stages.dedupe.kind_against import batch_column, cut_texts
-from tests.dolma_pipeline.stages.small import artifacts_of, jsonl, made, make, promised, rows, small_run
+from dolma_pipeline.stages.dedupe.against_units import batch_column, cut_texts
+from tests.dolma_pipeline.stages.small import artifacts_of, jsonl, made, make, promised, rows, run_of, small_run
 
 FIXED = [
     "A licence that stands at the foot of very many pages of the web.\n\n"
@@ -153,10 +154,22 @@ def test_keys_that_cannot_be_or_have_no_effect_are_errors(tmp_path: Path, own: d
 
 def test_a_filter_too_small_says_what_it_needs(tmp_path: Path) -> None:
     run = small_run(tmp_path, {"web/a": TEXTS}, dedupe=step(tmp_path, unit="ngram", filter="bloom", max_bytes=8))
-    with pytest.raises(
-        UsageError, match=r"of 12 entries with a false-positive rate of 1e-06 needs 48 bytes, and max_b"
-    ):
+    with pytest.raises(UsageError, match=r"of 12 entries with a rate of 1e-06 needs 48 bytes, and 8 are allowed"):
         make(run)
+
+
+def test_a_filter_is_bounded_where_it_is_read_and_by_max_memory(tmp_path: Path) -> None:
+    """A lower limit than the filter was made with, and no limit of its own."""
+    bloom = {"unit": "ngram", "filter": "bloom"}
+    run = small_run(tmp_path, {"web/a": TEXTS}, dedupe=step(tmp_path, **bloom))
+    make(run, until="dedupe/set/known")
+    lower = run_of(small_run(tmp_path, {"web/a": TEXTS}, dedupe=step(tmp_path, **bloom, max_bytes=8)).recipe,
+                   run.folder)  # fmt: skip
+    with pytest.raises(UsageError, match=r"a Bloom filter that was made before needs 48 bytes, and 8 are allowed"):
+        make(lower)
+    little = small_run(tmp_path, {"web/a": TEXTS}, dedupe=step(tmp_path, **bloom))
+    with pytest.raises(UsageError, match=r"needs 48 bytes, and 40 are allowed"):
+        make(replace(little, recipe=replace(little.recipe, max_memory=40)))
 
 
 def test_texts_without_a_unit_and_broken_ones(tmp_path: Path) -> None:
