@@ -5,6 +5,9 @@
     components       edges -> clusters
     keep             clusters of exact copies, rules and a preferred order -> who stays
     stars            buckets of near copies, rules, a preferred order, exact likeness -> who stays
+    looks            what an election shows: shares, stars, other thresholds -> numbers and warnings
+    repeats          equal hashes of stretches of text -> which of them are repeats, joined to spans
+    bits             a hash over arrays
     bloom            fixed sets: a Bloom filter of a stated rate, an exact table
     contamination    matches of evaluation items -> marks
     bands            which bands a threshold needs

@@ -10,6 +10,8 @@
     c4         what C4 thinks of each line
     fasttext   language                     scan         where e-mail, phone and IP addresses may stand
     minhash    signatures and bands         components   what edges join
+    sets       sets of shingles compared; who goes of verified pairs
+    units      lines and paragraphs with hashes              runs   winnowed anchors, runs of words around them
     folded     folded words                 ngrams, ngram_table   where n-grams of given texts stand in others
     json_lines, json_strings, json_values   documents from JSON lines
     edit       texts with spans replaced
