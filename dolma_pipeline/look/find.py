@@ -20,6 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError, UsageError
+from dolma_pipeline.io.documents import normalized
 from dolma_pipeline.look.index import FORMAT, MANIFEST, TOKENIZER
 from dolma_pipeline.look.parts import (
     TOKENS,
@@ -159,6 +160,7 @@ class Index:
             )
         self._encoder = TokenizersEncoder(info)
         self._eos: int | None = manifest["eos"]
+        self._normalize: list[str] = manifest.get("normalize", [])
         self._stack = ExitStack()
         with ExitStack() as stack:
             dtype = np.dtype(manifest["dtype"]).newbyteorder("<")
@@ -184,6 +186,7 @@ class Index:
             UsageError: a text of no ids.
         """
         forms = dict[tuple[int, ...], str]()
+        (text,) = normalized([text], self._normalize)
         for form in (text, f" {text}"):
             ids = self._ids(form)
             if len(ids):
@@ -205,7 +208,7 @@ class Index:
         Raises:
             UsageError: a text of no ids.
         """
-        ids = self._ids(text)
+        ids = self._ids(*normalized([text], self._normalize))
         if len(ids) == 0:
             raise UsageError("nothing to look for: the tokenizer gives no ids for this text.")
         lengths = longest_runs([one.piece for one in self._pieces], ids)

@@ -97,6 +97,8 @@ class _Making:
             "eos": parts.eos,
             "piece_bytes": piece_bytes,
         }
+        if parts.normalize:
+            self._settings["normalize"] = list(parts.normalize)
         if not all(part.sha256 for part in parts.parts):  # others' parts: nothing but their bytes tells them apart
             self._settings["contents"] = _contents(parts)
 

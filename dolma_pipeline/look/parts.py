@@ -44,6 +44,7 @@ class TokenParts:
 
     place: as the user names it. folder: that it is. root: where in the folder the parts lie, "" at its top.
     parts: in order. tokenizer: that made them. dtype: of raw ids. eos: id that ends a document, None where nobody says.
+    normalize: what a run has done to its texts, and what so must be done to a text that is looked for.
     """
 
     place: str
@@ -54,6 +55,7 @@ class TokenParts:
     dtype: np.dtype[Any]
     eos: int | None
     state: str
+    normalize: tuple[str, ...] = ()
 
     @property
     def index_root(self) -> str:
@@ -138,7 +140,8 @@ def parts_of_run(folder: RunFolder, place: str) -> TokenParts:
     if not parts:
         raise UsageError(f"{place}: its token parts have no file of raw ids (*.npy); no index can be made of them.")
     dtype = np.dtype(manifest["dtype"]).newbyteorder("<")
-    return TokenParts(place, folder, TOKENS, parts, info, dtype, int(manifest["eos"]), state)
+    normalize = (read_manifest(folder, layout.INDEX) or {}).get("config", {}).get("normalize", ())
+    return TokenParts(place, folder, TOKENS, parts, info, dtype, int(manifest["eos"]), state, tuple(normalize))
 
 
 def parts_of_others(

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dolma_pipeline.cli import main
+from dolma_pipeline.config import recipe_from_text
 from dolma_pipeline.errors import DataError, MisalignedError, UsageError
 from dolma_pipeline.look.find import Form, Index
 from dolma_pipeline.look.find_text import forms_text
@@ -274,6 +275,26 @@ def test_the_commands(own: Path, others: Path, tmp_path: Path, capsys: pytest.Ca
         assert words in capsys.readouterr().err
     assert main(["find", "--file", "nowhere.txt", "--run", place]) == 1
     assert "nowhere.txt: no such file" in capsys.readouterr().err
+
+
+def test_a_text_is_looked_for_as_the_run_has_normalized_its_documents(tmp_path: Path) -> None:
+    """Letters that are composed in the run, and decomposed where one copies them from."""
+    decomposed = "the cafe\u0301 at the river"
+    lines = [json.dumps({"id": str(i), "text": f"page {i}: {decomposed} {i * i}"}) for i in range(60)]
+    (tmp_path / "web.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    tree = {
+        "output": str(tmp_path / "run"),
+        "normalize": ["nfc"],
+        "sources": {"web": {"documents": f"{tmp_path}/web.jsonl"}},
+        "tokenizer": {"train": "bpe", "vocab_size": 300},
+        "mix": {},
+        "tokens": {},
+    }
+    made(recipe_from_text(json.dumps(tree)), stages=("tokenizer", "mix", "tokens"))
+    make_index(str(tmp_path / "run"))
+    with Index(str(tmp_path / "run")) as index:
+        assert max(form.count for form in index.find(decomposed, number=1)) > 40
+        assert index.trace(f"page 7: {decomposed}", at_least=3, number=1).spans[0].text.endswith("river")
 
 
 def test_of_a_form_that_stands_nowhere_no_more_is_said() -> None:
