@@ -28,6 +28,7 @@ from dolma_pipeline.sql.columns import rule_schema
 from dolma_pipeline.stages.dedupe.candidates import SOURCE_PLACE, preferred_places
 from dolma_pipeline.stages.dedupe.elect import comparing, members_of
 from dolma_pipeline.stages.dedupe.election import Elected, Members, elections, nodes_of
+from dolma_pipeline.stages.dedupe.likeness import Known
 from dolma_pipeline.stages.dedupe.steps import electing_steps
 from dolma_pipeline.stages.reads import given_reads
 from dolma_pipeline.stages.rules import prefer_columns, preferred
@@ -61,7 +62,8 @@ class Clusters:
             put_table(run.folder, name, _places(finished, columns, members))
         table = get_table(run.folder, name)
         nodes, place = (table.column(name).to_numpy() for name in ("node", "place"))
-        return cls(members, nodes, place, comparing(run, {}))
+        compare = {step: remembering(one) for step, one in comparing(run, {}).items()}
+        return cls(members, nodes, place, compare)
 
     def elected(self, passes: NDArray[np.bool_]) -> dict[str, Elected]:
         """Who stays, step by step, if these documents pass; passes: bool of all documents, by number."""
@@ -83,6 +85,21 @@ class Clusters:
         found = own.copy()
         found[last.group_nodes] = own[last.group_labels]
         return found
+
+
+def remembering(compare: Compare) -> Compare:
+    """The same, but a pair is compared once: elections under two sets of rules ask for nearly the same pairs."""
+    known = Known()
+
+    def like(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
+        nonlocal known
+        found, new = known.fill(left, right)
+        if len(new):
+            found[new] = compare(left[new], right[new])
+            known = known.joined(left[new], right[new], found[new])
+        return found
+
+    return like
 
 
 def _made_from(finished: Finished, steps: Sequence[str]) -> list[Any]:

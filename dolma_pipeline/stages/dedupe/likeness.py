@@ -48,6 +48,19 @@ class Known:
         at = np.minimum(np.searchsorted(own, codes), len(own) - 1)
         return np.where(there & (own[at] == codes), at, -1)
 
+    def fill(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The likeness of k pairs, float64[k], NaN for those that are not here; and which these are, ascending."""
+        at = self.find(left, right)
+        found = np.full(len(left), np.nan)
+        found[at >= 0] = self.likeness[at[at >= 0]]
+        return found, np.flatnonzero(at < 0)
+
+    def joined(self, left: NDArray[np.int64], right: NDArray[np.int64], likeness: NDArray[np.float64]) -> Known:
+        """These and more pairs, in any order, none of which is here."""
+        left, right = np.concatenate([self.left, left]), np.concatenate([self.right, right])
+        order = np.lexsort((right, left))
+        return Known(left[order], right[order], np.concatenate([self.likeness, likeness])[order])
+
 
 @dataclass(frozen=True)
 class Likeness:
@@ -67,10 +80,7 @@ class Likeness:
         Args:
             left, right: by number; in buckets, and the first of their words.
         """
-        at = self.known.find(left, right)
-        found = np.full(len(left), np.nan)
-        found[at >= 0] = self.known.likeness[at[at >= 0]]
-        new = np.flatnonzero(at < 0)
+        found, new = self.known.fill(left, right)
         new = new[np.lexsort((right[new], left[new]))]
         for first in range(0, len(new), PAIRS):
             some = new[first : first + PAIRS]

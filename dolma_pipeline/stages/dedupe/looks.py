@@ -34,11 +34,9 @@ class Recorded:
 
     def known(self) -> Known:
         """All that was compared."""
-        nothing = Known()
-        parts = [(nothing.left, nothing.right, nothing.likeness), *self._parts]
-        left, right, likeness = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        order = np.lexsort((right, left))
-        return Known(left[order], right[order], likeness[order])
+        if not self._parts:
+            return Known()
+        return Known().joined(*(np.concatenate(columns) for columns in zip(*self._parts, strict=True)))
 
 
 def sources_of(run: Run) -> Sources:
@@ -121,9 +119,9 @@ def _at(near: Near, elected: Elected, known: Known, threshold: float) -> dict[st
 
     def compare(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
         nonlocal left_out
-        at = known.find(near.nodes[left], near.nodes[right])
-        left_out += int((at < 0).sum())
-        return np.where(at >= 0, known.likeness[at], np.nan) if len(known.left) else np.full(len(left), np.nan)
+        found, others = known.fill(near.nodes[left], near.nodes[right])
+        left_out += len(others)
+        return found
 
     own = replace(near, threshold=threshold)
     stars = elect_stars(
