@@ -33,7 +33,11 @@ def joined() -> Iterator[World]:
     if torch.cuda.device_count() >= local_size:
         device, backend = torch.device("cuda", local_rank), "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(device)
-        torch.use_deterministic_algorithms(True, warn_only=True)  # else attention's gradients differ from run to run
+        # Gradients of attention differ from run to run by cuDNN's and the memory-efficient kernels, which know no other
+        # way; flash's are the same each time when asked to be, and so are those of plain products.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cuda.enable_cudnn_sdp(False)
+        torch.backends.cuda.enable_mem_efficient_sdp(False)
     else:
         device, backend = torch.device("cpu"), "gloo"
     store = None if "RANK" in os.environ else dist.HashStore()  # type: ignore[attr-defined]

@@ -17,8 +17,8 @@ def test_masters_are_float32_and_start_as_the_seed_says(
     for name, parameter in model.named_parameters():
         assert parameter.dtype == torch.float32
         full = initial_value(name, parameter.shape, config=settings.model, seed=5)
-        assert torch.equal(parameter.full_tensor(), full)
-    logits = model(torch.zeros(1, 4, dtype=torch.int64))
+        assert torch.equal(parameter.full_tensor().cpu(), full)
+    logits = model(torch.zeros(1, 4, dtype=torch.int64, device=world.device))
     assert logits.dtype == dtype
     logits.float().sum().backward()
     assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
