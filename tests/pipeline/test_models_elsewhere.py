@@ -32,7 +32,20 @@ MODEL: dict[str, Any] = {
 }
 
 
-def test_a_model_on_a_store(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_on_a_store_trains_what_one_on_a_disk_does(here: Path, tmp_path: Path) -> None:
+    trained = {"train": MODEL["train"]}
+    with serving() as server, engine(Here()):
+        run(recipe(tmp_path / "run", **trained), quiet=True)
+        run(recipe("s3://bucket/runs/model", storage={"endpoint": server.endpoint}, **trained), quiet=True)
+        made = hashes(run_folder("s3://bucket/runs/model", {"endpoint": server.endpoint}))
+        assert made == files(tmp_path / "run")
+        assert "train/step-000010/commit.json" in made
+
+
+@pytest.mark.slow
+def test_a_model_that_is_scored_and_lost_and_made_again(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serving() as server, engine(Here()):
         run(recipe(tmp_path / "run", **MODEL), quiet=True)
         there = recipe("s3://bucket/runs/model", storage={"endpoint": server.endpoint}, **MODEL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import threading
 import time
@@ -22,6 +23,14 @@ from tests.dolma_pipeline.engines.job_server import STATES, JobServer, serving
 from tests.dolma_pipeline.runner.test_lock import dead_process
 
 LONG_AGO = "2026-01-01T00:00:00Z"
+
+
+@pytest.fixture(autouse=True)
+def interrupts() -> Iterator[None]:
+    """Ctrl-C ends what a test waits for, also where a shell began the tests in the background, with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(params=["local", "memory"])
