@@ -4,7 +4,7 @@ A k-gram can repeat only where its (k-1)-gram and the next one repeat. So the wo
 only places where both neighbours repeat are looked at for 2-grams, and so on: ordinary text is out of candidates
 after 4 words, and the nine columns cost as much as two. A k-gram is known by the numbers of the two (k-1)-grams
 that it is made of, so nothing is hashed but words, lines and paragraphs, and no k-gram is taken for another.
-Cost: ~40 ns a word on top of the word table (175 MB of text a second); 50 to 84 bytes a word of the longest
+Cost: ~28 ns a word on top of the word table (250 MB of text a second); 68 to 100 bytes a word of the longest
 document, once a batch.
 Source: Rae et al. 2021, "Scaling Language Models: Methods, Analysis & Insights from Training Gopher", A.1.1, Table A1.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dolma_pipeline.kernels.hashing import LENGTH_FACTOR, hash_bytes
+from dolma_pipeline.kernels.hashing import LENGTH_FACTOR, hash_bytes, mix
 from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.tables import ONE_TEXT, ONE_TOKEN, TextBuffers, Tokens, read_only
 from dolma_pipeline.kernels.words import LINE_START
@@ -39,7 +39,7 @@ REPETITION = (
 """Columns of `repetition_columns`, in order."""
 
 _FIRST_NGRAM = REPETITION.index("top_2gram_chars")
-_LONGEST = 10
+_LONGEST_TOP, _LONGEST = 4, 10
 
 
 def repetition_columns(text: TextBuffers, words: Tokens) -> dict[str, NDArray[np.float64]]:
@@ -64,42 +64,90 @@ def repetition_columns(text: TextBuffers, words: Tokens) -> dict[str, NDArray[np
     num_slots = 4
     while num_slots < 2 * most:
         num_slots *= 2
-    slots = np.zeros(num_slots, np.int64)  # stamp of the set << 32 | number of the member; 0: never used
-    keys = np.empty(num_slots, np.uint64)
-    work = np.empty((3, most + 1), np.int32)  # places, numbers, counts
-    before = np.zeros(most + 1, np.int64)  # characters of all earlier words
-    _repetition(table, slots, keys, work, before, read_only(text.data), *words)
+    slots = np.zeros(2 * num_slots, np.uint64)  # pairs, see `_number`; 0: never used
+    run_keys = np.empty((2, most + 1), np.uint64)  # of lines, of paragraphs
+    work = np.empty((3, most + 1), np.int32)  # places, numbers, counts; before: ends of lines, of paragraphs
+    before = np.empty(most + 1, np.int64)  # characters of all earlier words
+    _repetition(table, slots, run_keys, work, before, read_only(text.data), *words)
     return dict(zip(REPETITION, table, strict=True))
 
 
 @njit(cache=True, nogil=True)
-def _number(slots: Any, keys: Any, mask: Any, stamp: Any, hash_: Any, key: Any, size: Any) -> Any:
+def _number(slots: Any, mask: Any, stamp: Any, hash_: Any, key: Any, size: Any) -> Any:
     """The number of `key` in the set `stamp`; `size` if it was not in it and now is.
 
-    One table serves all sets of a batch: a slot of another stamp is free, so nothing is ever cleared.
+    A slot is two numbers that lie together: stamp of the set << 32 | number of the member, and its key. One table
+    serves all sets of a batch: a slot of another stamp is free, so nothing is ever cleared.
     """
     slot = np.int64(hash_ & np.uint64(mask))
-    while slots[slot] >> 32 == stamp:
-        if keys[slot] == key:
-            return slots[slot] & 0xFFFFFFFF
+    while np.int64(slots[2 * slot]) >> 32 == stamp:
+        if slots[2 * slot + 1] == key:
+            return np.int64(slots[2 * slot]) & 0xFFFFFFFF
         slot = (slot + 1) & mask
-    slots[slot] = stamp << 32 | size
-    keys[slot] = key
+    slots[2 * slot] = np.uint64(stamp << 32 | size)
+    slots[2 * slot + 1] = key
     return size
 
 
 @njit(cache=True, nogil=True)
-def _holds_empty_line(data: Any, end: Any, start: Any) -> Any:
+def _joined(hash_: Any, more: Any) -> Any:
+    """A hash and the next word's or gap's made one; order counts."""
+    hash_ = (hash_ ^ more) * LENGTH_FACTOR
+    return hash_ << np.uint64(29) | hash_ >> np.uint64(35)
+
+
+@njit(cache=True, nogil=True)
+def _is_paragraph_break(data: Any, end: Any, start: Any) -> Any:
     """Whether the white space `data[end:start]` between two words holds two newlines in a row."""
-    holds = False
+    found = False
     for i in range(end + 1, start):
-        holds |= data[i] == 0x0A and data[i - 1] == 0x0A
-    return holds
+        found |= data[i] == 0x0A and data[i - 1] == 0x0A
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _find_runs(
+    runs: Any, run_keys: Any, before: Any, data: Any, first: Any, last: Any, starts: Any, ends: Any, hashes: Any,
+    chars: Any, flags: Any,
+) -> Any:  # fmt: skip
+    """The lines and paragraphs of the words `first:last`: how many, and in `runs` and `run_keys` where each ends and a
+    hash of its bytes; in `before` the characters of all earlier words.
+
+    The hash is made of its words' hashes and of the white space between them.
+    """
+    num_lines = num_paragraphs = 0
+    total = np.int64(0)
+    line_key = paragraph_key = np.uint64(0)
+    for w in range(first, last):
+        if w > first:
+            end, start = ends[w - 1], starts[w]
+            if flags[w] & LINE_START:
+                runs[0, num_lines], run_keys[0, num_lines] = w - first, mix(line_key)
+                num_lines += 1
+                paragraph_key = _joined(paragraph_key, line_key)
+                line_key = np.uint64(0)
+                if start - end == 1:
+                    pass  # one newline, the most frequent gap between lines, counts as none
+                elif _is_paragraph_break(data, end, start):
+                    runs[1, num_paragraphs], run_keys[1, num_paragraphs] = w - first, mix(paragraph_key)
+                    num_paragraphs += 1
+                    paragraph_key = np.uint64(0)
+                else:
+                    paragraph_key = _joined(paragraph_key, hash_bytes(data, end, start))
+            elif start - end > 1 or data[end] != 0x20:  # one blank, the most frequent gap in lines, counts as none
+                line_key = _joined(line_key, hash_bytes(data, end, start))
+        line_key = _joined(line_key, hashes[w])
+        before[w - first] = total
+        total += chars[w]
+    before[last - first] = total
+    runs[0, num_lines], run_keys[0, num_lines] = last - first, mix(line_key)
+    runs[1, num_paragraphs], run_keys[1, num_paragraphs] = last - first, mix(_joined(paragraph_key, line_key))
+    return num_lines + 1, num_paragraphs + 1
 
 
 @njit(cache=True, nogil=True)
 def _repetition(
-    table: Any, slots: Any, keys: Any, work: Any, before: Any, data: Any,
+    table: Any, slots: Any, run_keys: Any, work: Any, before: Any, data: Any,
     rows: Any, starts: Any, ends: Any, hashes: Any, chars: Any, flags: Any,
 ) -> None:  # fmt: skip
     places, numbers, counts = work[0], work[1], work[2]
@@ -113,46 +161,35 @@ def _repetition(
         while mask < 2 * n:
             mask *= 2
         mask -= 1
-        for w in range(n):
-            before[w + 1] = before[w] + chars[first + w]
+        nums = _find_runs(work, run_keys, before, data, first, first + n, starts, ends, hashes, chars, flags)
         total = before[n]
-        num_lines = num_paragraphs = 0  # where they end, the last ones at n
-        line_ends, paragraph_ends = work[0], work[1]
-        for w in range(1, n + 1):
-            if w == n or flags[first + w] & LINE_START:
-                line_ends[num_lines] = w
-                num_lines += 1
-                if w == n or _holds_empty_line(data, ends[first + w - 1], starts[first + w]):
-                    paragraph_ends[num_paragraphs] = w
-                    num_paragraphs += 1
-        for kind, num_runs in enumerate((num_lines, num_paragraphs)):
+        for kind in range(2):
             stamp += 1
             opened = size = covered = np.int64(0)
-            for run in range(num_runs):
-                end = np.int64(work[kind, run])
-                key = hash_bytes(data, starts[first + opened], ends[first + end - 1])
-                if _number(slots, keys, mask, stamp, key, key, size) == size:
+            for run in range(nums[kind]):
+                end, key = np.int64(work[kind, run]), run_keys[kind, run]
+                if _number(slots, mask, stamp, key, key, size) == size:
                     size += 1
                 else:
                     covered += before[end] - before[opened]
                 opened = end
-            table[2 * kind, row], table[2 * kind + 1, row] = (num_runs - size) / num_runs, covered / total
-        # Words that repeat: their places, and a number for each.
+            table[2 * kind, row], table[2 * kind + 1, row] = (nums[kind] - size) / nums[kind], covered / total
+        # Words that repeat: their places, and a number for each. Whether one does is as good as random, so these
+        # loops write always and step forward only where it counts.
         size = np.int64(0)
         stamp += 1
         for w in range(n):
             key = hashes[first + w]
-            number = _number(slots, keys, mask, stamp, key, key, size)
-            if number == size:
-                counts[size] = 0
-                size += 1
-            counts[number] += 1
+            number = _number(slots, mask, stamp, key, key, size)
+            is_new = number == size
+            counts[number] = 1 if is_new else counts[number] + 1
+            size += is_new
             numbers[w] = number
         m = 0
         for w in range(n):
-            if counts[numbers[w]] > 1:
-                places[m], numbers[m] = w, numbers[w]
-                m += 1
+            number = numbers[w]
+            places[m], numbers[m] = w, number
+            m += counts[number] > 1
         for k in range(2, _LONGEST + 1):
             # k-grams whose two (k-1)-grams repeat; written over what has been read.
             size, pairs, covered, until = np.int64(0), 0, np.int64(0), np.int64(0)
@@ -163,26 +200,26 @@ def _repetition(
                     continue
                 key = np.uint64(numbers[j]) << np.uint64(32) | np.uint64(numbers[j + 1])
                 spread = key * LENGTH_FACTOR
-                number = _number(slots, keys, mask, stamp, spread ^ spread >> np.uint64(32), key, size)
-                if number == size:
-                    counts[size] = 0
-                    size += 1
-                else:  # an n-gram seen before: its characters, less those already counted
+                number = _number(slots, mask, stamp, spread ^ spread >> np.uint64(32), key, size)
+                is_new = number == size
+                if k > _LONGEST_TOP and not is_new:  # an n-gram seen before: its characters, less those counted
                     covered += before[place + k] - before[max(place, until)]
                     until = place + k
-                counts[number] += 1
+                counts[number] = 1 if is_new else counts[number] + 1
+                size += is_new
                 places[pairs], numbers[pairs] = place, number
                 pairs += 1
             m, most = 0, np.int64(0)
             for j in range(pairs):
-                place, count = np.int64(places[j]), np.int64(counts[numbers[j]])
-                if count > 1:
+                place, number = places[j], numbers[j]
+                count = np.int64(counts[number])
+                places[m], numbers[m] = place, number
+                m += count > 1
+                if k <= _LONGEST_TOP and count > 1:
                     most = max(most, count * (before[place + k] - before[place]))
-                    places[m], numbers[m] = place, numbers[j]
-                    m += 1
             if m == 0:
                 break
-            table[_FIRST_NGRAM + k - 2, row] = min(most, total) / total if k <= 4 else covered / total
+            table[_FIRST_NGRAM + k - 2, row] = min(most, total) / total if k <= _LONGEST_TOP else covered / total
 
 
 def warm() -> None:
