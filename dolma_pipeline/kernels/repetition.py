@@ -185,14 +185,14 @@ def _repetition(
             counts[number] = 1 if is_new else counts[number] + 1
             size += is_new
             numbers[w] = number
-        m = 0
+        m = np.int64(0)
         for w in range(n):
             number = numbers[w]
             places[m], numbers[m] = w, number
             m += counts[number] > 1
         for k in range(2, _LONGEST + 1):
             # k-grams whose two (k-1)-grams repeat; written over what has been read.
-            size, pairs, covered, until = np.int64(0), 0, np.int64(0), np.int64(0)
+            size = pairs = covered = until = np.int64(0)
             stamp += 1
             for j in range(m - 1):
                 place = np.int64(places[j])
@@ -209,7 +209,7 @@ def _repetition(
                 size += is_new
                 places[pairs], numbers[pairs] = place, number
                 pairs += 1
-            m, most = 0, np.int64(0)
+            m = most = np.int64(0)
             for j in range(pairs):
                 place, number = places[j], numbers[j]
                 count = np.int64(counts[number])
