@@ -5,9 +5,10 @@
     make bench ROWS=run SCALE=0.1           smaller corpora, to try; no promise is meant for them
     python tests/benchmarks/bench.py --documents 'my/**/*.jsonl.gz'
 
-Rows: gopher minhash tokenize read near documents repeats (against peers), run beam workers memory worker files (whole
-runs), threshold budget seed (changes of a finished run), compile fixed (start-up), whatif, verified (near-duplicates,
-part by part), tasks pool (runners), store listing (object stores). Each takes minutes at most.
+Rows: gopher minhash tokenize read near documents repeats builtin fineweb rules dolma fasttext (against peers), run beam
+workers memory worker files (whole runs), threshold budget seed (changes of a finished run), compile fixed (start-up),
+whatif, verified (near-duplicates, part by part), tasks pool (runners), store listing (object stores). Each takes
+minutes at most.
 
 Every measurement is a process of its own with one thread. Speeds are MB (10^6 bytes of UTF-8 text) per second of CPU
 time; against peers, start-up, reading the sample and the first call are outside. Each row is printed when it is done;
@@ -31,6 +32,7 @@ import bench_elsewhere
 import bench_run
 import bench_scale
 import bench_start
+import bench_taggers
 import bench_verified
 import bench_whatif
 import environments
@@ -93,6 +95,27 @@ class Bench:
     def repeats(self) -> list[Row]:
         """Repeated text."""
         return bench_dedupe.repeats(self.large, self.peer)
+
+    def builtin(self) -> Iterable[Row]:
+        """The first taggers together, source by source."""
+        return bench_taggers.built_in(self.sources, self.work, before.before(self.peers / "before"))
+
+    def fineweb(self) -> Iterable[Row]:
+        """FineWeb's chain of filters."""
+        return bench_taggers.fineweb(self.sample, self.peer)
+
+    def rules(self) -> Iterable[Row]:
+        """All rule taggers."""
+        return bench_taggers.rules(self.sample)
+
+    def dolma(self) -> Iterable[Row]:
+        """C4 and PII beside Dolma's."""
+        return bench_taggers.dolma(self.sample, self.peer)
+
+    def fasttext(self) -> Iterable[Row]:
+        """Language and a classifier beside fastText."""
+        drawn = samples.draw(samples.read(self.sources), KERNEL_MB)
+        return bench_taggers.fasttext(drawn, self.work)
 
     def gopher(self) -> list[Row]:
         """gopher_v1 against Dolma's tagger and datatrove's two filters."""
@@ -180,6 +203,11 @@ def measures(bench: Bench) -> dict[str, Callable[[], Iterable[Row]]]:
         "near": bench.near,
         "documents": bench.documents,
         "repeats": bench.repeats,
+        "builtin": bench.builtin,
+        "fineweb": bench.fineweb,
+        "rules": bench.rules,
+        "dolma": bench.dolma,
+        "fasttext": bench.fasttext,
     }
     whole = {name: lambda measure=measure: measure(bench.runs()) for name, measure in WHOLE_RUNS.items()}
     return {**peers, **whole}

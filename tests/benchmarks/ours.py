@@ -54,6 +54,14 @@ def gopher(path: str) -> None:
     repeated(path, lambda batch: tagger.attributes(batch))
 
 
+def tagger(path: str, given: str) -> None:
+    """A tagger, `name` or `name:key=value;key=value`, from Arrow text to an Arrow column; its tables included."""
+    from tagged_once import tagger
+
+    found = tagger(given)
+    repeated(path, lambda batch: found.attributes(batch))
+
+
 def minhash(path: str) -> None:
     """Signatures of 14 x 8 permutations over 5 words."""
     from dolma_pipeline.dedup.minhash import signatures
@@ -110,7 +118,13 @@ def read_jsonl_gz(*paths: str) -> None:
     timing.report(mb, seconds, rows=rows)
 
 
-MEASURES = {"gopher": gopher, "minhash": minhash, "tokenize": tokenize, "read_jsonl_gz": read_jsonl_gz}
+MEASURES = {
+    "gopher": gopher,
+    "tagger": tagger,
+    "minhash": minhash,
+    "tokenize": tokenize,
+    "read_jsonl_gz": read_jsonl_gz,
+}
 
 if __name__ == "__main__":
     MEASURES[sys.argv[1]](*sys.argv[2:])
