@@ -1,6 +1,6 @@
 """`c4_v1`: C4's rules, as spans of the lines that they drop, and flags and counts for the page.
 
-To get C4's text, remove all four lists of lines (`mix.remove`); RULES has what then decides over the page.
+The rules themselves are the preset `c4` (pipelines/rules/c4.yaml), which removes the lists of lines.
 A line is a piece of `text.split("\\n")`, its span covers it and its newline. As in C4, and in Dolma's and
 datatrove's versions of it, a blank line ends in no mark and has too few words, so removing them joins paragraphs;
 an empty piece (after the last newline) has no span. Lines and sentences are counted without the blank ones.
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dolma_pipeline.kernels.tables import Tokens
-
-
-RULES: Mapping[str, str] = {
-    "sentences": "c4_v1.sentence_count >= 3",
-    "curly_bracket": "NOT c4_v1.has_curly_bracket",
-    "lorem_ipsum": "NOT c4_v1.has_lorem_ipsum",
-}
-"""C4's rules for a page, as a recipe's `mix.where` takes them: a document stays if all are true."""
 
 
 @tagger("c4_v1", paper="Raffel et al. 2020, Exploring the Limits of Transfer Learning (T5, C4), 2.2")

@@ -15,8 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dolma_pipeline.config.presets import read_preset
 from dolma_pipeline.documents import SPANS_TYPE, Batch
-from taggers.c4 import C4, RULES
+from taggers.c4 import C4
+
+RULES = read_preset("c4").config.where
 
 LISTS = ("lines_without_end", "lines_with_few_words", "lines_with_javascript", "lines_with_policy")
 RULE_OF = {
