@@ -73,7 +73,7 @@ def repetition_columns(text: TextBuffers, words: Tokens) -> dict[str, NDArray[np
 
 
 @njit(cache=True, nogil=True)
-def _number(slots: Any, keys: Any, mask: Any, stamp: Any, hash_: Any, key: Any, size: Any) -> Any:
+def number_in(slots: Any, keys: Any, mask: Any, stamp: Any, hash_: Any, key: Any, size: Any) -> Any:
     """The number of `key` in the set `stamp`; `size` if it was not in it and now is.
 
     One table serves all sets of a batch: a slot of another stamp is free, so nothing is ever cleared.
@@ -131,7 +131,7 @@ def _repetition(
             for run in range(num_runs):
                 end = np.int64(work[kind, run])
                 key = hash_bytes(data, starts[first + opened], ends[first + end - 1])
-                if _number(slots, keys, mask, stamp, key, key, size) == size:
+                if number_in(slots, keys, mask, stamp, key, key, size) == size:
                     size += 1
                 else:
                     covered += before[end] - before[opened]
@@ -142,7 +142,7 @@ def _repetition(
         stamp += 1
         for w in range(n):
             key = hashes[first + w]
-            number = _number(slots, keys, mask, stamp, key, key, size)
+            number = number_in(slots, keys, mask, stamp, key, key, size)
             if number == size:
                 counts[size] = 0
                 size += 1
@@ -163,7 +163,7 @@ def _repetition(
                     continue
                 key = np.uint64(numbers[j]) << np.uint64(32) | np.uint64(numbers[j + 1])
                 spread = key * LENGTH_FACTOR
-                number = _number(slots, keys, mask, stamp, spread ^ spread >> np.uint64(32), key, size)
+                number = number_in(slots, keys, mask, stamp, spread ^ spread >> np.uint64(32), key, size)
                 if number == size:
                     counts[size] = 0
                     size += 1

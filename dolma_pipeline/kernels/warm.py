@@ -28,6 +28,8 @@ KERNELS: Mapping[str, float] = {
     "gopher": 2.1,
     "repetition": 1.1,
     "c4": 1.0,
+    "fineweb": 0.6,
+    "sentences": 0.5,
     "components": 0.3,
     "edit": 2.4,
     "fasttext": 2.4,
