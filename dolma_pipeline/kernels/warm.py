@@ -28,6 +28,7 @@ KERNELS: Mapping[str, float] = {
     "gopher": 2.1,
     "repetition": 1.1,
     "c4": 1.0,
+    "citations": 0.8,
     "fineweb": 0.6,
     "sentences": 0.5,
     "components": 0.3,

@@ -58,14 +58,14 @@ def test_assets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 def test_presets(capsys: pytest.CaptureFixture[str]) -> None:
     found = {one["name"]: one for one in listed("presets", capsys)}
     assert found["c4"]["taggers"] == ["c4_v1"]
-    assert "c4_v1.lines_without_end" in found["c4"]["remove"]["c4.lines"]
+    assert found["c4"]["remove"]["c4.ends"] == ["c4_v1.lines_without_end"]
     assert found["gopher"]["where"]["gopher.symbols"] == "gopher_v1.symbol_ratio <= 0.1"
     assert all(one["summary"] and one["papers"] for one in found.values())
     assert main(["list", "presets"]) == 0
     text = capsys.readouterr().out
     assert "    papers          Rae et al. 2021, Scaling Language Models" in text
     assert "    where   gopher.words: gopher_v1.word_count BETWEEN 50 AND 100000\n" in text
-    assert "    remove  c4.lines: [c4_v1.lines_without_end," in text
+    assert "    remove  c4.ends: [c4_v1.lines_without_end]\n" in text
 
 
 @pytest.mark.parametrize(
