@@ -1,7 +1,7 @@
 """`gopher_v1`: the numbers behind Gopher's quality and repetition rules (MassiveText).
 
-The rules themselves are a recipe's: see RULES for them in SQL, with the paper's thresholds. What the paper leaves
-open is decided so: words are `text.split()`; lines are those of `text.split("\\n")`, paragraphs those of
+The rules themselves, with the paper's thresholds, are the preset `gopher` (pipelines/rules/gopher.yaml). What the
+paper leaves open is decided so: words are `text.split()`; lines are those of `text.split("\\n")`, paragraphs those of
 `text.split("\\n\\n")`, both stripped and without the blank ones; the first of several equal lines, paragraphs or
 n-grams is not a duplicate, all later ones are; shares of characters are of the code points of all words.
 Cost: ~140 MB of text per CPU-second on top of the word table, ~90 with it (one core, Xeon 2.6 GHz).
@@ -17,30 +17,6 @@ from typing import Any, ClassVar
 
 from dolma_pipeline.documents import Batch, Fields
 from dolma_pipeline.tagging import tagger
-
-RULES: Mapping[str, str] = {
-    "words": "gopher_v1.word_count BETWEEN 50 AND 100000",
-    "word_length": "gopher_v1.mean_word_length BETWEEN 3 AND 10",
-    "symbols": "gopher_v1.symbol_ratio <= 0.1",
-    "bullets": "gopher_v1.bullet_line_share <= 0.9",
-    "ellipses": "gopher_v1.ellipsis_line_share <= 0.3",
-    "letters": "gopher_v1.alpha_word_share >= 0.8",
-    "stop_words": "gopher_v1.stop_word_kinds >= 2",
-    "duplicate_lines": "gopher_v1.duplicate_line_share <= 0.30",
-    "duplicate_line_chars": "gopher_v1.duplicate_line_chars <= 0.20",
-    "duplicate_paragraphs": "gopher_v1.duplicate_paragraph_share <= 0.30",
-    "duplicate_paragraph_chars": "gopher_v1.duplicate_paragraph_chars <= 0.20",
-    "top_2grams": "gopher_v1.top_2gram_chars <= 0.20",
-    "top_3grams": "gopher_v1.top_3gram_chars <= 0.18",
-    "top_4grams": "gopher_v1.top_4gram_chars <= 0.16",
-    "duplicate_5grams": "gopher_v1.duplicate_5gram_chars <= 0.15",
-    "duplicate_6grams": "gopher_v1.duplicate_6gram_chars <= 0.14",
-    "duplicate_7grams": "gopher_v1.duplicate_7gram_chars <= 0.13",
-    "duplicate_8grams": "gopher_v1.duplicate_8gram_chars <= 0.12",
-    "duplicate_9grams": "gopher_v1.duplicate_9gram_chars <= 0.11",
-    "duplicate_10grams": "gopher_v1.duplicate_10gram_chars <= 0.10",
-}
-"""The paper's rules, as a recipe's `mix.where` takes them: a document stays if all are true."""
 
 
 @tagger("gopher_v1", paper="Rae et al. 2021, Scaling Language Models (Gopher), A.1.1")

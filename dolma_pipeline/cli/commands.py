@@ -221,9 +221,9 @@ _ALL = (
     Command(
         name="list",
         group="Extend",
-        summary="taggers, mixers, models, assets",
+        summary="taggers, mixers, models, assets, presets of rules",
         module="list",
-        usage="taggers|mixers|models|assets",
+        usage="taggers|mixers|models|assets|presets",
         details="Shows names, what they do, their parameters with defaults, and where they come from.",
         example="dolma-pipeline list taggers\ndolma-pipeline list models --format json",
         options=(FORMAT,),

@@ -1,4 +1,4 @@
-"""`list taggers|mixers|models|assets`: what there is, what it does, its parameters, where it comes from."""
+"""`list taggers|mixers|models|assets|presets`: what there is, what it does, its parameters, where it comes from."""
 
 from __future__ import annotations
 
@@ -88,11 +88,34 @@ def assets() -> list[Record]:
     ]
 
 
+def presets() -> list[Record]:
+    """Every preset of rules that has a name: summary, papers, taggers, rules with what each asks or does, file."""
+    from dolma_pipeline.config.presets import preset_names, read_preset
+
+    records = []
+    for preset in map(read_preset, preset_names()):
+        config = preset.config
+        records.append(
+            {
+                "name": preset.name,
+                "summary": config.summary,
+                "papers": list(config.papers),
+                "taggers": [use.name for use in config.taggers],
+                "where": {preset.full(rule): sql for rule, sql in config.where.items()},
+                "remove": {preset.full(rule): list(spans) for rule, spans in config.remove.items()},
+                "replace": {preset.full(rule): [one.spans, one.with_] for rule, one in config.replace.items()},
+                "file": preset.path,
+            }
+        )
+    return records
+
+
 KINDS: Mapping[str, Callable[[], list[Record]]] = {
     "taggers": taggers,
     "mixers": mixers,
     "models": models,
     "assets": assets,
+    "presets": presets,
 }
 
 
@@ -113,13 +136,21 @@ def _shown(record: Record) -> str:
     """A record as text: the name, then what it does, then what else is known, wrapped."""
     lines = [record["name"], f"    {record['summary']}"]
     for key, value in record.items():
-        if key in ("name", "summary") or value in ("", {}):
+        if key in ("name", "summary") or value in ("", {}, []):
+            continue
+        if key in ("where", "remove", "replace"):  # rules: one a line
+            for rule, does in value.items():
+                lines += textwrap.wrap(
+                    f"{key:<7} {rule}: {_plain(does)}", 108, initial_indent="    ", subsequent_indent=" " * 16
+                )
             continue
         if isinstance(value, Mapping):
             sign = " " if key == "fields" else "="
             text = ", ".join(f"{name}{sign}{_plain(inner)}" for name, inner in value.items())
         else:
-            text = f"{value:,}" if isinstance(value, int) else str(value)
+            text = (
+                f"{value:,}" if isinstance(value, int) else "; ".join(value) if isinstance(value, list) else str(value)
+            )
         wrapped = textwrap.wrap(text, 96, break_long_words=False, break_on_hyphens=False)
         lines += [f"    {key if i == 0 else '':<14}  {line}" for i, line in enumerate(wrapped)]
     return "\n".join(lines) + "\n"

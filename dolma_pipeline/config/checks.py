@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from dolma_pipeline.config.keys import fields_of
+from dolma_pipeline.config.preset_rules import with_presets
 from dolma_pipeline.config.recipe import (
     STAGES,
     TARGETS,
@@ -18,6 +19,7 @@ from dolma_pipeline.config.recipe import (
     Recipe,
     TokenizerConfig,
     TokensConfig,
+    fail,
     without_value,
 )
 from dolma_pipeline.errors import ConfigError, unknown_name
@@ -63,11 +65,15 @@ BYTES = 256
 
 _LABEL = re.compile(r"[a-z][a-z0-9_]*")
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_RULE = re.compile(rf"{_SOURCE.pattern}(\.{_SOURCE.pattern})?")
 _FIELD = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Raises ConfigError at the first thing that cannot be right; says key, place and what to do."""
+    for name, mix in recipe.mixes().items():
+        _check_rules(recipe, f"{name}.where", mix.where)
+    recipe = with_presets(recipe)
     _check_stages(recipe)
     _check_storage(recipe)
     _check_sources(recipe)
@@ -80,11 +86,6 @@ def check_recipe(recipe: Recipe) -> None:
     for name, tokens in recipe.token_sections().items():
         _check_tokens(recipe, name, tokens)
     _check_train_and_eval(recipe)
-
-
-def fail(recipe: Recipe, key: str, message: str) -> ConfigError:
-    """An error that names the key and the place where it was written."""
-    return ConfigError(f"{recipe.place(key)}: {message}")
 
 
 def _check_stages(recipe: Recipe) -> None:
@@ -232,21 +233,12 @@ def _check_tokenizer(recipe: Recipe) -> None:
 
 def _check_mix(recipe: Recipe, section: str, mix: MixConfig) -> None:
     _check_budget(recipe, section, mix)
-    _check_rules(recipe, f"{section}.where", mix.where)
     for i, replace in enumerate(mix.replace):
         _check_field(recipe, f"{section}.replace.{i}.spans", replace.spans)
     for name, source in mix.sources.items():
         key = f"{section}.sources.{name}"
         if name not in recipe.sources:
             raise fail(recipe, key, unknown_name("source", name, recipe.sources))
-        if source.skip_rules and set(mix.where) == {"where"}:
-            message = f"the rules of `{section}.where` have no names to skip; write it as a mapping of rule to SQL"
-            raise fail(recipe, f"{key}.skip_rules", message)
-        for i, rule in enumerate(source.skip_rules):
-            if rule not in mix.where:
-                hint = "" if mix.where else f"Rules that hold for every source stand in `{section}.where`."
-                raise fail(recipe, f"{key}.skip_rules.{i}", unknown_name("rule", rule, mix.where, hint=hint))
-        _check_unique(recipe, f"{key}.skip_rules", source.skip_rules)
         _check_rules(recipe, f"{key}.where", source.where)
         for rule in source.where:
             if rule in mix.where and rule not in source.skip_rules:
@@ -254,6 +246,8 @@ def _check_mix(recipe: Recipe, section: str, mix: MixConfig) -> None:
                 raise fail(recipe, f"{key}.where.{rule}", message)
         for i, field in enumerate(source.remove):
             _check_field(recipe, f"{key}.remove.{i}", field)
+        for i, replace in enumerate(source.replace):
+            _check_field(recipe, f"{key}.replace.{i}.spans", replace.spans)
     if len(mix.sources) == len(recipe.sources) and all(source.weight == 0 for source in mix.sources.values()):
         key = f"{section}.sources"
         raise fail(recipe, key, "every weight is 0, so nothing would be drawn; give one source a weight")
@@ -281,8 +275,9 @@ def _check_budget(recipe: Recipe, section: str, mix: MixConfig) -> None:
 
 def _check_rules(recipe: Recipe, key: str, rules: Mapping[str, str]) -> None:
     for name, sql in rules.items():
-        if not _SOURCE.fullmatch(name):
-            raise fail(recipe, f"{key}.{name}", "a rule's name has letters, digits, - and _ only")
+        if not _RULE.fullmatch(name):
+            message = "a rule's name has letters, digits, - and _ only, and one dot where it is of a preset"
+            raise fail(recipe, f"{key}.{name}", message)
         if name in OWN_RULES:
             raise fail(recipe, f"{key}.{name}", f"'{name}' is the name of a rule that the mix has itself; take another")
         if not sql.strip():

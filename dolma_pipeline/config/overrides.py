@@ -34,7 +34,7 @@ def apply_override(tree: Located, override: str) -> None:
         raise ConfigError(f"{place}: expected KEY=VALUE, such as mix.target_tokens=20M")
     key, _, text = override.partition("=")
     value = parse_value(text.strip(), place)
-    *way, last = key.split(".")
+    *way, last = _parts(key)
     here, path = tree, ""
     for part in way:
         here = _enter(here, part, path, place)
@@ -68,11 +68,21 @@ def derive(tree: Located) -> None:
     if "name" not in top and output is not None and isinstance(output.value, str):
         last = output.value.rstrip("/").rpartition("/")[2]
         top["name"] = Located(last or "run", output.place, output.key_place, last)
-    taggers = _child(_child(tree, "tag"), "taggers")
+    name_taggers(_child(_child(tree, "tag"), "taggers"))
+
+
+def name_taggers(taggers: Located | None) -> None:
+    """Give each use of a tagger that has no name the name of its tagger."""
     for item in taggers.value if taggers is not None and isinstance(taggers.value, list) else ():
         name, tagger = _child(item, "name"), _child(item, "tagger")
         if name is None and tagger is not None and isinstance(item.value, dict):
             item.value["name"] = tagger
+
+
+def _parts(key: str) -> list[str]:
+    """The keys on the way. A rule of a preset has a dot in its name: `mix.where.gopher.words` leads to one rule."""
+    section, where, rule = key.partition(".where.")
+    return [*section.split("."), "where", rule] if where else key.split(".")
 
 
 def _child(located: Located | None, key: str) -> Located | None:

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from dolma_pipeline.config.keys import Key
+from dolma_pipeline.errors import ConfigError
 
 Auto = Literal["auto"]
 STAGES = ("tag", "decontaminate", "dedupe", "tokenizer", "mix", "tokens", "train", "eval")
@@ -194,8 +195,11 @@ class MixSourceConfig:
 
     weight: Annotated[float | None, Key(purpose="relative share of the budget; none: by its size", at_least=0)] = None
     remove: Annotated[tuple[str, ...], Key(purpose="span fields (ATTRIBUTE.FIELD) whose text is cut out")] = ()
+    replace: Annotated[tuple[ReplaceConfig, ...], Key(purpose="spans to put another text for, here only")] = ()
     min_chars: Annotated[int, Key(purpose="shortest edited text that is kept", unit="characters", at_least=0)] = 0
-    skip_rules: Annotated[tuple[str, ...], Key(purpose="rules of `mix.where` that do not hold here")] = ()
+    skip_rules: Annotated[
+        tuple[str, ...], Key(purpose="rules of `mix.where` and of presets, or whole presets, that do not hold here")
+    ] = ()
     where: Annotated[Mapping[str, str], Key(purpose="rules of this source only", shorthand="where")] = field(
         default_factory=dict
     )
@@ -228,6 +232,12 @@ class HeldOutConfig:
 class MixConfig:
     """What goes into training, and how much. Without a tokenizer it counts in bytes or documents."""
 
+    presets: Annotated[
+        tuple[str, ...], Key(purpose="published rules by name, or ./file.yaml of yours; `list presets` shows them")
+    ] = ()
+    skip_rules: Annotated[
+        tuple[str, ...], Key(purpose="rules of these presets that hold nowhere, such as gopher.words")
+    ] = ()
     where: Annotated[Mapping[str, str], Key(purpose="rule: SQL; all must be true", shorthand="where")] = field(
         default_factory=dict
     )
@@ -407,3 +417,8 @@ class Recipe:
             above = above.rpartition(".")[0]
         where = self.origin.get(above, "")
         return f"{where}: {key}" if where else key
+
+
+def fail(recipe: Recipe, key: str, message: str) -> ConfigError:
+    """An error that names the key and the place where it was written."""
+    return ConfigError(f"{recipe.place(key)}: {message}")

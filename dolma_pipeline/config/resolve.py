@@ -1,4 +1,4 @@
-"""What a key that was left out means where that follows from other keys: `None` in a recipe becomes the value.
+"""What keys mean where that follows from elsewhere: presets become their rules, `None` becomes a value.
 
 A run begins with `resolved(recipe)`, and so does `resolved_yaml`; a `Recipe` as it is loaded keeps `None`, so that one
 changed in Python (`dataclasses.replace`) means the same as its YAML would.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from dolma_pipeline.config.preset_rules import with_presets
 from dolma_pipeline.config.recipe import HeldOutConfig, MixConfig, Recipe
 
 HELD_OUT_TOKENS = 1_000_000
@@ -16,10 +17,15 @@ HELD_OUT_BYTES = 4_000_000
 
 
 def resolved(recipe: Recipe) -> Recipe:
-    """The same recipe with `mix.documents` and the bound of `mix.held_out` written out; again, it changes nothing.
+    """The same recipe with the rules of presets, `mix.documents` and the bound of `mix.held_out` written out.
 
-    Sections of stages from outside, other mixes among them, are left to these stages (`run.stage.resolved_recipe`).
+    Again, it changes nothing. Sections of stages from outside, other mixes among them, are left to these stages
+    (`run.stage.resolved_recipe`), but for their presets.
+
+    Raises:
+        ConfigError: a preset that is not there or does not fit; a recipe that was checked has none.
     """
+    recipe = with_presets(recipe)
     if recipe.mix is None:
         return recipe
     mix = resolved_mix(recipe.mix, tokens=recipe.tokens is not None, tokenizer=recipe.tokenizer is not None)

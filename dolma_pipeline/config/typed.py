@@ -43,6 +43,16 @@ def build_recipe(tree: Located, sections: Mapping[str, type] | None = None) -> R
     return dataclasses.replace(recipe, sections=extra, origin=builder.origin)
 
 
+def build_section(section: type, located: Located) -> tuple[Any, dict[str, str]]:
+    """A section that is a file of its own, and the places of its keys: dotted key -> place.
+
+    Raises:
+        ConfigError: as `build_recipe`.
+    """
+    builder = _Builder({})
+    return builder.section(section, located, ""), builder.origin
+
+
 def build_value(section: type, name: str, located: Located) -> Any:
     """The value of one key of a section alone, at the top of a recipe.
 

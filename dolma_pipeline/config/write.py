@@ -2,7 +2,8 @@
 
 The order is that of the dataclasses, so equal recipes give equal bytes, and loading the text gives an equal
 recipe; what follows from other keys is written out (`config.resolve`). Sections of stages from outside come last.
-Absent stages, an absent `storage`, and keys that mean nothing beside others (bands of an exact step), stay absent.
+Absent stages, an absent `storage`, and keys that mean nothing beside others (bands of an exact step), stay absent;
+presets are written as the rules that they stand for.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from dolma_pipeline.config.checks import TRAIN_ONLY, foreign_keys
 from dolma_pipeline.config.keys import fields_of, rest_of
-from dolma_pipeline.config.recipe import STAGES, DedupeStepConfig, Recipe, TokenizerConfig
+from dolma_pipeline.config.recipe import STAGES, DedupeStepConfig, MixConfig, Recipe, TokenizerConfig
 from dolma_pipeline.config.resolve import resolved
 from dolma_pipeline.config.yaml import scalar_of
 
@@ -27,7 +28,8 @@ _MAX_FLOW = 100
 
 def resolved_yaml(recipe: Recipe) -> str:
     """The whole recipe as YAML text, without comments, ending in a newline."""
-    tree = _tree(resolved(recipe)) | {name: _tree(section) for name, section in recipe.sections.items()}
+    recipe = resolved(recipe)
+    tree = _tree(recipe) | {name: _tree(section) for name, section in recipe.sections.items()}
     return "\n".join(_lines(tree, "")) + "\n"
 
 
@@ -48,6 +50,8 @@ def _tree(section: Any) -> dict[str, Any]:
 def _applies(section: Any, name: str, value: Any) -> bool:
     if isinstance(section, Recipe):
         return value is not None or name not in (*STAGES, "storage")
+    if isinstance(section, MixConfig):
+        return name not in ("presets", "skip_rules")  # their rules stand in `where`
     if isinstance(section, DedupeStepConfig):
         if section.signature_bytes is not None and name in ("bands", "rows"):
             return False  # they follow from it

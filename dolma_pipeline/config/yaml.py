@@ -57,8 +57,15 @@ class Located:
         return self.key_place or self.place
 
 
-def read_yaml(path: str) -> Located:
+RECIPE = ("a recipe", "`output`, `sources` and a stage")
+"""What errors call the file, and what it needs at least."""
+
+
+def read_yaml(path: str, *, name: str = "", kind: tuple[str, str] = RECIPE) -> Located:
     """The mapping in a YAML file.
+
+    Args:
+        name: stands for the path in places; default the path. kind: what errors call the file, and what it needs.
 
     Raises:
         ConfigError: the file is missing, is not UTF-8, is empty, or `parse_yaml` refuses it.
@@ -67,19 +74,19 @@ def read_yaml(path: str) -> Located:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}; a recipe is a YAML file, give its path") from error
-    return parse_yaml(_decode(data, path), path)
+        raise ConfigError(f"{path}: {error.strerror or error}; {kind[0]} is a YAML file, give its path") from error
+    return parse_yaml(_decode(data, name or path), name or path, kind=kind)
 
 
-def parse_yaml(text: str, name: str) -> Located:
-    """The mapping in a YAML text; `name` stands for the file in places.
+def parse_yaml(text: str, name: str, *, kind: tuple[str, str] = RECIPE) -> Located:
+    """The mapping in a YAML text; `name` stands for the file in places, `kind` as of `read_yaml`.
 
     Raises:
         ConfigError: no YAML, empty, or not a mapping at the top; names the line.
     """
     top = _parse(text, _Places(name, True))
     if top is None:
-        raise ConfigError(f"{name}:1: the file is empty; a recipe needs at least `output`, `sources` and a stage")
+        raise ConfigError(f"{name}:1: the file is empty; {kind[0]} needs at least {kind[1]}")
     if not isinstance(top.value, dict):
         raise ConfigError(f"{top.place}: found {describe(top)}, expected keys and values such as `output: runs/first`")
     return top

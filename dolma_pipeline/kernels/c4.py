@@ -14,9 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dolma_pipeline.kernels.citations import CutLines
 from dolma_pipeline.kernels.jit import njit
+from dolma_pipeline.kernels.lines import BLANK, split_lines
 from dolma_pipeline.kernels.tables import ONE_TEXT, ONE_TOKEN, TextBuffers, Tokens, read_only
 from dolma_pipeline.kernels.unicode import before, decode
+from dolma_pipeline.kernels.words import split_words
 
 NO_END = 1
 """Flag of a line: does not end in one of the end marks, or ends in `...`; a blank line does not."""
@@ -54,7 +57,9 @@ class LineVerdicts(NamedTuple):
     has_lorem_ipsum: NDArray[np.bool_]
 
 
-def judge_lines(text: TextBuffers, words: Tokens, lines: Tokens, *, min_words: int, end_marks: str) -> LineVerdicts:
+def judge_lines(
+    text: TextBuffers, words: Tokens, lines: Tokens, *, min_words: int, end_marks: str, cut: CutLines | None = None
+) -> LineVerdicts:
     """C4's verdict on each line and document.
 
     A sentence ends where a word ends in `.`, `!` or `?`, maybe with a closing `"` or `”` after it.
@@ -65,16 +70,15 @@ def judge_lines(text: TextBuffers, words: Tokens, lines: Tokens, *, min_words: i
         lines: `split_lines(text)`.
         min_words: lines with fewer words are flagged FEW_WORDS.
         end_marks: characters that a line may end in.
+        cut: lines that are judged by what is left of them, such as `without_citations(text, lines, …)`.
     """
-    num_rows = len(text.offsets) - 1
-    flags = np.empty(len(lines.starts), np.uint8)
-    counts = np.zeros((3, num_rows), np.int64)
-    has_lorem_ipsum = np.zeros(num_rows, np.bool_)
-    marks = np.array(sorted(map(ord, set(end_marks))), np.int32)
-    _judge(
-        read_only(text.data), words.rows, words.starts, words.ends, lines.rows, lines.starts, lines.ends,
-        read_only(marks), min_words, flags, counts, has_lorem_ipsum,
-    )  # fmt: skip
+    marks = read_only(np.array(sorted(map(ord, set(end_marks))), np.int32))
+    flags, sentences, has_lorem_ipsum = _judged(text, words, lines, min_words, marks)
+    if cut is not None and len(cut.at):
+        left_words, left_lines = split_words(cut.text), split_lines(cut.text)
+        flags[cut.at], sentences[cut.at], _ = _judged(cut.text, left_words, left_lines, min_words, marks)
+    counts = np.zeros((3, len(text.offsets) - 1), np.int64)
+    _add_up(lines.rows, lines.flags, flags, sentences, counts)
     return LineVerdicts(
         flags=read_only(flags),
         line_count=counts[0],
@@ -83,6 +87,19 @@ def judge_lines(text: TextBuffers, words: Tokens, lines: Tokens, *, min_words: i
         has_curly_bracket=_holding(text, ord("{")),
         has_lorem_ipsum=has_lorem_ipsum,
     )
+
+
+def _judged(
+    text: TextBuffers, words: Tokens, lines: Tokens, min_words: int, marks: NDArray[np.int32]
+) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.bool_]]:
+    """Flags and sentences of each line, and which documents hold `lorem ipsum`."""
+    flags, sentences = np.empty(len(lines.starts), np.uint8), np.empty(len(lines.starts), np.int32)
+    has_lorem_ipsum = np.zeros(len(text.offsets) - 1, np.bool_)
+    _judge(
+        read_only(text.data), words.rows, words.starts, words.ends, lines.rows, lines.starts, lines.ends, marks,
+        min_words, flags, sentences, has_lorem_ipsum,
+    )  # fmt: skip
+    return flags, sentences, has_lorem_ipsum
 
 
 def _holding(text: TextBuffers, byte: int) -> NDArray[np.bool_]:
@@ -165,7 +182,7 @@ def _ends_line(data: Any, start: Any, end: Any, marks: Any) -> Any:
 @njit(cache=True, nogil=True)
 def _judge(
     data: Any, word_rows: Any, word_starts: Any, word_ends: Any, line_rows: Any, line_starts: Any, line_ends: Any,
-    marks: Any, min_words: Any, flags: Any, counts: Any, has_lorem_ipsum: Any,
+    marks: Any, min_words: Any, flags: Any, sentences: Any, has_lorem_ipsum: Any,
 ) -> None:  # fmt: skip
     for row in range(len(word_rows) - 1):
         lorem_ipsum = False
@@ -174,7 +191,7 @@ def _judge(
             first, stop = line_starts[line], line_ends[line]
             opened = w
             flag = np.uint8(0)
-            sentences = 0
+            num_sentences = 0
             while w < last_word and word_ends[w] <= stop:
                 start, end = word_starts[w], word_ends[w]
                 if end - start >= 3:  # most words begin neither with co(okies), po(licy), us(e) nor ip(sum)
@@ -189,18 +206,26 @@ def _judge(
                         lorem_ipsum |= phrase == _LOREM_IPSUM
                 if end - start >= len(_JAVASCRIPT) and _holds_javascript(data, start, end):
                     flag |= np.uint8(JAVASCRIPT)
-                sentences += _ends_sentence(data, start, end)
+                num_sentences += _ends_sentence(data, start, end)
                 w += 1
             if w - opened < min_words:
                 flag |= np.uint8(FEW_WORDS)
             if w == opened or not _ends_line(data, word_starts[w - 1], word_ends[w - 1], marks):
                 flag |= np.uint8(NO_END)
-            flags[line] = flag
-            counts[0, row] += w > opened
-            if flag == 0:
-                counts[1, row] += w > opened
-                counts[2, row] += sentences
+            flags[line], sentences[line] = flag, num_sentences
         has_lorem_ipsum[row] = lorem_ipsum
+
+
+@njit(cache=True, nogil=True)
+def _add_up(rows: Any, line_flags: Any, flags: Any, sentences: Any, counts: Any) -> None:
+    """Fills counts: lines that are not blank, those that stay, and their sentences."""
+    for row in range(len(rows) - 1):
+        for line in range(rows[row], rows[row + 1]):
+            if not line_flags[line] & BLANK:
+                counts[0, row] += 1
+                if flags[line] == 0:
+                    counts[1, row] += 1
+                    counts[2, row] += sentences[line]
 
 
 def warm() -> None:

@@ -34,7 +34,7 @@ UNKNOWN = -1
 def edits_of(mix: MixConfig, source: str) -> list[Any]:
     """What a source's texts are edited by; equal for equal edits."""
     own = mix.sources.get(source, MixSourceConfig())
-    return [[[one.spans, one.with_] for one in mix.replace], list(own.remove)]
+    return [[[one.spans, one.with_] for one in (*mix.replace, *own.replace)], list(own.remove)]
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,11 @@ def _measured_alike(finished: Finished, manifest: Mapping[str, Any]) -> bool:
     return all(
         before.get(source, {}).get(key) == now.get(source, {}).get(key)
         for source in finished.sources
-        for key in (f"mix.sources.{source}.remove", f"sources.{source}.attributes")
+        for key in (
+            f"mix.sources.{source}.remove",
+            f"mix.sources.{source}.replace",
+            f"sources.{source}.attributes",
+        )
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.config.recipe import MixSourceConfig, Recipe
 from dolma_pipeline.documents import Batch
 from dolma_pipeline.errors import DataError, MisalignedError
 from dolma_pipeline.io.attribute_cut import Cuts
@@ -236,8 +236,8 @@ def edit_fields(recipe: Recipe, source: str) -> list[str]:
     attributes made elsewhere are held against the texts."""
     found: dict[str, None] = {}
     for mix in recipe.mixes().values():
-        removed = mix.sources[source].remove if source in mix.sources else ()
-        found |= dict.fromkeys([*(replace.spans for replace in mix.replace), *removed])
+        own = mix.sources.get(source, MixSourceConfig())
+        found |= dict.fromkeys([*(one.spans for one in (*mix.replace, *own.replace)), *own.remove])
     return [*found]
 
 

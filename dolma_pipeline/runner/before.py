@@ -169,7 +169,8 @@ def _most_of_files(run: Run, inputs: Inputs, mix: MixConfig, unit: Unit) -> _Mos
 def _tokens_a_byte(run: Run, mix: MixConfig) -> int | None:
     """The most tokens that a byte of text as read can give; None if nobody knows: a text put in may be longer."""
     config = run.recipe.tokenizer
-    if config is None or any(one.with_ for one in mix.replace):
+    put_in = [*mix.replace, *(one for own in mix.sources.values() for one in own.replace)]
+    if config is None or any(one.with_ for one in put_in):
         return None
     if not config.load:
         return 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from dolma_pipeline.config.recipe import MixSourceConfig
+from dolma_pipeline.config.recipe import MixSourceConfig, ReplaceConfig
 from dolma_pipeline.run.artifact import digest
 from dolma_pipeline.run.columns import given_columns
 from dolma_pipeline.run.given import given_place, given_size
@@ -52,14 +52,18 @@ def edit_reads(
         section: with which keys begin; default the name of the mix.
     """
     config, section = mix_config(process.run.recipe, mix), section or mix
-    edits = [{"spans": one.spans, "with": one.with_} for one in config.replace]
+    edits = _replaced(config.replace)
     reads: dict[str, Any] = {f"{section}.replace": edits} if edits else {}
-    own: dict[str, dict[str, Any]] = {
-        name: {f"{section}.sources.{name}.remove": list(one.remove)}
-        for name, one in config.sources.items()
-        if one.remove
-    }
+    own: dict[str, dict[str, Any]] = {}
+    for name, one in config.sources.items():
+        for key, value in (("remove", list(one.remove)), ("replace", _replaced(one.replace))):
+            if value:
+                own.setdefault(name, {})[f"{section}.sources.{name}.{key}"] = value
     return reads, own
+
+
+def _replaced(replace: Sequence[ReplaceConfig]) -> list[dict[str, str]]:
+    return [{"spans": one.spans, "with": one.with_} for one in replace]
 
 
 def given_reads(process: Process, columns: Collection[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

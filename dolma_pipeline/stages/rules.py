@@ -115,8 +115,9 @@ class SourceRules:
         self.min_chars = own.min_chars
         self.names = tuple(rule_names(config, source))
         self.edits = [
-            Edit(*_span_field(self.schema, one.spans, recipe.place(f"{mix}.replace.{i}.spans")), one.with_.encode())
-            for i, one in enumerate(config.replace)
+            Edit(*_span_field(self.schema, one.spans, recipe.place(f"{key}.{i}.spans")), one.with_.encode())
+            for key, replace in ((f"{mix}.replace", config.replace), (f"{mix}.sources.{source}.replace", own.replace))
+            for i, one in enumerate(replace)
         ]
         self.edits += [
             Edit(*_span_field(self.schema, spans, recipe.place(f"{mix}.sources.{source}.remove.{i}")), None)

@@ -33,7 +33,7 @@ def kernels_of(recipe: Recipe, stages: Collection[str], *, formats: Collection[s
         if any(step.kind == "exact" and step.key == "folded" for step in recipe.dedupe.steps):
             names.add("minhash")
     if mixing & set(stages) and any(
-        mix.replace or any(one.remove for one in mix.sources.values()) for mix in recipe.mixes().values()
+        mix.replace or any(one.remove or one.replace for one in mix.sources.values()) for mix in recipe.mixes().values()
     ):
         names.add("edit")
     return checked(names)

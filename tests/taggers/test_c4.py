@@ -15,8 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dolma_pipeline.config.presets import read_preset
 from dolma_pipeline.documents import SPANS_TYPE, Batch
-from taggers.c4 import C4, RULES
+from taggers.c4 import C4
+
+RULES = read_preset("c4").config.where
 
 LISTS = ("lines_without_end", "lines_with_few_words", "lines_with_javascript", "lines_with_policy")
 RULE_OF = {
@@ -47,11 +50,15 @@ def cut(text: str, *lists: list[dict[str, Any]]) -> str:
     return "".join(char for i, char in enumerate(text) if i not in gone)
 
 
-def plain_lists(text: str, *, min_words: int = 5) -> dict[str, list[tuple[int, int]]]:
+MARK = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
+
+
+def plain_lists(text: str, *, min_words: int = 5, cut: bool = False) -> dict[str, list[tuple[int, int]]]:
     spans: dict[str, list[tuple[int, int]]] = {name: [] for name in LISTS}
     start = 0
     for line in text.split("\n"):
         end = min(start + len(line) + 1, len(text))
+        line = MARK.sub("", line) if cut else line
         plain, stripped = line.lower(), line.strip()
         verdicts = (
             not stripped.endswith(tuple(".?!\"'”’")) or stripped.endswith("..."),
@@ -66,11 +73,14 @@ def plain_lists(text: str, *, min_words: int = 5) -> dict[str, list[tuple[int, i
     return spans
 
 
-def check(texts: list[str], *, min_words: int = 5) -> None:
-    found = C4(min_words=min_words).tag(Batch.of(texts))
+def check(texts: list[str], *, min_words: int = 5, cut: bool = False) -> None:
+    found = C4(min_words=min_words, without_citations=cut).tag(Batch.of(texts))
     rows = {name: found[name].to_pylist() for name in LISTS}
+    citations = found["citations"].to_pylist()
     for i, text in enumerate(texts):
-        expected = plain_lists(text, min_words=min_words)
+        expected = plain_lists(text, min_words=min_words, cut=cut)
+        marks = [(span["start"], span["end"]) for span in citations[i]]
+        assert marks == [match.span() for match in MARK.finditer(text)]
         for name in LISTS:
             assert [(span["start"], span["end"]) for span in rows[name][i]] == expected[name]
             assert {span["score"] for span in rows[name][i]} <= {1.0}
@@ -79,7 +89,7 @@ def check(texts: list[str], *, min_words: int = 5) -> None:
         kept, at = [], 0
         for line in text.split("\n"):
             if at not in starts and line.strip():
-                kept.append(line.strip())
+                kept.append((MARK.sub("", line) if cut else line).strip())
             at += len(line) + 1
         assert found["kept_line_count"][i] == len(kept)
         assert found["line_count"][i] == sum(line.strip() != "" for line in text.split("\n"))
@@ -163,19 +173,18 @@ def test_fields_and_their_types() -> None:
     assert [found[name].to_pylist()[0] for name in LISTS] == [[]] * 4
 
 
+PARTS = ["\n", "\n\n", "[1]", "[citation needed]", "[", "words. ", "five words are in here.", "é", "😀", " ", "…"]
 TEXT = st.lists(
-    st.sampled_from(
-        ["\n", "\n\n", "words. ", "five words are in here.", "é", "😀", " ", "…", "use cookies", "lorem ipsum"]
-    )
+    st.sampled_from([*PARTS, "use cookies", "lorem ipsum"])
     | st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\u212a"), max_size=6),
     max_size=25,
 ).map("".join)  # the Kelvin sign lower-cases to k, which C4 does not look for
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(TEXT, min_size=1, max_size=4), st.integers(0, 6))
-def test_equal_to_plain_python_on_any_unicode(texts: list[str], min_words: int) -> None:
-    check(texts, min_words=min_words)
+@given(st.lists(TEXT, min_size=1, max_size=4), st.integers(0, 6), st.booleans())
+def test_equal_to_plain_python_on_any_unicode(texts: list[str], min_words: int, cut: bool) -> None:
+    check(texts, min_words=min_words, cut=cut)
 
 
 def test_slices() -> None:
@@ -188,4 +197,16 @@ def test_slices() -> None:
 
 def test_all_real_documents_equal_plain_python(all_texts: list[str]) -> None:
     for first in range(0, len(all_texts), 1000):
-        check(all_texts[first : first + 1000])
+        check(all_texts[first : first + 1000], cut=first % 2000 == 0)
+
+
+def test_a_line_is_judged_without_its_citations() -> None:
+    text = "The bridge was built in 1912.[1][citation needed]\nHistory[edit]\nIt [2] has [3] five"
+    plain, cut = C4().tag(Batch.of([text])), C4(without_citations=True).tag(Batch.of([text]))
+    assert plain["kept_line_count"].tolist() == [0]
+    assert cut["kept_line_count"].tolist() == [1]
+    assert cut["sentence_count"].tolist() == [1]
+    assert len(plain["lines_with_few_words"].to_pylist()[0]) == 1
+    assert len(cut["lines_with_few_words"].to_pylist()[0]) == 2
+    assert plain["citations"].to_pylist() == cut["citations"].to_pylist()
+    assert len(cut["citations"].to_pylist()[0]) == 5

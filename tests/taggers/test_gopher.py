@@ -15,8 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dolma_pipeline.config.presets import read_preset
 from dolma_pipeline.documents import Batch
-from taggers.gopher import RULES, Gopher
+from taggers.gopher import Gopher
+
+RULES = read_preset("gopher").config.where
 
 RULE_OF = {
     "gopher.min_words": "words",

@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 
 from dolma_pipeline.documents import Batch
 from taggers.length import Length
+from tests.dolma_pipeline.kernels.test_sentences import plain_sentences
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from(" \né😀"), max_size=60)
+TEXT = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from(" \n\n.é😀"), max_size=60)
 
 
 def plain_length(text: str) -> list[int]:
-    return [len(text), len(text.encode()), len(text.split()), len(text.split("\n"))]
+    paragraphs = [paragraph for paragraph in text.split("\n\n") if paragraph.strip()]
+    counts = [len(text), len(text.encode()), len(text.split()), len(text.split("\n")), len(paragraphs)]
+    return [*counts, plain_sentences(text)]
 
 
 def check(batch: Batch, texts: list[str]) -> None:

@@ -55,11 +55,27 @@ def test_assets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     assert found["sha256"] == assets.ASSETS["lid.176.ftz"].sha256
 
 
+def test_presets(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {one["name"]: one for one in listed("presets", capsys)}
+    assert found["c4"]["taggers"] == ["c4_v1"]
+    assert found["c4"]["remove"]["c4.ends"] == ["c4_v1.lines_without_end"]
+    assert found["gopher"]["where"]["gopher.symbols"] == "gopher_v1.symbol_ratio <= 0.1"
+    assert all(one["summary"] and one["papers"] for one in found.values())
+    assert main(["list", "presets"]) == 0
+    text = capsys.readouterr().out
+    assert "    papers          Rae et al. 2021, Scaling Language Models" in text
+    assert "    where   gopher.words: gopher_v1.word_count BETWEEN 50 AND 100000\n" in text
+    assert "    remove  c4.ends: [c4_v1.lines_without_end]\n" in text
+
+
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        (["list"], "error: 'list' takes one of taggers, mixers, models, assets; found 0\n"),
-        (["list", "models", "mixers"], "error: 'list' takes one of taggers, mixers, models, assets; found 2\n"),
+        (["list"], "error: 'list' takes one of taggers, mixers, models, assets, presets; found 0\n"),
+        (
+            ["list", "models", "mixers"],
+            "error: 'list' takes one of taggers, mixers, models, assets, presets; found 2\n",
+        ),
         (["list", "tagers"], "error: no list named 'tagers'. Did you mean 'taggers'?\n"),
     ],
 )
