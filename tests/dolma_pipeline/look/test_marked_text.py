@@ -62,7 +62,7 @@ def test_colours_change_no_character() -> None:
     marks = [Marks("a", [Span(0, 2), Span(3, 5)]), Marks("b", [Span(1, 4)])]
     text = "视野 ab\nmore"
     coloured = marked(text, marks, width=60, full=True, colours=True)
-    assert "\x1b[36ma    |<--> <>\x1b[0m\n\x1b[35mb    |  <--->\x1b[0m\n" in coloured
+    assert "\x1b[36ma    |<--> <>\x1b[0m\n\x1b[35mb    |  <-->\x1b[0m\n" in coloured
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == marked(text, marks, width=60, full=True)
 
 

@@ -52,7 +52,7 @@ def test_dedupe_and_edits() -> None:
 def test_the_quickstart_uses_all_but_those_of_repeats_and_evaluation_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     used = kernels_of(load_recipe("pipelines/quickstart.yaml"), STAGES)
-    assert used == [name for name in KERNELS if name not in ("folded", "runs", "units", "ngrams")]
+    assert used == [name for name in KERNELS if name not in ("folded", "runs", "units", "ngrams", "dolma_gopher")]
 
 
 def test_steps_that_mark_repeats_say_what_they_use() -> None:
