@@ -183,7 +183,7 @@ class SourceRules:
 
     def edit(self, texts: pa.StringArray, columns: Mapping[str, pa.StructArray]) -> pa.StringArray:
         """The texts with spans replaced and removed; the same array where there is nothing to change."""
-        parts = [(pc.struct_field(columns[edit.column], edit.field), edit.replacement) for edit in self.edits]
+        parts = [edit.part(columns[edit.column]) for edit in self.edits]
         if not parts:
             return texts
         from dolma_pipeline.kernels.edit import Edits, edit_texts
@@ -198,7 +198,7 @@ class SourceRules:
         for edit in self.edits:
             column = table.column(edit.column).combine_chunks()
             column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-            parts.append((pc.struct_field(column, edit.field), edit.replacement))
+            parts.append(edit.part(column))
         return edited_lengths(chars, parts) if parts else chars
 
 
