@@ -52,7 +52,7 @@ def edit_reads(
         section: with which keys begin; default the name of the mix.
     """
     config, section = mix_config(process.run.recipe, mix), section or mix
-    edits = [{"spans": one.spans, "with": one.with_} for one in config.replace]
+    edits = [{"spans": one.spans, "with": one.with_, **one.bounds} for one in config.replace]
     reads: dict[str, Any] = {f"{section}.replace": edits} if edits else {}
     own: dict[str, dict[str, Any]] = {
         name: {f"{section}.sources.{name}.remove": list(one.remove)}

@@ -115,7 +115,11 @@ class SourceRules:
         self.min_chars = own.min_chars
         self.names = tuple(rule_names(config, source))
         self.edits = [
-            Edit(*_span_field(self.schema, one.spans, recipe.place(f"{mix}.replace.{i}.spans")), one.with_.encode())
+            Edit(
+                *_span_field(self.schema, one.spans, recipe.place(f"{mix}.replace.{i}.spans")),
+                one.with_.encode(),
+                **one.bounds,
+            )
             for i, one in enumerate(config.replace)
         ]
         self.edits += [
