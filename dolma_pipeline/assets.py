@@ -78,6 +78,18 @@ ASSETS = {
                 "https://dl.fbaipublicfiles.com/fasttext/supervised-models/lid.176.ftz",
             ),
         ),
+        Asset(
+            name="dolma_naughty_words_en.txt",
+            file="naughty_words_en.txt",
+            sha256="af851ecef1d5f212caba17339b12ac39cc2fef7d78c74876f67237644fcee8bd",
+            num_bytes=3_777,
+            licence="CC-BY-4.0",
+            purpose="the English List of Dirty, Naughty, Obscene, and Otherwise Bad Words, as Dolma 1.2.1 has it",
+            sources=(
+                Wheel("dolma==1.2.1", "dolma/data/naughty_words_en.txt"),
+                "https://raw.githubusercontent.com/allenai/dolma/v1.2.1/python/dolma/data/naughty_words_en.txt",
+            ),
+        ),
     )
 }
 """Every asset, by name."""

@@ -18,13 +18,14 @@ import pkgutil
 import posixpath
 import re
 import sys
+import traceback
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from dolma_pipeline.errors import TaggerError, UnknownNameError, UsageError
+from dolma_pipeline.errors import DolmaError, TaggerError, UnknownNameError, UsageError
 from dolma_pipeline.io.formats import FORMATS
 from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.io.url_patterns import read_small
@@ -142,7 +143,7 @@ def read_modules(
     Raises:
         UsageError: neither importable nor a file that can be read as UTF-8, or a path with a variable in it.
     """
-    return tuple(_read_file(one, base, settings) if _is_file(one) else _read_import(one) for one in modules)
+    return tuple(_read_file(one, base, settings) if is_file(one) else _read_import(one) for one in modules)
 
 
 def install_modules(modules: Sequence[UserModule], *, keep: bool = False) -> None:
@@ -157,8 +158,7 @@ def install_modules(modules: Sequence[UserModule], *, keep: bool = False) -> Non
             ran before it in this process.
 
     Raises:
-        TaggerError: a file that does not parse, or a module that cannot be imported; names file and line.
-        Exception: whatever the module raises, with a note that names it.
+        TaggerError: a file that does not parse, or a module that raises; names file and line, and what was raised.
     """
     for package in PACKAGES:  # first the built-in ones: a clash of names is then the user's file's, in every process
         _load_all(package)
@@ -186,7 +186,24 @@ def declared_by(module: str, modules: Sequence[UserModule]) -> UserModule | None
     return None
 
 
-def _is_file(module: str) -> bool:
+def origin_of(spec: TaggerSpec) -> str:
+    """Where a tagger comes from: `built-in`, the path of a module file, or a distribution with its version.
+
+    A tagger of an importable module that no installed distribution offers is named by that module.
+    """
+    if spec.module.partition(".")[0] == "taggers":
+        return "built-in"
+    for file, module in _installed.items():
+        if module == spec.module:
+            return file
+    for point in importlib.metadata.entry_points(group="dolma_pipeline.taggers"):
+        if f"{spec.module}.".startswith(f"{point.module}.") and point.dist is not None:
+            return f"{point.dist.name} {point.dist.version}"
+    return f"module {spec.module}"
+
+
+def is_file(module: str) -> bool:
+    """Whether a name in `modules` is that of a file: it ends in `.py`, or has a slash."""
     return module.endswith(".py") or "/" in module
 
 
@@ -243,13 +260,12 @@ def _run_file(module: UserModule) -> None:
     except ModuleNotFoundError as error:
         _forget(module.name)
         raise TaggerError(
-            f"{module.name} needs the module '{error.name}', which is not installed. A file of `modules` travels "
-            "to the workers alone: what it imports must be installed there."
+            f"{_line(error, module.name)}: {module.name} needs the module '{error.name}', which is not installed. A "
+            "file of `modules` travels to the workers alone: what it imports must be installed there."
         ) from error
     except Exception as error:
         _forget(module.name)
-        error.add_note(f"while running {module.name} (modules)")
-        raise
+        raise TaggerError(f"{_line(error, module.name)}: {_told(error)}") from error
     finally:
         _running.pop()
 
@@ -289,8 +305,23 @@ def _import(module: str, what: str) -> None:
             raise TaggerError(f"{what} cannot be imported: {error}. It must be installed on every worker.") from error
         raise TaggerError(f"{what} needs the module '{error.name}', which is not installed") from error
     except Exception as error:
-        error.add_note(f"while importing {what}")
-        raise
+        raise TaggerError(f"{what} cannot be imported: {_line(error, '')}: {_told(error)}") from error
+
+
+def _line(error: Exception, file: str) -> str:
+    """`file:line` where a module that was being run raised: the last line of `file`, or of any file if that is ""."""
+    if isinstance(error, SyntaxError) and error.filename and not file:
+        return f"{error.filename}:{error.lineno}"
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [place for place in places if not file or place[0] == file]
+    return ":".join(map(str, own[-1] if own else (file, "?")))
+
+
+def _told(error: Exception) -> str:
+    """What an error of a user's module says: ours as they are, others with their type."""
+    if isinstance(error, DolmaError):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 @functools.cache

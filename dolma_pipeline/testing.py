@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 
 from dolma_pipeline.documents import Batch, Document
-from dolma_pipeline.errors import TaggerError
+from dolma_pipeline.errors import DolmaError, TaggerError
 from dolma_pipeline.registry import load_tagger
 from dolma_pipeline.tagging import LoadedTagger
 from dolma_pipeline.tagging.columns import short
@@ -73,12 +73,13 @@ def check_tagger(name: str, /, **parameters: object) -> None:
         raise TaggerError(
             f"tagger '{name}': a recipe cannot say its parameters {dict(first.parameters)}: {error}"
         ) from error
+    _set_up(first)
     documents = awkward_documents()
     batch = Batch.of(documents)
     whole = _column(first, batch, "")
-    _same(first, whole, _column(first, batch, ""), documents, "gave another answer the second time")
+    check_same(first, whole, _column(first, batch, ""), documents, "gave another answer the second time")
     fresh = load_tagger(name, **parameters)
-    _same(first, whole, _column(fresh, batch, ""), documents, "gave another answer when loaded again")
+    check_same(first, whole, _column(fresh, batch, ""), documents, "gave another answer when loaded again")
     empty = _column(first, Batch(batch.table.slice(0, 0)), "an empty batch: ")
     if empty.type != first.type or len(empty) != 0:
         raise TaggerError(
@@ -86,13 +87,15 @@ def check_tagger(name: str, /, **parameters: object) -> None:
         )
     order = list(range(len(documents)))[::-1]
     back = _column(first, Batch(batch.table.take(pa.array(order))), "in reverse: ")
-    _same(first, whole, back.take(pa.array(order)), documents, "depends on the order of documents")
+    check_same(first, whole, back.take(pa.array(order)), documents, "depends on the order of documents")
     for start, count in ((1, 5), (len(documents) // 2, len(documents))):
         part = _column(first, Batch(batch.table.slice(start, count)), f"a slice from row {start}: ")
-        _same(first, whole.slice(start, count), part, documents[start:], "gave another answer in a slice of the batch")
+        check_same(
+            first, whole.slice(start, count), part, documents[start:], "gave another answer in a slice of the batch"
+        )
     for row, document in enumerate(documents):
         alone = _column(first, Batch.of([document]), "a batch of one: ")
-        _same(first, whole.slice(row, 1), alone, documents[row:], "gave another answer in a batch of one")
+        check_same(first, whole.slice(row, 1), alone, documents[row:], "gave another answer in a batch of one")
 
 
 def awkward_documents() -> list[Document]:
@@ -118,7 +121,24 @@ def _column(tagger: LoadedTagger, batch: Batch, when: str) -> pa.StructArray:
     return column
 
 
-def _same(tagger: LoadedTagger, one: pa.Array, other: pa.Array, documents: list[Document], what: str) -> None:
+def _set_up(tagger: LoadedTagger) -> None:
+    try:
+        tagger.setup()
+    except DolmaError:
+        raise
+    except Exception as error:
+        raise TaggerError(f"tagger '{tagger.spec.name}': setup() raised {type(error).__name__}: {error}") from error
+
+
+def check_same(tagger: LoadedTagger, one: pa.Array, other: pa.Array, documents: list[Document], what: str) -> None:
+    """Two columns of a tagger for the same documents must be equal.
+
+    Args:
+        one, other: what `LoadedTagger.attributes` gave. what: for the message, as "gave another answer in a slice".
+
+    Raises:
+        TaggerError: they are not; names the first field and text where they differ.
+    """
     if one.equals(other):
         return
     for row, (before, after) in enumerate(zip(one.to_pylist(), other.to_pylist(), strict=True)):

@@ -42,6 +42,12 @@ ATTACH = Option(
     name="--attach", purpose="wait for a job that is at work in the folder without its launcher, then go on"
 )
 CANCEL = Option(name="--cancel", purpose="end a job that is at work in the folder, and do nothing else")
+MODULE = Option(
+    name="--module",
+    value="FILE|MODULE",
+    purpose="a file or module with taggers of yours; may be repeated",
+    repeats=True,
+)
 FORMAT = Option(name="--format", purpose="of what goes to stdout", value="text|json", choices=("text", "json"))
 
 
@@ -191,12 +197,25 @@ _ALL = (
         group="Look",
         summary="one document: attributes, rules, dedupe steps, and what it is a copy of",
         module="explain",
-        usage="RECIPE ORIGIN [KEY=VALUE ...]",
+        usage="RECIPE ORIGIN [KEY=VALUE ...] | - --tagger TAGGER",
         details="Shows what a finished run knows of one document, by its origin (source/path#row) or an id that it\n"
-        "alone has. Of a copy: which document stays, both texts word by word, their likeness, the bands that met.",
+        "alone has. Of a copy: which document stays, both texts word by word, their likeness, the bands that met.\n"
+        "With -, and without a run: what taggers say of the text on standard input, with spans marked below its lines.",
         example="dolma-pipeline explain my.yaml 'web/2024/pages#17'\n"
-        "dolma-pipeline explain my.yaml 'web/2024/pages#17' --full --format json",
-        options=(FORMAT, Option(name="--full", purpose="all words of both texts, not only those that differ")),
+        "dolma-pipeline explain my.yaml 'web/2024/pages#17' --full --format json\n"
+        "dolma-pipeline explain - --tagger gopher_v1 --tagger '{tagger: pii_v1, phone_regions: [DE]}' < page.txt\n"
+        "dolma-pipeline explain - --module my_taggers.py < page.txt",
+        options=(
+            FORMAT,
+            Option(name="--full", purpose="all words of both texts, or all lines of the one, not only what matters"),
+            Option(
+                name="--tagger",
+                value="TAGGER",
+                purpose="with -: a name, or '{tagger: NAME, PARAMETER: VALUE}'; may be repeated",
+                repeats=True,
+            ),
+            MODULE,
+        ),
         takes_overrides=True,
     ),
     Command(
@@ -225,8 +244,28 @@ _ALL = (
         module="list",
         usage="taggers|mixers|models|assets|presets",
         details="Shows names, what they do, their parameters with defaults, and where they come from.",
-        example="dolma-pipeline list taggers\ndolma-pipeline list models --format json",
+        example="dolma-pipeline list taggers --measure\n"
+        "dolma-pipeline list taggers --module my_taggers.py\n"
+        "dolma-pipeline list models --format json",
+        options=(
+            FORMAT,
+            Option(name="--measure", purpose="also how fast each tagger is here, in MB of text per CPU-second"),
+            MODULE,
+        ),
+    ),
+    Command(
+        name="check",
+        group="Extend",
+        summary="put taggers of yours to the test",
+        module="check",
+        usage="FILE|MODULE|TAGGER [TAGGER ...] [PARAMETER=VALUE ...]",
+        details="Runs taggers on awkward documents, whole, in slices, in reverse, one by one, and in another process\n"
+        "from another folder, and says which promise is broken first. Without names: all taggers of the file.",
+        example="dolma-pipeline check my_taggers.py\n"
+        "dolma-pipeline check my_taggers.py shouting_v1 min_letters=3\n"
+        "dolma-pipeline check gopher_v1",
         options=(FORMAT,),
+        takes_overrides=True,
     ),
     Command(
         name="fetch",

@@ -1,4 +1,7 @@
-"""`explain RECIPE ORIGIN`: one document of a run: attributes, rules, dedupe steps, and what it is a copy of."""
+"""`explain RECIPE ORIGIN`: one document of a run: attributes, rules, dedupe steps, and what it is a copy of.
+
+`explain -` is `explain_given`: a text on standard input, and no run.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,12 @@ def main(arguments: Arguments) -> Reply:
         UsageError: not a recipe and a document, a run that is not as far, or no such document.
         DolmaError: whatever reading its files raises.
     """
+    if arguments.words == ("-",):
+        from dolma_pipeline.cli import explain_given
+
+        return explain_given.main(arguments)
+    if arguments.values:
+        raise UsageError(f"{next(iter(arguments.values))} is for a text on standard input: dolma-pipeline explain -")
     if len(arguments.words) != 2:
         raise UsageError(
             f"'explain' takes a recipe and a document; found {len(arguments.words)}: "

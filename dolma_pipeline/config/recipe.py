@@ -187,6 +187,14 @@ class ReplaceConfig:
 
     spans: Annotated[str, Key(purpose="ATTRIBUTE.FIELD, a span field")]
     with_: Annotated[str, Key(purpose="what stands there instead")]
+    min_score: Annotated[float | None, Key(purpose="only spans of at least this score")] = None
+    max_score: Annotated[float | None, Key(purpose="only spans of a smaller score than this")] = None
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """Which of `min_score` and `max_score` there are."""
+        both = {"min_score": self.min_score, "max_score": self.max_score}
+        return {name: bound for name, bound in both.items() if bound is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.lines import BLANK
-from dolma_pipeline.kernels.repetition import number_in
+from dolma_pipeline.kernels.repetition import number_of
 from dolma_pipeline.kernels.sentence_marks import TERMINAL, mark_table
 from dolma_pipeline.kernels.tables import ONE_TEXT, ONE_TOKEN, TextBuffers, Tokens, read_only
 from dolma_pipeline.kernels.unicode import before, decode
@@ -46,7 +46,7 @@ def fineweb_columns(
     num_slots = 4
     while num_slots < 2 * most:
         num_slots *= 2
-    slots = np.zeros(2 * num_slots, np.uint64)  # pairs, see `number_in`
+    slots = np.zeros(2 * num_slots, np.uint64)  # pairs, see `number_of`
     quotes = read_only(np.array([ord(quote) for quote in END_QUOTES], np.int32))
     _fineweb(
         table, slots, read_only(text.data), mark_table(), quotes, words.rows, words.ends, lines.rows, lines.ends,
@@ -86,7 +86,7 @@ def _fineweb(
             count += 1
             ending += _ends_well(data, marks, quotes, word_ends[w - 1])
             short += chars[line] <= short_line_chars
-            if number_in(slots, mask, row + 1, hashes[line], hashes[line], size) == size:
+            if number_of(slots, mask, row + 1, hashes[line], hashes[line], size) == size:
                 size += 1
             else:
                 repeated += chars[line]

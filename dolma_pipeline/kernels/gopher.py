@@ -85,7 +85,7 @@ def _count_symbols(data: Any, start: Any, end: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _median(chars: Any, first: Any, last: Any, histogram: Any) -> Any:
+def median_of(chars: Any, first: Any, last: Any, histogram: Any) -> Any:
     """Median of `chars[first:last]` (not empty); `histogram` counts those below its own length."""
     n = last - first
     low, high = (n - 1) // 2, n // 2  # ranks, equal for odd n
@@ -138,7 +138,7 @@ def _quality(
             kinds &= kinds - 1
         table[0, row] = n
         table[1, row] = total / n
-        table[2, row] = _median(chars, first, last, histogram)
+        table[2, row] = median_of(chars, first, last, histogram)
         table[3, row] = max(num_hashes, num_ellipses) / n
         table[4, row] = bullets / lines
         table[5, row] = broken_off / lines

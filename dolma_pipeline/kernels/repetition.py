@@ -64,7 +64,7 @@ def repetition_columns(text: TextBuffers, words: Tokens) -> dict[str, NDArray[np
     num_slots = 4
     while num_slots < 2 * most:
         num_slots *= 2
-    slots = np.zeros(2 * num_slots, np.uint64)  # pairs, see `number_in`; 0: never used
+    slots = np.zeros(2 * num_slots, np.uint64)  # pairs, see `number_of`; 0: never used
     run_keys = np.empty((2, most + 1), np.uint64)  # of lines, of paragraphs
     work = np.empty((3, most + 1), np.int32)  # places, numbers, counts; before: ends of lines, of paragraphs
     before = np.empty(most + 1, np.int64)  # characters of all earlier words
@@ -73,7 +73,7 @@ def repetition_columns(text: TextBuffers, words: Tokens) -> dict[str, NDArray[np
 
 
 @njit(cache=True, nogil=True)
-def number_in(slots: Any, mask: Any, stamp: Any, hash_: Any, key: Any, size: Any) -> Any:
+def number_of(slots: Any, mask: Any, stamp: Any, hash_: Any, key: Any, size: Any) -> Any:
     """The number of `key` in the set `stamp`; `size` if it was not in it and now is.
 
     A slot is two numbers that lie together: stamp of the set << 32 | number of the member, and its key. One table
@@ -168,7 +168,7 @@ def _repetition(
             opened = size = covered = np.int64(0)
             for run in range(nums[kind]):
                 end, key = np.int64(work[kind, run]), run_keys[kind, run]
-                if number_in(slots, mask, stamp, key, key, size) == size:
+                if number_of(slots, mask, stamp, key, key, size) == size:
                     size += 1
                 else:
                     covered += before[end] - before[opened]
@@ -180,7 +180,7 @@ def _repetition(
         stamp += 1
         for w in range(n):
             key = hashes[first + w]
-            number = number_in(slots, mask, stamp, key, key, size)
+            number = number_of(slots, mask, stamp, key, key, size)
             is_new = number == size
             counts[number] = 1 if is_new else counts[number] + 1
             size += is_new
@@ -200,7 +200,7 @@ def _repetition(
                     continue
                 key = np.uint64(numbers[j]) << np.uint64(32) | np.uint64(numbers[j + 1])
                 spread = key * LENGTH_FACTOR
-                number = number_in(slots, mask, stamp, spread ^ spread >> np.uint64(32), key, size)
+                number = number_of(slots, mask, stamp, spread ^ spread >> np.uint64(32), key, size)
                 is_new = number == size
                 if k > _LONGEST_TOP and not is_new:  # an n-gram seen before: its characters, less those counted
                     covered += before[place + k] - before[max(place, until)]

@@ -27,6 +27,7 @@ KERNELS: Mapping[str, float] = {
     "spans": 0.3,
     "gopher": 2.1,
     "repetition": 1.1,
+    "dolma_gopher": 2.0,
     "c4": 1.0,
     "citations": 0.8,
     "fineweb": 0.6,

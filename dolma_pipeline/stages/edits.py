@@ -7,16 +7,41 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
 class Edit:
-    """Spans to change: attribute column, its field, and the UTF-8 text in their place (None: they are cut out)."""
+    """Spans to change: attribute column, its field, and the UTF-8 text in their place (None: they are cut out).
+
+    Args:
+        min_score, max_score: only spans of `min_score <= score < max_score`; None for no bound.
+    """
 
     column: str
     field: str
     replacement: bytes | None
+    min_score: float | None = None
+    max_score: float | None = None
+
+    def part(self, column: pa.StructArray) -> tuple[pa.ListArray, bytes | None]:
+        """The spans of a column's rows that are changed, and the text in their place: a part of `Edits.of`."""
+        lists = pc.struct_field(column, self.field)
+        if self.min_score is None and self.max_score is None:
+            return lists, self.replacement
+        spans = lists.flatten()
+        # A score is kept in 32 bits, so a bound is too: what was written as 0.3 is not below 0.3.
+        scores = pc.struct_field(spans, "score").to_numpy(zero_copy_only=False).astype(np.float32)
+        chosen = ~np.isnan(scores)
+        if self.min_score is not None:
+            chosen &= scores >= np.float32(self.min_score)
+        if self.max_score is not None:
+            chosen &= scores < np.float32(self.max_score)
+        lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+        rows = np.repeat(np.arange(len(lists)), lengths)[chosen]
+        offsets = np.searchsorted(rows, np.arange(len(lists) + 1)).astype(np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), spans.filter(pa.array(chosen))), self.replacement
 
 
 def edited_lengths(chars: NDArray[np.int64], parts: Sequence[tuple[pa.ListArray, bytes | None]]) -> NDArray[np.int64]:

@@ -62,8 +62,8 @@ def edit_reads(
     return reads, own
 
 
-def _replaced(replace: Sequence[ReplaceConfig]) -> list[dict[str, str]]:
-    return [{"spans": one.spans, "with": one.with_} for one in replace]
+def _replaced(replace: Sequence[ReplaceConfig]) -> list[dict[str, Any]]:
+    return [{"spans": one.spans, "with": one.with_, **one.bounds} for one in replace]
 
 
 def given_reads(process: Process, columns: Collection[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

@@ -17,7 +17,6 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import MixConfig, MixSourceConfig, Recipe
@@ -115,7 +114,11 @@ class SourceRules:
         self.min_chars = own.min_chars
         self.names = tuple(rule_names(config, source))
         self.edits = [
-            Edit(*_span_field(self.schema, one.spans, recipe.place(f"{key}.{i}.spans")), one.with_.encode())
+            Edit(
+                *_span_field(self.schema, one.spans, recipe.place(f"{key}.{i}.spans")),
+                one.with_.encode(),
+                **one.bounds,
+            )
             for key, replace in ((f"{mix}.replace", config.replace), (f"{mix}.sources.{source}.replace", own.replace))
             for i, one in enumerate(replace)
         ]
@@ -184,7 +187,7 @@ class SourceRules:
 
     def edit(self, texts: pa.StringArray, columns: Mapping[str, pa.StructArray]) -> pa.StringArray:
         """The texts with spans replaced and removed; the same array where there is nothing to change."""
-        parts = [(pc.struct_field(columns[edit.column], edit.field), edit.replacement) for edit in self.edits]
+        parts = [edit.part(columns[edit.column]) for edit in self.edits]
         if not parts:
             return texts
         from dolma_pipeline.kernels.edit import Edits, edit_texts
@@ -199,7 +202,7 @@ class SourceRules:
         for edit in self.edits:
             column = table.column(edit.column).combine_chunks()
             column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-            parts.append((pc.struct_field(column, edit.field), edit.replacement))
+            parts.append(edit.part(column))
         return edited_lengths(chars, parts) if parts else chars
 
 

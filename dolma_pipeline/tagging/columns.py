@@ -21,7 +21,10 @@ from dolma_pipeline.documents import SPANS_TYPE, Batch, Span
 from dolma_pipeline.errors import TaggerError
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-"""What names of taggers, of their fields and of columns look like: they are SQL names and folders too."""
+"""What names of taggers and of columns look like: they are SQL names and folders too."""
+
+FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+"""What names of fields look like. For SQL two that differ in capitals alone are one."""
 
 ARROW_TYPES: list[tuple[Any, pa.DataType]] = [
     (bool, pa.bool_()),
@@ -211,11 +214,14 @@ def checked_fields(tagger: str, fields: Any) -> dict[str, Any]:
     if not isinstance(fields, Mapping) or not fields:
         raise TaggerError(f"tagger '{tagger}': fields is {short(fields)}; it is field -> type, e.g. {{'share': float}}")
     for field, kind in fields.items():
-        if not isinstance(field, str) or not NAME.fullmatch(field):
+        if not isinstance(field, str) or not FIELD.fullmatch(field):
             raise TaggerError(
-                f"tagger '{tagger}': a field cannot be named {field!r}: a name is lower-case letters, digits and '_', "
-                "a letter first"
+                f"tagger '{tagger}': a field cannot be named {field!r}: a name is letters, digits and '_', a letter "
+                "first"
             )
+        alike = [other for other in fields if other != field and str(other).lower() == field.lower()]
+        if alike:
+            raise TaggerError(f"tagger '{tagger}': SQL cannot tell the fields '{field}' and '{alike[0]}' apart")
         if not any(kind == known for known, _ in ARROW_TYPES):
             there = "there are bool, int, float, str and list[Span]"
             raise TaggerError(f"tagger '{tagger}': field '{field}' has type {_kind_name(kind)}; {there}")

@@ -87,6 +87,21 @@ def test_a_tagger_must_not_raise_on_any_text() -> None:
     assert broken() == "tagger 'odd_v1': raised ZeroDivisionError: division by zero on the text ''"
 
 
+def test_setup_must_not_raise() -> None:
+    @tagger("odd_v1")
+    @dataclass
+    class Odd:
+        fields = {"n": int}
+
+        def setup(self) -> None:
+            raise FileNotFoundError("model.bin")
+
+        def tag(self, batch: Batch) -> Mapping[str, Any]:
+            return {"n": [0] * len(batch)}
+
+    assert broken() == "tagger 'odd_v1': setup() raised FileNotFoundError: model.bin"
+
+
 def test_a_long_text_is_shown_in_part() -> None:
     @tagger("odd_v1", fields={"n": int})
     def odd(doc: Document) -> Attributes:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dolma_pipeline import assets
+from dolma_pipeline import assets, registry
 from dolma_pipeline.cli import list as list_command
 from dolma_pipeline.cli import main
 from dolma_pipeline.documents import Span
+from dolma_pipeline.look import speed
+from dolma_pipeline.tagging import DECLARED
 from dolma_pipeline.train.presets import PRESETS
 
 
@@ -31,6 +34,42 @@ def test_taggers(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\npii_v1\n" in "\n" + text
     assert "    fields          email spans, phone spans, ip spans\n" in text
     assert "phone_regions=[US]" in text
+
+
+def test_taggers_say_where_they_come_from(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "import dolma_pipeline as dp\n\n@dp.tagger('own_v1', fields={'n': int})\ndef own(doc): return {'n': 0}\n"
+    needy = (
+        "\n@dp.tagger('needy_v1')\n@dataclass\nclass Needy:\n    model: str = ''\n    fields = {'n': int}\n"
+        "    def __post_init__(self):\n        if not self.model: raise ValueError('needs a model')\n"
+        "    def tag(self, batch): return {}\n"
+    )
+    (tmp_path / "own.py").write_text(f"from dataclasses import dataclass\n{text}{needy}")
+    assert main(["list", "taggers", "--module", "own.py", "--format", "json"]) == 0
+    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    assert (found["own_v1"]["origin"], found["own_v1"]["fields"]) == ("own.py", {"n": "int"})
+    assert found["gopher_v1"]["origin"] == "built-in"
+    assert found["needy_v1"]["needs"] == "tagger 'needy_v1' refuses its parameters {}: needs a model"
+    assert "MB/s" not in found["own_v1"]
+    registry._forget("own.py")
+
+
+def test_speed_is_measured_and_what_is_missing_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(assets.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.delenv(assets.FOLDER_VARIABLE, raising=False)
+    registry.tagger_specs()
+    for name in DECLARED.keys() - {"length_v1", "language_v1"}:
+        monkeypatch.delitem(DECLARED, name)
+    monkeypatch.setattr(speed, "SECONDS", 0.01)
+    assert main(["list", "taggers", "--measure", "--format", "json"]) == 0
+    language, length = json.loads(capsys.readouterr().out)
+    assert length["MB/s"] > 0
+    assert "MB/s" not in language
+    assert language["needs"].startswith("the asset 'lid.176.ftz' is not in the cache")
 
 
 def test_mixers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,6 +115,8 @@ def test_presets(capsys: pytest.CaptureFixture[str]) -> None:
             ["list", "models", "mixers"],
             "error: 'list' takes one of taggers, mixers, models, assets, presets; found 2\n",
         ),
+        (["list", "mixers", "--measure"], "error: --measure is for 'list taggers'\n"),
+        (["list", "assets", "--module", "own.py"], "error: --module is for 'list taggers'\n"),
         (["list", "tagers"], "error: no list named 'tagers'. Did you mean 'taggers'?\n"),
     ],
 )
