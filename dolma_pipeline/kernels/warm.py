@@ -35,6 +35,7 @@ KERNELS: Mapping[str, float] = {
     "sets": 1.0,
     "folded": 0.7,
     "runs": 1.2,
+    "periodic": 1.5,
     "units": 0.6,
     "ngrams": 3.5,
     "json_lines": 3.9,
