@@ -36,6 +36,8 @@ KERNELS: Mapping[str, float] = {
     "folded": 0.7,
     "runs": 1.2,
     "periodic": 1.5,
+    "characters": 1.5,
+    "lz4_size": 0.6,
     "units": 0.6,
     "ngrams": 3.5,
     "json_lines": 3.9,
