@@ -38,6 +38,7 @@ KERNELS: Mapping[str, float] = {
     "periodic": 1.5,
     "characters": 1.5,
     "lz4_size": 0.6,
+    "phrases": 0.7,
     "units": 0.6,
     "ngrams": 3.5,
     "json_lines": 3.9,
