@@ -117,7 +117,8 @@ class SourceRules:
             Edit(
                 *_span_field(self.schema, one.spans, recipe.place(f"{key}.{i}.spans")),
                 one.with_.encode(),
-                **one.bounds,
+                min_score=one.min_score,
+                max_score=one.max_score,
             )
             for key, replace in ((f"{mix}.replace", config.replace), (f"{mix}.sources.{source}.replace", own.replace))
             for i, one in enumerate(replace)

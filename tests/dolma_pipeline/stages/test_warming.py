@@ -49,10 +49,14 @@ def test_dedupe_and_edits() -> None:
     assert "edit" not in kernels_of(recipe("tokenizer: {train: bpe}\nmix: {where: {a: b.c > 1}}"), ["mix"])
 
 
+OF_OTHER_TAGGERS = ("periodic", "characters", "lz4_size", "phrases")
+"""Kernels of taggers that the quickstart does not use."""
+
+
 def test_the_quickstart_uses_all_but_those_of_repeats_and_evaluation_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     used = kernels_of(load_recipe("pipelines/quickstart.yaml"), STAGES)
-    unused = ("fineweb", "folded", "runs", "units", "ngrams", "dolma_gopher")
+    unused = ("fineweb", "folded", "runs", "units", "ngrams", "dolma_gopher", *OF_OTHER_TAGGERS)
     assert used == [name for name in KERNELS if name not in unused]
 
 
