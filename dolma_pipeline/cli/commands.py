@@ -233,19 +233,29 @@ _ALL = (
         group="Extend",
         summary="train a quality classifier from two sets of documents",
         module="fit",
-        usage="--positive FILES --negative FILES --out MODEL",
+        usage="[RECIPE] --positive FILES --negative FILES --out MODEL [KEY=VALUE ...]",
         details="Trains a fastText classifier that tells documents of the positive set from the others, and\n"
         "measures it on documents that it has not seen: AUC, precision, recall, what each threshold keeps of each\n"
         "source; and how much of it the name of the source alone would tell. The model has a card beside it,\n"
         "MODEL.card.json. Same documents, settings and seed: same bytes. See docs/fit.md.",
         example="dolma-pipeline fit --positive 'good/*.jsonl.gz' --negative 'web/*.jsonl.zst' --out quality.bin\n"
-        "dolma-pipeline fit --positive good.parquet --negative @web.txt --out quality.bin --max-documents 50000",
+        "dolma-pipeline fit --positive good.parquet --negative @web.txt --out quality.bin --max-documents 50000\n"
+        "dolma-pipeline fit my.yaml --positive-source books --negative-source 'web: passes' --out quality.bin",
         options=(
             Option(
                 name="--positive", value="FILES", purpose="documents of the positive set; may be repeated", repeats=True
             ),
             Option(
                 name="--negative", value="FILES", purpose="documents of the negative set; may be repeated", repeats=True
+            ),
+            Option(
+                name="--positive-source",
+                value="'SOURCE: SQL'",
+                purpose="documents of a source of the recipe's run: all, or those of a rule; may be repeated",
+                repeats=True,
+            ),
+            Option(
+                name="--negative-source", value="'SOURCE: SQL'", purpose="the same of the negative set", repeats=True
             ),
             Option(name="--out", value="MODEL", purpose="the file to write"),
             Option(name="--max-documents", value="N", purpose="that are taken of each set; default 200000"),
@@ -262,6 +272,7 @@ _ALL = (
             Option(name="--replace", purpose="replace a model that is there already"),
             FORMAT,
         ),
+        takes_overrides=True,
     ),
     Command(
         name="fetch",

@@ -15,7 +15,7 @@ from dolma_pipeline.fit import measures
 from dolma_pipeline.fit.classifier import LABELS, ClassifierSettings, Held, score, train, write_lines
 from dolma_pipeline.fit.gather import Gathered, gather
 from dolma_pipeline.fit.sample import Sample, Sampled
-from dolma_pipeline.fit.sets import DocumentSet
+from dolma_pipeline.fit.sets import TEXT, DocumentSet
 from dolma_pipeline.storage.scratch import Scratch
 
 MIN_DOCUMENTS = 20
@@ -55,7 +55,7 @@ class Taken:
     def record(self) -> dict[str, Any]:
         """As JSON."""
         return {
-            "sets": sorted((one.record() for one in self.sets), key=str),
+            "sets": [one.record() for one in self.sets],
             "documents": self.documents,
             "bytes": self.num_bytes,
             "empty": self.empty,
@@ -67,7 +67,8 @@ class Taken:
 
 
 def sample(sets: Sequence[DocumentSet], settings: SampleSettings) -> Taken:
-    """Take documents of the sets of one label."""
+    """Take documents of the sets of one label; what is taken does not depend on the order of the sets."""
+    sets = sorted(sets, key=lambda one: (one.unit == TEXT, one.name))  # of a text in several, its group counts
     taking = Sample(seed=settings.seed, max_documents=settings.max_documents, max_bytes=settings.max_bytes)
     for one in sets:
         for chunk in one.look():
@@ -171,6 +172,7 @@ class Fitted:
             "parameters": dict(self.parameters),
             "sample": asdict(self.settings),
             "data": {label: one.record() for label, one in self.taken.items()},
+            "units": sorted({one.unit for both in self.taken.values() for one in both.sets}),
             "split": {
                 label: dict(zip(("learned", "held_out"), both, strict=True)) for label, both in self.parts.items()
             },

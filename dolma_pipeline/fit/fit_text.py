@@ -12,6 +12,10 @@ SHOWN_THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Thresholds of the table by source; the card has all."""
 SAME = 0.02
 """Areas that differ by less are as good as each other here."""
+TELLING = 0.6
+"""An AUC of the source alone below which its name tells next to nothing."""
+LITTLE = 0.1
+"""A rank correlation within sources below which a score hardly follows the label there."""
 FEW = 100
 """Held-out documents of a label below which numbers are rough: the standard error of an AUC of 0.9 is 0.02 or more
 (Hanley and McNeil 1982)."""
@@ -46,6 +50,7 @@ def fit_text(
     )
     lines += [
         "",
+        f"held out as a whole: {' and '.join(sorted({each.unit for one in taken.values() for each in one.sets}))}",
         f"on what was held out: AUC {measured.auc:.3f}; at a score of 0.5 precision {_share(measured.precision)}, "
         f"recall {_share(measured.recall)}",
         f"AUC of the source alone: {measured.source_auc:.3f}",
@@ -81,24 +86,7 @@ def fit_text(
 
 def notes_on(measured: Measured, taken: Mapping[str, Taken], parts: Mapping[str, tuple[int, int]]) -> list[str]:
     """What to know of these numbers, a sentence each."""
-    notes = []
-    undefined = measured.rank_correlation is None
-    if undefined:
-        notes.append(
-            "No source has held-out documents of both sets, so whether the score tells anything within a source cannot "
-            "be known from these sets."
-        )
-    if measured.source_auc >= measured.auc - SAME:
-        notes.append(
-            f"The name of the source alone tells the label as well as the score does (AUC {measured.source_auc:.3f} "
-            f"beside {measured.auc:.3f}): on these sets the score is a detector of sources, and nothing here shows "
-            "that it measures quality."
-        )
-    elif measured.source_auc >= 0.5 + (measured.auc - 0.5) / 2:
-        notes.append(
-            f"The name of the source alone gives an AUC of {measured.source_auc:.3f}: much of what the score tells is "
-            "which source a document is of."
-        )
+    notes = _notes_on_sources(measured)
     low, high = measured.scores
     if high - low < NARROW:
         notes.append(
@@ -118,6 +106,34 @@ def notes_on(measured: Measured, taken: Mapping[str, Taken], parts: Mapping[str,
             notes.append(
                 f"Only {parts[label][1]:,} documents of the {label} set were held out: these numbers are rough."
             )
+    return notes
+
+
+def _notes_on_sources(measured: Measured) -> list[str]:
+    """What the name of the source alone tells, beside what the score tells inside a source."""
+    within, notes = measured.rank_correlation, list[str]()
+    if within is None:
+        notes.append(
+            "No source has held-out documents of both sets, so whether the score tells anything within a source cannot "
+            "be known from these sets."
+        )
+    aucs = f"(AUC {measured.source_auc:.3f} beside {measured.auc:.3f})"
+    if measured.source_auc < TELLING:
+        return notes
+    if measured.source_auc >= measured.auc - SAME:
+        same = f"The name of the source alone tells the label at least as well as the score does {aucs}"
+        if within is None:
+            so = "on these sets the score is a detector of sources, and nothing here shows that it measures quality."
+        elif within < LITTLE:
+            so = "within a source it hardly follows the label, so the score is a detector of sources, not of quality."
+        else:
+            so = f"what it is worth is that it follows the label within sources, too (rank correlation {within:.3f})."
+        notes.append(f"{same}: {so}")
+    elif measured.source_auc >= 0.5 + (measured.auc - 0.5) / 2:
+        notes.append(
+            f"Much of what the score tells is which source a document is of: its name alone gives more than half of "
+            f"what the score has beyond chance {aucs}."
+        )
     return notes
 
 

@@ -25,12 +25,20 @@ Choose = Callable[[Chunk], NDArray[np.int64]]
 """Rows of a chunk, ascending, of which the texts are wanted."""
 
 
+TEXT = "text"
+"""The unit of documents that nobody has looked for near copies among: equal texts."""
+
+
 class DocumentSet(Protocol):
     """Documents; the same in both looks."""
 
     @property
     def name(self) -> str:
         """As it was given; stands for it in errors."""
+
+    @property
+    def unit(self) -> str:
+        """What is in one part as a whole (`Chunk.units`), in a word."""
 
     def look(self) -> Iterator[Chunk]:
         """All documents, without their texts."""
@@ -64,6 +72,11 @@ class FileSet:
         """The pattern."""
         return self.pattern
 
+    @property
+    def unit(self) -> str:
+        """Text."""
+        return TEXT
+
     def look(self) -> Iterator[Chunk]:
         """All documents. Their source is the key `source` of each, or the pattern where it has none."""
         for batch in self._batches():
@@ -81,7 +94,12 @@ class FileSet:
         """The pattern's last part, how many files, and a hash over their names and contents."""
         known = "".join(f"{name} {sha256}\n" for name, sha256 in sorted(self._sha256.items()))
         digest = "sha256:" + hashlib.sha256(known.encode()).hexdigest()
-        return {"files": self.pattern.rpartition("/")[2], "num_files": len(self._sha256), "digest": digest}
+        return {
+            "files": self.pattern.rpartition("/")[2],
+            "num_files": len(self._sha256),
+            "digest": digest,
+            "unit": TEXT,
+        }
 
     def _batches(self) -> Iterator[Batch]:
         for file in paths.find([self.pattern], settings=self.settings):

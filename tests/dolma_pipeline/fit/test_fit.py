@@ -168,10 +168,10 @@ def test_errors_are_a_sentence_and_write_nothing(folder: Path, fit: Fit) -> None
     good = ["--positive", "good/*"]
     both = [*good, "--negative", "bad/*"]
     cases: list[tuple[list[str], str]] = [
-        ([*good, *out], "there is no negative one: give --negative FILES beside --positive."),
-        ([*out, "--negative", "bad/*"], "there is no positive one: give --positive FILES beside --negative."),
+        ([*good, *out], "there is no negative one: give --negative FILES beside --positive, or"),
+        ([*out, "--negative", "bad/*"], "there is no positive one: give --positive FILES beside --negative, or"),
         (both, "'fit' needs the name of the model to write: --out quality.bin"),
-        (["my.yaml", *both, *out], "'fit' takes its documents by --positive and --negative; found 'my.yaml'."),
+        (["my.yaml", *both, *out], "by --positive-source and --negative-source; found 'my.yaml'."),
         ([*good, "--negative", "bad/*.parquet", *out], "bad/*.parquet"),
         ([*good, "--negative", "none.jsonl", *out], "the negative set has no documents: none.jsonl gives none."),
         ([*good, "--negative", "few.jsonl", *out], "the negative set (few.jsonl) has 12 documents and 12 that can be"),

@@ -25,6 +25,7 @@ class ListSet:
 
     rows: list[tuple[str, str, str]]
     name: str = "a list"
+    unit: str = "text"
 
     def _chunk(self) -> Chunk:
         texts = [text for text, _, _ in self.rows]
