@@ -268,6 +268,52 @@ _ALL = (
         takes_overrides=True,
     ),
     Command(
+        name="fit",
+        group="Extend",
+        summary="train a quality classifier from two sets of documents",
+        module="fit",
+        usage="[RECIPE] --positive FILES --negative FILES --out MODEL [KEY=VALUE ...]",
+        details="Trains a fastText classifier that tells documents of the positive set from the others, and\n"
+        "measures it on documents that it has not seen: AUC, precision, recall, what each threshold keeps of each\n"
+        "source; and how much of it the name of the source alone would tell. The model has a card beside it,\n"
+        "MODEL.card.json. Same documents, settings and seed: same bytes. See docs/fit.md.",
+        example="dolma-pipeline fit --positive 'good/*.jsonl.gz' --negative 'web/*.jsonl.zst' --out quality.bin\n"
+        "dolma-pipeline fit --positive good.parquet --negative @web.txt --out quality.bin --max-documents 50000\n"
+        "dolma-pipeline fit my.yaml --positive-source books --negative-source 'web: passes' --out quality.bin",
+        options=(
+            Option(
+                name="--positive", value="FILES", purpose="documents of the positive set; may be repeated", repeats=True
+            ),
+            Option(
+                name="--negative", value="FILES", purpose="documents of the negative set; may be repeated", repeats=True
+            ),
+            Option(
+                name="--positive-source",
+                value="'SOURCE: SQL'",
+                purpose="documents of a source of the recipe's run: all, or those of a rule; may be repeated",
+                repeats=True,
+            ),
+            Option(
+                name="--negative-source", value="'SOURCE: SQL'", purpose="the same of the negative set", repeats=True
+            ),
+            Option(name="--out", value="MODEL", purpose="the file to write"),
+            Option(name="--max-documents", value="N", purpose="that are taken of each set; default 200000"),
+            Option(name="--max-bytes", value="SIZE", purpose="of text that are taken of each set; default no cap"),
+            Option(name="--held-out", value="SHARE", purpose="of the documents, to measure on; default 0.1"),
+            Option(name="--seed", value="N", purpose="of the sample, the split and the training; default 0"),
+            Option(name="--dim", value="N", purpose="numbers of a word's vector; default 32"),
+            Option(name="--epoch", value="N", purpose="times that each document is seen; default 5"),
+            Option(name="--lr", value="RATE", purpose="learning rate at the start; default 0.1"),
+            Option(name="--word-ngrams", value="N", purpose="longest run of words that is a feature; default 2"),
+            Option(name="--buckets", value="N", purpose="rows for such runs; default 500000"),
+            Option(name="--min-count", value="N", purpose="words that are rarer are no features; default 3"),
+            Option(name="--max-chars", value="N", purpose="characters read from the start of a text; default 0, all"),
+            Option(name="--replace", purpose="replace a model that is there already"),
+            FORMAT,
+        ),
+        takes_overrides=True,
+    ),
+    Command(
         name="fetch",
         group="Set up",
         summary="models and word lists, checked by hash",

@@ -7,7 +7,7 @@ The folder's own list of shards counts, not what the patterns find now: a look i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -90,18 +90,27 @@ def finished(recipe: Recipe) -> Finished:
     Raises:
         UsageError: nothing was run there, or not as far as the verdicts, or with other settings; says what to do.
     """
+    if recipe.mix is None:
+        raise UsageError(f"the recipe has no `mix`; its stages are {', '.join(recipe.stages())}.")
+    found = begun(recipe)
+    check_made(found, [VERDICTS])
+    return found
+
+
+def begun(recipe: Recipe) -> Finished:
+    """The folder of a recipe, of which nothing but the list of shards is known to be there; see `check_made`.
+
+    Raises:
+        UsageError: nothing was run there.
+    """
     modules = user_modules(recipe)
     recipe = resolved_recipe(recipe)
     folder = check_output(recipe)
-    if recipe.mix is None:
-        raise UsageError(f"the recipe has no `mix`; its stages are {', '.join(recipe.stages())}.")
     if folder.stat(layout.SHARDS) is None:
         raise UsageError(f"{recipe.output}: no run has begun there. First: dolma-pipeline mix RECIPE.")
     sha256 = hashlib.sha256(folder.read(layout.SHARDS)).hexdigest()
     process = Process.of(Run(recipe, folder, modules, f"sha256:{sha256}"))
-    found = Finished(process, all_artifacts(process))
-    _check(found)
-    return found
+    return Finished(process, all_artifacts(process))
 
 
 def with_recipe(before: Finished, recipe: Recipe) -> Process:
@@ -112,9 +121,16 @@ def with_recipe(before: Finished, recipe: Recipe) -> Process:
     return process
 
 
-def _check(found: Finished) -> None:
-    """Verdicts, and all that they are made from, must be finished; caches need not be there."""
-    wanted = {VERDICTS}
+def check_made(found: Finished, names: Collection[str]) -> None:
+    """Hold that some artifacts, and all that they are made from, are finished; caches need not be there.
+
+    Args:
+        names: of artifacts that the recipe makes.
+
+    Raises:
+        UsageError: one is not, or was made with other settings; says what to do.
+    """
+    wanted = set(names)
     for artifact in reversed([*found.artifacts.values()]):
         if artifact.name in wanted:
             wanted |= {need.name for need in artifact.needs}
@@ -131,9 +147,10 @@ def _check(found: Finished) -> None:
             + "Put the settings back and say what is to be changed with --what-if, or make it: "
             "dolma-pipeline mix RECIPE --redo."
         )
-    names = ", ".join(f"{d.artifact.name} ({'not done' if d.state == 'new' else d.state})" for d in left[:5])
+    states = ", ".join(f"{d.artifact.name} ({'not done' if d.state == 'new' else d.state})" for d in left[:5])
     more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+    what = "the rules have not been asked" if VERDICTS in names else "not all that is asked for has been made"
     raise UsageError(
-        f"{output}: the rules have not been asked there yet; left to do: {names}{more}. "
+        f"{output}: {what} there yet; left to do: {states}{more}. "
         "First: dolma-pipeline run RECIPE (or tag, dedupe and mix)."
     )

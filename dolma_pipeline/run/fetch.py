@@ -150,12 +150,18 @@ def rows_by_shard(origins: Iterable[str]) -> dict[str, NDArray[np.int64]]:
 
 def texts_of(process: Process, shard: ShardAt, rows: NDArray[np.int64]) -> pa.Array:
     """The texts of some rows of a shard, ascending; it is read up to the last of them."""
-    parts: list[pa.Array] = [pa.array([], pa.string())]
+    return pa.concat_arrays([pa.array([], pa.string()), *(texts for _, texts in text_batches(process, shard, rows))])
+
+
+def text_batches(
+    process: Process, shard: ShardAt, rows: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
+    """The same batch by batch, so that not all of them are in memory: rows, and their texts."""
     failures: list[Failure] = []
     with documents_of(process, shard, failures.append) as reader:
         for batch in reader:
             lo, hi = np.searchsorted(rows, [batch.first_row, batch.first_row + len(batch)])
-            parts.append(batch.table.column("text").take(pa.array(rows[lo:hi] - batch.first_row)))
+            if lo < hi:
+                yield rows[lo:hi], batch.table.column("text").take(pa.array(rows[lo:hi] - batch.first_row))
             if hi == len(rows):
                 break
-    return pa.concat_arrays(parts)
