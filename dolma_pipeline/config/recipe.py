@@ -160,6 +160,10 @@ class DedupeConfig:
         tuple[str, ...],
         Key(purpose="SQL orders of who stays; then order of `sources`, then smallest origin", one_or_more=True),
     ] = ()
+    keep: Annotated[
+        Literal["elect", "old"],
+        Key(purpose="when files are added: elect anew, or keep what is decided of old documents, which come first"),
+    ] = "elect"
     steps: Annotated[tuple[DedupeStepConfig, ...], Key(purpose="ways to find duplicates, in order", at_least=1)]
     keep_work: Annotated[bool, Key(purpose="keep edges and what the election worked with")] = False
 

@@ -49,7 +49,7 @@ def decide(run: Run, artifact: Artifact, sizes: Mapping[str, int] | None = None)
     manifest = read_manifest(run.folder, artifact.folder)
     if manifest is None:
         return _unfinished(run, artifact)
-    if not artifact.is_like(manifest):
+    if not artifact.is_like(manifest) or artifact.forgets(manifest):
         return Decision(artifact, "changed", manifest)
     if manifest["needs"]["shards.jsonl"] != run.shards_digest:
         return Decision(artifact, "grow" if artifact.grows else "again", manifest)
@@ -78,10 +78,14 @@ def _unfinished(run: Run, artifact: Artifact) -> Decision:
             covers = orjson.loads(run.folder.read(entry.name))
             if artifact.name in covers:
                 begun.append(covers[artifact.name])
+    holding = [one for one in begun if artifact.holds_begun(one, run.shards_digest)]
     if (settings := earlier_settings(run.folder, artifact)) is not None:
         begun.append(settings)
+        if artifact.forgets(settings):
+            return Decision(artifact, "changed", settings)
+        holding += [settings] if artifact.holds(settings, run.shards_digest) else []
     like = [one for one in begun if artifact.is_like(one)]
-    if holding := [one for one in like if artifact.holds(one, run.shards_digest)]:
+    if holding:
         return Decision(artifact, "resume", holding[0])
     if like:
         return Decision(artifact, "again", like[0])

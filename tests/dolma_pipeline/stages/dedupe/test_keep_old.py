@@ -1,0 +1,117 @@
+"""`dedupe.keep: old`: batches of documents arrive, and what was decided of earlier ones stands."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+
+from dolma_pipeline.engines import Here
+from dolma_pipeline.run import layout
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.runner import run
+from dolma_pipeline.runner.result import Result
+from dolma_pipeline.storage.folder import RunFolder, run_folder
+from tests.dolma_pipeline.stages.dedupe.test_verified import family, jaccard, texts_of
+from tests.dolma_pipeline.stages.small import rows, small_recipe, write_shards
+from tests.pipeline.tiny import engine
+
+Shards = Mapping[str, Sequence[dict[str, Any]]]
+
+NEAR = {"name": "near", "kind": "minhash"}
+STEPS = [{"name": "url", "kind": "exact", "key": "metadata->>'$.url'"}, NEAR]
+WHERE = {"stars": "(metadata->>'$.stars')::INT >= 1", "unique": "url.keep AND near.keep"}
+
+
+def recipe(keep: str = "old", **more: Any) -> dict[str, Any]:
+    dedupe = {"prefer": "(metadata->>'$.stars')::INT DESC", "steps": STEPS, "keep": keep}
+    return {"dedupe": {**dedupe, **more}, "mix": {"where": WHERE, "held_out": {"share": 0.2}, "documents": True}}
+
+
+def batches() -> list[Shards]:
+    """Three batches of relatives of each other, with shards that sort before and behind earlier ones."""
+    rng = random.Random(17)
+    documents = [{"text": text, "metadata": {"stars": rng.randrange(4), "url": f"u{rng.randrange(120)}"}}
+                 for _ in range(16) for text in family(rng)]  # fmt: skip
+    documents += [{"text": one["text"].upper(), "metadata": {"stars": 3, "url": None}} for one in documents[::9]]
+    rng.shuffle(documents)
+    for i, one in enumerate(documents):
+        one["id"] = f"d{i}"
+    cut = [documents[i::6] for i in range(6)]
+    return [
+        {"web/d": cut[0], "code/m": cut[1]},
+        {"web/a": cut[2], "web/h": cut[3]},
+        {"code/a": cut[4], "web/e": cut[5]},
+    ]
+
+
+BATCHES = batches()
+TEXTS = {origin: text for batch in BATCHES for origin, text in texts_of(batch).items()}
+STARS = {f"{s}#{i}": one["metadata"]["stars"] for b in BATCHES for s, some in b.items() for i, one in enumerate(some)}
+
+
+def new_output() -> str:
+    return f"memory://{secrets.token_hex(8)}"
+
+
+def launch(
+    folder: Path, output: str, settings: Mapping[str, Any], *, how: Here | None = None, **options: Any
+) -> Result:
+    found = small_recipe(folder, ["web", "code"], **settings)
+    with engine(how or Here()):
+        return run(replace(found, output=output), quiet=True, **options)
+
+
+def grown(folder: Path, count: int, settings: Mapping[str, Any] | None = None, *, how: Here | None = None) -> RunFolder:
+    """A folder to which batches came one by one."""
+    output = new_output()
+    for batch in BATCHES[:count]:
+        write_shards(folder, batch)
+        launch(folder, output, settings or recipe(), how=how)
+    return run_folder(output)
+
+
+def promised(folder: RunFolder) -> dict[str, bytes]:
+    names = [e.name for e in folder.list() if e.name.split("/")[0] not in layout.UNPROMISED]
+    return {name: folder.read(name) for name in names}
+
+
+def columns(folder: RunFolder, shards: Shards, step: str = "near") -> dict[str, dict[str, Any]]:
+    own = Run(None, folder, ())  # type: ignore[arg-type]
+    return {f"{shard}#{i}": row[step] for shard in shards
+            for i, row in enumerate(rows(own, f"attributes/{step}/{shard}.parquet"))}  # fmt: skip
+
+
+def test_what_was_decided_stands_and_what_went_has_a_copy_that_stays(tmp_path: Path) -> None:
+    output = new_output()
+    before: dict[str, bytes] = {}
+    seen: dict[str, Sequence[dict[str, Any]]] = {}
+    for number, batch in enumerate(BATCHES):
+        write_shards(tmp_path, batch)
+        launch(tmp_path, output, recipe())
+        folder = run_folder(output)
+        after = {e.name: folder.read(e.name) for e in folder.list("attributes") if e.name.endswith(".parquet")}
+        assert {name: after[name] for name in before} == before, "files of earlier shards are as they were"
+        assert (len(before) > 0) == (number > 0)
+        before, old = after, {*texts_of(seen)}
+        seen |= batch
+        url, near = (columns(folder, seen, step) for step in ("url", "near"))
+        gone = {origin: one for origin, one in near.items() if not one["keep"]}
+        fresh = [origin for origin in gone if origin not in old]
+        assert len(fresh) >= 8
+        for origin, one in gone.items():
+            keeper = one["cluster"]
+            assert near[keeper]["keep"]
+            assert url[keeper]["keep"]
+            assert STARS[keeper] >= 1
+            assert one["jaccard"] == jaccard(TEXTS[origin], TEXTS[keeper]) >= 0.8
+            assert one["group"] == near[keeper]["group"]
+        if number:
+            assert any(
+                STARS[gone[origin]["cluster"]] < STARS[origin] for origin in fresh if gone[origin]["cluster"] in old
+            )
+            assert any(gone[origin]["cluster"] not in old for origin in fresh)
