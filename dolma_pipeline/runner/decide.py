@@ -66,6 +66,8 @@ def read_again(decision: Decision, stale: Collection[str]) -> Decision:
     state = decision.state
     if not stale or not decision.artifact.all_sources or state in ("new", "changed", "again"):
         return decision
+    if decision.artifact.remembers and state == "resume":
+        return decision  # what it remembers is of none of these; begun work goes with all other (`ready`)
     if decision.artifact.grows and state != "resume":
         return replace(decision, state="grow", stale=stale)
     return replace(decision, state="again")  # begun work has records of several contents
@@ -147,10 +149,12 @@ def refuse_changes(decisions: Sequence[Decision]) -> None:
             why = f"it needs {', '.join(names)}, which changed" if names else "another version of this program made it"
             lines.append(f"{one.artifact.name}: {why}")
     again = ", ".join(d.artifact.name for d in decisions if d.state in ("changed", "again") and not d.artifact.cache)
+    kept = any(d.artifact.remembers and d.state == "changed" for d in changed)
     raise SettingsChangedError(
         "this folder holds work that was made with other settings:\n"
         + "".join(f"  {line}\n" for line in lines)
         + f"this makes again: {again}\n"
+        + ("all documents are judged anew then, those of earlier runs too, though dedupe.keep is old\n" if kept else "")
         + "Give --redo to do so. Or set another `output`, or put the settings back."
     )
 

@@ -51,6 +51,9 @@ def make_ready(
         artifacts: all of the run, whose unfinished work is not to be lost. shards: the list of now, by name.
         other_content: files of some shards have another content than they had; decisions are those of all artifacts.
     """
+    for one in decisions:
+        if one.artifact.remembers and one.state == "resume":
+            _forget_begun(run, one.artifact, shards)
     if other_content:
         _forget_content(run, artifacts)
     _forget_failures(run, shards)
@@ -62,16 +65,15 @@ def make_ready(
         elif one.state in ("grow", "heal"):
             _open_again(run, one, artifacts, shards)
         elif one.artifact.grows:
-            gone = [record for name, record in _begun(run, one.artifact).items() if name not in shards]
+            gone = [record for name, record in gathered(run, one.artifact).items() if name not in shards]
             _delete_outputs(run, one.artifact, gone)
 
 
-def _begun(run: Run, artifact: Artifact) -> dict[str, dict[str, Any]]:
-    """What is done of an unfinished artifact: shard -> record; of one that remembers, for other lists of shards, too:
-    those do not count, but their files are there."""
-    if not artifact.remembers:
-        return gathered(run, artifact)
-    return {one["shard"]: one for one in loose_records(run, replace(artifact, remembers=False))}
+def _forget_begun(run: Run, artifact: Artifact, shards: Mapping[str, Shard]) -> None:
+    """Files of shards that are no longer in the run, of an artifact that remembers: what it had begun for another list
+    of shards does not count, so no record will tell of them."""
+    gone = [one for one in loose_records(run, replace(artifact, remembers=False)) if one["shard"] not in shards]
+    _delete_outputs(run, artifact, gone)
 
 
 def _forget_content(run: Run, artifacts: Sequence[Artifact]) -> None:

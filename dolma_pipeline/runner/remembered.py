@@ -74,7 +74,8 @@ def refuse_losses(
                 f"{artifact.name} says of other documents may stand on what was there. Put it back, or {ELECT}."
             )
         again = one.state == "heal" and EARLIER not in (one.before or {})  # one election, which gives the same again
-        missing = [*one.missing, *(name for name, size in _files(one, records) if sizes.get(name) != size)]
+        cut = [name for name, size in _files(one, records) if sizes.get(name) != size]
+        missing = list(dict.fromkeys([*one.missing, *cut]))
         opened = one.state == "resume" or (one.state in ("grow", "heal") and artifact.name in wanted)
         if missing and opened and not again:
             raise UsageError(

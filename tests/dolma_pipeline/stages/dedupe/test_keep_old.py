@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import random
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 
 from dolma_pipeline.engines import Here
-from dolma_pipeline.run import layout
+from dolma_pipeline.run import layout, perform
+from dolma_pipeline.run import shards as shards_module
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner import run
 from dolma_pipeline.runner.result import Result
+from dolma_pipeline.stages.dedupe import likeness, verify
 from dolma_pipeline.storage.folder import RunFolder, run_folder
 from tests.dolma_pipeline.stages.dedupe.test_verified import family, jaccard, texts_of
 from tests.dolma_pipeline.stages.small import rows, small_recipe, write_shards
@@ -30,6 +34,9 @@ WHERE = {"stars": "(metadata->>'$.stars')::INT >= 1", "unique": "url.keep AND ne
 def recipe(keep: str = "old", **more: Any) -> dict[str, Any]:
     dedupe = {"prefer": "(metadata->>'$.stars')::INT DESC", "steps": STEPS, "keep": keep}
     return {"dedupe": {**dedupe, **more}, "mix": {"where": WHERE, "held_out": {"share": 0.2}, "documents": True}}
+
+
+PLAIN = {**recipe(), "mix": {"where": WHERE}}
 
 
 def batches() -> list[Shards]:
@@ -115,3 +122,95 @@ def test_what_was_decided_stands_and_what_went_has_a_copy_that_stays(tmp_path: P
                 STARS[gone[origin]["cluster"]] < STARS[origin] for origin in fresh if gone[origin]["cluster"] in old
             )
             assert any(gone[origin]["cluster"] not in old for origin in fresh)
+
+
+def test_the_first_run_is_an_election(tmp_path: Path) -> None:
+    """Nothing is old then, so that the files are those of a run that elects, and a switch changes nothing."""
+    write_shards(tmp_path, BATCHES[0])
+    folders = []
+    for keep in ("old", "elect"):
+        output = new_output()
+        launch(tmp_path, output, recipe(keep))
+        folders.append(promised(run_folder(output)))
+        other = {"old": "elect", "elect": "old"}[keep]
+        assert launch(tmp_path, output, recipe(other)).nothing_to_do
+    assert folders[0] == folders[1]
+
+
+def test_the_same_bytes_in_small_pieces_shuffled_and_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = promised(grown(tmp_path / "whole", 3, PLAIN))
+    monkeypatch.setattr("dolma_pipeline.stages.dedupe.edges.BYTES_A_ROW", 4_000_000_000 // 17)
+    monkeypatch.setattr(verify, "PAIRS_A_TASK", 3)
+    monkeypatch.setattr(likeness, "PAIRS", 5)
+    monkeypatch.setattr(shards_module, "BLOCK_SHARDS", 1)
+    assert promised(grown(tmp_path / "small", 3, PLAIN, how=Here(seed=1, repeated=0.5, again=True))) == expected
+
+
+class Killed(BaseException):
+    """A run's death."""
+
+
+@dataclass(frozen=True)
+class KilledAfter(Here):
+    """The loop, killed when so many tasks are done."""
+
+    tasks: int = 0
+
+    def loop(self, run: Run, phases: Sequence[Any], **more: Any) -> None:
+        """See `Here`."""
+        left, real = self.tasks, perform.work
+
+        def work(*args: Any, **options: Any) -> Any:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            return real(*args, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(perform, "work", work)
+            super().loop(run, phases, **more)
+
+
+def tasks_of(folder: RunFolder) -> list[str]:
+    """The phases of the tasks of a folder's last run, in their order."""
+    events = [json.loads(line) for line in folder.read("log/events.jsonl").splitlines()]
+    return [event["step"] for event in events if event["event"] == "task"]
+
+
+def copy_of(output: str) -> str:
+    before, after = run_folder(output), new_output()
+    for entry in before.list():
+        run_folder(after).write(entry.name, before.read(entry.name))
+    return after
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_killed_within_a_growth(tmp_path: Path, more: int) -> None:
+    """The same bytes, whether the same command goes on or still other files have come by then; what the killed run had
+    decided of new documents is not taken for old."""
+    start = new_output()
+    write_shards(tmp_path, BATCHES[0])
+    launch(tmp_path, start, PLAIN)
+    write_shards(tmp_path, BATCHES[1])
+    whole = copy_of(start)
+    launch(tmp_path, whole, PLAIN)
+    steps = tasks_of(run_folder(whole))[len(tasks_of(run_folder(start))) :]
+    after = [steps.index(step) + 1 for step in ("dedupe/candidates", "dedupe/verify", "dedupe/elect", "dedupe/write")]
+    after += [steps.index("dedupe/check"), len(steps) - 1]
+    killed = []
+    for tasks in after:
+        killed.append(copy_of(start))
+        with pytest.raises(Killed):
+            launch(tmp_path, killed[-1], PLAIN, how=KilledAfter(tasks=tasks))
+    closed = whole  # the column was finished, so that what is in it stands
+    if more:
+        write_shards(tmp_path, BATCHES[2])
+        whole = copy_of(start)
+        launch(tmp_path, closed, PLAIN)
+        launch(tmp_path, whole, PLAIN)
+        assert promised(run_folder(closed)) != promised(run_folder(whole))
+    for tasks, output in zip(after, killed, strict=True):
+        launch(tmp_path, output, PLAIN)
+        expected = run_folder(closed if tasks == after[-1] else whole)
+        assert promised(run_folder(output)) == promised(expected), tasks
