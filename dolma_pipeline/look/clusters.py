@@ -20,14 +20,13 @@ from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.look.columns import Columns
 from dolma_pipeline.look.folder import Finished
 from dolma_pipeline.look.groups import stored_of
-from dolma_pipeline.look.remembered import kept_verdicts, verdicts_of
+from dolma_pipeline.look.remembered import kept_verdicts, stored_election
 from dolma_pipeline.look.table import FORMAT, KIND
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import digest
 from dolma_pipeline.sql import Order
 from dolma_pipeline.sql.columns import rule_schema
 from dolma_pipeline.stages.dedupe.candidates import SOURCE_PLACE, preferred_places
-from dolma_pipeline.stages.dedupe.earlier import Earlier
 from dolma_pipeline.stages.dedupe.elect import comparing, members_of
 from dolma_pipeline.stages.dedupe.election import Elected, Members, elections, nodes_of
 from dolma_pipeline.stages.dedupe.likeness import Known
@@ -41,15 +40,15 @@ class Clusters:
     """The documents that dedupe steps may take away, by number.
 
     members: step -> what it knows; in the order of the steps. nodes: of any step, ascending. place: of each of them in
-    the preferred order. compare: step -> how like its documents are. earlier: step -> what stands, where verdicts were
-    kept.
+    the preferred order. compare: step -> how like its documents are. stored: step -> what its column says, where that
+    is no election over all documents (`look.remembered`).
     """
 
     members: Mapping[str, Members]
     nodes: NDArray[np.int64]
     place: NDArray[np.int64]
     compare: Mapping[str, Compare]
-    earlier: Mapping[str, Earlier] = field(default_factory=dict)
+    stored: dict[str, Elected] = field(default_factory=dict)
     _held: dict[bytes, dict[str, Elected]] = field(default_factory=dict)
 
     @classmethod
@@ -67,15 +66,17 @@ class Clusters:
         table = get_table(run.folder, name)
         nodes, place = (table.column(name).to_numpy() for name in ("node", "place"))
         compare = {step: remembering(one) for step, one in comparing(run, {}).items()}
-        earlier = verdicts_of(finished, nodes) if kept_verdicts(finished) else {}
-        return cls(members, nodes, place, compare, earlier)
+        stored = stored_election(finished, nodes) if kept_verdicts(finished) else {}
+        return cls(members, nodes, place, compare, stored)
 
     def elected(self, passes: NDArray[np.bool_]) -> dict[str, Elected]:
         """Who stays, step by step, if these documents pass; passes: bool of all documents, by number."""
+        if self.stored:  # other rules before duplicates are refused there
+            return self.stored
         some = passes[self.nodes]
         key = np.packbits(some).tobytes()
         if key not in self._held:
-            self._held[key] = dict(elections(self.members, self.nodes, some, self.place, self.compare, self.earlier))
+            self._held[key] = dict(elections(self.members, self.nodes, some, self.place, self.compare))
         return self._held[key]
 
     def held_keys(self, own: NDArray[np.uint64], passes: NDArray[np.bool_]) -> NDArray[np.uint64]:

@@ -1,6 +1,6 @@
 """Folders in which verdicts of earlier documents were kept (`dedupe.keep: old`): what a look may say of them.
 
-The election of such a folder is that of its columns. Another rule that is asked before duplicates makes it anew, over
+Their election is what their columns say. Another rule that is asked before duplicates makes it anew, over
 all documents and in another order, and only a run does that.
 """
 
@@ -13,13 +13,17 @@ from numpy.typing import NDArray
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.look.folder import Finished
 from dolma_pipeline.run.artifact import EARLIER
+from dolma_pipeline.run.columns import DEDUPE_TYPE
 from dolma_pipeline.run.manifests import read_manifest
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import indexed
-from dolma_pipeline.run.stage import artifacts_of, stages_in_order
-from dolma_pipeline.stages.dedupe.earlier import Earlier, earlier_columns, earlier_of
+from dolma_pipeline.run.stage import STAGES, artifacts_of
+from dolma_pipeline.stages.dedupe.earlier import stored_marks
+from dolma_pipeline.stages.dedupe.election import Elected
+from dolma_pipeline.stages.dedupe.likeness import rows_by_shard
+from dolma_pipeline.stages.dedupe.origins import numbers_of
 from dolma_pipeline.stages.dedupe.steps import all_steps, electing_steps
-from dolma_pipeline.stages.mixes import JUDGED
+from dolma_pipeline.stages.mixes import JUDGED, MIX, hidden_stage
 
 
 def kept_verdicts(finished: Finished) -> bool:
@@ -29,15 +33,19 @@ def kept_verdicts(finished: Finished) -> bool:
     return any(EARLIER in (read_manifest(folder, name) or {}) for name in names)
 
 
-def verdicts_of(finished: Finished, nodes: NDArray[np.int64]) -> dict[str, Earlier]:
-    """What the folder says of documents, by step; nodes: by number, ascending, all that any step may take away."""
+def stored_election(finished: Finished, nodes: NDArray[np.int64]) -> dict[str, Elected]:
+    """What the folder's columns say, by step; nodes: documents that any step may take away, by number, ascending."""
     run = finished.run
-    shards = list(indexed(run))
-    names = frozenset(shard.name for shard in shards)
     found = {}
     for step in electing_steps(run.recipe):
-        columns = earlier_columns(run, step.name, shards, nodes, names)
-        found[step.name] = earlier_of(run, step.name, pa.table({"node": nodes, **columns}))
+        parts = [pa.array([], DEDUPE_TYPE)]
+        parts += [stored_marks(run, step.name, shard, rows) for shard, rows in rows_by_shard(indexed(run), nodes)]
+        marks = pa.concat_arrays(parts)
+        keeper, group = (numbers_of(run, marks.field(name)) for name in ("cluster", "group"))
+        values = {
+            name: marks.field(name).to_numpy(zero_copy_only=False) for name in ("size", "rank", "keep", "jaccard")
+        }
+        found[step.name] = Elected(nodes, keeper=keeper, group_nodes=nodes, group_labels=group, **values)
     return found
 
 
@@ -52,8 +60,7 @@ def refuse_anew(finished: Finished, changed: Process) -> None:
     """
     if not kept_verdicts(finished):
         return
-    stage = next(one for one in stages_in_order() if JUDGED in artifacts_of(one, finished.process, finished.artifacts))
-    now = artifacts_of(stage, changed, finished.artifacts)[JUDGED]
+    now = artifacts_of(STAGES[hidden_stage("judge", MIX)], changed, finished.artifacts)[JUDGED]
     if now.whole_digest != finished.artifacts[JUDGED].whole_digest:
         raise UsageError(
             "with other rules before duplicates a run judges all documents anew, while this folder has kept what it "

@@ -20,16 +20,18 @@ from dolma_pipeline.dedup.settled import Settled, nothing_settled
 from dolma_pipeline.io.tables import get_table
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
+from dolma_pipeline.run.columns import DEDUPE_TYPE
 from dolma_pipeline.run.manifests import read_lines
 from dolma_pipeline.run.phase import Phase
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import earlier_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, indexed
+from dolma_pipeline.stages.dedupe.likeness import rows_by_shard
 from dolma_pipeline.stages.dedupe.origins import numbers_of
 
 KEEP = "old"
-_FIELDS = {"keep": pa.bool_(), "cluster": pa.string(), "jaccard": pa.float64(), "group": pa.string()}
+_FIELDS = {name: DEDUPE_TYPE.field(name).type for name in ("keep", "cluster", "jaccard", "group")}
 
 
 def keeps_old(recipe: Recipe) -> bool:
@@ -97,20 +99,24 @@ def schema_of(steps: Sequence[str]) -> dict[str, pa.DataType]:
     return {name: _FIELDS[field] for step in steps for field, name in names_of(step).items()}
 
 
+def stored_marks(run: Run, step: str, shard: ShardAt, rows: NDArray[np.int64]) -> pa.StructArray:
+    """What a step's column says of some rows of a shard (`DEDUPE_TYPE`)."""
+    column = get_table(run.folder, layout.attributes(step, shard.name), [step]).column(step).combine_chunks()
+    column = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+    return column.take(pa.array(rows))
+
+
 def earlier_columns(
     run: Run, step: str, shards: Sequence[ShardAt], nodes: NDArray[np.int64], old: frozenset[str]
 ) -> dict[str, pa.Array]:
     """These columns of some documents; nodes: of these shards, ascending. old: names of shards that were judged."""
     parts = [pa.table({field: pa.array([], type_) for field, type_ in _FIELDS.items()})]
-    for shard in shards:
-        rows = nodes[np.searchsorted(nodes, shard.first) : np.searchsorted(nodes, shard.first + shard.rows)]
-        if shard.name not in old:
+    for shard, rows in rows_by_shard(iter(shards), nodes):
+        if shard.name in old:
+            marks = stored_marks(run, step, shard, rows)
+            parts.append(pa.table({field: marks.field(field) for field in _FIELDS}))
+        else:
             parts.append(pa.table({field: pa.nulls(len(rows), type_) for field, type_ in _FIELDS.items()}))
-        elif len(rows):
-            column = get_table(run.folder, layout.attributes(step, shard.name), [step]).column(step).combine_chunks()
-            column = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
-            some = column.take(pa.array(rows - shard.first))
-            parts.append(pa.table({field: some.field(field).cast(type_) for field, type_ in _FIELDS.items()}))
     table = pa.concat_tables(parts).combine_chunks()
     return {name: table.column(field) for field, name in names_of(step).items()}
 

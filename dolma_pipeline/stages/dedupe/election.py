@@ -9,7 +9,7 @@ group of the first of them that they hang together with.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -66,8 +66,8 @@ class Elected:
 
     nodes (int64). size, rank (int64): documents of each one's cluster, and its place there. keep (bool). keeper
     (int64): whom it went for, or who comes first in its cluster. jaccard (float64): to that one.
-    candidate (bool), place (int64): what the election saw.
     group_nodes, group_labels: what this step and the earlier ones connect, taken together.
+    candidate (bool), place (int64): what the election saw; empty where the outcome was read from columns.
     rounds, stopped: of a step that is verified, as in `Stars`; else 0 and False.
     """
 
@@ -77,10 +77,10 @@ class Elected:
     keep: NDArray[np.bool_]
     keeper: NDArray[np.int64]
     jaccard: NDArray[np.float64]
-    candidate: NDArray[np.bool_]
-    place: NDArray[np.int64]
     group_nodes: NDArray[np.int64]
     group_labels: NDArray[np.int64]
+    candidate: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    place: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     rounds: int = 0
     stopped: bool = False
 

@@ -214,3 +214,57 @@ def test_killed_within_a_growth(tmp_path: Path, more: int) -> None:
         launch(tmp_path, output, PLAIN)
         expected = run_folder(closed if tasks == after[-1] else whole)
         assert promised(run_folder(output)) == promised(expected), tasks
+
+
+LINE, RUN = "a paragraph of the same words everywhere, long enough", " ".join(f"r{i}" for i in range(60))
+MANY = "other words, of which there are many"
+PARTS: list[Shards] = [
+    {"code/m": [{"id": "a", "text": f"{LINE}\n\nown words"}, {"id": "b", "text": f"before it {RUN}"}],
+     "web/m": [{"id": "e", "text": "something of its own, which is seen for the first time"}]},
+    {"code/a": [{"id": "c", "text": f"{LINE}\n\n{MANY}\n\n{LINE}"}, {"id": "d", "text": RUN}]},
+    {"web/a": [{"id": "f", "text": MANY}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("prefer", [[], ["id DESC"]])
+def test_repeats_stand_in_what_came_later(tmp_path: Path, prefer: list[str]) -> None:
+    """Whatever the order of names, or `prefer`: the first place of a text is in the earlier run."""
+    steps = [{"name": "lines", "kind": "paragraphs", "min_unit_chars": 20}, {"name": "runs", "kind": "substring"}]
+    settings = {"dedupe": {"steps": steps, "keep": "old", **({"prefer": prefer} if prefer else {})}}
+    output, seen, before = new_output(), {}, {}  # type: ignore[var-annotated]
+    for batch in PARTS:
+        seen |= batch
+        write_shards(tmp_path, batch)
+        result = launch(tmp_path, output, settings)
+        folder = run_folder(output)
+        after = {e.name: folder.read(e.name) for e in folder.list("attributes") if e.name.endswith(".parquet")}
+        assert {name: after[name] for name in before} == before
+        before = after
+    marked = {
+        step: {origin for origin, one in columns(folder, seen, step).items() if one["spans"]}
+        for step in ("lines", "runs")
+    }
+    assert marked == {"lines": {"code/a#0", "web/a#0"}, "runs": {"code/a#1"}}
+    assert [len(one["spans"]) for one in columns(folder, seen, "lines").values()] == [0, 0, 0, 2, 0, 1]
+    assert ["lines", "5", "1"] in [line.split() for line in result.text().splitlines()]
+    fresh = new_output()
+    launch(tmp_path, fresh, {"dedupe": {**settings["dedupe"], "keep": "elect"}})
+    elected = {o for o, one in columns(run_folder(fresh), seen, "lines").items() if one["spans"]}
+    assert elected != marked["lines"]
+
+
+def test_the_table_tells_of_earlier_documents(tmp_path: Path) -> None:
+    output = new_output()
+    for number, batch in enumerate(BATCHES[:2]):
+        write_shards(tmp_path, batch)
+        result = launch(tmp_path, output, PLAIN)
+        assert ("documents that came after others (dedupe.keep: old)" in result.text()) == (number > 0)
+    near = columns(run_folder(output), {**BATCHES[0], **BATCHES[1]})
+    new = {*texts_of(BATCHES[1])}
+    gone = [one["cluster"] for origin, one in near.items() if origin in new and not one["keep"]]
+    told = {"documents": len(near) - len(new), "new": len(new), "removed": len(gone)}
+    told["for_earlier"] = sum(keeper not in new for keeper in gone)
+    assert 0 < told["for_earlier"] < told["removed"]
+    assert result.manifests["attributes/near"].record["earlier"] == told
+    row = next(line for line in result.text().splitlines() if line.startswith("near ") and "%" not in line)
+    assert row.split() == ["near", *(str(number) for number in told.values())]
