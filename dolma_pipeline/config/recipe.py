@@ -162,7 +162,7 @@ class DedupeConfig:
     ] = ()
     keep: Annotated[
         Literal["elect", "old"],
-        Key(purpose="when files are added: elect anew, or keep what is decided of old documents, which come first"),
+        Key(purpose="files were added: elect anew among all, or let what is decided of earlier ones stand"),
     ] = "elect"
     steps: Annotated[tuple[DedupeStepConfig, ...], Key(purpose="ways to find duplicates, in order", at_least=1)]
     keep_work: Annotated[bool, Key(purpose="keep edges and what the election worked with")] = False
