@@ -161,6 +161,10 @@ class DedupeConfig:
         tuple[str, ...],
         Key(purpose="SQL orders of who stays; then order of `sources`, then smallest origin", one_or_more=True),
     ] = ()
+    keep: Annotated[
+        Literal["elect", "old"],
+        Key(purpose="files were added: elect anew among all, or let what is decided of earlier ones stand"),
+    ] = "elect"
     steps: Annotated[tuple[DedupeStepConfig, ...], Key(purpose="ways to find duplicates, in order", at_least=1)]
     keep_work: Annotated[bool, Key(purpose="keep edges and what the election worked with")] = False
 

@@ -5,6 +5,8 @@ linear, however large a bucket is. A document goes if one of the leaders that it
 another one went for (an anchor) never goes. Where a leader went, the next one leads, round by round, until none goes.
 Documents of the same words are one: the first of them stands for all, and they follow it.
 Candidates come first in the order, and none but they lead, so nothing goes for a document that the rules drop.
+Where earlier documents keep their verdicts, those that stay come before all others and are anchors from the start, and
+those that went lead nobody; what is new is compared with them, and they with nobody.
 Cost: ~4 us a document of the buckets beside the comparisons; ~60 bytes a document and 24 an entry of a bucket.
 Source: the greedy cover is that of Manku, Jain and Sarma 2007, Detecting near-duplicates for web crawling, without its
 closure; stars around leaders are those of Broder et al. 1997.
@@ -18,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dolma_pipeline.dedup.settled import Settled, nothing_settled
 from dolma_pipeline.errors import DataError, MisalignedError
 
 MOST_ROUNDS = 8
@@ -43,10 +46,14 @@ class Stars(NamedTuple):
     stopped: bool
 
 
-def ranks(candidate: NDArray[np.bool_], place: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The place of each of n documents when candidates come first, then the preferred order: int64[n], 0 to n - 1."""
+def ranks(
+    candidate: NDArray[np.bool_], place: NDArray[np.int64], old: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
+    """The place of each of n documents when candidates come first, of these and of the others those that were judged
+    before (`old`), then the preferred order: int64[n], 0 to n - 1."""
     found = np.empty(len(place), np.int64)
-    found[np.lexsort((place, ~candidate))] = np.arange(len(place))
+    keys = (place, ~candidate) if old is None else (place, ~old, ~candidate)
+    found[np.lexsort(keys)] = np.arange(len(place))
     return found
 
 
@@ -84,6 +91,7 @@ def elect_stars(
     place: NDArray[np.int64],
     compare: Compare,
     threshold: float,
+    settled: Settled | None = None,
 ) -> Stars:
     """Elects who stays of n documents.
 
@@ -93,6 +101,7 @@ def elect_stars(
         candidate: bool[n], whether a document may stay for others. place: in the preferred order, no two the same.
         compare: how like homes are; asked of each pair once.
         threshold: likeness from which on a document may go.
+        settled: what was decided before and stays as it is.
 
     Raises:
         MisalignedError: columns of different lengths.
@@ -104,15 +113,19 @@ def elect_stars(
             f"{len(home)} documents, {len(candidate)} candidates, an order of {len(place)}; {len(bucket)} buckets of "
             f"{len(member)} entries: they must be of the same rows."
         )
+    settled = settled or nothing_settled(len(home))
     n, num_candidates = len(home), int(candidate.sum())
-    rank = ranks(candidate, place)
+    rank = ranks(candidate, place, settled.old)
     of_rank = np.argsort(rank)
     first = firsts_of(home, rank)
+    gone = settled.gone
+    alive, anchor = ~gone[of_rank], settled.old[of_rank]
+    keeper, credit = np.arange(n), np.ones(n)  # by rank
+    keeper[rank[gone]], credit[rank[gone]] = rank[settled.keeper[gone]], settled.jaccard[gone]
     entries = rank[first[member]]
+    bucket, entries = bucket[alive[entries]], entries[alive[entries]]
     order = np.lexsort((entries, bucket))
     bucket, entries = np.unique(bucket[order], return_inverse=True)[1], entries[order]
-    alive, anchor = np.ones(n, np.bool_), np.zeros(n, np.bool_)
-    keeper, credit = np.arange(n), np.ones(n)  # by rank
     led = np.full(int(bucket[-1]) + 1 if len(bucket) else 0, -1, np.int64)  # who led each bucket in the last round
     tried = np.zeros(0, np.int64)
     edges = [np.zeros((0, 2), np.int64)]
@@ -150,10 +163,12 @@ def elect_stars(
     found = of_rank[keeper[mine]]
     same_words = np.flatnonzero(alive[mine] & ~candidate[first])  # nobody stands for those of whom none may stay
     found[same_words] = same_words
+    likeness = np.where(settled.old, settled.jaccard, credit[mine])
+    found = np.where(settled.old, settled.keeper, found)
     pairs = of_rank[np.concatenate(edges)]
     others = np.flatnonzero(home != np.arange(n))
     left, right = np.concatenate([pairs[:, 0], home[others]]), np.concatenate([pairs[:, 1], others])
-    return Stars(found, credit[mine], left, right, rounds, stopped)
+    return Stars(found, likeness, left, right, rounds, stopped)
 
 
 def _new(codes: NDArray[np.int64], tried: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -189,23 +204,27 @@ def check_stars(
     place: NDArray[np.int64],
     threshold: float,
     named: Callable[[int], str],
+    old: NDArray[np.bool_] | None = None,
 ) -> None:
     """Everything that went must have a document that stays in its place.
 
     Args:
         nodes: documents by number, ascending, int64[n]. keeper: whom each went for, by number; itself if it stays.
-        candidate, place: of each. named: the origin of a document by its number.
+        candidate, place: of each. named: the origin of a document by its number. old: of each, whether it was judged
+            before; such a one comes before those that are new, and was held against the order of its own run then.
 
     Raises:
         DataError: one has not; names it and its keeper, and says what is wrong.
     """
     gone = np.flatnonzero(keeper != nodes)
+    old = np.zeros(len(nodes), np.bool_) if old is None else old
     at = np.minimum(np.searchsorted(nodes, keeper[gone]), max(0, len(nodes) - 1))
     for wrong, what in (
         (nodes[at] != keeper[gone], "is not among the candidates"),
         (keeper[at] != nodes[at], "does not stay itself"),
         (~candidate[at], "does not pass the rules, or an earlier step dropped it"),
-        (candidate[gone] & (place[at] >= place[gone]), "does not come earlier in the order of `prefer`"),
+        (old[gone] & ~old[at], "is new, while it was judged before"),
+        (candidate[gone] & ~old[at] & (place[at] >= place[gone]), "does not come earlier in the order of `prefer`"),
         (~(jaccard[gone] >= threshold), "is less like it than `threshold`"),
     ):
         if wrong.any():

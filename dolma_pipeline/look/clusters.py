@@ -20,6 +20,7 @@ from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.look.columns import Columns
 from dolma_pipeline.look.folder import Finished
 from dolma_pipeline.look.groups import stored_of
+from dolma_pipeline.look.remembered import kept_verdicts, stored_election
 from dolma_pipeline.look.table import FORMAT, KIND
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import digest
@@ -39,13 +40,15 @@ class Clusters:
     """The documents that dedupe steps may take away, by number.
 
     members: step -> what it knows; in the order of the steps. nodes: of any step, ascending. place: of each of them in
-    the preferred order. compare: step -> how like its documents are.
+    the preferred order. compare: step -> how like its documents are. stored: step -> what its column says, where that
+    is no election over all documents (`look.remembered`).
     """
 
     members: Mapping[str, Members]
     nodes: NDArray[np.int64]
     place: NDArray[np.int64]
     compare: Mapping[str, Compare]
+    stored: dict[str, Elected] = field(default_factory=dict)
     _held: dict[bytes, dict[str, Elected]] = field(default_factory=dict)
 
     @classmethod
@@ -63,10 +66,13 @@ class Clusters:
         table = get_table(run.folder, name)
         nodes, place = (table.column(name).to_numpy() for name in ("node", "place"))
         compare = {step: remembering(one) for step, one in comparing(run, {}).items()}
-        return cls(members, nodes, place, compare)
+        stored = stored_election(finished, nodes) if kept_verdicts(finished) else {}
+        return cls(members, nodes, place, compare, stored)
 
     def elected(self, passes: NDArray[np.bool_]) -> dict[str, Elected]:
         """Who stays, step by step, if these documents pass; passes: bool of all documents, by number."""
+        if self.stored:  # other rules before duplicates are refused there
+            return self.stored
         some = passes[self.nodes]
         key = np.packbits(some).tobytes()
         if key not in self._held:

@@ -20,6 +20,7 @@ from dolma_pipeline.look.folder import Finished, SourceRows
 from dolma_pipeline.look.table import Group, read_shards
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.columns import attribute_types, made_columns, read_block
+from dolma_pipeline.run.manifests import read_manifest
 from dolma_pipeline.run.shards import Block
 from dolma_pipeline.sql.rewrite import Stored
 from dolma_pipeline.stages.mixes import VERDICTS
@@ -101,7 +102,7 @@ class Groups:
         def make(block: Block, columns: Sequence[str]) -> pa.Table:
             return pa.concat_tables(read_shards(folder, [layout.verdicts(s.name) for s in block.shards], columns))
 
-        key = ["verdicts", self.finished.artifacts[VERDICTS].whole_digest, self.finished.run.shards_digest]
+        key = ["verdicts", self.finished.artifacts[VERDICTS].whole_digest, self._content(VERDICTS)]
         return Group(self.source, key, make)
 
     def keys(self) -> Group:
@@ -118,7 +119,15 @@ class Groups:
 
     def _made_from(self, artifact: str) -> list[Any]:
         found = self.finished.artifacts[artifact]
-        return [found.digest, found.source_digests.get(self.source.name)]
+        own = [found.digest, found.source_digests.get(self.source.name)]
+        alone = found.grows and not found.remembers  # else what it says of a document depends on others
+        return own if alone else [*own, self._content(artifact)]
+
+    def _content(self, artifact: str) -> str:
+        """A hash of what an artifact holds."""
+        manifest = read_manifest(self.finished.run.folder, self.finished.artifacts[artifact].folder)
+        found: str = manifest["shards"]["sha256"] if manifest and "shards" in manifest else ""
+        return found
 
     def _attribute_key(self, label: str) -> Any:
         if f"attributes/{label}" in self.finished.artifacts:

@@ -23,6 +23,7 @@ from dolma_pipeline.look.choice import Choice, Documents, amount_of, choose, pla
 from dolma_pipeline.look.folder import with_recipe
 from dolma_pipeline.look.measured import same_edits
 from dolma_pipeline.look.plan import budget_notes, notes_on
+from dolma_pipeline.look.remembered import refuse_anew
 from dolma_pipeline.look.repeats import refuse_other_repeats
 from dolma_pipeline.look.state import State
 from dolma_pipeline.run import layout
@@ -125,6 +126,7 @@ def what_if(recipe: Recipe, changes: Sequence[str]) -> WhatIf:
 def _asked(state: State, recipe: Recipe) -> tuple[dict[str, SourceVerdicts], NDArray[np.bool_]]:
     """What the rules of a changed recipe say of all documents; and which pass the early ones, by number."""
     process = with_recipe(state.finished, recipe)
+    refuse_anew(state.finished, process)
     asking = {
         name: Asking(state.finished, process, columns, state.verdicts[name], state.edited[name])
         for name, columns in state.columns.items()

@@ -16,6 +16,9 @@ from dolma_pipeline.io.manifest import canonical, digest
 
 __all__ = ["Artifact", "canonical", "digest"]
 
+EARLIER = "earlier"
+"""The key of a manifest that tells of earlier documents whose verdicts were kept (`Artifact.remembers`)."""
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -31,6 +34,8 @@ class Artifact:
         needs: the artifacts that it is made from.
         growing: new shards are added to what is done; else they make it again. So does whatever is made of something
             that does not grow: an election over more documents may say otherwise of the earlier ones (`grows`).
+        remembers: of one that is growing: what it says of a shard depends on which others were there then, and is kept.
+            So unfinished work holds for its very list of shards, and its files alone tell what was decided.
         cache: it may be removed; it lies in `cache/<name>/<digest>`, so one of other settings does not replace it.
         root: folder that its records' output paths start at; default its own folder.
         owns: files and folders that are its own, where it shares its folder with another artifact.
@@ -44,6 +49,7 @@ class Artifact:
     files: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[Artifact, ...] = ()
     growing: bool = False
+    remembers: bool = False
     cache: bool = False
     root: str = ""
     owns: tuple[str, ...] = ()
@@ -101,6 +107,14 @@ class Artifact:
             made: as `settings` gives it with the digest of a list of shards, or a manifest.
         """
         return self.is_like(made) and (self.grows or made_for(made) == shards_digest)
+
+    def holds_begun(self, made: Mapping[str, Any] | None, shards_digest: str) -> bool:
+        """The same of work that was not finished."""
+        return self.holds(made, shards_digest) and (not self.remembers or made_for(made) == shards_digest)
+
+    def forgets(self, made: Mapping[str, Any] | None) -> bool:
+        """Whether what was made has kept verdicts of earlier runs, and this would decide them anew."""
+        return not self.remembers and EARLIER in (made or {})
 
     @property
     def folder(self) -> str:

@@ -100,7 +100,10 @@ class Phase(ABC):
     @property
     def digest(self) -> str:
         """What its records depend on."""
-        return digest([self.name, [[one.name, one.whole_digest] for one in self.artifacts]])
+        of_artifacts = [
+            [one.name, one.whole_digest, *(["remembers"] if one.remembers else [])] for one in self.artifacts
+        ]
+        return digest([self.name, of_artifacts])
 
     @abstractmethod
     def tasks(self, run: Run) -> Iterable[Task]:

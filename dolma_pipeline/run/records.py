@@ -172,7 +172,7 @@ def loose_records(run: Run, artifact: Artifact, *, but: Phase | None = None) -> 
         if name != COVERS or under == own:
             continue
         covers = orjson.loads(folder.read(entry.name))
-        if not artifact.holds(covers.get(artifact.name), run.shards_digest):
+        if not artifact.holds_begun(covers.get(artifact.name), run.shards_digest):
             continue
         for _, record in stored_records(folder, under):
             yield from record["records"].get(artifact.name, ())

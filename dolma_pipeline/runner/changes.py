@@ -18,6 +18,8 @@ def changes(artifact: Artifact, before: Mapping[str, Any] | None) -> Iterator[st
     """
     before = before or {}
     now = artifact.settings()
+    if artifact.forgets(before):
+        yield "dedupe.keep: 'old' -> 'elect'"
     yield from _lines(before.get("config", {}), now["config"])
     old, new = before.get("source_config", {}), now["source_config"]
     known = before.get("source_digests", {})

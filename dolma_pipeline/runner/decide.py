@@ -49,7 +49,7 @@ def decide(run: Run, artifact: Artifact, sizes: Mapping[str, int] | None = None)
     manifest = read_manifest(run.folder, artifact.folder)
     if manifest is None:
         return _unfinished(run, artifact)
-    if not artifact.is_like(manifest):
+    if not artifact.is_like(manifest) or artifact.forgets(manifest):
         return Decision(artifact, "changed", manifest)
     if manifest["needs"]["shards.jsonl"] != run.shards_digest:
         return Decision(artifact, "grow" if artifact.grows else "again", manifest)
@@ -66,6 +66,8 @@ def read_again(decision: Decision, stale: Collection[str]) -> Decision:
     state = decision.state
     if not stale or not decision.artifact.all_sources or state in ("new", "changed", "again"):
         return decision
+    if decision.artifact.remembers and state == "resume":
+        return decision  # what it remembers is of none of these; begun work goes with all other (`ready`)
     if decision.artifact.grows and state != "resume":
         return replace(decision, state="grow", stale=stale)
     return replace(decision, state="again")  # begun work has records of several contents
@@ -78,10 +80,14 @@ def _unfinished(run: Run, artifact: Artifact) -> Decision:
             covers = orjson.loads(run.folder.read(entry.name))
             if artifact.name in covers:
                 begun.append(covers[artifact.name])
+    holding = [one for one in begun if artifact.holds_begun(one, run.shards_digest)]
     if (settings := earlier_settings(run.folder, artifact)) is not None:
         begun.append(settings)
+        if artifact.forgets(settings):
+            return Decision(artifact, "changed", settings)
+        holding += [settings] if artifact.holds(settings, run.shards_digest) else []
     like = [one for one in begun if artifact.is_like(one)]
-    if holding := [one for one in like if artifact.holds(one, run.shards_digest)]:
+    if holding:
         return Decision(artifact, "resume", holding[0])
     if like:
         return Decision(artifact, "again", like[0])
@@ -143,10 +149,12 @@ def refuse_changes(decisions: Sequence[Decision]) -> None:
             why = f"it needs {', '.join(names)}, which changed" if names else "another version of this program made it"
             lines.append(f"{one.artifact.name}: {why}")
     again = ", ".join(d.artifact.name for d in decisions if d.state in ("changed", "again") and not d.artifact.cache)
+    kept = any(d.artifact.remembers and d.state == "changed" for d in changed)
     raise SettingsChangedError(
         "this folder holds work that was made with other settings:\n"
         + "".join(f"  {line}\n" for line in lines)
         + f"this makes again: {again}\n"
+        + ("all documents are judged anew then, those of earlier runs too, though dedupe.keep is old\n" if kept else "")
         + "Give --redo to do so. Or set another `output`, or put the settings back."
     )
 

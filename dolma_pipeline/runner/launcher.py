@@ -51,6 +51,7 @@ from dolma_pipeline.runner.lock import RunLock
 from dolma_pipeline.runner.modules import open_recipe, user_modules
 from dolma_pipeline.runner.reach import check_reach
 from dolma_pipeline.runner.ready import make_ready, tidy
+from dolma_pipeline.runner.remembered import anew_warnings, forgotten, refuse_losses, stands_on_forgotten
 from dolma_pipeline.runner.result import Result, read_result
 from dolma_pipeline.runner.versions import check_unchanged, check_versions, write_versions
 from dolma_pipeline.stages.warming import kernels_of
@@ -191,18 +192,26 @@ def _look(checked: _Checked, wanted: Sequence[str], *, redo: bool) -> _Plan:
     run, artifacts = checked.run, checked.artifacts
     stale = check_versions(run, checked.inputs, artifacts[layout.INDEX], redo=redo) if artifacts else frozenset[str]()
     sizes = sizes_of(run.folder)
-    decisions = [read_again(decide(run, artifact, sizes), stale) for artifact in artifacts.values()]
+    found = [decide(run, artifact, sizes) for artifact in artifacts.values()]
     names = {one.name for one in wanted_artifacts([*artifacts.values()], wanted)}
+    refuse_losses(run, found, names, {shard.name for shard in checked.inputs.shards}, stale, sizes)
+    decisions = forgotten([read_again(one, stale) for one in found])
     check_order(decisions, names)
     mine = [d for d in decisions if d.artifact.name in names]
     if not redo:
         refuse_changes(mine)
     left = what_is_left(mine)
-    warnings = [*checked.warnings, *(_healing(d) for d in left if d.state == "heal")]
+    warnings = [*checked.warnings, *(_healing(d) for d in left if d.state == "heal"), *anew_warnings(left)]
     warnings += budget_warnings(run, checked.inputs, {d.artifact.name for d in left})
     warnings += disk_warnings(run, checked.inputs, {d.artifact.name: d.artifact for d in left if d.state != "heal"})
     # What stands on other content of a file than it has now goes, though another run will make it again.
-    to_ready = [d for d in decisions if d in left or (stale and d.state in ("grow", "again", "changed"))]
+    # So does what stands on verdicts that are decided anew: its own settings are the same.
+    anew = stands_on_forgotten(decisions)
+    to_ready = [
+        d
+        for d in decisions
+        if d in left or (stale and d.state in ("grow", "again", "changed")) or d.artifact.name in anew
+    ]
     return _Plan(run, artifacts, decisions, names, left, to_ready, bool(stale), warnings)
 
 

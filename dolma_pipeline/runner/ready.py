@@ -6,6 +6,7 @@ It may be killed at any point: what an artifact was made with stays there until 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -14,7 +15,14 @@ from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import has_lines, is_finished, read_lines
-from dolma_pipeline.run.records import COVERS, forget_record, gathered, stored_records, write_earlier
+from dolma_pipeline.run.records import (
+    COVERS,
+    forget_record,
+    gathered,
+    loose_records,
+    stored_records,
+    write_earlier,
+)
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.check import sizes_of
 from dolma_pipeline.runner.decide import Decision, of_earlier_recipes
@@ -43,6 +51,9 @@ def make_ready(
         artifacts: all of the run, whose unfinished work is not to be lost. shards: the list of now, by name.
         other_content: files of some shards have another content than they had; decisions are those of all artifacts.
     """
+    for one in decisions:
+        if one.artifact.remembers and one.state == "resume":
+            _forget_begun(run, one.artifact, shards)
     if other_content:
         _forget_content(run, artifacts)
     _forget_failures(run, shards)
@@ -56,6 +67,13 @@ def make_ready(
         elif one.artifact.grows:
             gone = [record for name, record in gathered(run, one.artifact).items() if name not in shards]
             _delete_outputs(run, one.artifact, gone)
+
+
+def _forget_begun(run: Run, artifact: Artifact, shards: Mapping[str, Shard]) -> None:
+    """Files of shards that are no longer in the run, of an artifact that remembers: what it had begun for another list
+    of shards does not count, so no record will tell of them."""
+    gone = [one for one in loose_records(run, replace(artifact, remembers=False)) if one["shard"] not in shards]
+    _delete_outputs(run, artifact, gone)
 
 
 def _forget_content(run: Run, artifacts: Sequence[Artifact]) -> None:
@@ -95,7 +113,11 @@ def _forget_records(run: Run, artifact: Artifact, artifacts: Sequence[Artifact])
         under, _, name = entry.name.rpartition("/")
         if name == COVERS and artifact.name in (covers := orjson.loads(folder.read(entry.name))):
             for other in artifacts:
-                if other.name != artifact.name and other.holds(covers.get(other.name), run.shards_digest):
+                if (
+                    other.name != artifact.name
+                    and not other.remembers  # what it has begun is not what it has decided
+                    and other.holds(covers.get(other.name), run.shards_digest)
+                ):
                     write_earlier(folder, other, other.settings(run.shards_digest), gathered(run, other).values())
             folder.delete_tree(under)
 
@@ -113,6 +135,7 @@ def _open_again(run: Run, one: Decision, artifacts: Sequence[Artifact], shards: 
     kept, gone = list[Mapping[str, Any]](), list[Mapping[str, Any]]()
     for record in read_lines(folder, artifact.folder) if layout.lines(artifact.folder) not in missing else ():
         changed = one.state == "grow" and (record["shard"] not in shards or record["shard"] in one.stale)
+        changed = changed or (one.state == "heal" and artifact.remembers)  # all of it is decided once more, alike
         (gone if changed or missing & {*_outputs(artifact, record)} else kept).append(record)
     assert one.before is not None
     write_earlier(folder, artifact, one.before, kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dolma_pipeline.run.artifact import EARLIER
 from dolma_pipeline.run.layout import INDEX
 from dolma_pipeline.run.stage import STAGES, stages_in_order
 from dolma_pipeline.stages.mixes import MIX, verdicts_of
@@ -34,6 +35,7 @@ def result_text(result: Result) -> str:
         *rules,
         ("repeated text: what stands in an earlier document, or earlier in its own", _repeat_rows(result), ""),
         ("duplicates", _duplicate_rows(result), ""),
+        ("documents that came after others (dedupe.keep: old)", _earlier_rows(result), ""),
         ("benchmarks: items that stand in documents", _benchmark_rows(result), BENCHMARKS_NOTE),
         ("attributes made elsewhere: files that fit the documents", _aligned_rows(result, mixes), ""),
         *sources,
@@ -140,6 +142,18 @@ def _duplicate_rows(result: Result) -> list[list[str]]:
             documents, removed, unkeyed = (f"{number:,}" for number in numbers)
             share, largest = f"{counts['share']:.1%}", f"{most:,}" if most else ""
             rows.append([f"{step}: {source}", documents, removed, share, unkeyed, largest])
+    return rows
+
+
+def _earlier_rows(result: Result) -> list[list[str]]:
+    """Of how many documents each dedupe step has kept what was decided, and what became of the new ones."""
+    rows = [["step", "earlier, as they were", "new", "new removed", "for an earlier one"]]
+    for name, one in result.manifests.items():
+        if found := one.record.get(EARLIER):
+            numbers = [
+                f"{found[key]:,}" if key in found else "" for key in ("documents", "new", "removed", "for_earlier")
+            ]
+            rows.append([name.removeprefix("attributes/"), *numbers])
     return rows
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from dolma_pipeline.errors import DataError, SettingsChangedError, UsageError
@@ -194,6 +195,28 @@ def test_a_new_shard_is_added(mine: Path) -> None:
     grown = {row["origin"] for row in mixed(mine / "run", "held_out") if not row["origin"].startswith("web/ab")}
     assert len(grown & keys) > 0.8 * len(keys)
     assert again(mine / "run").nothing_to_do
+
+
+def test_a_new_shard_changes_nothing_of_what_was_decided(mine: Path) -> None:
+    """With `dedupe.keep: old`: no column of an earlier document, and no document's side of held-out."""
+    again(mine / "run", dedupe__keep="old")
+    columns = {name: time for name, time in times(mine / "run").items() if name.startswith("attributes/")}
+    old = {name: time for name, time in columns.items() if name.endswith(".parquet")}
+    held = {row["origin"] for row in mixed(mine / "run", "held_out")}
+    assert held
+    copies = (mine / "in/forum/d.jsonl").read_text().splitlines()[:6]
+    new_shard(mine)
+    with (mine / "in/web/ab.jsonl").open("a") as file:
+        file.writelines(f"{line}\n" for line in copies)
+    result = again(mine / "run", dedupe__keep="old")
+    now = times(mine / "run")
+    assert {name: now[name] for name in old} == old
+    assert {row["origin"] for row in mixed(mine / "run", "held_out") if not row["origin"].startswith("web/ab")} == held
+    told = result.manifests["attributes/exact"].record["earlier"]
+    assert (told["new"], told["removed"], told["for_earlier"]) == (46, 6, 6)
+    dropped = [pq.read_table(mine / "run/mix/dropped/web/ab.parquet").to_pylist()]
+    assert {one["copy_of"].split("#")[0] for one in dropped[0] if "unique" in one["rules"]} == {"forum/d"}
+    assert again(mine / "run", dedupe__keep="old").nothing_to_do
 
 
 def mixed(folder: Path, part: str) -> list[dict[str, Any]]:

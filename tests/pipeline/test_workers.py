@@ -286,3 +286,17 @@ def test_a_run_that_is_killed_with_its_workers_goes_on(finished: Path, corpus: P
     with contextlib.chdir(corpus):
         run(recipe(tmp_path / "run"), quiet=True)
     assert files(tmp_path / "run") == files(finished)
+
+
+@pytest.mark.slow
+def test_two_workers_keep_what_was_decided_as_one_does(mine: Path) -> None:
+    """Files that come one by one, with `dedupe.keep: old`."""
+    later = (mine / "in/web/b.jsonl").read_text()
+    for count in (1, 2):
+        (mine / "in/web/b.jsonl").unlink()
+        for content in ("", later):
+            if content:
+                (mine / "in/web/b.jsonl").write_text(content)
+            run(recipe(mine / f"run{count}", workers=count, dedupe__keep="old"), quiet=True)
+    assert files(mine / "run1") == files(mine / "run2")
+    assert json.loads((mine / "run2/attributes/minhash/manifest.json").read_text())["earlier"]["new"] > 0

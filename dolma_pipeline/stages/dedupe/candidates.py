@@ -6,7 +6,7 @@ to the source that comes first in the recipe, then to the first seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +24,14 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed
+from dolma_pipeline.stages.dedupe.earlier import (
+    Earlier,
+    earlier_columns,
+    earlier_of,
+    earlier_shards,
+    schema_of,
+    step_of,
+)
 from dolma_pipeline.stages.dedupe.kinds import kind_of
 from dolma_pipeline.stages.dedupe.steps import electing_steps
 from dolma_pipeline.stages.judged import read_passes
@@ -48,9 +56,11 @@ class Candidates(Phase):
 
     Args:
         judged: the verdicts of the rules that name no dedupe step; None where the recipe has no rules.
+        remembered: the columns of all steps, in order, where earlier documents keep their verdicts.
     """
 
     judged: Artifact | None = None
+    remembered: tuple[Artifact, ...] = ()
 
     @property
     def name(self) -> str:
@@ -85,6 +95,9 @@ class Candidates(Phase):
         columns[SOURCE_PLACE] = pa.repeat(pa.scalar(place, pa.int32()), len(nodes))
         for step in verified_steps(run.recipe):
             columns[SHINGLES + step.name] = pa.array(_shingles(run, step, block.shards, nodes))
+        for artifact in self.remembered:
+            old = earlier_shards(process, self, artifact)
+            columns |= earlier_columns(run, step_of(artifact), block.shards, nodes, old)
         order = preferred(process, block.shards[0].source)
         if order is not None:
             index, wanted = order.split(process, block.shards[0].source)
@@ -117,22 +130,24 @@ class Looked(NamedTuple):
     """Documents that any step may take away, n of them by number, ascending.
 
     passes: bool[n]. place: int64[n], in the order of `prefer`. shingles: step that is verified -> int64[n], how many
-    each has.
+    each has. earlier: step -> what it has decided of some of them before; only of steps that have.
     """
 
     nodes: NDArray[np.int64]
     passes: NDArray[np.bool_]
     place: NDArray[np.int64]
     shingles: dict[str, NDArray[np.int64]]
+    earlier: dict[str, Earlier]
 
 
-def _nobody(process: Process) -> pa.Table:
+def _nobody(process: Process, remembered: Sequence[str]) -> pa.Table:
     columns: dict[str, pa.Array] = {
         "node": pa.array([], pa.int64()),
         "passes": pa.array([], pa.bool_()),
         SOURCE_PLACE: pa.array([], pa.int32()),
     }
     columns |= {SHINGLES + step.name: pa.array([], pa.int32()) for step in verified_steps(process.run.recipe)}
+    columns |= {name: pa.array([], type_) for name, type_ in schema_of(remembered).items()}
     order = preferred(process, next(iter(process.run.recipe.sources)))
     if order is not None:
         columns |= {field.name: pa.array([], field.type) for field in order.order.schema}
@@ -160,8 +175,16 @@ def candidates_of(process: Process, candidates: Candidates) -> Looked:
         for record in read_records(process.run, candidates, candidates.tasks(process.run))
         if record["more"]["file"]
     ]
-    found = pa.concat_tables(parts) if parts else _nobody(process)
+    remembered = {step_of(one): one for one in candidates.remembered}
+    found = pa.concat_tables(parts) if parts else _nobody(process, [*remembered])
     steps = [step.name for step in verified_steps(process.run.recipe)]
     shingles = {step: found.column(SHINGLES + step).to_numpy().astype(np.int64) for step in steps}
-    place = preferred_places(process, found.drop_columns([SHINGLES + step for step in steps]))
-    return Looked(found.column("node").to_numpy(), found.column("passes").to_numpy(), place, shingles)
+    place = preferred_places(
+        process, found.drop_columns([*(SHINGLES + step for step in steps), *schema_of([*remembered])])
+    )
+    earlier = {
+        step: earlier_of(process.run, step, found)
+        for step, artifact in remembered.items()
+        if earlier_shards(process, candidates, artifact)
+    }
+    return Looked(found.column("node").to_numpy(), found.column("passes").to_numpy(), place, shingles, earlier)

@@ -21,10 +21,11 @@ from dolma_pipeline.dedup.bits import mixed
 from dolma_pipeline.dedup.stars import check_stars
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io.tables import get_table
+from dolma_pipeline.run.artifact import EARLIER
 from dolma_pipeline.run.manifests import close
 from dolma_pipeline.run.phase import OneTask, Record, Task, Work
 from dolma_pipeline.run.process import Process
-from dolma_pipeline.run.records import read_records
+from dolma_pipeline.run.records import earlier_records, read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import names
 from dolma_pipeline.stages.dedupe.candidates import Candidates, candidates_of
@@ -89,8 +90,17 @@ class Check(OneTask):
                 candidate = looked.passes[at] & ~np.isin(near.nodes, dropped)
                 keepers = numbers_of(run, own.column("cluster").combine_chunks())
                 jaccard = own.column("jaccard").to_numpy()
+                before = looked.earlier.get(step.name)
                 check_written(
-                    run, step, near.nodes, gone, keepers, jaccard, candidate=candidate, place=looked.place[at]
+                    run,
+                    step,
+                    near.nodes,
+                    gone,
+                    keepers,
+                    jaccard,
+                    candidate=candidate,
+                    place=looked.place[at],
+                    old=np.isin(near.nodes, before.nodes) if before else None,
                 )
                 again = compare_again(run, step, dict(zip(*_homes(near), strict=True)), gone, keepers, jaccard)
                 checked[step.name] = {"removed": len(gone), "compared_again": again}
@@ -115,7 +125,9 @@ class Check(OneTask):
         assert self.write is not None
         (checked,) = records
         (elected,) = read_records(run, self.elect, self.elect.tasks(run))
-        made: dict[str, list[Any]] = {artifact.name: [] for artifact in self.artifacts}
+        made: dict[str, list[Any]] = {
+            one.name: earlier_records(run, one) if one.remembers else [] for one in self.artifacts
+        }
         for record in read_records(run, self.write, self.write.tasks(run)):
             for name, found in record["records"].items():
                 made[name].extend(found)
@@ -135,6 +147,8 @@ class Check(OneTask):
 def _told(step: str, elected: Mapping[str, Any], checked: Mapping[str, Any]) -> dict[str, Any]:
     """What a manifest says beside counts."""
     found: dict[str, Any] = {"looks": elected["looks"][step]}
+    if step in elected["earlier"]:
+        found[EARLIER] = elected["earlier"][step]
     told = looks.warnings_of(found["looks"])
     if step in elected["rounds"]:
         found |= {"election": elected["rounds"][step], "checked": checked[step]}
@@ -157,12 +171,13 @@ def check_written(
     *,
     candidate: NDArray[np.bool_],
     place: NDArray[np.int64],
+    old: NDArray[np.bool_] | None = None,
 ) -> None:
     """Every document that went has a keeper; see `check_stars`.
 
     Args:
         nodes: documents that are in buckets or of the same words as another one, ascending. gone, keepers, jaccard: of
-            those that went. candidate, place: of `nodes`.
+            those that went. candidate, place, old: of `nodes`.
 
     Raises:
         DataError: one has not.
@@ -183,6 +198,7 @@ def check_written(
         candidate=candidate,
         place=place,
         threshold=step.threshold,
+        old=old,
         named=lambda number: str(origins_of(run, np.array([number]))[0]),
     )
 

@@ -22,7 +22,8 @@ from dolma_pipeline.run.phase import OneTask, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.stages.dedupe.candidates import Candidates, candidates_of
-from dolma_pipeline.stages.dedupe.election import Members, Near, elections, near_of
+from dolma_pipeline.stages.dedupe.earlier import Earlier, earlier_documents, earlier_shards, step_of
+from dolma_pipeline.stages.dedupe.election import Elected, Members, Near, elections, near_of
 from dolma_pipeline.stages.dedupe.kinds import kind_of
 from dolma_pipeline.stages.dedupe.likeness import Known, Likeness
 from dolma_pipeline.stages.dedupe.looks import Recorded, looks_of
@@ -57,7 +58,8 @@ class Elect(OneTask):
         assert self.candidates is not None
         assert self.verify is not None
         run = process.run
-        nodes, passes, place, shingles = candidates_of(process, self.candidates)
+        looked = candidates_of(process, self.candidates)
+        nodes, shingles = looked.nodes, looked.shingles
         known = known_pairs(run, self.verify)
         members = members_of(run)
         compare = {step: Recorded(one) for step, one in comparing(run, known).items()}
@@ -66,7 +68,8 @@ class Elect(OneTask):
         looks: dict[str, dict[str, Any]] = {}
         settings = {step.name: step for step in electing_steps(run.recipe)}
         base = digest([self.digest, run.shards_digest])
-        for step, elected in elections(members, nodes, passes, place, compare):
+        told: dict[str, dict[str, int]] = {}
+        for step, elected in elections(members, nodes, looked.passes, looked.place, compare, looked.earlier):
             table = pa.table({**elected.columns(), "cluster": origins_of(run, elected.keeper)})
             names = {what: layout.cache("elected", base, f"{what}/{step}.parquet") for what in ("elected", "groups")}
             put_table(run.folder, names["elected"], table, compression="zstd")
@@ -79,9 +82,24 @@ class Elect(OneTask):
                 rounds[step] = {"rounds": elected.rounds, "stopped": elected.stopped}
                 more = {"near": own, "known": compare.pop(step).known()}
                 more["shingles"] = shingles[step][np.searchsorted(nodes, elected.nodes)]
-            looks[step] = looks_of(run, settings[step], elected, **more)
-        more_of_all = {"files": files, "rounds": rounds, "looks": looks}
+            before = looked.earlier.get(step)
+            looks[step] = looks_of(run, settings[step], elected, before=before, **more)
+            if before:
+                told[step] = _told_earlier(process, self.candidates, step, elected, before)
+        more_of_all = {"files": files, "rounds": rounds, "looks": looks, "earlier": told}
         return Work(more=more_of_all, files=[name for names in files.values() for name in names.values()])
+
+
+def _told_earlier(
+    process: Process, candidates: Candidates, step: str, elected: Elected, before: Earlier
+) -> dict[str, int]:
+    """What a manifest says of earlier documents: how many keep their verdicts, how many documents are new, how many of
+    these went, and how many of them for an earlier one."""
+    (artifact,) = (one for one in candidates.remembered if step_of(one) == step)
+    old = earlier_shards(process, candidates, artifact)
+    gone = ~elected.keep & ~np.isin(elected.nodes, before.nodes)
+    for_earlier = np.isin(elected.keeper[gone], before.nodes[before.keep])
+    return {**earlier_documents(process.run, old), "removed": int(gone.sum()), "for_earlier": int(for_earlier.sum())}
 
 
 def members_of(run: Run) -> dict[str, Members]:

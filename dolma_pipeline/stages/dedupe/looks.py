@@ -14,6 +14,7 @@ from dolma_pipeline.dedup.looks import Sources
 from dolma_pipeline.dedup.stars import Compare, elect_stars
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import indexed
+from dolma_pipeline.stages.dedupe.earlier import Earlier
 from dolma_pipeline.stages.dedupe.election import Elected, Near
 from dolma_pipeline.stages.dedupe.likeness import Known
 from dolma_pipeline.stages.dedupe.origins import origins_of
@@ -55,12 +56,13 @@ def looks_of(
     near: Near | None = None,
     known: Known | None = None,
     shingles: NDArray[np.int64] | None = None,
+    before: Earlier | None = None,
 ) -> dict[str, Any]:
     """What the manifest of a step's column has under `looks`; docs/data-formats.md tells of each value.
 
     Args:
         near, known, shingles: of a step that is verified: its buckets, what was compared, and the number of shingles of
-            each of the election's documents.
+            each of the election's documents. before: what stands of earlier elections.
     """
     sources = sources_of(run)
     away = np.flatnonzero(~elected.keep)
@@ -87,33 +89,35 @@ def looks_of(
         "near_threshold": int((jaccard < step.threshold + looks.STEP).sum()),
         "pairs": {"compared": len(known.left), "alike": int(alike.sum())},
         "thresholds": {
-            f"{threshold:.2f}": _at(near, elected, known, threshold)
+            f"{threshold:.2f}": _at(near, elected, known, threshold, before)
             for threshold in (step.threshold - looks.STEP, step.threshold + looks.STEP)
             if 0 < threshold <= 1
         },
         "anchors_like_an_earlier": len(
-            looks.anchors_like_an_earlier(*_firsts(near, elected, known.left[alike], known.right[alike]), gone)
+            looks.anchors_like_an_earlier(*_firsts(near, elected, before, known.left[alike], known.right[alike]), gone)
         ),
         **looks.lengths(shingles[away], shingles[at], jaccard, shingle=step.shingle),
     }
 
 
 def _firsts(
-    near: Near, elected: Elected, left: NDArray[np.int64], right: NDArray[np.int64]
+    near: Near, elected: Elected, before: Earlier | None, left: NDArray[np.int64], right: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The documents that stand for the words of these ones."""
     from dolma_pipeline.dedup.stars import firsts_of, ranks
 
-    first = firsts_of(np.searchsorted(near.nodes, near.home), ranks(elected.candidate, elected.place))
+    old = before.at(near.nodes).old if before else None
+    first = firsts_of(np.searchsorted(near.nodes, near.home), ranks(elected.candidate, elected.place, old))
     standing = near.nodes[first]
     return standing[np.searchsorted(near.nodes, left)], standing[np.searchsorted(near.nodes, right)]
 
 
-def _at(near: Near, elected: Elected, known: Known, threshold: float) -> dict[str, Any]:
+def _at(near: Near, elected: Elected, known: Known, threshold: float, before: Earlier | None) -> dict[str, Any]:
     """What another threshold would take away, from the pairs that were compared at this one.
 
     exact: no other pair was asked for, so that the number is that of a run; else pairs that were not are taken as
-    unlike, and more may go.
+    unlike, and more may go. What stands of earlier elections stands, which is not what a run with another threshold
+    would do, so that no such number is exact.
     """
     left_out = 0
 
@@ -132,6 +136,8 @@ def _at(near: Near, elected: Elected, known: Known, threshold: float) -> dict[st
         place=elected.place,
         compare=compare,
         threshold=threshold,
+        settled=before.at(own.nodes) if before else None,
     )
     removed = int((stars.keeper != np.arange(len(own.nodes))).sum())
-    return {"removed": removed, "not_compared": left_out, "exact": left_out == 0 and not stars.stopped}
+    exact = left_out == 0 and not stars.stopped and before is None
+    return {"removed": removed, "not_compared": left_out, "exact": exact}

@@ -2,8 +2,9 @@
 
 It sees those that pass the rules that name no dedupe step and that every earlier step has kept: text goes only because
 of an earlier place in a document that stays. The order is that of `prefer`; then the source that comes first in the
-recipe, then the first seen. Without `prefer` a place follows from source and number; with it, one task sorts the
-documents that are seen, by the terms of the order: ~60 bytes a document.
+recipe, then the first seen; but where marks of earlier documents stand (`dedupe.keep: old`) these documents come before
+all others, so that nothing is new to them. Without `prefer` a place follows from source and number; with it, one task
+sorts the documents that are seen, by the terms of the order: ~60 bytes a document.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from dolma_pipeline.run.records import read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed
 from dolma_pipeline.stages.dedupe.candidates import SOURCE_PLACE, preferred_places
+from dolma_pipeline.stages.dedupe.earlier import earlier_shards
 from dolma_pipeline.stages.dedupe.steps import electing_before
 from dolma_pipeline.stages.judged import read_passes
 from dolma_pipeline.stages.rules import preferred
@@ -35,6 +37,9 @@ UNSEEN = -1
 """The place of a document that a step does not see."""
 SOURCE_BITS = 44
 """Places without `prefer`: the source's place above these bits, the document's number below."""
+NEW_BIT = 62
+"""Places without `prefer`: set of documents that are behind all whose marks stand."""
+NEW = "new"
 
 
 @dataclass(frozen=True)
@@ -78,16 +83,19 @@ class Seen(Phase):
             for name in earlier:
                 sees = sees & np.concatenate([_keep(chunk) for chunk in marks.column(name).chunks])
         nodes = np.arange(first, first + block.rows)
+        old = earlier_shards(process, self, self.artifacts[0])
+        new = np.concatenate([np.full(shard.rows, bool(old) and shard.name not in old) for shard in block.shards])
         source = list(run.recipe.sources).index(block.shards[0].source)
         order = preferred(process, block.shards[0].source)
         if order is None:
-            place = np.where(sees, (source << SOURCE_BITS) + nodes, UNSEEN)
+            place = np.where(sees, (new.astype(np.int64) << NEW_BIT) + (source << SOURCE_BITS) + nodes, UNSEEN)
             table = pa.table({"place": place})
         else:
             index, wanted = order.split(process, block.shards[0].source)
             rows = np.flatnonzero(sees)
             values = order.order.values(read_block(process, block, index=index, wanted=wanted).take(pa.array(rows)))
             columns = {"node": pa.array(nodes[rows]), "passes": pa.repeat(pa.scalar(True), len(rows))}
+            columns[NEW] = pa.array(new[rows])
             columns[SOURCE_PLACE] = pa.repeat(pa.scalar(source, pa.int32()), len(rows))
             table = pa.table({**columns, **dict(zip(values.column_names, values.columns, strict=True))})
         name = layout.cache("repeats", digest([self.digest, run.shards_digest]), f"seen/{block.key}.parquet")
@@ -132,7 +140,8 @@ class Placed(OneTask):
         if not terms:
             return Work(more={"files": {}})
         seen = pa.concat_tables(terms)
-        nodes, places = seen.column("node").to_numpy(), preferred_places(process, seen)
+        nodes, places = seen.column("node").to_numpy(), preferred_places(process, seen.drop_columns([NEW]))
+        places = places + len(places) * seen.column(NEW).to_numpy().astype(np.int64)
         base = digest([self.digest, run.shards_digest])
         files = {}
         for one in tasks:

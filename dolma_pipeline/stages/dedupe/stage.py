@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from dolma_pipeline.config.recipe import DedupeStepConfig
+from dolma_pipeline.config.recipe import DedupeStepConfig, Recipe
+from dolma_pipeline.errors import UsageError
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
@@ -17,6 +18,7 @@ from dolma_pipeline.stages.dedupe.candidates import Candidates
 from dolma_pipeline.stages.dedupe.check import Check
 from dolma_pipeline.stages.dedupe.cluster import Cluster
 from dolma_pipeline.stages.dedupe.column_keys import ColumnKeys
+from dolma_pipeline.stages.dedupe.earlier import keeps_old
 from dolma_pipeline.stages.dedupe.edges import Edges
 from dolma_pipeline.stages.dedupe.elect import Elect
 from dolma_pipeline.stages.dedupe.kinds import TextKind, kind_of, known_kind
@@ -130,8 +132,17 @@ class DedupeStage(Stage):
             ]
             unique = {one.name: one for one in needs}
             marks.append(
-                Artifact(f"attributes/{step.name}", "dedupe", {**electing, **reads}, own, needs=tuple(unique.values()))
+                Artifact(
+                    f"attributes/{step.name}",
+                    "dedupe",
+                    {**electing, **reads},
+                    own,
+                    needs=tuple(unique.values()),
+                    growing=keeps_old(recipe),
+                    remembers=keeps_old(recipe),
+                )
             )
+            _refuse_to_remember(recipe, marks[-1])
             if known_kind(step).elects:
                 earlier.append(marks[-1])
         return [*found, *marks]
@@ -166,10 +177,23 @@ class DedupeStage(Stage):
         names = [f"attributes/{step.name}" for step in electing_steps(recipe)]
         marks = tuple(left[name] for name in names if name in left)
         if marks:
-            candidates = Candidates(marks, known.get(JUDGED))
+            remembered = tuple(known[name] for name in names) if keeps_old(recipe) else ()
+            candidates = Candidates(marks, known.get(JUDGED), remembered)
             pairs = FirstPairs(marks, candidates)
             verify = Verify(marks, pairs)
             elect = Elect(marks, candidates, verify)
             write = WriteMarks(marks, elect)
             found += [candidates, pairs, verify, elect, write, Check(marks, candidates, elect, write)]
         return found
+
+
+def _refuse_to_remember(recipe: Recipe, marks: Artifact) -> None:
+    """Stop where verdicts cannot be kept, since what they were made from is made anew with every new file."""
+    if marks.remembers and not marks.grows:
+        anew = ", ".join(need.name for need in marks.needs if not need.grows)
+        with at(recipe, "dedupe.keep"):
+            raise UsageError(
+                f"keep is old, but {marks.name} is made from {anew}, which is made anew for all documents when files "
+                "are added, so that what was decided of earlier ones need not hold. Set keep: elect, or leave it out "
+                "of dedupe.prefer and of the rules that name no dedupe step."
+            )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from dolma_pipeline.dedup.settled import Settled, nothing_settled
 from dolma_pipeline.dedup.stars import firsts_of, leading_pairs, ranks
 from dolma_pipeline.io.tables import get_table, put_table
 from dolma_pipeline.run import layout
@@ -54,29 +55,37 @@ class FirstPairs(OneTask):
         """Pair; `more` names the file of each step that is verified, and its pairs."""
         assert self.candidates is not None
         run = process.run
-        nodes, passes, place, _ = candidates_of(process, self.candidates)
+        looked = candidates_of(process, self.candidates)
+        nodes, passes, place = looked.nodes, looked.passes, looked.place
         found = {}
         for step in electing_steps(run.recipe):
             if not kind_of(step).verified:
                 continue
             near = near_of(run, step.name, step.threshold)
             at = np.searchsorted(nodes, near.nodes)
-            table = first_pairs(near, passes[at], place[at])
+            before = looked.earlier.get(step.name)
+            table = first_pairs(near, passes[at], place[at], before.at(near.nodes) if before else None)
             name = layout.cache("pairs", digest([self.digest, run.shards_digest]), f"first/{step.name}.parquet")
             put_table(run.folder, name, table)
             found[step.name] = {"file": name, "pairs": table.num_rows}
         return Work(more={"steps": found}, files=[one["file"] for one in found.values()])
 
 
-def first_pairs(near: Near, candidate: np.ndarray, place: np.ndarray) -> pa.Table:
-    """`left` and `right` of the first round, by number, sorted; candidate, place: of `near.nodes`."""
-    rank = ranks(candidate, place)
+def first_pairs(near: Near, candidate: np.ndarray, place: np.ndarray, settled: Settled | None = None) -> pa.Table:
+    """`left` and `right` of the first round, by number, sorted; candidate, place: of `near.nodes`. settled: what is
+    decided of them already: what went leads nobody, and nothing of it is compared with what leads."""
+    settled = settled or nothing_settled(len(near.nodes))
+    rank = ranks(candidate, place, settled.old)
     home = np.searchsorted(near.nodes, near.home)
     entries = rank[firsts_of(home, rank)[np.searchsorted(near.nodes, near.member)]]
-    order = np.lexsort((entries, near.bucket))
-    leader, wanted = leading_pairs(near.bucket[order], entries[order], int(candidate.sum()))
     of_rank = np.argsort(rank)
-    pairs = np.stack([near.home[of_rank[leader[wanted]]], near.home[of_rank[entries[order][wanted]]]], axis=1)
+    there = ~settled.gone[of_rank[entries]]
+    bucket, entries = near.bucket[there], entries[there]
+    order = np.lexsort((entries, bucket))
+    bucket, entries = bucket[order], entries[order]
+    leader, wanted = leading_pairs(bucket, entries, int(candidate.sum()))
+    wanted = wanted[~settled.old[of_rank[entries[wanted]]]]
+    pairs = np.stack([near.home[of_rank[leader[wanted]]], near.home[of_rank[entries[wanted]]]], axis=1)
     pairs = np.unique(pairs, axis=0)
     return pa.table({"left": pairs[:, 0], "right": pairs[:, 1]})
 

@@ -23,6 +23,7 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed
+from dolma_pipeline.stages.dedupe.earlier import earlier_shards, new_shards
 from dolma_pipeline.stages.dedupe.elect import Elect
 from dolma_pipeline.stages.dedupe.origins import origins_of_rows
 from dolma_pipeline.stages.dedupe.steps import electing_steps
@@ -34,6 +35,8 @@ class WriteMarks(Phase):
 
     Args:
         elect: the phase that decided it. Artifacts: those of the steps, in order.
+
+    Files of shards whose verdicts stand are left as they are.
     """
 
     elect: Elect | None = None
@@ -66,7 +69,7 @@ class WriteMarks(Phase):
             away = elected.column("node").to_numpy()[~elected.column("keep").to_numpy()]
             dropped = np.union1d(dropped, away)
             if (artifact := artifacts.get(step)) is not None:
-                for shard in block.shards:
+                for shard in new_shards(block.shards, earlier_shards(process, self, artifact)):
                     records[artifact.name].append(self._write(process.run, artifact, shard, elected, groups, dropped))
             base = digest([self.digest, process.run.shards_digest])
             read[step] = layout.cache("elected", base, f"written/{step}/{block.key}.parquet")

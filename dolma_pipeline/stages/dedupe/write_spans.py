@@ -1,4 +1,7 @@
-"""The columns of a step that marks repeats, a file a shard, a task a block; closes the artifact `attributes/<step>`."""
+"""The columns of a step that marks repeats, a file a shard, a task a block; closes the artifact `attributes/<step>`.
+
+Files of shards whose marks stand (`dedupe.keep: old`) are left as they are.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,15 @@ from dolma_pipeline.documents import SPANS_TYPE
 from dolma_pipeline.io.attributes import attribute_writer
 from dolma_pipeline.io.tables import get_range, get_table
 from dolma_pipeline.run import layout
+from dolma_pipeline.run.artifact import EARLIER
 from dolma_pipeline.run.columns import read_index
 from dolma_pipeline.run.manifests import close, output_record, read_manifest
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
 from dolma_pipeline.run.process import Process
-from dolma_pipeline.run.records import read_records
+from dolma_pipeline.run.records import earlier_records, read_records
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed, names
+from dolma_pipeline.stages.dedupe.earlier import earlier_documents, earlier_shards, new_shards
 from dolma_pipeline.stages.dedupe.mark_units import MarkUnits
 from dolma_pipeline.stages.dedupe.ranges import portions
 from dolma_pipeline.stages.dedupe.seen import UNSEEN
@@ -77,7 +82,7 @@ class WriteSpans(Phase):
             nodes, units, flags = (marks.column(name).to_numpy() for name in ("node", "unit", "flags"))
             order = np.lexsort((units, nodes)) if len(files) > 1 else np.arange(len(nodes))
             nodes, units, flags = nodes[order], units[order], flags[order]
-            for shard in some:
+            for shard in new_shards(some, earlier_shards(process, self, self.artifacts[0])):
                 lo, hi = np.searchsorted(nodes, [shard.first, shard.first + shard.rows])
                 own = seen[shard.first - first : shard.first - first + shard.rows]
                 records.append(self._write(run, shard, units[lo:hi], flags[lo:hi], own))
@@ -118,8 +123,11 @@ class WriteSpans(Phase):
         """Write the manifest; it warns where there was nothing that could be marked."""
         assert self.step is not None
         (artifact,) = self.artifacts
-        made = [one for record in records for one in record["records"][artifact.name]]
-        extra = {"warnings": found} if (found := self._warnings(run)) else None
+        kept = earlier_records(run, artifact) if artifact.remembers else []
+        made = [*kept, *(one for record in records for one in record["records"][artifact.name])]
+        extra: dict[str, Any] = {"warnings": found} if (found := self._warnings(run)) else {}
+        if kept:
+            extra[EARLIER] = earlier_documents(run, {one["shard"] for one in kept})
         close(run.folder, artifact, made, shards_digest=run.shards_digest, expected=names(run), extra=extra)
 
     def _warnings(self, run: Run) -> list[str]:

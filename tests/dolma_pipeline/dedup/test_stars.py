@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,16 @@ from dolma_pipeline.errors import DataError, MisalignedError
 
 
 def plain(home: list[int], buckets: list[list[int]], candidate: list[bool], place: list[int], like: Any, least: float,
-          most_rounds: int = 8) -> tuple[list[int], list[float], int, bool]:  # fmt: skip
-    """The rounds, document by document."""
-    n = len(home)
-    order = sorted(range(n), key=lambda i: (not candidate[i], place[i]))
+          most_rounds: int = 8, old: Mapping[int, tuple[int, float]] | None = None,
+          ) -> tuple[list[int], list[float], int, bool]:  # fmt: skip
+    """The rounds, document by document; old: of documents that were judged before, whom each went for, and how like."""
+    n, old = len(home), old or {}
+    order = sorted(range(n), key=lambda i: (not candidate[i], i not in old, place[i]))
     first = {h: next(i for i in order if home[i] == h) for h in home}
-    living, anchors, asked = set(range(n)), set[int](), set[tuple[int, int]]()
+    living, anchors, asked = {i for i in range(n) if i not in old or old[i][0] == i}, {*old}, set[tuple[int, int]]()
     edges: dict[tuple[int, int], float] = {}
-    keeper, credit = list(range(n)), [1.0] * n
+    keeper = [old[i][0] if i in old else i for i in range(n)]
+    credit = [old[i][1] if i in old else 1.0 for i in range(n)]
     rounds, stopped = 0, False
     for number in range(1, most_rounds + 1):
         pairs = []
@@ -48,7 +51,7 @@ def plain(home: list[int], buckets: list[list[int]], candidate: list[bool], plac
         rounds, stopped = number, number == most_rounds
     for i in range(n):
         one = first[home[i]]
-        if i != one and (keeper[one] != one or candidate[one]):
+        if i not in old and i != one and (keeper[one] != one or candidate[one]):
             keeper[i], credit[i] = keeper[one], credit[one]
     return keeper, credit, rounds, stopped
 

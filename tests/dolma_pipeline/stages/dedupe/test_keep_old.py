@@ -1,0 +1,270 @@
+"""`dedupe.keep: old`: batches of documents arrive, and what was decided of earlier ones stands."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dolma_pipeline.engines import Here
+from dolma_pipeline.run import layout, perform
+from dolma_pipeline.run import shards as shards_module
+from dolma_pipeline.run.run import Run
+from dolma_pipeline.runner import run
+from dolma_pipeline.runner.result import Result
+from dolma_pipeline.stages.dedupe import likeness, verify
+from dolma_pipeline.storage.folder import RunFolder, run_folder
+from tests.dolma_pipeline.stages.dedupe.test_verified import family, jaccard, texts_of
+from tests.dolma_pipeline.stages.small import rows, small_recipe, write_shards
+from tests.pipeline.tiny import engine
+
+Shards = Mapping[str, Sequence[dict[str, Any]]]
+
+NEAR = {"name": "near", "kind": "minhash"}
+STEPS = [{"name": "url", "kind": "exact", "key": "metadata->>'$.url'"}, NEAR]
+WHERE = {"stars": "(metadata->>'$.stars')::INT >= 1", "unique": "url.keep AND near.keep"}
+
+
+def recipe(keep: str = "old", **more: Any) -> dict[str, Any]:
+    dedupe = {"prefer": "(metadata->>'$.stars')::INT DESC", "steps": STEPS, "keep": keep}
+    return {"dedupe": {**dedupe, **more}, "mix": {"where": WHERE, "held_out": {"share": 0.2}, "documents": True}}
+
+
+PLAIN = {**recipe(), "mix": {"where": WHERE}}
+
+
+def batches() -> list[Shards]:
+    """Three batches of relatives of each other, with shards that sort before and behind earlier ones."""
+    rng = random.Random(17)
+    documents = [{"text": text, "metadata": {"stars": rng.randrange(4), "url": f"u{rng.randrange(120)}"}}
+                 for _ in range(16) for text in family(rng)]  # fmt: skip
+    documents += [{"text": one["text"].upper(), "metadata": {"stars": 3, "url": None}} for one in documents[::9]]
+    rng.shuffle(documents)
+    for i, one in enumerate(documents):
+        one["id"] = f"d{i}"
+    cut = [documents[i::6] for i in range(6)]
+    return [
+        {"web/d": cut[0], "code/m": cut[1]},
+        {"web/a": cut[2], "web/h": cut[3]},
+        {"code/a": cut[4], "web/e": cut[5]},
+    ]
+
+
+BATCHES = batches()
+TEXTS = {origin: text for batch in BATCHES for origin, text in texts_of(batch).items()}
+STARS = {f"{s}#{i}": one["metadata"]["stars"] for b in BATCHES for s, some in b.items() for i, one in enumerate(some)}
+
+
+def new_output() -> str:
+    return f"memory://{secrets.token_hex(8)}"
+
+
+def launch(
+    folder: Path, output: str, settings: Mapping[str, Any], *, how: Here | None = None, **options: Any
+) -> Result:
+    found = small_recipe(folder, ["web", "code"], **settings)
+    with engine(how or Here()):
+        return run(replace(found, output=output), quiet=True, **options)
+
+
+def grown(folder: Path, count: int, settings: Mapping[str, Any] | None = None, *, how: Here | None = None) -> RunFolder:
+    """A folder to which batches came one by one."""
+    output = new_output()
+    for batch in BATCHES[:count]:
+        write_shards(folder, batch)
+        launch(folder, output, settings or recipe(), how=how)
+    return run_folder(output)
+
+
+def promised(folder: RunFolder) -> dict[str, bytes]:
+    names = [e.name for e in folder.list() if e.name.split("/")[0] not in layout.UNPROMISED]
+    return {name: folder.read(name) for name in names}
+
+
+def columns(folder: RunFolder, shards: Shards, step: str = "near") -> dict[str, dict[str, Any]]:
+    own = Run(None, folder, ())  # type: ignore[arg-type]
+    return {f"{shard}#{i}": row[step] for shard in shards
+            for i, row in enumerate(rows(own, f"attributes/{step}/{shard}.parquet"))}  # fmt: skip
+
+
+def test_what_was_decided_stands_and_what_went_has_a_copy_that_stays(tmp_path: Path) -> None:
+    output = new_output()
+    before: dict[str, bytes] = {}
+    seen: dict[str, Sequence[dict[str, Any]]] = {}
+    for number, batch in enumerate(BATCHES):
+        write_shards(tmp_path, batch)
+        launch(tmp_path, output, recipe())
+        folder = run_folder(output)
+        after = {e.name: folder.read(e.name) for e in folder.list("attributes") if e.name.endswith(".parquet")}
+        assert {name: after[name] for name in before} == before, "files of earlier shards are as they were"
+        assert (len(before) > 0) == (number > 0)
+        before, old = after, {*texts_of(seen)}
+        seen |= batch
+        url, near = (columns(folder, seen, step) for step in ("url", "near"))
+        gone = {origin: one for origin, one in near.items() if not one["keep"]}
+        fresh = [origin for origin in gone if origin not in old]
+        assert len(fresh) >= 8
+        for origin, one in gone.items():
+            keeper = one["cluster"]
+            assert near[keeper]["keep"]
+            assert url[keeper]["keep"]
+            assert STARS[keeper] >= 1
+            assert one["jaccard"] == jaccard(TEXTS[origin], TEXTS[keeper]) >= 0.8
+            assert one["group"] == near[keeper]["group"]
+        if number:
+            assert any(
+                STARS[gone[origin]["cluster"]] < STARS[origin] for origin in fresh if gone[origin]["cluster"] in old
+            )
+            assert any(gone[origin]["cluster"] not in old for origin in fresh)
+
+
+def test_the_first_run_is_an_election(tmp_path: Path) -> None:
+    """Nothing is old then, so that the files are those of a run that elects, and a switch changes nothing."""
+    write_shards(tmp_path, BATCHES[0])
+    folders = []
+    for keep in ("old", "elect"):
+        output = new_output()
+        launch(tmp_path, output, recipe(keep))
+        folders.append(promised(run_folder(output)))
+        other = {"old": "elect", "elect": "old"}[keep]
+        assert launch(tmp_path, output, recipe(other)).nothing_to_do
+    assert folders[0] == folders[1]
+
+
+def test_the_same_bytes_in_small_pieces_shuffled_and_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = promised(grown(tmp_path / "whole", 3, PLAIN))
+    monkeypatch.setattr("dolma_pipeline.stages.dedupe.edges.BYTES_A_ROW", 4_000_000_000 // 17)
+    monkeypatch.setattr(verify, "PAIRS_A_TASK", 3)
+    monkeypatch.setattr(likeness, "PAIRS", 5)
+    monkeypatch.setattr(shards_module, "BLOCK_SHARDS", 1)
+    assert promised(grown(tmp_path / "small", 3, PLAIN, how=Here(seed=1, repeated=0.5, again=True))) == expected
+
+
+class Killed(BaseException):
+    """A run's death."""
+
+
+@dataclass(frozen=True)
+class KilledAfter(Here):
+    """The loop, killed when so many tasks are done."""
+
+    tasks: int = 0
+
+    def loop(self, run: Run, phases: Sequence[Any], **more: Any) -> None:
+        """See `Here`."""
+        left, real = self.tasks, perform.work
+
+        def work(*args: Any, **options: Any) -> Any:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            return real(*args, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(perform, "work", work)
+            super().loop(run, phases, **more)
+
+
+def tasks_of(folder: RunFolder) -> list[str]:
+    """The phases of the tasks of a folder's last run, in their order."""
+    events = [json.loads(line) for line in folder.read("log/events.jsonl").splitlines()]
+    return [event["step"] for event in events if event["event"] == "task"]
+
+
+def copy_of(output: str) -> str:
+    before, after = run_folder(output), new_output()
+    for entry in before.list():
+        run_folder(after).write(entry.name, before.read(entry.name))
+    return after
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_killed_within_a_growth(tmp_path: Path, more: int) -> None:
+    """The same bytes, whether the same command goes on or still other files have come by then; what the killed run had
+    decided of new documents is not taken for old."""
+    start = new_output()
+    write_shards(tmp_path, BATCHES[0])
+    launch(tmp_path, start, PLAIN)
+    write_shards(tmp_path, BATCHES[1])
+    whole = copy_of(start)
+    launch(tmp_path, whole, PLAIN)
+    steps = tasks_of(run_folder(whole))[len(tasks_of(run_folder(start))) :]
+    after = [steps.index(step) + 1 for step in ("dedupe/candidates", "dedupe/verify", "dedupe/elect", "dedupe/write")]
+    after += [steps.index("dedupe/check"), len(steps) - 1]
+    killed = []
+    for tasks in after:
+        killed.append(copy_of(start))
+        with pytest.raises(Killed):
+            launch(tmp_path, killed[-1], PLAIN, how=KilledAfter(tasks=tasks))
+    closed = whole  # the column was finished, so that what is in it stands
+    if more:
+        write_shards(tmp_path, BATCHES[2])
+        whole = copy_of(start)
+        launch(tmp_path, closed, PLAIN)
+        launch(tmp_path, whole, PLAIN)
+        assert promised(run_folder(closed)) != promised(run_folder(whole))
+    for tasks, output in zip(after, killed, strict=True):
+        launch(tmp_path, output, PLAIN)
+        expected = run_folder(closed if tasks == after[-1] else whole)
+        assert promised(run_folder(output)) == promised(expected), tasks
+
+
+LINE, RUN = "a paragraph of the same words everywhere, long enough", " ".join(f"r{i}" for i in range(60))
+MANY = "other words, of which there are many"
+PARTS: list[Shards] = [
+    {"code/m": [{"id": "a", "text": f"{LINE}\n\nown words"}, {"id": "b", "text": f"before it {RUN}"}],
+     "web/m": [{"id": "e", "text": "something of its own, which is seen for the first time"}]},
+    {"code/a": [{"id": "c", "text": f"{LINE}\n\n{MANY}\n\n{LINE}"}, {"id": "d", "text": RUN}]},
+    {"web/a": [{"id": "f", "text": MANY}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("prefer", [[], ["id DESC"]])
+def test_repeats_stand_in_what_came_later(tmp_path: Path, prefer: list[str]) -> None:
+    """Whatever the order of names, or `prefer`: the first place of a text is in the earlier run."""
+    steps = [{"name": "lines", "kind": "paragraphs", "min_unit_chars": 20}, {"name": "runs", "kind": "substring"}]
+    settings = {"dedupe": {"steps": steps, "keep": "old", **({"prefer": prefer} if prefer else {})}}
+    output, seen, before = new_output(), {}, {}  # type: ignore[var-annotated]
+    for batch in PARTS:
+        seen |= batch
+        write_shards(tmp_path, batch)
+        result = launch(tmp_path, output, settings)
+        folder = run_folder(output)
+        after = {e.name: folder.read(e.name) for e in folder.list("attributes") if e.name.endswith(".parquet")}
+        assert {name: after[name] for name in before} == before
+        before = after
+    marked = {
+        step: {origin for origin, one in columns(folder, seen, step).items() if one["spans"]}
+        for step in ("lines", "runs")
+    }
+    assert marked == {"lines": {"code/a#0", "web/a#0"}, "runs": {"code/a#1"}}
+    assert [len(one["spans"]) for one in columns(folder, seen, "lines").values()] == [0, 0, 0, 2, 0, 1]
+    assert ["lines", "5", "1"] in [line.split() for line in result.text().splitlines()]
+    fresh = new_output()
+    launch(tmp_path, fresh, {"dedupe": {**settings["dedupe"], "keep": "elect"}})
+    elected = {o for o, one in columns(run_folder(fresh), seen, "lines").items() if one["spans"]}
+    assert elected != marked["lines"]
+
+
+def test_the_table_tells_of_earlier_documents(tmp_path: Path) -> None:
+    output = new_output()
+    for number, batch in enumerate(BATCHES[:2]):
+        write_shards(tmp_path, batch)
+        result = launch(tmp_path, output, PLAIN)
+        assert ("documents that came after others (dedupe.keep: old)" in result.text()) == (number > 0)
+    near = columns(run_folder(output), {**BATCHES[0], **BATCHES[1]})
+    new = {*texts_of(BATCHES[1])}
+    gone = [one["cluster"] for origin, one in near.items() if origin in new and not one["keep"]]
+    told = {"documents": len(near) - len(new), "new": len(new), "removed": len(gone)}
+    told["for_earlier"] = sum(keeper not in new for keeper in gone)
+    assert 0 < told["for_earlier"] < told["removed"]
+    assert result.manifests["attributes/near"].record["earlier"] == told
+    row = next(line for line in result.text().splitlines() if line.startswith("near ") and "%" not in line)
+    assert row.split() == ["near", *(str(number) for number in told.values())]
