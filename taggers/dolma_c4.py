@@ -151,7 +151,7 @@ class NaughtyWords:
         from dolma_pipeline.kernels.words import split_words
 
         capitals = (text.data >= 0x41) & (text.data <= 0x5A)
-        small = TextBuffers(text.offsets, text.data | (capitals.view(np.uint8) << 5))
+        small = TextBuffers(text.offsets, text.data | (capitals.view(np.uint8) << np.uint8(5)))
         words = split_words(small)
         held = np.zeros(len(lowered), bool)
         held[np.searchsorted(words.rows, self._hashes.places(words.hashes), side="right") - 1] = True
