@@ -110,8 +110,9 @@ def find_class(name: str) -> Any:
         if colon:
             raise TaggerError(f"dolma_v1: {name} cannot be imported: {error}") from error
         raise TaggerError(
-            f"dolma_v1 runs '{name}' of Dolma's toolkit, and that cannot be imported here ({error}). "
-            "Do: pip install dolma. Without it, dolma_gopher_v2, dolma_c4_v2 and dolma_pii_fast_v2 give the numbers of three of its taggers."
+            f"dolma_v1 runs '{name}' of Dolma's toolkit, and that cannot be imported here ({error}). Do: pip install "
+            "dolma. Without it, dolma_gopher_v2, dolma_c4_v2 and dolma_pii_fast_v2 give the numbers of three of its "
+            "taggers."
         ) from error
     if not registry.has(name):
         raise TaggerError(
