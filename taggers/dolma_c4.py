@@ -73,8 +73,7 @@ class DolmaC4:
 
         warm(self.kernels)
         if self.naughty_words:
-            listed = assets.asset(NAUGHTY_WORDS).read_text(encoding="utf-8").splitlines()
-            self._naughty = NaughtyWords(listed)
+            self._naughty = NaughtyWords(assets.asset_lines(NAUGHTY_WORDS))
 
     def tag(self, batch: Batch) -> Mapping[str, Any]:
         """The columns of `fields`: bool[n], span lists and int64[n]."""

@@ -182,7 +182,7 @@ def _lines(
         table[6, row] = bullets / num_lines
         table[7, row] = broken_off / num_lines
         table[8, row] = repeated / num_lines
-        table[9, row] = covered / np.int64(max(all_chars, 1))
+        table[9, row] = covered / all_chars if all_chars > 0 else np.float64(covered)
 
 
 @njit(cache=True, nogil=True)
