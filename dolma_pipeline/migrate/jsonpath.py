@@ -57,11 +57,7 @@ def _path(reader: Reader) -> Path:
                 raise reader.unknown("expected a name behind '.'")
             path.append(reader.word())
         elif reader.take("["):
-            part = reader.literal()
-            if isinstance(part, bool) or not isinstance(part, str | int) or (isinstance(part, int) and part < 0):
-                raise Untranslatable(f"[{part}] is neither a key nor a position")
-            path.append(part)
-            reader.expect("]")
+            path.append(reader.in_brackets())
         else:
             return tuple(path)
 

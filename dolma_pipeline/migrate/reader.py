@@ -88,6 +88,14 @@ class Reader:
             return CONSTANTS[self.word()]
         raise self.unknown("expected a number or a text")
 
+    def in_brackets(self) -> str | int:
+        """A key or a position, and the bracket behind it."""
+        part = self.literal()
+        if isinstance(part, bool) or not isinstance(part, str | int) or (isinstance(part, int) and part < 0):
+            raise Untranslatable(f"[{part}] is neither a key nor a position")
+        self.expect("]")
+        return part
+
     def end(self) -> None:
         """Nothing may follow."""
         if self.at < len(self.words):
