@@ -149,6 +149,15 @@ def asset(name: str, *, folder: Path | str | None = None) -> Path:
     return path
 
 
+def asset_lines(name: str) -> list[str]:
+    """The lines of an asset that is a list in UTF-8, without their ends.
+
+    Raises:
+        UnknownNameError, AssetError: as `asset`.
+    """
+    return asset(name).read_text(encoding="utf-8").splitlines()
+
+
 def fetch(name: str, *, path: Path | str | None = None) -> Path:
     """Gets an asset into the cache, unless it is there, and gives its path. Says on stderr what it does.
 

@@ -73,7 +73,7 @@ def check_tagger(name: str, /, **parameters: object) -> None:
         raise TaggerError(
             f"tagger '{name}': a recipe cannot say its parameters {dict(first.parameters)}: {error}"
         ) from error
-    _set_up(first)
+    set_up(first)
     documents = awkward_documents()
     batch = Batch.of(documents)
     whole = _column(first, batch, "")
@@ -121,7 +121,12 @@ def _column(tagger: LoadedTagger, batch: Batch, when: str) -> pa.StructArray:
     return column
 
 
-def _set_up(tagger: LoadedTagger) -> None:
+def set_up(tagger: LoadedTagger) -> None:
+    """`LoadedTagger.setup`, whose errors are one sentence.
+
+    Raises:
+        TaggerError: it raised something that is no error of this library. DolmaError: what it raised else.
+    """
     try:
         tagger.setup()
     except DolmaError:

@@ -73,8 +73,7 @@ class DolmaC4:
 
         warm(self.kernels)
         if self.naughty_words:
-            listed = assets.asset(NAUGHTY_WORDS).read_text(encoding="utf-8").splitlines()
-            self._naughty = NaughtyWords(listed)
+            self._naughty = NaughtyWords(assets.asset_lines(NAUGHTY_WORDS))
 
     def tag(self, batch: Batch) -> Mapping[str, Any]:
         """The columns of `fields`: bool[n], span lists and int64[n]."""
@@ -151,7 +150,7 @@ class NaughtyWords:
         from dolma_pipeline.kernels.words import split_words
 
         capitals = (text.data >= 0x41) & (text.data <= 0x5A)
-        small = TextBuffers(text.offsets, text.data | (capitals.view(np.uint8) << 5))
+        small = TextBuffers(text.offsets, text.data | (capitals.view(np.uint8) << np.uint8(5)))
         words = split_words(small)
         held = np.zeros(len(lowered), bool)
         held[np.searchsorted(words.rows, self._hashes.places(words.hashes), side="right") - 1] = True

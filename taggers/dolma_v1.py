@@ -1,9 +1,9 @@
 """`dolma_v1`: any tagger of Dolma's toolkit, where the package `dolma` can be imported.
 
-A class with `predict(doc) -> DocResult` is found by the name under which Dolma registers it, or as `module:Class`. Each
-type of span that it gives is a field; as a recipe has to know them before work starts, they are named in `types`.
+A class with `predict(doc) -> DocResult` is found by the name under which Dolma registers it, or as `module:Class`.
+Each type of span that it gives is a field; as a recipe has to know them before work starts, they stand in `types`.
 Scores are rounded to five digits, as in Dolma's files. Cost: that of the tagger, a document at a time.
-Source: allenai/dolma 1.2.1 (Apache-2.0), whose protocol is `Document(source, id, text)`, `Span(start, end, type, score)`.
+Source: allenai/dolma 1.2.1 (Apache-2.0); its documents have `source`, `id`, `text`, its spans start, end, type, score.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class DolmaTagger:
             if span.type not in self._field_of:
                 raise ValueError(unknown_name(f"type of {self.dolma_class} in `types`", span.type, self.types))
             if not 0 <= span.start <= span.end <= len(document.text):
-                raise ValueError(f"{span.type}: [{span.start}, {span.end}] lies outside {len(document.text)} characters")
+                raise ValueError(
+                    f"{span.type}: [{span.start}, {span.end}] lies outside {len(document.text)} characters"
+                )
             found[self._field_of[span.type]].append(Span(span.start, span.end, round(float(span.score), DIGITS)))
         return found
 
@@ -108,9 +110,12 @@ def find_class(name: str) -> Any:
         if colon:
             raise TaggerError(f"dolma_v1: {name} cannot be imported: {error}") from error
         raise TaggerError(
-            f"dolma_v1 runs '{name}' of Dolma's toolkit, and that cannot be imported here ({error}): pip install dolma. "
-            "Without it: dolma_gopher_v2, dolma_c4_v2 and dolma_pii_fast_v2 give the numbers of three of its taggers."
+            f"dolma_v1 runs '{name}' of Dolma's toolkit, and that cannot be imported here ({error}). Do: pip install "
+            "dolma. Without it, dolma_gopher_v2, dolma_c4_v2 and dolma_pii_fast_v2 give the numbers of three of its "
+            "taggers."
         ) from error
     if not registry.has(name):
-        raise TaggerError(f"dolma_v1: {unknown_name('tagger of Dolma', name, [known for known, _ in registry.items()])}")
+        raise TaggerError(
+            f"dolma_v1: {unknown_name('tagger of Dolma', name, [known for known, _ in registry.items()])}"
+        )
     return registry.get(name)

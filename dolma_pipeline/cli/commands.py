@@ -314,6 +314,21 @@ _ALL = (
         takes_overrides=True,
     ),
     Command(
+        name="convert",
+        group="Extend",
+        summary="a config of Dolma's mixer as a recipe",
+        module="convert",
+        usage="CONFIG [--output RUN]",
+        details="Reads a config of `dolma mix` (YAML or JSON) and prints a recipe: each stream a source, with the\n"
+        "attributes that Dolma made, its filters rules in SQL, its span_replacement edits. What has no counterpart is\n"
+        "said on stderr; an expression that cannot be said in SQL is an error that names it. See docs/dolma.md.",
+        example="dolma-pipeline convert mixer.yaml > my.yaml\ndolma-pipeline convert mixer.yaml --output runs/mixed",
+        options=(
+            Option(name="--output", value="RUN", purpose="folder of the run; default runs/ and the name of CONFIG"),
+            FORMAT,
+        ),
+    ),
+    Command(
         name="fetch",
         group="Set up",
         summary="models and word lists, checked by hash",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import sys
 
 from dolma_pipeline.cli.arguments import Arguments, Reply
@@ -38,7 +38,7 @@ def main(arguments: Arguments) -> Reply:
     if arguments.format == "json":
         return Reply(json.dumps(given.record(), indent=2, ensure_ascii=False) + "\n")
     terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size((WIDTH, 24)).columns if terminal else WIDTH
+    width = os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH if terminal else WIDTH
     return Reply(given_text(given, width=width, full="--full" in arguments.flags, colours=terminal))
 
 

@@ -17,6 +17,7 @@ from dolma_pipeline.config.recipe import (
     DedupeStepConfig,
     MixConfig,
     Recipe,
+    ReplaceConfig,
     TokenizerConfig,
     TokensConfig,
     fail,
@@ -231,10 +232,18 @@ def _check_tokenizer(recipe: Recipe) -> None:
         )
 
 
+def _check_scores(recipe: Recipe, key: str, replace: ReplaceConfig) -> None:
+    low, high = replace.min_score, replace.max_score
+    if low is not None and high is not None and low >= high:
+        message = f"found {high:g}, and no score of at least {low:g} (min_score) is below it, so nothing is replaced"
+        raise fail(recipe, f"{key}.max_score", message)
+
+
 def _check_mix(recipe: Recipe, section: str, mix: MixConfig) -> None:
     _check_budget(recipe, section, mix)
     for i, replace in enumerate(mix.replace):
         _check_field(recipe, f"{section}.replace.{i}.spans", replace.spans)
+        _check_scores(recipe, f"{section}.replace.{i}", replace)
     for name, source in mix.sources.items():
         key = f"{section}.sources.{name}"
         if name not in recipe.sources:
@@ -248,6 +257,7 @@ def _check_mix(recipe: Recipe, section: str, mix: MixConfig) -> None:
             _check_field(recipe, f"{key}.remove.{i}", field)
         for i, replace in enumerate(source.replace):
             _check_field(recipe, f"{key}.replace.{i}.spans", replace.spans)
+            _check_scores(recipe, f"{key}.replace.{i}", replace)
     if len(mix.sources) == len(recipe.sources) and all(source.weight == 0 for source in mix.sources.values()):
         key = f"{section}.sources"
         raise fail(recipe, key, "every weight is 0, so nothing would be drawn; give one source a weight")

@@ -16,7 +16,14 @@ from typing import Any
 
 from dolma_pipeline.config.checks import TRAIN_ONLY, foreign_keys
 from dolma_pipeline.config.keys import fields_of, rest_of
-from dolma_pipeline.config.recipe import STAGES, DedupeStepConfig, MixConfig, Recipe, TokenizerConfig
+from dolma_pipeline.config.recipe import (
+    STAGES,
+    DedupeStepConfig,
+    MixConfig,
+    Recipe,
+    ReplaceConfig,
+    TokenizerConfig,
+)
 from dolma_pipeline.config.resolve import resolved
 from dolma_pipeline.config.yaml import scalar_of
 
@@ -30,6 +37,11 @@ def resolved_yaml(recipe: Recipe) -> str:
     """The whole recipe as YAML text, without comments, ending in a newline."""
     recipe = resolved(recipe)
     tree = _tree(recipe) | {name: _tree(section) for name, section in recipe.sections.items()}
+    return as_yaml(tree)
+
+
+def as_yaml(tree: dict[str, Any]) -> str:
+    """Mappings, lists and scalars as YAML that a recipe's loader reads as the same, ending in a newline."""
     return "\n".join(_lines(tree, "")) + "\n"
 
 
@@ -56,6 +68,8 @@ def _applies(section: Any, name: str, value: Any) -> bool:
         if section.signature_bytes is not None and name in ("bands", "rows"):
             return False  # they follow from it
         return name not in foreign_keys(section.kind)
+    if isinstance(section, ReplaceConfig):
+        return value is not None
     if isinstance(section, TokenizerConfig):
         return value is not None and not (section.load is not None and name in TRAIN_ONLY)
     return True

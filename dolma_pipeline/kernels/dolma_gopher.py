@@ -182,7 +182,7 @@ def _lines(
         table[6, row] = bullets / num_lines
         table[7, row] = broken_off / num_lines
         table[8, row] = repeated / num_lines
-        table[9, row] = covered / max(all_chars, 1)
+        table[9, row] = covered / all_chars if all_chars > 0 else np.float64(covered)
 
 
 @njit(cache=True, nogil=True)
@@ -248,7 +248,7 @@ def _ngrams(table: Any, slots: Any, work: Any, before: Any, rows: Any, hashes: A
                 best = np.int64(0)
                 for number in range(1, size):
                     if counts[number] > counts[best]:
-                        best = number
+                        best = np.int64(number)
                 place = np.int64(firsts[best])
                 table[_FIRST_NGRAM + k - 2, row] = counts[best] * (before[place + k] - before[place]) / total
             else:

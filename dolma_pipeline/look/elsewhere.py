@@ -10,7 +10,6 @@ import os
 import pickle
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,9 +83,8 @@ def _replies(uses: Sequence[tuple[str, Mapping[str, Any]]], modules: Sequence[Us
     path = os.pathsep.join(str(Path(place).absolute()) for place in sys.path if place)
     environment = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": path}
     request = pickle.dumps(([(name, dict(parameters)) for name, parameters in uses], tuple(modules)))
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", _CODE]
-        done = subprocess.run(command, input=request, capture_output=True, cwd=folder, env=environment, check=False)
+    command = [sys.executable, "-c", _CODE]
+    done = subprocess.run(command, input=request, capture_output=True, cwd=os.sep, env=environment, check=False)
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit {done.returncode}"]
         raise TaggerError(f"the taggers do not run in another process: {last[0]}")

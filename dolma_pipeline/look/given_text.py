@@ -11,6 +11,7 @@ from dolma_pipeline.errors import TaggerError
 from dolma_pipeline.look.marked_text import Marks, marked
 from dolma_pipeline.runner.table import table
 from dolma_pipeline.tagging import LoadedTagger
+from dolma_pipeline.testing import set_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ def explain_given(text: str, taggers: Sequence[LoadedTagger]) -> GivenText:
     for tagger in taggers:
         if tagger.label in attributes or tagger.label in failed:
             raise TaggerError(f"two taggers are called '{tagger.label}'; give one a name: {{tagger: T, name: N}}")
+        set_up(tagger)
         column, failures = tagger.attributes(batch)
         if failures:
             failed[tagger.label] = failures[0].reason
@@ -77,7 +79,8 @@ def given_text(given: GivenText, *, width: int, full: bool, colours: bool) -> st
             if isinstance(value, list) and value:
                 marks.append(Marks(name, value))
     rows += [[label, f"failed: {reason}"] for label, reason in given.failed.items()]
-    parts = [f"{len(given.text):,} characters", table(rows).rstrip("\n")]
+    number = len(given.text)
+    parts = [f"{number:,} character{'s' * (number != 1)}", table(rows).rstrip("\n")]
     if marks or full:
         parts.append(marked(given.text, marks, width=width, full=full, colours=colours).rstrip("\n"))
     return "\n\n".join(parts) + "\n"

@@ -114,12 +114,14 @@ class Reading(Phase):
 
 def _feed(process: Process, shard: ShardAt, consumers: Sequence[Consumer], feeders: Sequence[Feeder]) -> ShardRead:
     """Hand all batches of a shard to the feeders that want them."""
-    from dolma_pipeline.run.columns import AttributeColumns, documents_of, read_index
+    from dolma_pipeline.run.columns import AttributeColumns, attribute_types, documents_of, read_index
 
     failures: list[Failure] = []
     made_here = {one.hands_on for one in consumers}
-    wanted = _united(one.columns for one in consumers)
-    attributes = AttributeColumns(process, shard, {label: f for label, f in wanted.items() if label not in made_here})
+    # Consumers say what the edits of any source read; one source need not bring what another one does.
+    there = attribute_types(process, shard.source).keys() - made_here
+    wanted = {label: f for label, f in _united(one.columns for one in consumers).items() if label in there}
+    attributes = AttributeColumns(process, shard, wanted)
     wanting = [feeder for feeder in feeders if feeder.wants_text]
     until = _until(shard, wanting)
     index = read_index(process.run, shard, ["id", "bytes"]) if until is not None else None

@@ -138,6 +138,10 @@ def test_the_columns_are_those_of_documents() -> None:
         ("mix.where={a b: c}", "mix.where.a b: a rule's name has letters, digits, - and _ only"),
         ("mix.where.english=' '", "mix.where.english: found nothing, expected SQL that is true for what stays"),
         (
+            "mix.replace.0={spans: a.b, with: x, min_score: 0.5, max_score: 0.5}",
+            "mix.replace.0.max_score: found 0.5, and no score of at least 0.5 (min_score) is below it",
+        ),
+        (
             "mix.replace.0.spans=email",
             "mix.replace.0.spans: found 'email', expected ATTRIBUTE.FIELD such as pii_v1.ema",
         ),

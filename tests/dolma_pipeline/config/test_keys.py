@@ -87,7 +87,12 @@ def test_shapes_and_sections() -> None:
     assert section_of(by_name["replace"].type) is recipe_module.ReplaceConfig
     assert section_of(by_name["held_out"].type) is recipe_module.HeldOutConfig
     assert section_of(by_name["where"].type) is None
-    assert [field.yaml_name for field in fields_of(recipe_module.ReplaceConfig)] == ["spans", "with"]
+    assert [field.yaml_name for field in fields_of(recipe_module.ReplaceConfig)] == [
+        "spans",
+        "with",
+        "min_score",
+        "max_score",
+    ]
     assert rest_of(recipe_module.MixerConfig) == "parameters"
     assert rest_of(recipe_module.BeamConfig) == "options"
     assert rest_of(MixConfig) is None

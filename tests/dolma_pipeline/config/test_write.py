@@ -197,6 +197,14 @@ def test_absent_stages_and_what_does_not_apply_stay_absent() -> None:
     assert "target_tokens: 100000000" in text
 
 
+def test_bounds_of_scores_are_written_where_there_are_some() -> None:
+    edit = "{spans: a.b, with: x, max_score: 0.5}"
+    recipe = recipe_from_text(FULL, f"mix.replace.0={edit}", f"mix.sources.web.replace=[{edit}]")
+    text = resolved_yaml(recipe)
+    assert text.count("- {spans: a.b, with: x, max_score: 0.5}\n") == 2
+    assert recipe_from_text(text) == resolved(recipe)
+
+
 @pytest.mark.parametrize(
     "word", ["no", "Yes", "on", "y", "null", "~", "true", "12", "1e3", "0x10", "a b", "-", ".", "#"]
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import pytest
 
 from dolma_pipeline import registry
-from dolma_pipeline.documents import Attributes, Document, Span
+from dolma_pipeline.documents import Attributes, Batch, Document, Span
 from dolma_pipeline.errors import TaggerError
 from dolma_pipeline.look.given_text import explain_given, given_text
+from dolma_pipeline.look.speed import megabytes_per_second
 from dolma_pipeline.registry import load_tagger
 from dolma_pipeline.tagging import DECLARED, tagger
 
@@ -67,9 +70,28 @@ def test_a_tagger_that_raises_is_told() -> None:
     given = explain_given(" ", [load_tagger("words_v1"), load_tagger("length_v1")])
     assert given.record()["failed"] == {"words_v1": "IndexError: list index out of range"}
     text = given_text(given, width=60, full=False, colours=False)
-    assert "words_v1         failed: IndexError: list index out of range\n" in text
+    assert text.startswith("1 character\n")
+    assert re.search(r"\nwords_v1 +failed: IndexError: list index out of range\n", text)
     assert "length_v1.chars" in text
     assert "text " not in text
+
+
+def test_a_setup_that_raises_is_one_sentence() -> None:
+    @tagger("needy_v1")
+    @dataclass
+    class Needy:
+        fields = {"n": int}
+
+        def setup(self) -> None:
+            raise FileNotFoundError("model.bin")
+
+        def tag(self, batch: Batch) -> Mapping[str, object]:
+            return {"n": [0] * len(batch)}
+
+    with pytest.raises(TaggerError, match=r"^tagger 'needy_v1': setup\(\) raised FileNotFoundError: model\.bin$"):
+        explain_given("a", [load_tagger("needy_v1")])
+    with pytest.raises(TaggerError, match=r"setup\(\) raised FileNotFoundError"):
+        megabytes_per_second(load_tagger("needy_v1"), ["a"])
 
 
 def test_two_of_one_name_are_refused() -> None:

@@ -1,0 +1,158 @@
+"""What filters of Dolma's mixer ask of a document, as SQL of a recipe's rules.
+
+A document is asked as JSON there: `attributes` maps names to lists of spans, `metadata` is an object. What is not there
+makes a question false in JSONPath and mostly an error in jq; here it is false, never NULL, so that `NOT` is true of it.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from dolma_pipeline.io.attribute_names import split_name
+
+Path = tuple[str | int, ...]
+"""Keys and positions from the document on: `("attributes", "exp__tagger__type", 0, 2)`."""
+Literal = str | float | int | bool | None
+
+OPERATORS = {"==": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_NUMBERS: dict[str, Callable[[float, float], bool]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+_PARTS = ("start", '"end"')
+
+
+class Untranslatable(Exception):
+    """What a question asks cannot be said in SQL; why. Never leaves this package."""
+
+
+def spans_of(path: Path) -> str:
+    """The span field `ATTRIBUTE.FIELD` behind a path of one key below `attributes`."""
+    if len(path) != 2 or path[0] != "attributes" or not isinstance(path[1], str):
+        raise Untranslatable(f"{shown(path)} is no list of spans; those are `attributes.NAME`")
+    return _field(path[1])
+
+
+def exists(path: Path) -> str:
+    """Whether something is there."""
+    match path:
+        case ("attributes", str(key)) | ("attributes", str(key), 0):
+            return f"len({_field(key)}) > 0"
+        case ("attributes", str(key), int(at)):
+            return f"len({_field(key)}) > {at}"
+        case ("metadata", *keys) if keys and all(isinstance(key, str) for key in keys):
+            return f"{_metadata(keys)} IS NOT NULL"
+    raise Untranslatable(f"{shown(path)}: only attributes and keys of metadata can be asked for")
+
+
+def compare(path: Path, sign: str, value: Literal, *, missing: bool = False) -> str:
+    """`path sign value`; `missing` is what that is where metadata has no such key."""
+    match path:
+        case ("attributes", str(key), int(at), 2):
+            return _number(
+                key, f"score({_field(key)})" if at == 0 else f"{_field(key)}[{at + 1}].score", at, sign, value
+            )
+        case ("attributes", str(key), int(at), (0 | 1) as part):
+            return _number(key, f"{_field(key)}[{at + 1}].{_PARTS[part]}", at, sign, value)
+        case ("metadata", *keys) if keys and all(isinstance(key, str) for key in keys):
+            return _of_metadata(keys, sign, value, missing=missing)
+    raise Untranslatable(f"{shown(path)}: only numbers of spans and keys of metadata can be compared")
+
+
+def count(path: Path, sign: str, value: Literal) -> str:
+    """`number of spans sign value`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Untranslatable(f"a length is compared with a number, not with {value!r}")
+    return f"len({spans_of(path)}) {OPERATORS[sign]} {_decimal(value)}"
+
+
+def shown(path: Sequence[str | int]) -> str:
+    """As people write it: `attributes.name[0][2]`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".") or "$"
+
+
+def all_of(terms: Sequence[str]) -> str:
+    """Terms that must all be true."""
+    return terms[0] if len(terms) == 1 else " AND ".join(bracketed(term) for term in terms)
+
+
+def any_of(terms: Sequence[str]) -> str:
+    """Terms of which one must be true."""
+    return terms[0] if len(terms) == 1 else " OR ".join(bracketed(term) for term in terms)
+
+
+def none_of(term: str) -> str:
+    """A term that must not be true."""
+    return f"NOT ({term})"
+
+
+def bracketed(term: str) -> str:
+    """A term in brackets, where it needs some beside others."""
+    return f"({term})" if re.search(r" (?:AND|OR) ", term) and not _is_call(term) else term
+
+
+def _is_call(term: str) -> bool:
+    """Whether brackets enclose the whole term."""
+    if not re.match(r"(?:NOT |\w*)\(", term) or not term.endswith(")"):
+        return False
+    depth = 0
+    for at, sign in enumerate(term):
+        depth += (sign == "(") - (sign == ")")
+        if depth == 0 and sign == ")":
+            return at == len(term) - 1
+    return False
+
+
+def _field(key: str) -> str:
+    return ".".join(
+        part if re.fullmatch(r"[A-Za-z_]\w*", part, re.ASCII) else _quoted(part) for part in split_name(key)
+    )
+
+
+def _quoted(name: str) -> str:
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def _decimal(value: float) -> str:
+    """Without an exponent: DuckDB takes `1e-05` for 64 bits, and scores, which have 32, would differ from it."""
+    return format(Decimal(repr(value)), "f")
+
+
+def _text(value: str) -> str:
+    doubled = value.replace("'", "''")
+    return f"'{doubled}'"
+
+
+def _number(key: str, sql: str, at: int, sign: str, value: Literal) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Untranslatable(f"a number of a span is compared with a number, not with {value!r}")
+    asked = f"{sql} {OPERATORS[sign]} {_decimal(value)}"
+    if sql.startswith("score(") and not _NUMBERS[sign](0.0, value):
+        return asked  # the score of no span is 0, of which this is false
+    return f"{exists(('attributes', key, at))} AND {asked}"
+
+
+def _metadata(keys: Sequence[str | int]) -> str:
+    return f"metadata->>{_text('$.' + '.'.join(map(_json_key, keys)))}"
+
+
+def _json_key(key: str | int) -> str:
+    return str(key) if re.fullmatch(r"[A-Za-z_]\w*", str(key), re.ASCII) else _quoted(str(key))
+
+
+def _of_metadata(keys: Sequence[str | int], sign: str, value: Literal, *, missing: bool) -> str:
+    found = f"({_metadata(keys)})"
+    if value is None:
+        if sign not in ("==", "!="):
+            raise Untranslatable(f"null is compared with == or != only, not with {sign}")
+        return f"{_metadata(keys)} IS {'NOT ' if sign == '!=' else ''}NULL"
+    if isinstance(value, bool):
+        asked = f"{found} {OPERATORS[sign]} {_text(str(value).lower())}"
+    elif isinstance(value, str):
+        asked = f"{found} {OPERATORS[sign]} {_text(value)}"
+    else:
+        asked = f"TRY_CAST({found} AS DOUBLE) {OPERATORS[sign]} {_decimal(value)}"
+    return f"coalesce({asked}, {str(missing).upper()})"
