@@ -112,7 +112,7 @@ def _holding(text: TextBuffers, byte: int) -> NDArray[np.bool_]:
 
 
 @njit(cache=True, nogil=True)
-def _spells(data: Any, start: Any, end: Any, phrase: Any) -> Any:
+def spells(data: Any, start: Any, end: Any, phrase: Any) -> Any:
     """Whether `data[start:end]` begins with a phrase, its ASCII letters in either case."""
     if end - start < len(phrase):
         return False
@@ -126,23 +126,23 @@ def _spells(data: Any, start: Any, end: Any, phrase: Any) -> Any:
 @njit(cache=True, nogil=True)
 def _follows(data: Any, first: Any, start: Any, phrase: Any) -> Any:
     """Whether `data[first:start]` ends with a phrase, its ASCII letters in either case."""
-    return start - first >= len(phrase) and _spells(data, start - len(phrase), start, phrase)
+    return start - first >= len(phrase) and spells(data, start - len(phrase), start, phrase)
 
 
 @njit(cache=True, nogil=True)
 def _phrase(data: Any, first: Any, start: Any, end: Any) -> Any:
     """What ends in the word `data[start:end]` of a line that begins at `first`: POLICY, _LOREM_IPSUM or 0."""
-    if _spells(data, start, end, _COOKIES):
+    if spells(data, start, end, _COOKIES):
         for phrase in _BEFORE_COOKIES:
             if _follows(data, first, start, phrase):
                 return POLICY
-    elif _spells(data, start, end, _POLICY):
+    elif spells(data, start, end, _POLICY):
         for phrase in _BEFORE_POLICY:
             if _follows(data, first, start, phrase):
                 return POLICY
-    elif _spells(data, start, end, _USE):
+    elif spells(data, start, end, _USE):
         return POLICY if _follows(data, first, start, _BEFORE_USE) else 0
-    elif _spells(data, start, end, _IPSUM):
+    elif spells(data, start, end, _IPSUM):
         return _LOREM_IPSUM if _follows(data, first, start, _BEFORE_IPSUM) else 0
     return 0
 
@@ -150,7 +150,7 @@ def _phrase(data: Any, first: Any, start: Any, end: Any) -> Any:
 @njit(cache=True, nogil=True)
 def _holds_javascript(data: Any, start: Any, end: Any) -> Any:
     for i in range(start, end - len(_JAVASCRIPT) + 1):
-        if data[i] | 0x20 == 0x6A and _spells(data, i, end, _JAVASCRIPT):
+        if data[i] | 0x20 == 0x6A and spells(data, i, end, _JAVASCRIPT):
             return True
     return False
 
