@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.kernels.c4 import spells
 from dolma_pipeline.kernels.jit import njit
+from dolma_pipeline.kernels.kinds import KINDS
 from dolma_pipeline.kernels.lines import BLANK
-from dolma_pipeline.kernels.scripts import KINDS, group_kinds, group_table
+from dolma_pipeline.kernels.scripts import group_kinds, group_table
 from dolma_pipeline.kernels.tables import ONE_TEXT, ONE_TOKEN, TextBuffers, Tokens, read_only
 from dolma_pipeline.kernels.unicode import SPACE, WORD, class_table, decode
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from dolma_pipeline import assets
 from dolma_pipeline.config.presets import preset_names, read_preset
 from dolma_pipeline.documents import Batch, is_spans
 from dolma_pipeline.registry import load_tagger
@@ -101,9 +104,24 @@ def test_lines_are_cut_out_where_they_must_be_and_nowhere_else(labelled: list[di
         assert wrong == []
 
 
+@pytest.fixture
+def _word_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A made-up list in the place of the one that c4_words fetches, beside the models that are in the cache."""
+    content = b"darn\n"
+    name, cache = "dolma_naughty_words_en.txt", assets.cache_folder()
+    known = assets.Asset(name, "made_up.txt", hashlib.sha256(content).hexdigest(), len(content), "CC0-1.0", "words", ())
+    monkeypatch.setitem(assets.ASSETS, name, known)
+    if cache.is_dir():
+        shutil.copytree(cache, tmp_path / "cache")
+    monkeypatch.setenv(assets.CACHE_VARIABLE, str(tmp_path / "cache"))
+    (tmp_path / "given.txt").write_bytes(content)
+    assets.fetch(name, path=tmp_path / "given.txt")
+
+
+@pytest.mark.usefixtures("_word_list")
 @pytest.mark.parametrize("preset", preset_names())
-def test_a_preset_binds_to_what_its_taggers_say_and_drops_nothing_that_is_good_throughout(preset: str) -> None:
-    """Every rule is SQL over columns that are there, every edit a list of spans; a plain page passes."""
+def test_a_preset_binds_to_what_its_taggers_say_and_a_plain_page_passes(preset: str) -> None:
+    """Every rule is SQL over columns that are there, every edit a list of spans."""
     rows = [
         "The harbour of the old town was built by monks who had come from the north with their boats. "
         "It has been restored twice since then, and fishermen still use it. To reach the lighthouse you "
