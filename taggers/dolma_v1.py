@@ -76,7 +76,9 @@ class DolmaTagger:
             if span.type not in self._field_of:
                 raise ValueError(unknown_name(f"type of {self.dolma_class} in `types`", span.type, self.types))
             if not 0 <= span.start <= span.end <= len(document.text):
-                raise ValueError(f"{span.type}: [{span.start}, {span.end}] lies outside {len(document.text)} characters")
+                raise ValueError(
+                    f"{span.type}: [{span.start}, {span.end}] lies outside {len(document.text)} characters"
+                )
             found[self._field_of[span.type]].append(Span(span.start, span.end, round(float(span.score), DIGITS)))
         return found
 
@@ -112,5 +114,7 @@ def find_class(name: str) -> Any:
             "Without it: dolma_gopher_v2, dolma_c4_v2 and dolma_pii_fast_v2 give the numbers of three of its taggers."
         ) from error
     if not registry.has(name):
-        raise TaggerError(f"dolma_v1: {unknown_name('tagger of Dolma', name, [known for known, _ in registry.items()])}")
+        raise TaggerError(
+            f"dolma_v1: {unknown_name('tagger of Dolma', name, [known for known, _ in registry.items()])}"
+        )
     return registry.get(name)
