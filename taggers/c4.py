@@ -4,7 +4,7 @@ The rules themselves are the preset `c4` (pipelines/rules/c4.yaml), which remove
 A line is a piece of `text.split("\\n")`, its span covers it and its newline. As in C4, and in Dolma's and
 datatrove's versions of it, a blank line ends in no mark and has too few words, so removing them joins paragraphs;
 an empty piece (after the last newline) has no span. Lines and sentences are counted without the blank ones.
-Cost: ~200 MB of text per CPU-second on top of the word and line tables, ~80 with them (one core, Xeon 2.6 GHz).
+Cost: ~330 MB of text per CPU-second on top of the line table, ~210 with it (one core, Xeon 2.6 GHz).
 Source: Raffel et al. 2020, "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer",
 section 2.2. Not here: the list of bad words, and C4's removal of three-sentence spans seen before.
 """
@@ -58,7 +58,7 @@ class C4:
         "citations": list[Span],
     }
 
-    kernels: ClassVar[tuple[str, ...]] = ("words", "lines", "spans", "c4", "citations")
+    kernels: ClassVar[tuple[str, ...]] = ("lines", "spans", "c4", "citations")
 
     def setup(self) -> None:
         """Loads the kernels, so that the first batch is not the slow one."""
@@ -76,9 +76,7 @@ class C4:
 
         marks = citations.find_citations(batch.text)
         cut = citations.without_citations(batch.text, batch.lines, marks) if self.without_citations else None
-        found = c4.judge_lines(
-            batch.text, batch.words, batch.lines, min_words=self.min_words, end_marks=self.end_marks, cut=cut
-        )
+        found = c4.judge_lines(batch.text, batch.lines, min_words=self.min_words, end_marks=self.end_marks, cut=cut)
         flags = {
             "lines_without_end": c4.NO_END,
             "lines_with_few_words": c4.FEW_WORDS,

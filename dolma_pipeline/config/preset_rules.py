@@ -146,11 +146,12 @@ class _Written:
             raise fail(self.before, f"{key}.skip_rules", message)
         skipped = self._skipped(f"{key}.skip_rules", given.skip_rules, (*self.where, *self.edits))
         remove, put = [*given.remove], [*given.replace]
+        stated = {one.spans for one in (*self.mix.replace, *given.replace)}
         for rule, (edit, place) in self.edits.items():
             if rule in skipped:
                 continue
             if isinstance(edit, ReplaceConfig):
-                if edit.spans not in {one.spans for one in (*self.mix.replace, *put)}:
+                if edit.spans not in stated and edit not in put:
                     self.origin[f"{key}.replace.{len(put)}"] = place
                     put.append(edit)
                 continue

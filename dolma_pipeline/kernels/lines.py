@@ -63,6 +63,23 @@ def _find_newline(data: Any, i: Any, stop: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
+def _line_end(data: Any, i: Any, stop: Any) -> Any:
+    """As `_find_newline`, and whether nothing but ASCII stands before it."""
+    high = np.uint64(0)
+    while i + 8 <= stop:
+        x = load8(data, i)
+        y = x ^ _NEWLINES
+        if (y - _ONE) & ~y & _TOP:
+            break
+        high |= x
+        i += 8
+    while i < stop and data[i] != _NEWLINE:
+        high |= np.uint64(data[i])
+        i += 1
+    return i, high & _TOP == 0
+
+
+@njit(cache=True, nogil=True)
 def _strip(data: Any, classes: Any, start: Any, end: Any) -> Any:
     """`data[start:end]` without the white space around it, as `str.strip` takes it off."""
     while start < end:
@@ -88,7 +105,7 @@ def _split_lines(
     for row in range(len(offsets) - 1):
         start, stop = np.int64(offsets[row]), np.int64(offsets[row + 1])
         while True:
-            end = _find_newline(data, start, stop)
+            end, is_ascii = _line_end(data, start, stop)
             first = start
             while first < end:
                 point, size = decode(data, first)
@@ -97,7 +114,7 @@ def _split_lines(
                 first += size
             starts[n], ends[n] = start, end
             hashes[n] = hash_bytes(data, start, end)
-            chars[n] = count_code_points(data, start, end)
+            chars[n] = end - start if is_ascii else count_code_points(data, start, end)
             flags[n] = BLANK if first == end else 0
             n += 1
             if end == stop:

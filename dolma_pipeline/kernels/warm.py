@@ -31,6 +31,7 @@ KERNELS: Mapping[str, float] = {
     "c4": 1.0,
     "citations": 0.8,
     "fineweb": 0.6,
+    "refinedweb": 1.2,
     "sentences": 0.5,
     "components": 0.3,
     "edit": 2.4,

@@ -1,4 +1,4 @@
-"""`c4_v1` on labelled texts: the paper's rules fire where they must, and removing its lines leaves C4's text."""
+"""`c4_v1` on labelled texts: numbers are as measured, and removing its lines leaves C4's text."""
 
 from __future__ import annotations
 
@@ -8,28 +8,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dolma_pipeline.config.presets import read_preset
 from dolma_pipeline.documents import SPANS_TYPE, Batch
 from taggers.c4 import C4
 
-RULES = read_preset("c4").config.where
-
 LISTS = ("lines_without_end", "lines_with_few_words", "lines_with_javascript", "lines_with_policy")
-RULE_OF = {
-    "c4.lorem_ipsum": RULES["lorem_ipsum"],
-    "c4.curly_bracket": RULES["curly_bracket"],
-    "c4.min_sentences": RULES["sentences"],
-    "c4.javascript_line": "len(c4_v1.lines_with_javascript) = 0",
-    "c4.policy_line": "len(c4_v1.lines_with_policy) = 0",
-}
-"""Rule of the labelled data -> what holds for a text on which it does not fire."""
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
 
@@ -96,25 +84,6 @@ def check(texts: list[str], *, min_words: int = 5, cut: bool = False) -> None:
         assert found["sentence_count"][i] == sum(len(re.findall(r'[.!?]["”]?(?:\s|$)', line)) for line in kept)
         assert found["has_curly_bracket"][i] == ("{" in text)
         assert found["has_lorem_ipsum"][i] == ("lorem ipsum" in text.lower())
-
-
-def test_every_rule_fires_where_it_must_and_nowhere_it_must_not(
-    labelled: list[dict[str, Any]], columns: dict[str, Any]
-) -> None:
-    struct = pa.StructArray.from_arrays([pa.array(columns[name]) for name in columns], names=list(columns))
-    with duckdb.connect() as connection:
-        connection.register("attributes", pa.table({"c4_v1": struct}))
-        rules = ", ".join(f'NOT ({sql}) AS "{rule}"' for rule, sql in RULE_OF.items())
-        drops = connection.execute(f"SELECT {rules} FROM attributes").fetchnumpy()
-    asked = [
-        (row["id"], rule, bool(drops[rule][i]), verdict)
-        for i, row in enumerate(labelled)
-        for verdict in ("must_fire", "must_not_fire")
-        for rule in RULE_OF
-        if rule in row[verdict]
-    ]
-    assert [one for one in asked if one[2] != (one[3] == "must_fire")] == []
-    assert len(asked) > 3000
 
 
 def test_numbers_equal_an_independent_measurement(labelled: list[dict[str, Any]], columns: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`gopher_v1` on labelled texts: the paper's rules fire where they must and nowhere else; numbers are as measured."""
+"""`gopher_v1` on labelled texts: numbers are as measured."""
 
 from __future__ import annotations
 
@@ -10,36 +10,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from dolma_pipeline.config.presets import read_preset
 from dolma_pipeline.documents import Batch
 from taggers.gopher import Gopher
-
-RULES = read_preset("gopher").config.where
-
-RULE_OF = {
-    "gopher.min_words": "words",
-    "gopher.max_words": "words",
-    "gopher.mean_word_length_low": "word_length",
-    "gopher.mean_word_length_high": "word_length",
-    "gopher.symbol_to_word_hash": "symbols",
-    "gopher.symbol_to_word_ellipsis": "symbols",
-    "gopher.bullet_lines": "bullets",
-    "gopher.ellipsis_lines": "ellipses",
-    "gopher.alpha_words": "letters",
-    "gopher.stop_words": "stop_words",
-    "gopher_rep.dup_lines": "duplicate_lines",
-    "gopher_rep.dup_line_chars": "duplicate_line_chars",
-    "gopher_rep.dup_paras": "duplicate_paragraphs",
-    "gopher_rep.dup_para_chars": "duplicate_paragraph_chars",
-    **{f"gopher_rep.top_{n}gram": f"top_{n}grams" for n in (2, 3, 4)},
-    **{f"gopher_rep.dup_{n}gram": f"duplicate_{n}grams" for n in range(5, 11)},
-}
-"""Rule of the labelled data -> ours. Two rules of theirs may be one of ours: it fires if either does."""
 
 MEASURED = {
     "word_count": "n_words",
@@ -73,35 +48,6 @@ def labelled(data: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def columns(labelled: list[dict[str, Any]]) -> dict[str, Any]:
     return dict(Gopher().tag(Batch.of([row["text"] for row in labelled])))
-
-
-def fired(columns: dict[str, Any]) -> dict[str, list[bool]]:
-    """Which documents each rule drops, decided by DuckDB from the SQL that recipes use."""
-    names = list(columns)
-    struct = pa.StructArray.from_arrays([pa.array(columns[name]) for name in names], names=names)
-    with duckdb.connect() as connection:
-        connection.register("attributes", pa.table({"gopher_v1": struct}))
-        rules = ", ".join(f'NOT ({sql}) AS "{rule}"' for rule, sql in RULES.items())
-        found = connection.execute(f"SELECT {rules} FROM attributes").fetchnumpy()
-    return {rule: found[rule].tolist() for rule in RULES}
-
-
-def test_every_rule_fires_where_it_must_and_nowhere_it_must_not(
-    labelled: list[dict[str, Any]], columns: dict[str, Any]
-) -> None:
-    drops = fired(columns)
-    wrong, checked = [], 0
-    for i, row in enumerate(labelled):
-        must = {RULE_OF[rule] for rule in row["must_fire"] if rule in RULE_OF}
-        open_ = {RULE_OF[rule] for rule in row["borderline"] if rule in RULE_OF}
-        for rule in set(RULE_OF.values()):
-            if rule in must or rule not in open_:
-                checked += 1
-                if drops[rule][i] != (rule in must):
-                    wrong.append((row["id"], rule, "must" if rule in must else "must not"))
-    assert wrong == []
-    assert checked > 11_000
-    assert set(RULE_OF.values()) == set(RULES)
 
 
 def test_numbers_equal_an_independent_measurement(labelled: list[dict[str, Any]], columns: dict[str, Any]) -> None:
