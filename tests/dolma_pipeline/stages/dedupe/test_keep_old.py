@@ -42,8 +42,8 @@ PLAIN = {**recipe(), "mix": {"where": WHERE}}
 def batches() -> list[Shards]:
     """Three batches of relatives of each other, with shards that sort before and behind earlier ones."""
     rng = random.Random(17)
-    documents = [{"text": text, "metadata": {"stars": rng.randrange(4), "url": f"u{rng.randrange(120)}"}}
-                 for _ in range(16) for text in family(rng)]  # fmt: skip
+    documents = [{"text": text, "metadata": {"stars": rng.randrange(4), "url": f"u{rng.randrange(70)}"}}
+                 for _ in range(9) for text in family(rng)]  # fmt: skip
     documents += [{"text": one["text"].upper(), "metadata": {"stars": 3, "url": None}} for one in documents[::9]]
     rng.shuffle(documents)
     for i, one in enumerate(documents):
@@ -109,7 +109,7 @@ def test_what_was_decided_stands_and_what_went_has_a_copy_that_stays(tmp_path: P
         url, near = (columns(folder, seen, step) for step in ("url", "near"))
         gone = {origin: one for origin, one in near.items() if not one["keep"]}
         fresh = [origin for origin in gone if origin not in old]
-        assert len(fresh) >= 8
+        assert len(fresh) >= 4
         for origin, one in gone.items():
             keeper = one["cluster"]
             assert near[keeper]["keep"]
@@ -139,7 +139,7 @@ def test_the_first_run_is_an_election(tmp_path: Path) -> None:
 
 def test_the_same_bytes_in_small_pieces_shuffled_and_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = promised(grown(tmp_path / "whole", 3, PLAIN))
-    monkeypatch.setattr("dolma_pipeline.stages.dedupe.edges.BYTES_A_ROW", 4_000_000_000 // 17)
+    monkeypatch.setattr("dolma_pipeline.stages.dedupe.edges.BYTES_A_ROW", 4_000_000_000 // 61)
     monkeypatch.setattr(verify, "PAIRS_A_TASK", 3)
     monkeypatch.setattr(likeness, "PAIRS", 5)
     monkeypatch.setattr(shards_module, "BLOCK_SHARDS", 1)
@@ -196,8 +196,8 @@ def test_killed_within_a_growth(tmp_path: Path, more: int) -> None:
     whole = copy_of(start)
     launch(tmp_path, whole, PLAIN)
     steps = tasks_of(run_folder(whole))[len(tasks_of(run_folder(start))) :]
-    after = [steps.index(step) + 1 for step in ("dedupe/candidates", "dedupe/verify", "dedupe/elect", "dedupe/write")]
-    after += [steps.index("dedupe/check"), len(steps) - 1]
+    after = [steps.index(step) + 1 for step in ("dedupe/candidates", "dedupe/elect", "dedupe/write")]
+    after.append(len(steps) - 1)
     killed = []
     for tasks in after:
         killed.append(copy_of(start))
