@@ -268,3 +268,25 @@ def test_the_table_tells_of_earlier_documents(tmp_path: Path) -> None:
     assert result.manifests["attributes/near"].record["earlier"] == told
     row = next(line for line in result.text().splitlines() if line.startswith("near ") and "%" not in line)
     assert row.split() == ["near", *(str(number) for number in told.values())]
+
+
+def test_a_step_that_is_added_has_nothing_old(tmp_path: Path) -> None:
+    """It elects among what the others have kept, and a file of it that is lost is made again, alike."""
+    output = new_output()
+    first = {"dedupe": {"prefer": PLAIN["dedupe"]["prefer"], "keep": "old", "steps": STEPS[:1]}}
+    both = {"dedupe": {**first["dedupe"], "steps": STEPS}}
+    for batch in BATCHES[:2]:
+        write_shards(tmp_path, batch)
+        launch(tmp_path, output, first)
+    launch(tmp_path, output, both)
+    folder, shards = run_folder(output), {**BATCHES[0], **BATCHES[1]}
+    manifests = [json.loads(folder.read(f"attributes/{step}/manifest.json")) for step in ("url", "near")]
+    assert [one.get("earlier", {}).get("documents") for one in manifests] == [len(texts_of(BATCHES[0])), None]
+    url, near = (columns(folder, shards, step) for step in ("url", "near"))
+    gone = [origin for origin, one in near.items() if not one["keep"]]
+    assert len(gone) > 4
+    assert all(url[near[origin]["cluster"]]["keep"] for origin in gone)
+    before = promised(folder)
+    folder.delete(["attributes/near/web/d.parquet"])
+    launch(tmp_path, output, both)
+    assert promised(folder) == before
