@@ -10,15 +10,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from dolma_pipeline.config import resolved
+from dolma_pipeline.config.loader import recipe_from_text
+from dolma_pipeline.dedup.settled import nothing_settled
 from dolma_pipeline.engines import Here
+from dolma_pipeline.errors import ConfigError
 from dolma_pipeline.run import layout, perform
 from dolma_pipeline.run import shards as shards_module
+from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner import run
 from dolma_pipeline.runner.result import Result
 from dolma_pipeline.stages.dedupe import likeness, verify
+from dolma_pipeline.stages.dedupe.earlier import Earlier
+from dolma_pipeline.stages.dedupe.election import Near, grown
+from dolma_pipeline.stages.dedupe.stage import refuse_to_remember
 from dolma_pipeline.storage.folder import RunFolder, run_folder
 from tests.dolma_pipeline.stages.dedupe.test_verified import family, jaccard, texts_of
 from tests.dolma_pipeline.stages.small import rows, small_recipe, write_shards
@@ -73,7 +82,9 @@ def launch(
         return run(replace(found, output=output), quiet=True, **options)
 
 
-def grown(folder: Path, count: int, settings: Mapping[str, Any] | None = None, *, how: Here | None = None) -> RunFolder:
+def batched(
+    folder: Path, count: int, settings: Mapping[str, Any] | None = None, *, how: Here | None = None
+) -> RunFolder:
     """A folder to which batches came one by one."""
     output = new_output()
     for batch in BATCHES[:count]:
@@ -138,12 +149,12 @@ def test_the_first_run_is_an_election(tmp_path: Path) -> None:
 
 
 def test_the_same_bytes_in_small_pieces_shuffled_and_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = promised(grown(tmp_path / "whole", 3, PLAIN))
+    expected = promised(batched(tmp_path / "whole", 3, PLAIN))
     monkeypatch.setattr("dolma_pipeline.stages.dedupe.edges.BYTES_A_ROW", 4_000_000_000 // 61)
     monkeypatch.setattr(verify, "PAIRS_A_TASK", 3)
     monkeypatch.setattr(likeness, "PAIRS", 5)
     monkeypatch.setattr(shards_module, "BLOCK_SHARDS", 1)
-    assert promised(grown(tmp_path / "small", 3, PLAIN, how=Here(seed=1, repeated=0.5, again=True))) == expected
+    assert promised(batched(tmp_path / "small", 3, PLAIN, how=Here(seed=1, repeated=0.5, again=True))) == expected
 
 
 class Killed(BaseException):
@@ -209,6 +220,8 @@ def test_killed_within_a_growth(tmp_path: Path, more: int) -> None:
         whole = copy_of(start)
         launch(tmp_path, closed, PLAIN)
         launch(tmp_path, whole, PLAIN)
+        with pytest.raises(Killed):  # once more, with other verdicts of the same shards written
+            launch(tmp_path, killed[-2], PLAIN, how=KilledAfter(tasks=after[-1] - 3))
         assert promised(run_folder(closed)) != promised(run_folder(whole))
     for tasks, output in zip(after, killed, strict=True):
         launch(tmp_path, output, PLAIN)
@@ -290,3 +303,37 @@ def test_a_step_that_is_added_has_nothing_old(tmp_path: Path) -> None:
     folder.delete(["attributes/near/web/d.parquet"])
     launch(tmp_path, output, both)
     assert promised(folder) == before
+
+
+def test_what_is_old_is_not_paired_with_what_is_old() -> None:
+    nodes = np.arange(4)
+    near = Near(nodes, nodes, np.zeros(4, np.int64), nodes, 0.8)
+    settled = nothing_settled(4)
+    settled.old[:2] = True
+    pairs = verify.first_pairs(near, np.ones(4, np.bool_), nodes, settled).to_pydict()
+    assert pairs == {"left": [0, 0], "right": [2, 3]}
+    settled.keep[0], settled.keeper[0] = False, 1
+    pairs = verify.first_pairs(near, np.ones(4, np.bool_), nodes, settled).to_pydict()
+    assert pairs == {"left": [1, 1], "right": [2, 3]}
+    settled.keep[1] = False
+    assert verify.first_pairs(near, np.ones(4, np.bool_), nodes, settled).to_pydict() == {"left": [2], "right": [3]}
+
+
+def test_groups_of_earlier_documents_stay_as_they_are() -> None:
+    """What went for an earlier one is in its group; what hangs together with several, in that of the first."""
+    step = np.arange(8)
+    earlier = Earlier(step[:4], np.array([True, True, False, True]), np.array([0, 1, 1, 3]), np.ones(4),
+                      np.array([0, 1, 1, 3]))  # fmt: skip
+    labels = np.array([0, 0, 0, 0, 0, 0, 6, 6])
+    nodes, found = grown((step, labels), (np.array([5]), np.array([3])), earlier)
+    assert dict(zip(nodes.tolist(), found.tolist(), strict=True)) == {2: 1, 4: 0, 5: 3, 6: 6, 7: 6}
+
+
+def test_what_is_made_anew_with_new_files_cannot_be_remembered() -> None:
+    found = resolved(recipe_from_text(json.dumps({"output": "run", "sources": {"web": {"documents": "x"}}, **PLAIN})))
+    index = Artifact("index", "index", growing=True)
+    fixed = Artifact("attributes/ranking", "rank", needs=(index,))
+    marks = Artifact("attributes/near", "dedupe", needs=(index, fixed), growing=True, remembers=True)
+    refuse_to_remember(found, replace(marks, needs=(index,)))
+    with pytest.raises(ConfigError, match=r"dedupe\.keep: keep is old, but .* from attributes/ranking, "):
+        refuse_to_remember(found, marks)
