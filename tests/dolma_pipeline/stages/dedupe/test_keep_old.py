@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dolma_pipeline.config import resolved
 from dolma_pipeline.config.loader import recipe_from_text
@@ -26,7 +28,7 @@ from dolma_pipeline.runner import run
 from dolma_pipeline.runner.result import Result
 from dolma_pipeline.stages.dedupe import likeness, verify
 from dolma_pipeline.stages.dedupe.earlier import Earlier
-from dolma_pipeline.stages.dedupe.election import Near, grown
+from dolma_pipeline.stages.dedupe.election import Near, elections, grown
 from dolma_pipeline.stages.dedupe.stage import refuse_to_remember
 from dolma_pipeline.storage.folder import RunFolder, run_folder
 from tests.dolma_pipeline.stages.dedupe.test_verified import family, jaccard, texts_of
@@ -337,3 +339,44 @@ def test_what_is_made_anew_with_new_files_cannot_be_remembered() -> None:
     refuse_to_remember(found, replace(marks, needs=(index,)))
     with pytest.raises(ConfigError, match=r"dedupe\.keep: keep is old, but .* from attributes/ranking, "):
         refuse_to_remember(found, marks)
+
+
+SOME = st.integers(8, 8).flatmap(
+    lambda n: st.tuples(*(st.lists(one, min_size=n, max_size=n) for one in (st.integers(0, 2), st.integers(0, 3))),
+                        st.lists(st.booleans(), min_size=n, max_size=n), st.permutations(range(n)))
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(SOME)
+def test_exact_copies_in_batches_equal_plain_elections(case: Any) -> None:
+    """Documents in three batches: their batch, key, whether they pass, and their place in the order."""
+    batch, key, passes, place = case
+    decided: dict[int, tuple[bool, int, int]] = {}  # document -> keep, keeper, group
+    for number in range(3):
+        here = [i for i, own in enumerate(batch) if own <= number]
+        clusters = {k: [i for i in here if key[i] == k] for k in set(key)}
+        nodes = np.array(sorted(i for some in clusters.values() if len(some) > 1 for i in some), np.int64)
+        labels = np.array([clusters[key[i]][0] for i in nodes], np.int64)
+        old = [i for i in nodes.tolist() if i in decided]
+        earlier = Earlier(np.array(old, np.int64), np.array([decided[i][0] for i in old], np.bool_),
+                          np.array([decided[i][1] for i in old], np.int64), np.ones(len(old)),
+                          np.array([decided[i][2] for i in old], np.int64))  # fmt: skip
+        arguments = nodes, np.array(passes)[nodes], np.array(place)[nodes], {}, {"exact": earlier}
+        ((_, found),) = elections({"exact": (nodes, labels)}, *arguments)
+        group = {i: i for i in here} | dict(zip(found.group_nodes.tolist(), found.group_labels.tolist(), strict=True))
+        expected: dict[int, tuple[bool, int]] = {i: decided[i][:2] if i in decided else (True, i) for i in here}
+        for some in (some for some in clusters.values() if len(some) > 1):
+            order = sorted(some, key=lambda i: (i not in decided, place[i]))
+            may = [i for i in order if passes[i] and (i not in decided or decided[i][0])]
+            first = [*may, *(i for i in order if i not in may)][0]
+            expected |= {i: (i == first and passes[i], first) for i in some if i not in decided}
+        after = {i: (True, i) for i in here}
+        columns_ = zip(nodes.tolist(), found.keep.tolist(), found.keeper.tolist(), strict=True)
+        assert after | {i: (keep, keeper) for i, keep, keeper in columns_} == expected
+        for i in here:
+            if i in decided:
+                assert group[i] == decided[i][2]
+            elif not expected[i][0]:
+                assert group[i] == group[expected[i][1]]
+        decided = {i: (*expected[i], group[i]) for i in here}
