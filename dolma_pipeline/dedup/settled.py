@@ -25,11 +25,6 @@ class Settled(NamedTuple):
         """Earlier documents that went."""
         return self.old & ~self.keep
 
-    @property
-    def stays(self) -> NDArray[np.bool_]:
-        """Earlier documents that stay."""
-        return self.old & self.keep
-
 
 def nothing_settled(n: int) -> Settled:
     """Of n documents none of which was judged before."""

@@ -6,6 +6,7 @@ to the source that comes first in the recipe, then to the first seen.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,12 +24,13 @@ from dolma_pipeline.run.phase import Phase, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import read_records
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed
+from dolma_pipeline.run.shards import ShardAt
 from dolma_pipeline.stages.dedupe.earlier import (
     Earlier,
+    arrived,
+    counted,
     earlier_columns,
     earlier_of,
-    earlier_shards,
     schema_of,
     step_of,
 )
@@ -75,17 +77,18 @@ class Candidates(Phase):
 
     def tasks(self, run: Run) -> Iterator[Task]:
         """Blocks of shards."""
-        for block in blocks(indexed(run)):
-            yield Task(block.key, block.rows, block)
+        return arrived(run, self, self.remembered)
 
     def work(self, process: Process, task: Task) -> Work:
-        """Look at one block; `more` names the file, none where no document is in a cluster."""
-        block: Block = task.payload
+        """Look at one block; `more` names the file, none where no document is in a cluster, and counts what is old for
+        each step."""
+        block, old = task.payload.block, task.payload.old
         run = process.run
+        more = {"old": {step: counted(block.shards, names) for step, names in old.items()}}
         first = block.shards[0].first
         nodes = clustered(run, first, first + block.rows)
         if len(nodes) == 0:
-            return Work(more={"file": None})
+            return Work(more={"file": None, **more})
         rows = nodes - first
         passes = np.ones(block.rows, np.bool_)
         if self.judged is not None:
@@ -95,9 +98,8 @@ class Candidates(Phase):
         columns[SOURCE_PLACE] = pa.repeat(pa.scalar(place, pa.int32()), len(nodes))
         for step in verified_steps(run.recipe):
             columns[SHINGLES + step.name] = pa.array(_shingles(run, step, block.shards, nodes))
-        for artifact in self.remembered:
-            old = earlier_shards(process, self, artifact)
-            columns |= earlier_columns(run, step_of(artifact), block.shards, nodes, old)
+        for step_name, names in old.items():
+            columns |= earlier_columns(run, step_name, block.shards, nodes, names)
         order = preferred(process, block.shards[0].source)
         if order is not None:
             index, wanted = order.split(process, block.shards[0].source)
@@ -106,7 +108,7 @@ class Candidates(Phase):
             columns |= dict(zip(values.column_names, values.columns, strict=True))
         name = layout.cache("candidates", digest([self.digest, run.shards_digest]), f"{block.key}.parquet")
         put_table(run.folder, name, pa.table(columns))
-        return Work(more={"file": name}, files=[name])
+        return Work(more={"file": name, **more}, files=[name])
 
 
 def verified_steps(recipe: Recipe) -> list[DedupeStepConfig]:
@@ -130,7 +132,8 @@ class Looked(NamedTuple):
     """Documents that any step may take away, n of them by number, ascending.
 
     passes: bool[n]. place: int64[n], in the order of `prefer`. shingles: step that is verified -> int64[n], how many
-    each has. earlier: step -> what it has decided of some of them before; only of steps that have.
+    each has. earlier: step -> what it has decided of some of them before; only of steps that have. counted: the same
+    steps -> of all documents of the run, how many were judged before and how many are `new`.
     """
 
     nodes: NDArray[np.int64]
@@ -138,6 +141,7 @@ class Looked(NamedTuple):
     place: NDArray[np.int64]
     shingles: dict[str, NDArray[np.int64]]
     earlier: dict[str, Earlier]
+    counted: dict[str, dict[str, int]]
 
 
 def _nobody(process: Process, remembered: Sequence[str]) -> pa.Table:
@@ -170,21 +174,19 @@ def preferred_places(process: Process, candidates: pa.Table) -> NDArray[np.int64
 
 def candidates_of(process: Process, candidates: Candidates) -> Looked:
     """What the phase found."""
-    parts = [
-        get_table(process.run.folder, record["more"]["file"])
-        for record in read_records(process.run, candidates, candidates.tasks(process.run))
-        if record["more"]["file"]
-    ]
-    remembered = {step_of(one): one for one in candidates.remembered}
-    found = pa.concat_tables(parts) if parts else _nobody(process, [*remembered])
+    parts, old = list[pa.Table](), dict[str, Counter[str]]()
+    for record in read_records(process.run, candidates, candidates.tasks(process.run)):
+        if record["more"]["file"]:
+            parts.append(get_table(process.run.folder, record["more"]["file"]))
+        for step, count in record["more"]["old"].items():
+            old.setdefault(step, Counter()).update(count)
+    remembered = [step_of(one) for one in candidates.remembered]
+    found = pa.concat_tables(parts) if parts else _nobody(process, remembered)
     steps = [step.name for step in verified_steps(process.run.recipe)]
     shingles = {step: found.column(SHINGLES + step).to_numpy().astype(np.int64) for step in steps}
     place = preferred_places(
-        process, found.drop_columns([*(SHINGLES + step for step in steps), *schema_of([*remembered])])
+        process, found.drop_columns([*(SHINGLES + step for step in steps), *schema_of(remembered)])
     )
-    earlier = {
-        step: earlier_of(process.run, step, found)
-        for step, artifact in remembered.items()
-        if earlier_shards(process, candidates, artifact)
-    }
-    return Looked(found.column("node").to_numpy(), found.column("passes").to_numpy(), place, shingles, earlier)
+    earlier = {step: earlier_of(process.run, step, found) for step in remembered if old.get(step, Counter())["shards"]}
+    told = {step: {key: old[step][key] for key in ("documents", "new")} for step in earlier}
+    return Looked(found.column("node").to_numpy(), found.column("passes").to_numpy(), place, shingles, earlier, told)

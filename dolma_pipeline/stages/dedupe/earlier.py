@@ -7,7 +7,7 @@ unfinished run has written.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +22,10 @@ from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.columns import DEDUPE_TYPE
 from dolma_pipeline.run.manifests import read_lines
-from dolma_pipeline.run.phase import Phase
-from dolma_pipeline.run.process import Process
+from dolma_pipeline.run.phase import Phase, Task
 from dolma_pipeline.run.records import earlier_records
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.shards import ShardAt, indexed
+from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed
 from dolma_pipeline.stages.dedupe.likeness import rows_by_shard
 from dolma_pipeline.stages.dedupe.origins import numbers_of
 
@@ -44,21 +43,36 @@ def step_of(artifact: Artifact) -> str:
     return artifact.name.rpartition("/")[2]
 
 
-def earlier_shards(process: Process, phase: Phase, artifact: Artifact) -> frozenset[str]:
-    """The names of the shards whose verdicts in a step's column stand.
+@dataclass(frozen=True)
+class Arrived:
+    """A block of shards, and which of them had come before: a task carries it, so that a copy of the task that is late
+    knows what was old when it was planned.
 
-    Of a column that the phase makes, those that it had when it was opened again; of one that is finished, all.
+    old: step -> names of the block's shards whose verdicts stand.
     """
-    if not artifact.remembers:
-        return frozenset()
 
-    def find() -> frozenset[str]:
-        made = {one.name for one in phase.artifacts}
-        run = process.run
-        lines = earlier_records(run, artifact) if artifact.name in made else read_lines(run.folder, artifact.folder)
-        return frozenset(line["shard"] for line in lines)
+    block: Block
+    old: Mapping[str, frozenset[str]]
 
-    return process.kept(("earlier shards", phase.digest, artifact.name), find)
+
+def arrived(run: Run, phase: Phase, artifacts: Sequence[Artifact]) -> Iterator[Task]:
+    """A task for each block of shards, with an `Arrived`.
+
+    Of a column that the phase makes those shards are old that it had when it was opened again; of one that is finished,
+    all.
+
+    Args:
+        artifacts: columns of steps.
+    """
+    made = {one.name for one in phase.artifacts}
+    old: dict[str, frozenset[str]] = {}
+    for one in artifacts:
+        if one.remembers:
+            lines = earlier_records(run, one) if one.name in made else read_lines(run.folder, one.folder)
+            old[step_of(one)] = frozenset(line["shard"] for line in lines)
+    for block in blocks(indexed(run)):
+        names = {shard.name for shard in block.shards}
+        yield Task(block.key, block.rows, Arrived(block, {step: some & names for step, some in old.items()}))
 
 
 @dataclass(frozen=True)
@@ -133,14 +147,16 @@ def earlier_of(run: Run, step: str, candidates: pa.Table) -> Earlier:
     return Earlier(nodes, keep, numbers[0], own.column("jaccard").to_numpy(), numbers[1])
 
 
-def earlier_documents(run: Run, old: Collection[str]) -> Mapping[str, int]:
-    """How many documents are of earlier shards (`documents`), and of others (`new`)."""
-    found = {"documents": 0, "new": 0}
-    for shard in indexed(run):
+def counted(shards: Iterable[ShardAt], old: Collection[str]) -> dict[str, int]:
+    """Of some shards: how many were judged before, how many documents are in them (`documents`), how many in others
+    (`new`)."""
+    found = {"shards": 0, "documents": 0, "new": 0}
+    for shard in shards:
+        found["shards"] += shard.name in old
         found["documents" if shard.name in old else "new"] += shard.rows
     return found
 
 
-def new_shards(shards: Sequence[ShardAt], old: frozenset[str]) -> Iterator[ShardAt]:
-    """Those that were not judged before."""
+def new_shards(shards: Iterable[ShardAt], old: Collection[str]) -> Iterator[ShardAt]:
+    """Those that were not judged before; old: names of shards."""
     return (shard for shard in shards if shard.name not in old)

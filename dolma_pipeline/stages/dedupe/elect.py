@@ -22,7 +22,7 @@ from dolma_pipeline.run.phase import OneTask, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.stages.dedupe.candidates import Candidates, candidates_of
-from dolma_pipeline.stages.dedupe.earlier import Earlier, earlier_documents, earlier_shards, step_of
+from dolma_pipeline.stages.dedupe.earlier import Earlier
 from dolma_pipeline.stages.dedupe.election import Elected, Members, Near, elections, near_of
 from dolma_pipeline.stages.dedupe.kinds import kind_of
 from dolma_pipeline.stages.dedupe.likeness import Known, Likeness
@@ -85,21 +85,17 @@ class Elect(OneTask):
             before = looked.earlier.get(step)
             looks[step] = looks_of(run, settings[step], elected, before=before, **more)
             if before:
-                told[step] = _told_earlier(process, self.candidates, step, elected, before)
+                told[step] = _told_earlier(elected, before, looked.counted[step])
         more_of_all = {"files": files, "rounds": rounds, "looks": looks, "earlier": told}
         return Work(more=more_of_all, files=[name for names in files.values() for name in names.values()])
 
 
-def _told_earlier(
-    process: Process, candidates: Candidates, step: str, elected: Elected, before: Earlier
-) -> dict[str, int]:
+def _told_earlier(elected: Elected, before: Earlier, counted: Mapping[str, int]) -> dict[str, int]:
     """What a manifest says of earlier documents: how many keep their verdicts, how many documents are new, how many of
     these went, and how many of them for an earlier one."""
-    (artifact,) = (one for one in candidates.remembered if step_of(one) == step)
-    old = earlier_shards(process, candidates, artifact)
     gone = ~elected.keep & ~np.isin(elected.nodes, before.nodes)
     for_earlier = np.isin(elected.keeper[gone], before.nodes[before.keep])
-    return {**earlier_documents(process.run, old), "removed": int(gone.sum()), "for_earlier": int(for_earlier.sum())}
+    return {**counted, "removed": int(gone.sum()), "for_earlier": int(for_earlier.sum())}
 
 
 def members_of(run: Run) -> dict[str, Members]:

@@ -123,7 +123,7 @@ def elections(
         if before:
             away = ~found["keep"] & ~settled.old
             went = nodes[at][away], found["keeper"][away]
-            group_nodes, group_labels = _grown((group_nodes, group_labels), went, before)
+            group_nodes, group_labels = grown((group_nodes, group_labels), went, before)
         yield (
             step,
             Elected(
@@ -137,7 +137,7 @@ def elections(
         )
 
 
-def _grown(groups: Clusters, went: Clusters, earlier: Earlier) -> Clusters:
+def grown(groups: Clusters, went: Clusters, earlier: Earlier) -> Clusters:
     """Groups where those of earlier documents stay as they are: what hangs together with some of them joins the group
     of the first, or, if it went for one of them, the group of that one.
 

@@ -26,9 +26,9 @@ from dolma_pipeline.run.phase import OneTask, Phase, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import read_records
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed
+from dolma_pipeline.run.shards import Block, ShardAt
 from dolma_pipeline.stages.dedupe.candidates import SOURCE_PLACE, preferred_places
-from dolma_pipeline.stages.dedupe.earlier import earlier_shards
+from dolma_pipeline.stages.dedupe.earlier import arrived
 from dolma_pipeline.stages.dedupe.steps import electing_before
 from dolma_pipeline.stages.judged import read_passes
 from dolma_pipeline.stages.rules import preferred
@@ -66,13 +66,12 @@ class Seen(Phase):
 
     def tasks(self, run: Run) -> Iterator[Task]:
         """Blocks of shards."""
-        for block in blocks(indexed(run)):
-            yield Task(block.key, block.rows, block)
+        return arrived(run, self, self.artifacts)
 
     def work(self, process: Process, task: Task) -> Work:
         """Look at one block; `more` names the file: places, or, where there is an order, its terms."""
         assert self.step is not None
-        block: Block = task.payload
+        block, old = task.payload.block, task.payload.old.get(self.step.name, frozenset())
         run, first = process.run, block.shards[0].first
         sees = np.ones(block.rows, np.bool_)
         if self.judged is not None:
@@ -83,8 +82,7 @@ class Seen(Phase):
             for name in earlier:
                 sees = sees & np.concatenate([_keep(chunk) for chunk in marks.column(name).chunks])
         nodes = np.arange(first, first + block.rows)
-        old = earlier_shards(process, self, self.artifacts[0])
-        new = np.concatenate([np.full(shard.rows, bool(old) and shard.name not in old) for shard in block.shards])
+        new = np.concatenate([np.full(shard.rows, shard.name not in old) for shard in block.shards])
         source = list(run.recipe.sources).index(block.shards[0].source)
         order = preferred(process, block.shards[0].source)
         if order is None:
@@ -145,7 +143,7 @@ class Placed(OneTask):
         base = digest([self.digest, run.shards_digest])
         files = {}
         for one in tasks:
-            block: Block = one.payload
+            block: Block = one.payload.block
             first = block.shards[0].first
             lo, hi = np.searchsorted(nodes, [first, first + block.rows])
             place = np.full(block.rows, UNSEEN)
@@ -175,7 +173,7 @@ class Places:
         """Every shard with the place of each of its documents, int64; `UNSEEN` of those that the step does not see."""
         files = self._files(run)
         for task in self.seen.tasks(run):
-            block: Block = task.payload
+            block: Block = task.payload.block
             places = get_table(run.folder, files(task)).column("place").to_numpy()
             at = 0
             for shard in block.shards:

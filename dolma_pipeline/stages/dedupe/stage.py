@@ -142,7 +142,7 @@ class DedupeStage(Stage):
                     remembers=keeps_old(recipe),
                 )
             )
-            _refuse_to_remember(recipe, marks[-1])
+            refuse_to_remember(recipe, marks[-1])
             if known_kind(step).elects:
                 earlier.append(marks[-1])
         return [*found, *marks]
@@ -187,8 +187,12 @@ class DedupeStage(Stage):
         return found
 
 
-def _refuse_to_remember(recipe: Recipe, marks: Artifact) -> None:
-    """Stop where verdicts cannot be kept, since what they were made from is made anew with every new file."""
+def refuse_to_remember(recipe: Recipe, marks: Artifact) -> None:
+    """Stop where verdicts cannot be kept, since what they were made from is made anew with every new file.
+
+    Raises:
+        ConfigError: names it.
+    """
     if marks.remembers and not marks.grows:
         anew = ", ".join(need.name for need in marks.needs if not need.grows)
         with at(recipe, "dedupe.keep"):

@@ -22,8 +22,8 @@ from dolma_pipeline.run.phase import Phase, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import read_records
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed
-from dolma_pipeline.stages.dedupe.earlier import earlier_shards, new_shards
+from dolma_pipeline.run.shards import Block, ShardAt
+from dolma_pipeline.stages.dedupe.earlier import arrived, new_shards
 from dolma_pipeline.stages.dedupe.elect import Elect
 from dolma_pipeline.stages.dedupe.origins import origins_of_rows
 from dolma_pipeline.stages.dedupe.steps import electing_steps
@@ -53,12 +53,11 @@ class WriteMarks(Phase):
 
     def tasks(self, run: Run) -> Iterator[Task]:
         """Blocks of shards, each with the numbers of the shards' first documents."""
-        for block in blocks(indexed(run)):
-            yield Task(block.key, block.rows, block)
+        return arrived(run, self, self.artifacts)
 
     def work(self, process: Process, task: Task) -> Work:
         """Write the columns of one block; `more.read_back` names, by step, what went by the written files."""
-        block: Block = task.payload
+        block, old = task.payload.block, task.payload.old
         artifacts = {artifact.name.rpartition("/")[2]: artifact for artifact in self.artifacts}
         files = process.kept(("elected files", self.digest), lambda: self._files(process.run))
         records: dict[str, list[dict[str, Any]]] = {artifact.name: [] for artifact in self.artifacts}
@@ -69,7 +68,7 @@ class WriteMarks(Phase):
             away = elected.column("node").to_numpy()[~elected.column("keep").to_numpy()]
             dropped = np.union1d(dropped, away)
             if (artifact := artifacts.get(step)) is not None:
-                for shard in new_shards(block.shards, earlier_shards(process, self, artifact)):
+                for shard in new_shards(block.shards, old.get(step, ())):
                     records[artifact.name].append(self._write(process.run, artifact, shard, elected, groups, dropped))
             base = digest([self.digest, process.run.shards_digest])
             read[step] = layout.cache("elected", base, f"written/{step}/{block.key}.parquet")

@@ -26,8 +26,8 @@ from dolma_pipeline.run.phase import Phase, Record, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import earlier_records, read_records
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.shards import Block, ShardAt, blocks, indexed, names
-from dolma_pipeline.stages.dedupe.earlier import earlier_documents, earlier_shards, new_shards
+from dolma_pipeline.run.shards import ShardAt, indexed, names
+from dolma_pipeline.stages.dedupe.earlier import arrived, counted, new_shards
 from dolma_pipeline.stages.dedupe.mark_units import MarkUnits
 from dolma_pipeline.stages.dedupe.ranges import portions
 from dolma_pipeline.stages.dedupe.seen import UNSEEN
@@ -64,14 +64,14 @@ class WriteSpans(Phase):
 
     def tasks(self, run: Run) -> Iterator[Task]:
         """Blocks of shards."""
-        for block in blocks(indexed(run)):
-            yield Task(block.key, block.rows, block)
+        return arrived(run, self, self.artifacts)
 
     def work(self, process: Process, task: Task) -> Work:
         """Write the columns of one block."""
         assert self.marked is not None
         assert self.marked.places is not None
-        block: Block = task.payload
+        assert self.step is not None
+        block, old = task.payload.block, task.payload.old.get(self.step.name, frozenset())
         run, first = process.run, block.shards[0].first
         files = [record["more"]["file"] for record in read_records(run, self.marked, self.marked.tasks(run))]
         seen = self.marked.places.of_block(run, block) != UNSEEN
@@ -82,7 +82,7 @@ class WriteSpans(Phase):
             nodes, units, flags = (marks.column(name).to_numpy() for name in ("node", "unit", "flags"))
             order = np.lexsort((units, nodes)) if len(files) > 1 else np.arange(len(nodes))
             nodes, units, flags = nodes[order], units[order], flags[order]
-            for shard in new_shards(some, earlier_shards(process, self, self.artifacts[0])):
+            for shard in new_shards(some, old):
                 lo, hi = np.searchsorted(nodes, [shard.first, shard.first + shard.rows])
                 own = seen[shard.first - first : shard.first - first + shard.rows]
                 records.append(self._write(run, shard, units[lo:hi], flags[lo:hi], own))
@@ -127,7 +127,8 @@ class WriteSpans(Phase):
         made = [*kept, *(one for record in records for one in record["records"][artifact.name])]
         extra: dict[str, Any] = {"warnings": found} if (found := self._warnings(run)) else {}
         if kept:
-            extra[EARLIER] = earlier_documents(run, {one["shard"] for one in kept})
+            count = counted(indexed(run), {one["shard"] for one in kept})
+            extra[EARLIER] = {key: count[key] for key in ("documents", "new")}
         close(run.folder, artifact, made, shards_digest=run.shards_digest, expected=names(run), extra=extra)
 
     def _warnings(self, run: Run) -> list[str]:

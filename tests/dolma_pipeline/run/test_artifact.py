@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dolma_pipeline.run.artifact import Artifact, made_for
+from dolma_pipeline.run.artifact import EARLIER, Artifact, made_for
 
 INDEX = Artifact("index", "index", {"normalize": ["nfc"]}, {"web": {"sources.web.fields": {"id": "x"}}}, growing=True,
                  sources=("web", "code"))  # fmt: skip
@@ -65,6 +65,11 @@ def test_work_of_other_shards_counts_only_where_shards_are_added() -> None:
     assert not MIXED.holds(MIXED.settings("sha256:1"), "sha256:2")
     assert MIXED.holds(MIXED.settings("sha256:1"), "sha256:1")
     assert not MIXED.holds(None, "sha256:1")
+    remembering = replace(INDEX, remembers=True)
+    assert remembering.holds(INDEX.settings("sha256:1"), "sha256:2")
+    assert not remembering.holds_begun(INDEX.settings("sha256:1"), "sha256:2")
+    assert remembering.holds_begun(INDEX.settings("sha256:2"), "sha256:2")
+    assert INDEX.holds_begun(INDEX.settings("sha256:1"), "sha256:2")
     assert (made_for(MIXED.settings("sha256:1")), made_for(MIXED.settings()), made_for(None)) == ("sha256:1", "", "")
 
 
@@ -95,3 +100,12 @@ def test_folders() -> None:
     assert (part.folder, part.output_root) == ("mix/verdicts", "mix")
     assert part.owned == ("mix/verdicts", "mix/dropped", "failed/mix/verdicts")
     assert (TAGGED.folder, TAGGED.output_root) == ("attributes/a", "attributes/a")
+
+
+def test_kept_verdicts_are_forgotten_where_they_are_not_to_be_remembered() -> None:
+    kept = {**INDEX.settings("sha256:1"), EARLIER: {"documents": 3}}
+    assert INDEX.forgets(kept)
+    assert not replace(INDEX, remembers=True).forgets(kept)
+    assert not INDEX.forgets(INDEX.settings("sha256:1"))
+    assert not INDEX.forgets(None)
+    assert replace(INDEX, remembers=True).digest == INDEX.digest

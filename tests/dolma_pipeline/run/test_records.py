@@ -64,6 +64,18 @@ def test_work_of_a_phase_counts_for_its_artifacts_alone(run: Run) -> None:
     assert records.gathered(run, replace(WORDS, reads={})) == {}
 
 
+def test_what_was_begun_for_other_shards_is_not_remembered(run: Run) -> None:
+    """What it said of a shard then depends on which others there were."""
+    remembering, phase = replace(WORDS, remembers=True), replace(CountWords(), artifacts=(WORDS,))
+    before = replace(run, shards_digest="sha256:1")
+    perform.work(before, phase, next(perform.begin(before, phase)))
+    assert list(records.gathered(run, WORDS)) == ["000.txt"]
+    assert records.gathered(run, remembering) == {}
+    assert list(records.gathered(before, remembering)) == ["000.txt"]
+    records.write_earlier(run.folder, WORDS, WORDS.settings("sha256:old"), [{"shard": "a"}])
+    assert list(records.gathered(run, remembering)) == ["a"]
+
+
 def test_what_was_opened_again_counts_with_its_settings(run: Run) -> None:
     lines = [{"shard": "b", "counts": {"in": 1}}, {"shard": "a", "counts": {"in": 2}}]
     records.write_earlier(run.folder, WORDS, WORDS.settings("sha256:old"), lines)

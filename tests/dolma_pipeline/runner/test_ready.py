@@ -9,11 +9,12 @@ import pytest
 
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.run import layout, perform, records
+from dolma_pipeline.run.artifact import EARLIER
 from dolma_pipeline.run.manifests import read_lines, read_manifest
 from dolma_pipeline.run.phase import Phase
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.check import sizes_of
-from dolma_pipeline.runner.decide import decide
+from dolma_pipeline.runner.decide import Decision, decide
 from dolma_pipeline.runner.ready import make_ready, tidy
 from tests.dolma_pipeline.engines.toys import CHAIN, TEXTS, TOTAL, WORDS, CountWords, Initials, memory_run, promised
 
@@ -97,3 +98,16 @@ def test_records_of_workers_of_another_run_go_at_the_end(run: Run) -> None:
     run.folder.write(f"{layout.DONE}/toy.words-0123456789ab/000.txt.json", b"{}")
     tidy(run, ARTIFACTS, keep_work=False)
     assert list(run.folder.list(layout.DONE)) == []
+
+
+def test_what_one_remembers_is_not_what_it_had_begun_beside_another_one(run: Run) -> None:
+    """Records of a task for both are thrown away with the other one; they do not become what was decided."""
+    remembering = replace(WORDS, remembers=True)
+    settings = {**remembering.settings("sha256:old"), EARLIER: {"documents": 1}}
+    records.write_earlier(run.folder, remembering, settings, [])
+    phase = replace(CountWords(), artifacts=(remembering, TOTAL))
+    perform.work(run, phase, next(perform.begin(run, phase)))
+    assert list(records.gathered(run, remembering)) == ["000.txt"]
+    make_ready(run, [Decision(TOTAL, "changed", TOTAL.settings())], [remembering, TOTAL], SHARDS)
+    assert records.gathered(run, remembering) == {}
+    assert EARLIER in (records.earlier_settings(run.folder, remembering) or {})

@@ -154,7 +154,7 @@ def test_the_launcher_is_killed_while_it_opens_and_tidies(tmp_path: Path, start:
         with killed_after(10**9, where) as changed:
             launch(tmp_path, copy_of(start), OLD)
         assert len(changed) > 5
-        for num_changes in prefixes(len(changed))[::4]:
+        for num_changes in prefixes(len(changed))[::6]:
             output = copy_of(start)
             with killed_after(num_changes, where), pytest.raises(Killed):
                 launch(tmp_path, output, OLD)
