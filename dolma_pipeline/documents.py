@@ -134,6 +134,15 @@ class Batch:
         return read_only(counts.to_numpy(zero_copy_only=False).astype(np.int64))
 
     @cached_property
+    def num_lines(self) -> NDArray[np.int64]:
+        """Lines (`text.split("\\n")`) of each text, int64[n]: from the line table if it is there."""
+        if "lines" in self.__dict__:
+            return read_only(np.diff(self.lines.rows))
+        offsets, data = self.text
+        newlines = np.flatnonzero(data[: offsets[-1]] == ord("\n"))
+        return read_only(np.diff(np.searchsorted(newlines, offsets)).astype(np.int64) + 1)
+
+    @cached_property
     def words(self) -> Tokens:
         """What `text.split()` gives; flags: see `kernels.words`."""
         from dolma_pipeline.kernels.words import split_words

@@ -1,7 +1,7 @@
 """`length_v1`: how long a document is, in six units.
 
 A sentence is counted by the same plain rule in every script: `dolma_pipeline.kernels.sentences`.
-Cost: the word, line and paragraph tables, which other taggers share, and ~10 ns a word for sentences.
+Cost: the word table, which other taggers share, and ~10 ns a word for paragraphs and sentences.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Length:
         "sentences": int,
     }
 
-    kernels: ClassVar[tuple[str, ...]] = ("words", "lines", "sentences")
+    kernels: ClassVar[tuple[str, ...]] = ("words", "sentences")
 
     def setup(self) -> None:
         """Loads the kernels, so that the first batch is not the slow one."""
@@ -42,15 +42,15 @@ class Length:
 
     def tag(self, batch: Batch) -> Mapping[str, Any]:
         """The columns of `fields`, int64[n]."""
-        from dolma_pipeline.kernels.sentences import count_sentences
+        from dolma_pipeline.kernels.sentences import count_paragraphs_and_sentences
 
         num_bytes = np.diff(batch.text.offsets.astype(np.int64))
-        num_lines = np.diff(batch.lines.rows)  # before `chars`, which then takes it from the lines
+        paragraphs, sentences = count_paragraphs_and_sentences(batch.text, batch.words)
         return {
             "chars": batch.chars,
             "bytes": num_bytes,
             "words": np.diff(batch.words.rows),
-            "lines": num_lines,
-            "paragraphs": np.diff(batch.paragraphs.rows),
-            "sentences": count_sentences(batch.text, batch.words, batch.paragraphs),
+            "lines": batch.num_lines,
+            "paragraphs": paragraphs,
+            "sentences": sentences,
         }

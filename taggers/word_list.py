@@ -4,7 +4,7 @@ A word is found where no letter, digit or underscore stands on either side of it
 that set no blanks it is found wherever it stands, as C4 does for Chinese, Japanese and Thai. The list is an asset: a
 text file, one word or phrase a line. Which pages go for it is a rule of the recipe; the preset `c4_words` drops those
 with any.
-Cost: ~300 MB of text per CPU-second for a list in ASCII; other words are looked for by a regular expression, far slower.
+Cost: ~300 MB of text per CPU-second for a list in ASCII; other words are found by a regular expression, far slower.
 Source: Raffel et al. 2020, "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2.2
 (pages with a word of the List of Dirty, Naughty, Obscene or Otherwise Bad Words are removed).
 """

@@ -70,6 +70,7 @@ def test_its_commands(tmp_path: Path) -> None:
     assert "pip install --no-cache-dir --constraint /opt/dolma/constraints.txt /opt/dolma/*.whl" in install
     subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", str(site), str(built)], check=True)
     assert (site / "pipelines" / "quickstart.yaml").exists()
+    assert (site / "pipelines" / "rules" / "gopher.yaml").exists()
     assert (site / "taggers").is_dir()
     environment = {
         **variables(),

@@ -77,6 +77,9 @@ def test_code_points_of_each_text_are_the_same_with_and_without_a_line_table(
     assert batch.chars.dtype == np.int64
     assert batch.chars.tolist() == [len(text or "") for text in texts[first:]]
     assert not batch.chars.flags.writeable
+    assert batch.num_lines.tolist() == [len((text or "").split("\n")) for text in texts[first:]]
+    assert batch.num_lines.dtype == np.int64
+    assert not batch.num_lines.flags.writeable
 
 
 def test_spans_count_code_points_of_each_document_in_a_slice_too() -> None:

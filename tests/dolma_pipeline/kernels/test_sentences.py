@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dolma_pipeline.documents import Batch
 from dolma_pipeline.kernels.sentence_marks import CLOSING, SENTENCE_TERMINAL, TERMINAL, mark_table
-from dolma_pipeline.kernels.sentences import count_sentences
+from dolma_pipeline.kernels.sentences import count_paragraphs_and_sentences
 
 TERMINALS = "".join(chr(point) for first, last in SENTENCE_TERMINAL for point in range(first, last + 1))
 CLOSERS = "".join(c for c in map(chr, range(0x110000)) if unicodedata.category(c) in ("Pe", "Pf")) + "\"'"
@@ -37,9 +37,11 @@ def plain_sentences(text: str) -> int:
 
 
 def counted(batch: Batch) -> list[int]:
-    found = count_sentences(batch.text, batch.words, batch.paragraphs)
-    assert found.dtype == np.int64
-    return found.tolist()
+    paragraphs, sentences = count_paragraphs_and_sentences(batch.text, batch.words)
+    assert paragraphs.dtype == sentences.dtype == np.int64
+    texts = batch.strings
+    assert paragraphs.tolist() == [sum(bool(one.strip()) for one in text.split("\n\n")) for text in texts]
+    return sentences.tolist()
 
 
 @settings(max_examples=300, deadline=None)

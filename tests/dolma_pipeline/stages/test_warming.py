@@ -22,8 +22,8 @@ def recipe(rest: str = "") -> Recipe:
 
 def test_reading_json_lines_takes_a_kernel_and_parquet_none() -> None:
     tagged = recipe("tag: {taggers: [length_v1]}")
-    assert kernels_of(tagged, ["tag"]) == ["words", "lines", "sentences", "json_lines"]
-    assert kernels_of(tagged, ["tag"], formats=["parquet"]) == ["words", "lines", "sentences"]
+    assert kernels_of(tagged, ["tag"]) == ["words", "sentences", "json_lines"]
+    assert kernels_of(tagged, ["tag"], formats=["parquet"]) == ["words", "sentences"]
     assert kernels_of(tagged, ["tokens"], formats=["parquet"]) == [], "parts are made of kept ids"
     assert kernels_of(tagged, ["train", "eval"]) == []
 
@@ -56,7 +56,7 @@ OF_OTHER_TAGGERS = ("periodic", "characters", "lz4_size", "phrases")
 def test_the_quickstart_uses_all_but_those_of_repeats_and_evaluation_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     used = kernels_of(load_recipe("pipelines/quickstart.yaml"), STAGES)
-    unused = ("fineweb", "folded", "runs", "units", "ngrams", "dolma_gopher", *OF_OTHER_TAGGERS)
+    unused = ("fineweb", "refinedweb", "folded", "runs", "units", "ngrams", "dolma_gopher", *OF_OTHER_TAGGERS)
     assert used == [name for name in KERNELS if name not in unused]
 
 
@@ -65,7 +65,7 @@ def test_steps_that_mark_repeats_say_what_they_use() -> None:
     assert kernels_of(recipe(steps), ["dedupe"]) == ["folded", "runs", "units", "json_lines"]
 
 
-@pytest.mark.parametrize("name", ["gopher_v1", "c4_v1", "pii_v1", "length_v1", "fineweb_v1"])
+@pytest.mark.parametrize("name", ["gopher_v1", "c4_v1", "pii_v1", "length_v1", "fineweb_v1", "refinedweb_v1"])
 def test_a_built_in_tagger_uses_no_other_kernel_than_it_says(name: str) -> None:
     """After its kernels are loaded, tagging loads or compiles no code more."""
     code = (
