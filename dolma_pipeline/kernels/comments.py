@@ -1,8 +1,8 @@
 """Comments and docstrings of source code, by the comment and string syntax of its language, in one pass.
 
 This is a scanner, not a parser: it knows line comments, block comments (not nested), strings with backslash escapes,
-and, for docstrings, brackets. A string that is not closed ends with its line, so that an apostrophe of a syntax that is not
-known here costs a line and not a file. A docstring is a string that is a statement by itself, as in Python.
+and, for docstrings, brackets. A string that is not closed ends with its line, so that an apostrophe of a syntax that
+is not known here costs a line and not a file. A docstring is a string that is a statement by itself, as in Python.
 Cost: ~300 MB of code a CPU-second.
 """
 
