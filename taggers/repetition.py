@@ -7,7 +7,7 @@ Word runs repeat up to `max_unit_words` words (`text.split()`), whatever white s
 OLMo's training leaves out sequences with 32 repetitions or more of 1 to 13 tokens. Here words stand for tokens: the
 rule needs no tokenizer, and means the same whichever one is trained later; where a script sets no blanks, the runs of
 characters say it. Dolma's taggers `tokenizer_repetitions` begin at 3 repetitions, and so do word runs here.
-Cost: 120 to 200 MB of text per CPU-second on top of the word table (one core, Xeon 2.6 GHz).
+Cost: 370 to 570 MB of text per CPU-second on top of the word table (one core, Xeon 2.6 GHz).
 Source: OLMo et al. 2024, "2 OLMo 2 Furious", section 3 (repeated n-grams); Soldaini et al. 2024, "Dolma".
 """
 
@@ -50,7 +50,7 @@ class Repetition:
     """
 
     max_unit_bytes: int = 64
-    min_char_repeats: int = 8
+    min_char_repeats: int = 16
     max_unit_words: int = 13
     min_word_repeats: int = 3
 

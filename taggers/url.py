@@ -128,7 +128,8 @@ class Url:
         split = [split_url(url) for url in urls]
         hosts = [host for host, _ in split]
         parts = [self._parts(host) for host in hosts]
-        above = [_domains_above(host) for host in hosts]
+        has_lists = bool(self.domains or self.adblock)
+        above = [_domains_above(host) if has_lists else [] for host in hosts]
         return {
             "has_url": [url != "" for url in urls],
             "host": hosts,
@@ -136,7 +137,7 @@ class Url:
             "registered_domain": [domain for _, domain in parts],
             "domain_match": _first_members(self._domains, above),
             "url_match": self._listed_urls(urls),
-            "word_count": [len(self._words.intersection(re.findall(r"[^\W_]+", url.lower()))) for url in urls],
+            "word_count": [self._count_words(url.lower()) for url in urls],
             "substring_count": [self._count_substrings(url.lower()) for url in urls],
             "adblock_match": self._blocked(split, above),
         }
@@ -155,6 +156,9 @@ class Url:
         listed = self._urls.has([hash_of(url) for url in normal])
         return [url if there else "" for url, there in zip(normal, listed.tolist(), strict=True)]
 
+    def _count_words(self, url: str) -> int:
+        return len(self._words.intersection(re.findall(r"[^\W_]+", url))) if self._words else 0
+
     def _count_substrings(self, url: str) -> int:
         if not self._substrings or not self._any_substring.search(url):
             return 0
@@ -162,6 +166,8 @@ class Url:
 
     def _blocked(self, split: Sequence[tuple[str, str]], above: Sequence[Sequence[str]]) -> list[str]:
         rules = self._rules
+        if not self.adblock:
+            return [""] * len(split)
         found = _first_members(rules.hosts, above)
         excepted = _first_members(rules.excepted, above)
         for i, (_, path) in enumerate(split):
