@@ -165,7 +165,7 @@ class Batch:
 
     @cached_property
     def kinds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Characters of each text by kind, int64[n, kinds], and those in mojibake, int64[n]; see `kernels.characters`."""
+        """Characters of each text by kind, int64[n, kinds], and in mojibake, int64[n]; see `kernels.characters`."""
         from dolma_pipeline.kernels.characters import count_kinds
 
         return count_kinds(self.text)
