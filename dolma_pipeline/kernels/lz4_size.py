@@ -6,7 +6,8 @@ every machine. At each position the last one with the same hash of 4 bytes is tr
 farther back than 65,535 bytes, and as long as it goes; behind it the search goes on, and of its own positions only
 the last but one is remembered. The format's rules for a block's end are kept: the last 5 bytes are literals, and no
 match begins in the last 12. So the size is that of a block which any LZ4 decoder reads.
-Source: the LZ4 block format (Collet; github.com/lz4/lz4, doc/lz4_Block_format.md). Cost: 330 to 400 MB of text a CPU-second.
+Source: the LZ4 block format (Collet; github.com/lz4/lz4, doc/lz4_Block_format.md).
+Cost: 330 to 400 MB of text a CPU-second.
 """
 
 from __future__ import annotations
