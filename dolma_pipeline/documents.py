@@ -163,6 +163,13 @@ class Batch:
 
         return split_paragraphs(self.text)
 
+    @cached_property
+    def kinds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Characters of each text by kind, int64[n, kinds], and in mojibake, int64[n]; see `kernels.characters`."""
+        from dolma_pipeline.kernels.characters import count_kinds
+
+        return count_kinds(self.text)
+
     def documents(self) -> Iterator[Document]:
         """The rows as `Document`s, in order."""
         names = ("id", "source", "added", "created", "metadata")

@@ -4,7 +4,7 @@ The measure is the size of an LZ4 block, parsed in one fixed way (`kernels.lz4_s
 promise that what they write can be read, not the same bytes in every release, and what a tagger says must not depend
 on the machine. LZ4 counts repeats of 4 bytes or more within 64 KB and does not code letters by their frequency, so
 its ratio is higher than zlib's: prose has 0.5 to 0.85, code 0.35 to 0.6, repeated lines below 0.2, random characters 1.
-Cost: 185 to 290 MB of text per CPU-second (one core, Xeon 2.6 GHz).
+Cost: 260 to 400 MB of text per CPU-second (one core, Xeon 2.6 GHz).
 Source: Collet, the LZ4 block format. That repetition shows in the ratio is used by Radford et al. 2022 ("Robust Speech
 Recognition via Large-Scale Weak Supervision", Whisper), with zlib.
 """

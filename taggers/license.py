@@ -4,7 +4,7 @@ One pass over the bytes finds the few places where one may be named; regular exp
 licence is named by its SPDX identifier, whichever way the text says it: `CC-BY-SA-4.0`, and `CC-BY-SA` where no
 version stands. Ports to a country's law (`/by/3.0/de/`) count as the licence itself. A mention is no grant: a page
 may name the licence of a picture, or of somebody else's text.
-Cost: ~600 MB of text per CPU-second where licences are rare (one core, Xeon 2.6 GHz).
+Cost: 640 to 810 MB of text per CPU-second where licences are rare (one core, Xeon 2.6 GHz).
 Source: SPDX specification 2.3, annexes D (expressions) and E (identifiers in source files); creativecommons.org's
 list of licences and its URLs. Dolma's `cc_re` looks at URLs in `metadata.html` and fails where there is none.
 """

@@ -17,5 +17,5 @@ SHAPES = ("letter", "upper", "digit", "punctuation", "symbol", "space", "nonprin
 but for U+FFFD, which alone is replacement; nonprinting: Cc, Cf, Co, Cn but for white space and U+200C to U+200F, the
 joiners and direction marks that Persian, Hindi, Hebrew and emoji are written with."""
 
-KINDS = (*SHAPES, *SCRIPTS)
-"""All of them; the order is that of columns in `kernels.characters`."""
+KINDS = (*SHAPES, *SCRIPTS, "numeric")
+"""All of them, in the order of columns in `kernels.characters`; numeric: `str.isalnum` and no letter."""

@@ -81,6 +81,39 @@ def _is_primitive(items: Any, start: Any, period: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
+def _next_run(items: Any, at: Any, start: Any, stop: Any, period: Any, step: Any) -> Any:
+    """The next run of a primitive unit whose pairs lie in `items[:stop]`; (stop, stop) if there is none.
+
+    Args:
+        items: a sequence. start, stop: of a document in it. period: items of a unit.
+        step: equal pairs that the shortest run has in a row.
+        at: the second item of a pair; no run that holds none of the pairs at, at + step, … is looked for.
+    """
+    while at < stop:
+        if items[at] != items[at - period]:
+            at += step
+            continue
+        first, last = at, at + 1
+        while first > start + period and at - first < step - 1 and items[first - 1] == items[first - 1 - period]:
+            first -= 1
+        limit = min(stop, first + step)
+        while last < limit and items[last] == items[last - period]:
+            last += 1
+        if last - first < step:
+            at = last + step  # the pair at `last` differs
+            continue
+        if not _is_primitive(items, at - period, period):
+            at += step
+            continue
+        while first > start + period and items[first - 1] == items[first - 1 - period]:
+            first -= 1  # less than a step more: the pair a step before `at` is not of this run
+        while last < stop and items[last] == items[last - period]:
+            last += 1
+        return first - period, last
+    return stop, stop
+
+
+@njit(cache=True, nogil=True)
 def _periodic(offsets: Any, items: Any, max_period: Any, min_repeats: Any) -> Any:
     """Rows, starts, ends (positions in `items`) and periods of the runs of primitive units, int64[k] each."""
     out = np.empty((4, 64), np.int64)
@@ -89,36 +122,17 @@ def _periodic(offsets: Any, items: Any, max_period: Any, min_repeats: Any) -> An
         start, stop = np.int64(offsets[row]), np.int64(offsets[row + 1])
         for period in range(1, min(max_period, (stop - start) // min_repeats) + 1):
             step = period * (min_repeats - 1)  # as many equal pairs in a row as the shortest run has
-            at = start + period + step - 1
-            while at < stop:
-                if items[at] != items[at - period]:
-                    at += step
-                    continue
-                first, last = at, at + 1
-                while (
-                    first > start + period and at - first < step - 1 and items[first - 1] == items[first - 1 - period]
-                ):
-                    first -= 1
-                limit = min(stop, first + step)
-                while last < limit and items[last] == items[last - period]:
-                    last += 1
-                if last - first < step:
-                    at = last + step  # the pair at `last` differs
-                    continue
-                if not _is_primitive(items, at - period, period):
-                    at += step
-                    continue
-                while first > start + period and items[first - 1] == items[first - 1 - period]:
-                    first -= 1  # less than a step more: the pair a step before `at` is not of this run
-                while last < stop and items[last] == items[last - period]:
-                    last += 1
+            last = start + period - 1
+            while last < stop:
+                first, last = _next_run(items, last + step, start, stop, period, step)
+                if first == last:
+                    break
                 if count == out.shape[1]:
                     more = np.empty((4, 2 * count), np.int64)
                     more[:, :count] = out
                     out = more
-                out[0, count], out[1, count], out[2, count], out[3, count] = row, first - period, last, period
+                out[0, count], out[1, count], out[2, count], out[3, count] = row, first, last, period
                 count += 1
-                at = last + step
     return out[0, :count].copy(), out[1, :count].copy(), out[2, :count].copy(), out[3, :count].copy()
 
 

@@ -24,12 +24,13 @@ class Found(NamedTuple):
     phrases: NDArray[np.int64]
 
 
-def find_phrases(text: TextBuffers, phrases: Sequence[bytes]) -> Found:
+def find_phrases(text: TextBuffers, phrases: Sequence[bytes], *, ends: NDArray[np.int64] | None = None) -> Found:
     """All places of all phrases; those that begin at one byte in the order of `phrases`.
 
     Args:
         text: n documents.
         phrases: ASCII in lower case, two bytes or more each.
+        ends: byte in `text.data` behind what is looked at of each document, int64[n]; default all of it.
     """
     offsets, data = read_only(text.offsets), read_only(text.data)
     bounds = np.cumsum([0, *map(len, phrases)])
@@ -39,7 +40,8 @@ def find_phrases(text: TextBuffers, phrases: Sequence[bytes]) -> Found:
         for a in {phrase[:1], phrase[:1].upper()}:
             for b in {phrase[1:2], phrase[1:2].upper()}:
                 first[a[0] << 8 | b[0]] = True
-    return Found(*_find(offsets, data, letters, bounds, first))
+    stops = text.offsets[1:].astype(np.int64) if ends is None else ends
+    return Found(*_find(offsets, stops, data, letters, bounds, first))
 
 
 @njit(cache=True, nogil=True)
@@ -56,11 +58,11 @@ def _next(data: Any, i: Any, last: Any, first: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _find(offsets: Any, data: Any, letters: Any, bounds: Any, first: Any) -> Any:
+def _find(offsets: Any, stops: Any, data: Any, letters: Any, bounds: Any, first: Any) -> Any:
     out = np.empty((3, 64), np.int64)
     count = 0
     for row in range(len(offsets) - 1):
-        i, stop = np.int64(offsets[row]), np.int64(offsets[row + 1])
+        i, stop = np.int64(offsets[row]), stops[row]
         while i < stop - 1:
             i = _next(data, i, stop - 1, first)
             if i == stop - 1:

@@ -59,8 +59,8 @@ def _kinds_of(point: int, is_letter: bool, is_space: bool) -> tuple[str, ...]:
     if is_letter:
         return ("letter", _script(char), "upper") if char.isupper() else ("letter", _script(char))
     category = unicodedata.category(char)
-    if category == "Nd":
-        return ("digit",)
+    if char.isalnum():
+        return ("digit", "numeric") if category == "Nd" else ("numeric",) + ("upper",) * char.isupper()
     if category[0] == "P":
         return ("punctuation",)
     if category[0] in "SN":  # circled letters and Roman numerals may be upper case

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import TaggerError
@@ -84,6 +85,23 @@ def point_lists(rows: IntArray, starts: IntArray, ends: IntArray, scores: FloatA
         fields=list(SPAN_TYPE),
     )
     return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+def covered_chars(*lists: pa.ListArray) -> NDArray[np.int64]:
+    """Code points of each document that lie in a span of any of these lists, int64[n]; those in several count once.
+
+    Args:
+        lists: one or more, each of n documents; their spans in any order.
+    """
+    rows = np.concatenate([pc.list_parent_indices(one).to_numpy(zero_copy_only=False) for one in lists])
+    spans = [[part.to_numpy(zero_copy_only=False) for part in one.flatten().flatten()] for one in lists]
+    starts, ends = (np.concatenate([one[k] for one in spans]).astype(np.int64) for k in range(2))
+    order = np.lexsort((starts, rows))
+    rows, starts, ends = rows[order].astype(np.int64), starts[order], ends[order]
+    base = rows << 32  # a document's spans begin behind all of the one before it
+    reached = np.concatenate([[0], np.maximum.accumulate(base + ends)])[: len(rows)]
+    new = np.maximum(base + ends - np.maximum(base + starts, reached), 0)
+    return np.bincount(rows, new, len(lists[0])).astype(np.int64)
 
 
 def _check_lengths(*columns: NDArray[Any]) -> None:

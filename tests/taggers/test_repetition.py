@@ -24,7 +24,7 @@ def test_keeps_its_promises() -> None:
 
 def test_runs_of_characters_and_words_with_their_repeats() -> None:
     text = "Größe: " + "ha" * 10 + "! " + "no way " * 4 + "then."
-    found = tag(text)
+    found = tag(text, min_char_repeats=8)
     assert found["char_runs"] == [Span(7, 27, 10.0)]
     assert text[7:27] == "ha" * 10
     assert found["word_runs"] == [Span(29, 56, 4.0)]
@@ -38,7 +38,7 @@ def test_runs_of_characters_and_words_with_their_repeats() -> None:
 
 def test_a_character_in_several_runs_counts_once() -> None:
     text = "好 好 好 好 好 好 好 好 好 好" + " end"
-    found = tag(text)
+    found = tag(text, min_char_repeats=8)
     assert found["char_runs"] == [Span(0, 20, 10.0)]
     assert found["word_runs"] == [Span(0, 19, 10.0)]
     assert found["run_share"] == 20 / 23

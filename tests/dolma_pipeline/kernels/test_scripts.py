@@ -24,6 +24,8 @@ def test_kinds_are_those_of_python() -> None:
     assert np.array_equal(is_kind("upper"), list(map(str.isupper, chars)))
     assert np.array_equal(is_kind("space"), spaces)
     assert np.array_equal(is_kind("digit"), categories == "Nd")
+    numeric = np.array(list(map(str.isalnum, chars))) & ~np.array(list(map(str.isalpha, chars)))
+    assert np.array_equal(is_kind("numeric"), numeric)
     assert np.array_equal(is_kind("punctuation"), main == "P")
     replaced = np.arange(0x110000) == 0xFFFD
     assert np.array_equal(is_kind("replacement"), replaced)

@@ -49,7 +49,7 @@ def test_dedupe_and_edits() -> None:
     assert "edit" not in kernels_of(recipe("tokenizer: {train: bpe}\nmix: {where: {a: b.c > 1}}"), ["mix"])
 
 
-OF_OTHER_TAGGERS = ("periodic", "characters", "lz4_size", "phrases")
+OF_OTHER_TAGGERS = ("periodic", "characters", "lz4_size", "phrases", "comments", "code_counts", "encoded", "html_text")
 """Kernels of taggers that the quickstart does not use."""
 
 
@@ -65,7 +65,10 @@ def test_steps_that_mark_repeats_say_what_they_use() -> None:
     assert kernels_of(recipe(steps), ["dedupe"]) == ["folded", "runs", "units", "json_lines"]
 
 
-@pytest.mark.parametrize("name", ["gopher_v1", "c4_v1", "pii_v1", "length_v1", "fineweb_v1", "refinedweb_v1"])
+@pytest.mark.parametrize(
+    "name",
+    ["gopher_v1", "c4_v1", "pii_v1", "length_v1", "fineweb_v1", "refinedweb_v1", "repetition_v1", "code_v1"],
+)
 def test_a_built_in_tagger_uses_no_other_kernel_than_it_says(name: str) -> None:
     """After its kernels are loaded, tagging loads or compiles no code more."""
     code = (
