@@ -22,7 +22,7 @@ section on PII).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, ClassVar
@@ -35,6 +35,7 @@ from dolma_pipeline.errors import TaggerError, UnknownNameError
 from dolma_pipeline.tagging import tagger
 from taggers import pii_keys, pii_numbers
 from taggers.phone_shapes import PhoneShapes
+from taggers.pii_custom import pieces_of, read_custom
 from taggers.pii_numbers import Hit
 
 _CACHE_ENTRIES = 50_000
@@ -87,6 +88,8 @@ class Pii:
         phone_regions: two-letter codes of the countries whose numbers are found without `+` and country code.
             Numbers with `+` are found whatever the region.
         entities: the fields, any of `ENTITIES`. What is not asked for is not looked for.
+        custom: recognizers of one's own: field -> pattern, or a mapping of `pattern`, `score`, `context`,
+            `context_chars` and `checksum` (`pii_custom.Custom`).
 
     Raises:
         UnknownNameError: a phone region that libphonenumber does not know, or an entity that does not exist.
@@ -95,19 +98,23 @@ class Pii:
 
     phone_regions: tuple[str, ...] = ("US",)
     entities: tuple[str, ...] = ("email", "phone", "ip")
+    custom: Mapping[str, Any] = field(default_factory=dict)
 
-    kernels: ClassVar[tuple[str, ...]] = ("scan", "spans")
+    kernels: ClassVar[tuple[str, ...]] = ("scan", "lines", "spans")
 
     def __post_init__(self) -> None:
         self.phone_regions = self._texts(
             "phone_regions", self.phone_regions, "two-letter country codes, as [US, DE]", empty=False
         )
-        self.entities = self._texts("entities", self.entities, "what to look for, as [email, iban]", empty=False)
+        self.entities = self._texts(
+            "entities", self.entities, "what to look for, as [email, iban]", empty=bool(self.custom)
+        )
         for entity in self.entities:
             if entity not in ENTITIES:
                 raise UnknownNameError("PII entity", entity, ENTITIES)
         if len({*self.entities}) < len(self.entities):
             raise TaggerError(f"pii_v1: entities names one twice: {', '.join(self.entities)}. Name each once.")
+        self._custom = read_custom(self.custom, taken=ENTITIES)
         import phonenumbers  # 0.04 s; a wrong region is found before a run starts
 
         for region in self.phone_regions:
@@ -123,8 +130,8 @@ class Pii:
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """A field of spans for each entity."""
-        return dict.fromkeys(self.entities, list[Span])
+        """A field of spans for each entity and each recognizer of one's own."""
+        return dict.fromkeys((*self.entities, *(one.name for one in self._custom)), list[Span])
 
     def setup(self) -> None:
         """Loads the compiled scan, and the shapes of numbers; presidio is loaded for the first window."""
@@ -148,27 +155,33 @@ class Pii:
         return _Kind(number, find, PhoneShapes(self.phone_regions).may_match)
 
     def tag(self, batch: Batch) -> Mapping[str, pa.Array]:
-        """Span lists of each entity."""
+        """Span lists of each field."""
         from dolma_pipeline.kernels.scan import find_windows
 
+        columns = {}
+        if self._custom:
+            pieces = pieces_of(batch)
+            columns = {one.name: _spans(batch, one.hits(batch, pieces)) for one in self._custom}
         kinds = [kind.window_kind for kind in self._kinds.values()]
         windows = find_windows(batch.text, min_digits=self._min_digits, kinds=kinds)
         data: Any = batch.text.data.data  # a memoryview
-        columns = {}
         for name, kind in self._kinds.items():
             chosen = windows.kinds == kind.window_kind
-            rows, starts, ends, scores = [], [], [], []
+            hits = []
             places = zip(*(part[chosen].tolist() for part in windows[:3]), strict=True)
             for row, start, end in places:
                 for first, last, score in _hits(bytes(data[start:end]), kind):
-                    rows.append(row)
-                    starts.append(start + first)
-                    ends.append(start + last)
-                    scores.append(score)
-            columns[name] = batch.spans(
-                np.array(rows, np.int64), np.array(starts, np.int32), np.array(ends, np.int32), np.array(scores, float)
-            )
+                    hits.append((row, start + first, start + last, score))
+            columns[name] = _spans(batch, hits)
         return columns
+
+
+def _spans(batch: Batch, hits: Sequence[tuple[int, int, int, float]]) -> pa.ListArray:
+    """Span lists of (document, first byte, the one after the last, score)."""
+    rows, starts, ends, scores = zip(*hits, strict=True) if hits else ((), (), (), ())
+    return batch.spans(
+        np.array(rows, np.int64), np.array(starts, np.int32), np.array(ends, np.int32), np.array(scores, float)
+    )
 
 
 def _hits(window: bytes, kind: _Kind) -> _Hits:
