@@ -68,7 +68,8 @@ def _replaced(process: Process, replace: Sequence[ReplaceConfig], place: str) ->
     edits = []
     for number, one in enumerate(replace):
         key = key_of(process, one, f"{place}.{number}")
-        edits.append({"spans": one.spans, "with": one.with_, **one.bounds, **({"key": key.mark} if key else {})})
+        edit: dict[str, Any] = {"spans": one.spans, "with": one.with_, **one.bounds}
+        edits.append(edit if key is None else {**edit, "key": key.mark})
     return edits
 
 

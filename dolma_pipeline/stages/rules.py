@@ -114,13 +114,13 @@ class SourceRules:
         self._where, self._everything = where, everything
         self.min_chars = own.min_chars
         self.names = tuple(rule_names(config, source))
-        self.edits = []
+        self.edits: list[Edit] = []
         for key, replace in ((f"{mix}.replace", config.replace), (f"{mix}.sources.{source}.replace", own.replace)):
-            for i, one in enumerate(replace):
-                column, field = _span_field(self.schema, one.spans, recipe.place(f"{key}.{i}.spans"))
-                secret = key_of(process, one, f"{key}.{i}")
-                text = one.with_.encode() if secret is None else blank_pseudonym(field)
-                self.edits.append(Edit(column, field, text, one.min_score, one.max_score, secret))
+            for i, edit in enumerate(replace):
+                column, field = _span_field(self.schema, edit.spans, recipe.place(f"{key}.{i}.spans"))
+                secret = key_of(process, edit, f"{key}.{i}")
+                text = edit.with_.encode() if secret is None else blank_pseudonym(field)
+                self.edits.append(Edit(column, field, text, edit.min_score, edit.max_score, secret))
         self.edits += [
             Edit(*_span_field(self.schema, spans, recipe.place(f"{mix}.sources.{source}.remove.{i}")), None)
             for i, spans in enumerate(own.remove)
