@@ -36,7 +36,8 @@ _BEGIN, _END = "\x02", "\x03"
 _PRIVATE_USE = 0xE000
 _NEIGHBOURS = ("", "\n", "a", "-")
 """On what an empty match may depend: the edge of a text, of a line, of a word."""
-_SEPARATORS = re.compile(r"[\s./-]+")
+_OF_DIGITS = ("luhn", "verhoeff")
+_NO_DIGITS, _SEPARATORS = re.compile("[^0-9]+"), re.compile(r"[\s./-]+")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Custom:
         score: of a match without a word of `context` near.
         context: words that make a match surer, in any case.
         context_chars: how far before and after a match they are looked for.
-        checksum: name of the one that must hold, of the match without blanks, hyphens, dots and slashes; empty: none.
+        checksum: name of the one that must hold: `luhn` and `verhoeff` of the digits of a match, others of all of it
+            without blanks, hyphens, dots and slashes; empty: none.
     """
 
     name: str
@@ -77,7 +79,7 @@ class Custom:
         for row, start, piece, marks in zip(rows.tolist(), starts.tolist(), some.to_pylist(), marked, strict=True):
             for first, last in self._places(piece, marks):
                 value = piece[first:last]
-                if not self.checksum or CHECKSUMS[self.checksum](_SEPARATORS.sub("", value)):
+                if self._holds(value):
                     begin = start + len(piece[:first].encode())
                     end = begin + len(value.encode())
                     found.append((row, begin, end, self._score(batch, row, begin, end)))
@@ -96,6 +98,12 @@ class Custom:
             first = marked.index(begin, at)
             at = first + 1 + part.index(end)
             yield first - 2 * before, at - 2 * before - 1
+
+    def _holds(self, value: str) -> bool:
+        """Whether the checksum holds, if there is one."""
+        if not self.checksum:
+            return True
+        return CHECKSUMS[self.checksum]((_NO_DIGITS if self.checksum in _OF_DIGITS else _SEPARATORS).sub("", value))
 
     def _score(self, batch: Batch, row: int, start: int, end: int) -> float:
         if not self.context:

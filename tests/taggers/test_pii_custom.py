@@ -42,6 +42,9 @@ def test_context_raises_the_score_and_is_near() -> None:
 def test_a_checksum_must_hold() -> None:
     custom = {"n": {"pattern": "[0-9][0-9 -]{9,}[0-9]", "checksum": "luhn"}}
     assert tagged(custom, "7992-7398 713, 79927398714.") == [[("7992-7398 713", 0.5)]]
+    assert tagged({"n": {"pattern": "M[0-9]+", "checksum": "luhn"}}, "M799270 M799271") == [[("M799270", 0.5)]]
+    custom = {"n": {"pattern": "NL[0-9A-Z -]+[0-9]", "checksum": "mod97"}}
+    assert tagged(custom, "NL91 ABNA-0417164300!", "NL91 ABNA 0417164301") == [[("NL91 ABNA-0417164300", 0.5)], []]
 
 
 def test_a_plain_pattern_and_the_edges_of_a_line() -> None:
