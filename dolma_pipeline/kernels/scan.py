@@ -304,16 +304,23 @@ def _phone_window(data, at, start, end, min_digits, zeros, blocks):  # type: ign
 def _next_trigger(data, at, end, asked, plain):  # type: ignore[no-untyped-def]
     """The next byte that may begin something, or `end`. By itself, since numba counts references in `_scan`'s loop.
 
-    Blocks in which nothing can begin are skipped whole, by comparisons that the processor makes for all bytes at once;
-    `plain`: that is, blocks without a digit, `:`, `@` or the first byte of a digit of another script.
+    Blocks in which nothing can begin are skipped whole, by comparisons that the processor makes for all bytes at once:
+    blocks without a digit, `:`, `@` or the first byte of a digit of another script, and, if not `plain`, without a byte
+    that keys are looked for at (`TRIGGERS`).
     """
     while at < end:
-        while plain and at + _BLOCK <= end:
+        while at + _BLOCK <= end:
             some = np.uint8(0)
             for i in range(_BLOCK):  # in numbers of 8 bits, and no index below 0: else it is a byte at a time
                 byte = data[np.uint64(at) + np.uint64(i)]
                 number = np.uint8(byte - np.uint8(0x30)) <= np.uint8(10)
                 some = np.uint8(some | number | (byte == np.uint8(0x40)) | (byte >= np.uint8(0xD9)))
+            if not plain:
+                for i in range(_BLOCK):
+                    byte = data[np.uint64(at) + np.uint64(i)]
+                    mark = (byte == np.uint8(0x2D)) | (byte == np.uint8(0x5F)) | (byte == np.uint8(0x7A))
+                    capital = (byte == np.uint8(0x47)) | (byte == np.uint8(0x4A)) | (byte == np.uint8(0x4B))
+                    some = np.uint8(some | mark | capital | (byte == np.uint8(0x53)))
             if some:
                 break
             at += _BLOCK

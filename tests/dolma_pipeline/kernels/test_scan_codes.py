@@ -195,6 +195,13 @@ def test_where_a_window_is_found(text: str, kinds: list[int]) -> None:
     assert [window[3] for window in windows_of([text])] == kinds
 
 
+@pytest.mark.parametrize("prefix", KEY_PREFIXES, ids=bytes.decode)
+def test_keys_are_found_in_blocks_that_hold_nothing_else(prefix: bytes) -> None:
+    prose = "lorem ipsum dolor sit amet " * 5
+    assert [w[3] for w in windows_of([f"{prose}{prefix.decode()}abcdefghijklmnopqrst {prose}"])] == [KEY]
+    assert windows_of([prose]) == []
+
+
 def test_an_end_too_far_away_is_none() -> None:
     assert windows_of(["-----BEGIN A-----" + "x" * 40_000 + "-----END A-----"]) == []
 
