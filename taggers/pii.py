@@ -14,8 +14,9 @@ This is still pii_v1: without `entities` and `custom` its fields and what they m
 asked for adds fields.
 
 Cost: 0.2 s and 20 MB for the first window; then it depends on how many numbers a text holds: 1.7 GB a second on prose,
-180 to 220 MB on technical text, with `phone_regions: [US]`; 840 and 110 to 140 with all entities. A region with short numbers (DE, GB, IL) costs far
-more: presidio's own eight regions together run at 10 to 20 MB a second on technical text, and mostly find noise there.
+180 to 220 MB on technical text, with `phone_regions: [US]`; 840 and 110 to 140 with all entities. A region with short
+numbers (DE, GB, IL) costs far more: presidio's own eight regions together run at 10 to 20 MB a second on technical
+text, and mostly find noise there.
 Source: presidio-analyzer 2.2 (MIT), python-phonenumbers (Apache-2.0), the masks of Dolma (Soldaini et al. 2024,
 section on PII).
 """

@@ -2,7 +2,8 @@
 
 What comes out are windows: stretches of a text, cut between characters, that hold all that a recognizer has to
 see to decide as it would on the whole text. Windows of one kind that touch are one. Cost: 700 to 4,500 MB of
-text a second (prose the most), 300 to 2,000 with all kinds; memory grows with the number of windows. Time is linear in the text.
+text a second (prose the most) for the first three kinds; memory grows with the number of windows. Time is linear in
+the text.
 
 A window is given out where, of presidio-analyzer 2.2's recognizers, one could match:
 
