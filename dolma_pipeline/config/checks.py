@@ -239,11 +239,27 @@ def _check_scores(recipe: Recipe, key: str, replace: ReplaceConfig) -> None:
         raise fail(recipe, f"{key}.max_score", message)
 
 
+def _check_key(recipe: Recipe, key: str, replace: ReplaceConfig) -> None:
+    if replace.with_ == "hash" and replace.key is None:
+        message = (
+            "pseudonyms need a key: add `key: env:NAME` or `key: file:PATH`. For the word itself write `with: 'hash '`"
+        )
+        raise fail(recipe, f"{key}.with", message)
+    if replace.key is None:
+        return
+    if replace.with_ != "hash":
+        raise fail(recipe, f"{key}.key", "is the key of `with: hash`, and has no effect here; leave it out")
+    if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+", replace.key):
+        message = "expected env:NAME (of an environment variable) or file:PATH; the key itself never stands in a recipe"
+        raise fail(recipe, f"{key}.key", message)
+
+
 def _check_mix(recipe: Recipe, section: str, mix: MixConfig) -> None:
     _check_budget(recipe, section, mix)
     for i, replace in enumerate(mix.replace):
         _check_field(recipe, f"{section}.replace.{i}.spans", replace.spans)
         _check_scores(recipe, f"{section}.replace.{i}", replace)
+        _check_key(recipe, f"{section}.replace.{i}", replace)
     for name, source in mix.sources.items():
         key = f"{section}.sources.{name}"
         if name not in recipe.sources:
@@ -258,6 +274,7 @@ def _check_mix(recipe: Recipe, section: str, mix: MixConfig) -> None:
         for i, replace in enumerate(source.replace):
             _check_field(recipe, f"{key}.replace.{i}.spans", replace.spans)
             _check_scores(recipe, f"{key}.replace.{i}", replace)
+            _check_key(recipe, f"{key}.replace.{i}", replace)
     if len(mix.sources) == len(recipe.sources) and all(source.weight == 0 for source in mix.sources.values()):
         key = f"{section}.sources"
         raise fail(recipe, key, "every weight is 0, so nothing would be drawn; give one source a weight")

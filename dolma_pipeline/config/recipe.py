@@ -190,9 +190,10 @@ class ReplaceConfig:
     """Put a text in the place of spans."""
 
     spans: Annotated[str, Key(purpose="ATTRIBUTE.FIELD, a span field")]
-    with_: Annotated[str, Key(purpose="what stands there instead")]
+    with_: Annotated[str, Key(purpose="what stands there instead; hash: a pseudonym of each value, under `key`")]
     min_score: Annotated[float | None, Key(purpose="only spans of at least this score")] = None
     max_score: Annotated[float | None, Key(purpose="only spans of a smaller score than this")] = None
+    key: Annotated[str | None, Key(purpose="hash: where its key is: env:NAME or file:PATH")] = None
 
     @property
     def bounds(self) -> dict[str, float]:

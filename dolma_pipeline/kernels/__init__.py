@@ -8,7 +8,8 @@
     spans      byte positions to code points
     gopher     quality columns         repetition   repeated lines, paragraphs and n-grams
     c4         what C4 thinks of each line
-    fasttext   language                     scan         where e-mail, phone and IP addresses may stand
+    fasttext   language
+    scan, scan_addresses, scan_codes        where personal data may stand: e-mail, phone, IP, cards, keys…
     minhash    signatures and bands         components   what edges join
     sets       sets of shingles compared; who goes of verified pairs
     units      lines and paragraphs with hashes              runs   winnowed anchors, runs of words around them

@@ -12,7 +12,7 @@ as it came, without a copy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,8 @@ from dolma_pipeline.errors import DataError, MisalignedError
 from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.tables import read_only
 
+Replacement = bytes | Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], Sequence[bytes]] | None
+"""What stands in the place of spans: see `Edits.of`."""
 REMOVE = -1
 MAX_COLUMN_BYTES = 2**31 - 1  # what the int32 offsets of a `string` array reach
 BLOCK_BYTES = 64
@@ -44,13 +46,14 @@ class Edits(NamedTuple):
     texts: tuple[bytes, ...]
 
     @classmethod
-    def of(cls, num_rows: int, parts: Sequence[tuple[pa.ListArray, bytes | None]]) -> Edits:
+    def of(cls, num_rows: int, parts: Sequence[tuple[pa.ListArray, Replacement]]) -> Edits:
         """The edits of `num_rows` texts.
 
         Args:
             num_rows: texts in the column.
             parts: in recipe order: span lists (`list<struct<start, end, ...>>`, one a text; a null list is
-                empty) and the UTF-8 text to put in the place of each span, or None to remove it.
+                empty) and the UTF-8 text to put in the place of each span, or None to remove it, or a function that
+                gives such a text for each span: of rows, starts and ends (int64[k] each) k texts.
 
         Raises:
             MisalignedError: a part that has not one list a text.
@@ -61,9 +64,13 @@ class Edits(NamedTuple):
         found: list[tuple[NDArray[np.int64], ...]] = [(empty, empty, empty, empty)]
         for number, (spans, replacement) in enumerate(parts):
             rows, starts, ends = _flatten(spans, num_rows, number)
-            found.append((rows, starts, ends, np.full(len(rows), REMOVE if replacement is None else len(texts))))
-            if replacement is not None:
-                texts.append(replacement)
+            if callable(replacement):
+                which = len(texts) + np.arange(len(rows))
+                texts.extend(replacement(rows, starts, ends))
+            else:
+                which = np.full(len(rows), REMOVE if replacement is None else len(texts))
+                texts.extend([] if replacement is None else [replacement])
+            found.append((rows, starts, ends, which))
         rows, starts, ends, which = (np.concatenate(column) for column in zip(*found, strict=True))
         order = np.lexsort((starts - ends, starts, rows))  # stable: equal spans stay in recipe order
         bounds = np.searchsorted(rows[order], np.arange(num_rows + 1))

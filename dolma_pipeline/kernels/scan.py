@@ -1,46 +1,57 @@
-"""One pass over a batch's bytes that finds where an e-mail address, a phone number or an IP address may stand.
+"""One pass over a batch's bytes that finds where personal data of chosen kinds may stand.
 
 What comes out are windows: stretches of a text, cut between characters, that hold all that a recognizer has to
-see to decide as it would on the whole text. Windows of one kind that touch are one. Cost: 250 to 1,200 MB of
-text a second; memory grows with the number of windows. Time is linear in the text.
+see to decide as it would on the whole text. Windows of one kind that touch are one. Cost: 700 to 4,500 MB of
+text a second (prose the most) for the first three kinds; memory grows with the number of windows. Time is linear in
+the text.
 
 A window is given out where, of presidio-analyzer 2.2's recognizers, one could match:
 
-* e-mail: `@` with a character of a local part before it, and a domain with a dot after it. All of both is in the
-  window, up to 320 bytes each (RFC 5321 allows 254).
-* IPv4: `[0-9.]` with four groups of 1 to 3 digits, not more (object identifiers, long versions).
-  IPv6: `[0-9A-Fa-f:]` in groups of at most 4, not after a letter or digit, with seven colons (but not in eight
-  pairs: hardware addresses), or one `::` and at least 4 hex digits, one of them decimal: `::`, the loopback
-  `::1`, slices as `[1::2]` and `face::` are nobody's address. A colon behind it is left out: "2001:db8::1: down".
+* e-mail and IP: see `kernels.scan_addresses`.
 * phone: a chain of at least `min_digits` digits (7 after a `+`) with gaps of up to 4 characters of phone
   punctuation, as libphonenumber's matcher takes it (`phonenumbermatcher.py`, `_PATTERN`).
 
-Chains that only look like a phone number are left out, each by its shape: see `_is_noise`.
+Chains that only look like a phone number are left out, each by its shape: see `_is_noise`. The other kinds (numbers
+of cards and accounts, wallets, keys) are those of `kernels.scan_codes`.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dolma_pipeline.kernels.jit import njit
+from dolma_pipeline.kernels.scan_addresses import CLASSES, DIGIT, ENDS, HEX, WORD, email_window, ip4_window, ip6_window
+from dolma_pipeline.kernels.scan_codes import (
+    KEY,
+    NUM_KINDS,
+    TRIGGERS,
+    code_may_begin,
+    code_window,
+)
 from dolma_pipeline.kernels.tables import TextBuffers, read_only
 from dolma_pipeline.kernels.unicode import before, decode
 
 EMAIL, PHONE, IP = 0, 1, 2
-"""Kinds of windows."""
+"""Kinds of windows; further ones are in `kernels.scan_codes`."""
 
-_MAX_ADDRESS_BYTES = 320
+CODES_FROM = 1 << IP + 1
+"""Kinds as bits: from here on they are those of `scan_codes`."""
+
+_BLOCK = 32
+"""Bytes that are looked at together."""
 _PHONE_TAIL_BYTES = 24
 _MAX_DIGITS_OF_A_NUMBER = 20  # libphonenumber: 17 of the national number, 3 of the country code
 
 
 class Windows(NamedTuple):
-    """Stretches of texts, by row and place within a kind: int32[k], and `kinds` uint8[k] (EMAIL, PHONE, IP).
+    """Stretches of texts, by row and place within a kind: int32[k], and `kinds` uint8[k] (EMAIL, PHONE, IP…).
 
     `starts` and `ends` are byte positions in the text buffer, always between characters.
     """
@@ -51,41 +62,29 @@ class Windows(NamedTuple):
     kinds: NDArray[np.uint8]
 
 
-def find_windows(text: TextBuffers, *, min_digits: int = 7) -> Windows:
+def find_windows(text: TextBuffers, *, min_digits: int = 7, kinds: Collection[int] = (EMAIL, PHONE, IP)) -> Windows:
     """All windows of the texts.
 
     Args:
         text: the texts.
         min_digits: digits of the shortest phone number written without `+` (US: 10).
+        kinds: what is looked for, of this module and of `kernels.scan_codes`; the others cost nothing.
     """
-    return Windows(*_scan(read_only(text.offsets), read_only(text.data), min_digits, _CLASSES, _ZEROS))
+    wanted = sum(1 << kind for kind in {*kinds})
+    return Windows(
+        *_scan(read_only(text.offsets), read_only(text.data), min_digits, wanted, _asked(wanted), CLASSES, _ZEROS)
+    )
 
 
-# What a byte may be, as bits.
-_DIGIT, _HEX, _WORD, _LOCAL, _DOMAIN, _TRIGGER = 1, 2, 4, 8, 16, 32
-
-
-def _classes() -> NDArray[np.uint8]:
-    """Bits of each byte. Bytes of 0x80 and above may be part of a letter, so they count as one."""
-    classes = np.zeros(256, np.uint8)
-    for byte in range(256):
-        char, bits = chr(byte), 0
-        if byte >= 0x80 or char.isalnum() or char == "_":
-            bits |= _WORD | _LOCAL | _DOMAIN
-        if byte < 0x80 and char in "!#$%&'*+-/=?^_`{|}~.":
-            bits |= _LOCAL
-        if byte < 0x80 and char in ".-":
-            bits |= _DOMAIN
-        if byte < 0x80 and char in "0123456789":
-            bits |= _DIGIT
-        if byte < 0x80 and char in "0123456789abcdefABCDEF":
-            bits |= _HEX
-        if byte < 0x80 and char in "0123456789@:":
-            bits |= _TRIGGER
-        classes[byte] = bits
-    for zero in _ZEROS.tolist():  # first bytes of the digits of other scripts
-        classes[chr(zero).encode()[0]] |= _TRIGGER
-    return read_only(classes)
+@cache
+def _asked(wanted: int) -> NDArray[np.int64]:
+    """Kinds that are looked for at each byte, as bits, of those that are wanted: int64[256]."""
+    digits = b"0123456789"
+    others = bytes({chr(zero).encode()[0] for zero in _ZEROS.tolist()})  # first bytes of digits of other scripts
+    asked = np.zeros(256, np.int64)
+    for kind, triggers in {EMAIL: b"@", PHONE: digits + others, IP: digits + b":", **TRIGGERS}.items():
+        asked[list(triggers)] |= wanted & 1 << kind
+    return read_only(asked)
 
 
 def _zeros() -> NDArray[np.int32]:
@@ -95,7 +94,6 @@ def _zeros() -> NDArray[np.int32]:
 
 
 _ZEROS = _zeros()
-_CLASSES = _classes()
 
 
 @njit(cache=True, nogil=True)
@@ -130,17 +128,6 @@ def _is_punctuation(point):  # type: ignore[no-untyped-def]
         or point == 0xFF08 or point == 0xFF09 or 0xFF0D <= point <= 0xFF0F or point == 0xFF3B or point == 0xFF3D
         or point == 0xFF5E
     )  # fmt: skip
-
-
-@njit(cache=True, nogil=True)
-def _forward(data, at, end, count):  # type: ignore[no-untyped-def]
-    """End of the `count` characters that begin at `at`, or `end`."""
-    for _ in range(count):
-        if at < end:
-            at += 1
-        while at < end and data[at] & 0xC0 == 0x80:
-            at += 1
-    return at
 
 
 @njit(cache=True, nogil=True)
@@ -315,113 +302,35 @@ def _phone_window(data, at, start, end, min_digits, zeros, blocks):  # type: ign
 
 
 @njit(cache=True, nogil=True)
-def _email_window(data, at, start, end, classes):  # type: ignore[no-untyped-def]
-    """Window of the `@` at `at` (from, to), from = -1 for none."""
-    if at == start or at + 1 >= end or not classes[data[at - 1]] & _LOCAL or not classes[data[at + 1]] & _WORD:
-        return -1, -1
-    last, has_dot = at + 1, False
-    limit = min(end, at + 1 + _MAX_ADDRESS_BYTES)
-    while last < limit and classes[data[last]] & _DOMAIN:
-        if data[last] == 0x2E and last + 1 < end and classes[data[last + 1]] & _WORD:
-            has_dot = True
-        last += 1
-    if not has_dot:
-        return -1, -1
-    while last > at and last < end and data[last] & 0xC0 == 0x80:
-        last -= 1
-    first, limit = at, max(start, at - _MAX_ADDRESS_BYTES)
-    while first > limit and classes[data[first - 1]] & _LOCAL:
-        first -= 1
-    while first < at and data[first] & 0xC0 == 0x80:
-        first += 1
-    return before(data, first) if first > start else first, _forward(data, last, end, 1)
+def _next_trigger(data, at, end, asked, plain):  # type: ignore[no-untyped-def]
+    """The next byte that may begin something, or `end`. By itself, since numba counts references in `_scan`'s loop.
 
-
-@njit(cache=True, nogil=True)
-def _ip_tail(data, last, end, ahead):  # type: ignore[no-untyped-def]
-    """End of the window of an address that ends at `last`: zone, prefix, and `ahead` characters to look at."""
-    if last < end and data[last] == 0x25:
-        last += 1
-        limit = min(end, last + 64)
-        while last < limit and (48 <= data[last] <= 57 or (data[last] < 0x80 and 65 <= data[last] & 0xDF <= 90)):
-            last += 1
-    if last < end and data[last] == 0x2F:
-        last = min(end, last + 1)
-        limit = min(end, last + 3)
-        while last < limit and 48 <= data[last] <= 57:
-            last += 1
-    return _forward(data, last, end, ahead)
-
-
-@njit(cache=True, nogil=True)
-def _ip4_window(data, at, start, end, classes):  # type: ignore[no-untyped-def]
-    """Window of the run of digits and dots from `at` (from, to), from = -1 for none; and the run's end."""
-    last, group, groups, longest, holds = at, 0, 0, 0, False
-    while last < end and (classes[data[last]] & _DIGIT or data[last] == 0x2E):
-        if data[last] == 0x2E and group == 0:  # two dots end a row of groups
-            holds = holds or (groups == 4 and longest <= 3)
-            groups, longest = 0, 0
-        elif data[last] == 0x2E:
-            group = 0
-        else:
-            group += 1
-            groups += group == 1
-            longest = max(longest, group)
-        last += 1
-    holds = holds or (groups == 4 and longest <= 3)
-    if not holds or (at > start and data[at - 1] < 0x80 and classes[data[at - 1]] & _WORD):
-        return -1, -1, last
-    first, limit = at, max(start, at - 45)  # an IPv6 address may end in an IPv4 one
-    while first > limit and (classes[data[first - 1]] & _HEX or data[first - 1] == 0x3A):
-        first -= 1
-    return before(data, first) if first > start else first, _ip_tail(data, last, end, 1), last
-
-
-@njit(cache=True, nogil=True)
-def _ip6_window(data, at, start, end, classes):  # type: ignore[no-untyped-def]
-    """Window of the run of hex digits and colons around the `:` at `at` (from, to), from = -1; the run's end."""
-    first, limit = at, max(start, at - 5)
-    while first > limit and classes[data[first - 1]] & _HEX:
-        first -= 1
-    last, group, longest, colons, doubles, digits, decimals, pairs = first, 0, 0, 0, 0, 0, 0, 0
-    while last < end and (classes[data[last]] & _HEX or data[last] == 0x3A):
-        if data[last] == 0x3A:
-            colons += 1
-            doubles += last > first and data[last - 1] == 0x3A
-            group = 0
-        else:
-            group += 1
-            digits += 1
-            decimals += classes[data[last]] & _DIGIT
-            pairs += group == 2
-            longest = max(longest, group)
-        last += 1
-    run_end = last
-    trimmed = last - 2 > first and data[last - 1] == 0x3A and data[last - 2] != 0x3A
-    if trimmed:  # "host 2001:db8::1: unreachable"
-        last -= 1
-        colons -= 1
-    if doubles == 0:
-        fits = colons == 7 and not (pairs == 8 and longest == 2)
-    else:
-        fits = doubles == 1 and colons <= 8 and digits >= 4 and decimals > 0
-    if longest > 4 or (first > start and data[first - 1] < 0x80 and classes[data[first - 1]] & _WORD):
-        fits = False
-    if run_end < end and data[run_end] < 0x80 and classes[data[run_end]] & _WORD:
-        fits = False
-    if run_end + 1 < end and data[run_end] == 0x2E and classes[data[run_end + 1]] & _DIGIT:
-        fits = False  # ends in IPv4, which has a window of its own
-    if not fits:
-        return -1, -1, run_end
-    return before(data, first) if first > start else first, last if trimmed else _ip_tail(data, last, end, 2), run_end
-
-
-@njit(cache=True, nogil=True)
-def _next_trigger(data, at, end, classes):  # type: ignore[no-untyped-def]
-    """The next byte that may begin something, or `end`. By itself, since numba counts references in `_scan`'s loop."""
-    while at < end and not classes[data[at]] & _TRIGGER:
-        at += 1
-    return at
+    Blocks in which nothing can begin are skipped whole, by comparisons that the processor makes for all bytes at once:
+    blocks without a digit, `:`, `@` or the first byte of a digit of another script, and, if not `plain`, without a byte
+    that keys are looked for at (`TRIGGERS`).
+    """
+    while at < end:
+        while at + _BLOCK <= end:
+            some = np.uint8(0)
+            for i in range(_BLOCK):  # in numbers of 8 bits, and no index below 0: else it is a byte at a time
+                byte = data[np.uint64(at) + np.uint64(i)]
+                number = np.uint8(byte - np.uint8(0x30)) <= np.uint8(10)
+                some = np.uint8(some | number | (byte == np.uint8(0x40)) | (byte >= np.uint8(0xD9)))
+            if not plain:
+                for i in range(_BLOCK):
+                    byte = data[np.uint64(at) + np.uint64(i)]
+                    mark = (byte == np.uint8(0x2D)) | (byte == np.uint8(0x5F)) | (byte == np.uint8(0x7A))
+                    capital = (byte == np.uint8(0x47)) | (byte == np.uint8(0x4A)) | (byte == np.uint8(0x4B))
+                    some = np.uint8(some | mark | capital | (byte == np.uint8(0x53)))
+            if some:
+                break
+            at += _BLOCK
+        limit = min(end, at + _BLOCK)
+        while at < limit:
+            if asked[data[at]]:
+                return at
+            at += 1
+    return end
 
 
 @njit(cache=True, nogil=True)
@@ -433,38 +342,60 @@ def _grown(values):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _scan(offsets, data, min_digits, classes, zeros):  # type: ignore[no-untyped-def]
-    """Arrays of texts in, arrays of `Windows` out."""
+def _scan(offsets, data, min_digits, wanted, asked, classes, zeros):  # type: ignore[no-untyped-def]
+    """Arrays of texts in, arrays of `Windows` out; `wanted` are kinds as bits, `asked` those at each byte."""
     rows, kinds = np.empty(64, np.int32), np.empty(64, np.uint8)
     starts, ends = np.empty(64, np.int32), np.empty(64, np.int32)
     count = 0
     blocks = np.zeros((8, 3), np.int64)
-    newest = np.zeros(3, np.int64)
+    newest, state = np.zeros(NUM_KINDS, np.int64), np.zeros(3, np.int64)
+    plain = wanted < 1 << KEY
     for row in range(offsets.size - 1):
         start, end = np.int64(offsets[row]), np.int64(offsets[row + 1])
-        newest[:] = -1
-        phone_from, ip4_from, ip6_from = start, start, start  # what lies before was looked at
+        newest[:], state[:] = -1, start
+        ip6_from = start  # what lies before was looked at
+        phone_from = start if wanted >> PHONE & 1 else end
+        ip4_from = start if wanted >> IP & 1 else end
         at = start
         while at < end:
-            here = _next_trigger(data, at, end, classes)
+            here = _next_trigger(data, at, end, asked, plain)
             if here == end:
                 break
             bits, at = classes[data[here]], here + 1
-            for kind in range(3):
+            if bits & DIGIT and here >= min(phone_from, ip4_from):  # what a number is not is mostly told by its end
+                stop = here + 1
+                while stop < end and classes[data[stop]] & DIGIT:
+                    stop += 1
+                if stop == end or data[stop] != 0x2E:
+                    ip4_from = max(ip4_from, stop)
+                if stop - here < 7 and (stop == end or classes[data[stop]] & ENDS):
+                    phone_from = max(phone_from, stop)
+            kinds_here = asked[data[here]]
+            if kinds_here >= CODES_FROM and not code_may_begin(data, here, start, end):
+                kinds_here &= CODES_FROM - 1
+            for kind in range(IP + 1 if kinds_here < CODES_FROM else NUM_KINDS):
                 first, last = np.int64(-1), np.int64(-1)
-                if kind == EMAIL:
+                if not kinds_here >> kind & 1:
+                    continue
+                if kind > IP:
+                    first, last = code_window(kind, data, here, start, end, state)
+                elif kind == EMAIL:
                     if data[here] == 0x40:
-                        first, last = _email_window(data, here, start, end, classes)
+                        first, last = email_window(data, here, start, end, classes)
                 elif kind == PHONE:
                     if here >= phone_from and (
-                        bits & _DIGIT or (bits & _WORD and _digit(decode(data, here)[0], zeros) >= 0)
+                        bits & DIGIT or (bits & WORD and _digit(decode(data, here)[0], zeros) >= 0)
                     ):
                         first, last, phone_from = _phone_window(data, here, start, end, min_digits, zeros, blocks)
                 elif data[here] == 0x3A:
-                    if here >= ip6_from:
-                        first, last, ip6_from = _ip6_window(data, here, start, end, classes)
-                elif bits & _DIGIT and here >= ip4_from:
-                    first, last, ip4_from = _ip4_window(data, here, start, end, classes)
+                    if (
+                        here >= ip6_from
+                        and here + 1 < end
+                        and (classes[data[here + 1]] & HEX or data[here + 1] == 0x3A)
+                    ):
+                        first, last, ip6_from = ip6_window(data, here, start, end, classes)
+                elif bits & DIGIT and here >= ip4_from:
+                    first, last, ip4_from = ip4_window(data, here, start, end, classes)
                 if first < 0:
                     continue
                 other = newest[kind]
@@ -476,7 +407,7 @@ def _scan(offsets, data, min_digits, classes, zeros):  # type: ignore[no-untyped
                 rows[count], starts[count], ends[count], kinds[count] = row, first, last, kind
                 newest[kind] = count
                 count += 1
-            if bits & _DIGIT:
+            if bits & DIGIT and wanted < CODES_FROM:
                 at = max(at, min(phone_from, ip4_from))  # no `@`, no `:` and no digit that was not looked at
     return rows[:count].copy(), starts[:count].copy(), ends[:count].copy(), kinds[:count].copy()
 

@@ -34,7 +34,7 @@ UNKNOWN = -1
 def edits_of(mix: MixConfig, source: str) -> list[Any]:
     """What a source's texts are edited by; equal for equal edits."""
     own = mix.sources.get(source, MixSourceConfig())
-    return [[[one.spans, one.with_, one.bounds] for one in (*mix.replace, *own.replace)], list(own.remove)]
+    return [[[one.spans, one.with_, one.key, one.bounds] for one in (*mix.replace, *own.replace)], list(own.remove)]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class Run:
         shards_digest: `sha256:…` of the run's list of shards.
         given: source, attribute folder, Arrow schema (serialized) of what that folder has: the launcher looks once, so
             that workers need not open each file. What is not listed is looked at where it is asked for.
+        key_marks: place of a key of pseudonyms, and by what the launcher's key is told from others.
     """
 
     recipe: Recipe
@@ -29,6 +30,7 @@ class Run:
     modules: tuple[UserModule, ...] = ()
     shards_digest: str = ""
     given: tuple[tuple[str, str, bytes], ...] = ()
+    key_marks: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def digest(self) -> str:

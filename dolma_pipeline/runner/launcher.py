@@ -54,6 +54,7 @@ from dolma_pipeline.runner.ready import make_ready, tidy
 from dolma_pipeline.runner.remembered import anew_warnings, forgotten, refuse_losses, stands_on_forgotten
 from dolma_pipeline.runner.result import Result, read_result
 from dolma_pipeline.runner.versions import check_unchanged, check_versions, write_versions
+from dolma_pipeline.stages.pseudonyms import key_marks
 from dolma_pipeline.stages.warming import kernels_of
 from dolma_pipeline.storage.folder import RunFolder
 from dolma_pipeline.storage.overlay import Overlay
@@ -180,7 +181,7 @@ def _check(base: Run, inputs: Inputs, wanted: Sequence[str]) -> _Checked:
     trial = replace(run, folder=Overlay(run.folder, {layout.SHARDS: inputs.content}))
     process = Process.of(trial)
     artifacts, warnings = check_stages(process, wanted)
-    run = replace(run, given=given_schemas(process))
+    run = replace(run, given=given_schemas(process), key_marks=key_marks(process))
     lines = read_lines(run.folder, layout.INDEX) if has_lines(run.folder, layout.INDEX) else ()
     known = {line["shard"] for line in lines}
     warnings += refuse_unknown_formats(run, inputs, known)

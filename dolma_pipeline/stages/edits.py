@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from dolma_pipeline.stages.pseudonyms import Key, pseudonyms
+
+if TYPE_CHECKING:
+    from dolma_pipeline.kernels.edit import Replacement
+
 
 @dataclass(frozen=True)
 class Edit:
     """Spans to change: attribute column, its field, and the UTF-8 text in their place (None: they are cut out).
+
+    With a key, each span's pseudonym stands in its place, which is as long as `replacement`.
 
     Args:
         min_score, max_score: only spans of `min_score <= score < max_score`; None for no bound.
@@ -24,12 +32,18 @@ class Edit:
     replacement: bytes | None
     min_score: float | None = None
     max_score: float | None = None
+    key: Key | None = None
 
-    def part(self, column: pa.StructArray) -> tuple[pa.ListArray, bytes | None]:
-        """The spans of a column's rows that are changed, and the text in their place: a part of `Edits.of`."""
+    def part(self, column: pa.StructArray, texts: pa.StringArray) -> tuple[pa.ListArray, Replacement]:
+        """The spans of a column's rows that are changed, and what stands in their place: a part of `Edits.of`."""
+        made = self.replacement if self.key is None else pseudonyms(self.key, self.field, texts)
+        return self.spans(column), made
+
+    def spans(self, column: pa.StructArray) -> pa.ListArray:
+        """The spans of a column's rows that are changed."""
         lists = pc.struct_field(column, self.field)
         if self.min_score is None and self.max_score is None:
-            return lists, self.replacement
+            return lists
         spans = lists.flatten()
         # A score is kept in 32 bits, so a bound is too: what was written as 0.3 is not below 0.3.
         scores = pc.struct_field(spans, "score").to_numpy(zero_copy_only=False).astype(np.float32)
@@ -41,7 +55,7 @@ class Edit:
         lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
         rows = np.repeat(np.arange(len(lists)), lengths)[chosen]
         offsets = np.searchsorted(rows, np.arange(len(lists) + 1)).astype(np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), spans.filter(pa.array(chosen))), self.replacement
+        return pa.ListArray.from_arrays(pa.array(offsets), spans.filter(pa.array(chosen)))
 
 
 def edited_lengths(chars: NDArray[np.int64], parts: Sequence[tuple[pa.ListArray, bytes | None]]) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from dolma_pipeline.run.columns import given_columns
 from dolma_pipeline.run.given import given_place, given_size
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import listed
+from dolma_pipeline.stages.pseudonyms import key_of
 from dolma_pipeline.stages.rules import MIN_CHARS, mix_config, rule_keys, used_sources, where_of
 
 
@@ -52,18 +53,24 @@ def edit_reads(
         section: with which keys begin; default the name of the mix.
     """
     config, section = mix_config(process.run.recipe, mix), section or mix
-    edits = _replaced(config.replace)
+    edits = _replaced(process, config.replace, f"{mix}.replace")
     reads: dict[str, Any] = {f"{section}.replace": edits} if edits else {}
     own: dict[str, dict[str, Any]] = {}
     for name, one in config.sources.items():
-        for key, value in (("remove", list(one.remove)), ("replace", _replaced(one.replace))):
+        replaced = _replaced(process, one.replace, f"{mix}.sources.{name}.replace")
+        for key, value in (("remove", list(one.remove)), ("replace", replaced)):
             if value:
                 own.setdefault(name, {})[f"{section}.sources.{name}.{key}"] = value
     return reads, own
 
 
-def _replaced(replace: Sequence[ReplaceConfig]) -> list[dict[str, Any]]:
-    return [{"spans": one.spans, "with": one.with_, **one.bounds} for one in replace]
+def _replaced(process: Process, replace: Sequence[ReplaceConfig], place: str) -> list[dict[str, Any]]:
+    edits = []
+    for number, one in enumerate(replace):
+        key = key_of(process, one, f"{place}.{number}")
+        edit: dict[str, Any] = {"spans": one.spans, "with": one.with_, **one.bounds}
+        edits.append(edit if key is None else {**edit, "key": key.mark})
+    return edits
 
 
 def given_reads(process: Process, columns: Collection[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

@@ -30,6 +30,7 @@ from dolma_pipeline.sql import Order, Rules, split_where
 from dolma_pipeline.sql.columns import RESERVED, rule_schema
 from dolma_pipeline.sql.rewrite import Stored
 from dolma_pipeline.stages.edits import Edit, edited_lengths
+from dolma_pipeline.stages.pseudonyms import blank_pseudonym, key_of
 
 MIN_CHARS = "min_chars"
 
@@ -113,16 +114,13 @@ class SourceRules:
         self._where, self._everything = where, everything
         self.min_chars = own.min_chars
         self.names = tuple(rule_names(config, source))
-        self.edits = [
-            Edit(
-                *_span_field(self.schema, one.spans, recipe.place(f"{key}.{i}.spans")),
-                one.with_.encode(),
-                min_score=one.min_score,
-                max_score=one.max_score,
-            )
-            for key, replace in ((f"{mix}.replace", config.replace), (f"{mix}.sources.{source}.replace", own.replace))
-            for i, one in enumerate(replace)
-        ]
+        self.edits: list[Edit] = []
+        for key, replace in ((f"{mix}.replace", config.replace), (f"{mix}.sources.{source}.replace", own.replace)):
+            for i, edit in enumerate(replace):
+                column, field = _span_field(self.schema, edit.spans, recipe.place(f"{key}.{i}.spans"))
+                secret = key_of(process, edit, f"{key}.{i}")
+                text = edit.with_.encode() if secret is None else blank_pseudonym(field)
+                self.edits.append(Edit(column, field, text, edit.min_score, edit.max_score, secret))
         self.edits += [
             Edit(*_span_field(self.schema, spans, recipe.place(f"{mix}.sources.{source}.remove.{i}")), None)
             for i, spans in enumerate(own.remove)
@@ -188,7 +186,7 @@ class SourceRules:
 
     def edit(self, texts: pa.StringArray, columns: Mapping[str, pa.StructArray]) -> pa.StringArray:
         """The texts with spans replaced and removed; the same array where there is nothing to change."""
-        parts = [edit.part(columns[edit.column]) for edit in self.edits]
+        parts = [edit.part(columns[edit.column], texts) for edit in self.edits]
         if not parts:
             return texts
         from dolma_pipeline.kernels.edit import Edits, edit_texts
@@ -203,7 +201,7 @@ class SourceRules:
         for edit in self.edits:
             column = table.column(edit.column).combine_chunks()
             column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-            parts.append(edit.part(column))
+            parts.append((edit.spans(column), edit.replacement))
         return edited_lengths(chars, parts) if parts else chars
 
 

@@ -92,6 +92,7 @@ def test_shapes_and_sections() -> None:
         "with",
         "min_score",
         "max_score",
+        "key",
     ]
     assert rest_of(recipe_module.MixerConfig) == "parameters"
     assert rest_of(recipe_module.BeamConfig) == "options"
