@@ -36,6 +36,7 @@ KERNELS: Mapping[str, float] = {
     "components": 0.3,
     "edit": 2.4,
     "fasttext": 2.4,
+    "byte_ngrams": 1.5,
     "minhash": 1.3,
     "sets": 1.0,
     "folded": 0.7,
