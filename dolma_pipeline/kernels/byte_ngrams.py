@@ -6,7 +6,7 @@ each other. What is stored is the logarithm of the probability of its last byte 
 which it hands over to shorter n-grams where it is the context (Katz 1987; probabilities are interpolated when the model
 is made, `fit/ngrams.py`). Every context of a stored n-gram is stored, so the longest one that ends at a byte is longer
 by one byte at most than that of the byte before. Cost: one look-up a byte that the model expects, two for each order
-that it must go down; 10 to 25 MB/s for a table of 32 MB.
+that it must go down; 10 to 18 MB of text a second with a table of 34 MB.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def test_the_kernel_gives_their_logarithms(texts: list[str], others: list[str], 
 @given(TEXTS, st.integers(2, 6), st.integers(1, 3))
 def test_nothing_depends_on_order_and_batches(texts: list[str], order: int, cut: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_PENDING", 10)
+        patch.setattr(module, "_AT_ONCE", 10)
         counter = Counter(order)
         for at in range(0, len(texts), cut):
             counter.add(pa.array(texts[::-1][at : at + cut], pa.string()))
