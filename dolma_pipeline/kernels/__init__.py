@@ -9,6 +9,7 @@
     gopher     quality columns         repetition   repeated lines, paragraphs and n-grams
     c4         what C4 thinks of each line
     fasttext   language                     scan         where e-mail, phone and IP addresses may stand
+    byte_ngrams, byte_ngrams_file   how expected a text is, by a model of n-grams of bytes
     minhash    signatures and bands         components   what edges join
     sets       sets of shingles compared; who goes of verified pairs
     units      lines and paragraphs with hashes              runs   winnowed anchors, runs of words around them
