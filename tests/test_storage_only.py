@@ -62,7 +62,6 @@ EXCEPTIONS = {
     "dolma_pipeline/engines/watchdog.py": "/proc: which processes there are",
     "dolma_pipeline/fit/*.py": "texts and models at paths that scratch gave, and a model where the user wants it",
     "dolma_pipeline/kernels/fasttext.py": "a model, from its path",
-    "dolma_pipeline/kernels/byte_ngrams_file.py": "a model, from its path",
     "dolma_pipeline/kernels/warm.py": "a stamp beside numba's cache",
     "dolma_pipeline/registry.py": "the user's modules, which travel as text",
     "dolma_pipeline/tokens/*.py": "memory maps and files at a path that a folder gave (`RunFolder.local`, scratch)",
@@ -72,6 +71,7 @@ EXCEPTIONS = {
     "dolma_pipeline/io/attribute_lines.py": "attributes made elsewhere, at a path of the user's",
     "dolma_pipeline/io/disk.py": "how much is free",
     "dolma_pipeline/io/paths.py": "inputs, at paths and addresses of the user's",
+    "dolma_pipeline/kernels/byte_ngrams_file.py": "a model, from its path",
     "dolma_pipeline/kernels/compiled.py": "machine code beside numba's cache",
     "dolma_pipeline/runner/lock.py": "/proc: whether a process is alive",
 }

@@ -36,7 +36,6 @@ KERNELS: Mapping[str, float] = {
     "components": 0.3,
     "edit": 2.4,
     "fasttext": 2.4,
-    "byte_ngrams": 1.5,
     "minhash": 1.3,
     "sets": 1.0,
     "folded": 0.7,
@@ -47,6 +46,7 @@ KERNELS: Mapping[str, float] = {
     "phrases": 0.7,
     "units": 0.6,
     "ngrams": 3.5,
+    "byte_ngrams": 1.5,
     "json_lines": 3.9,
     "scan": 5.0,
 }
