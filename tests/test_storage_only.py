@@ -71,6 +71,7 @@ EXCEPTIONS = {
     "dolma_pipeline/io/attribute_lines.py": "attributes made elsewhere, at a path of the user's",
     "dolma_pipeline/io/disk.py": "how much is free",
     "dolma_pipeline/io/paths.py": "inputs, at paths and addresses of the user's",
+    "dolma_pipeline/kernels/byte_ngrams_file.py": "a model, from its path",
     "dolma_pipeline/kernels/compiled.py": "machine code beside numba's cache",
     "dolma_pipeline/runner/lock.py": "/proc: whether a process is alive",
 }

@@ -270,16 +270,18 @@ _ALL = (
     Command(
         name="fit",
         group="Extend",
-        summary="train a quality classifier from two sets of documents",
+        summary="train a quality classifier from two sets of documents, or an n-gram model",
         module="fit",
-        usage="[RECIPE] --positive FILES --negative FILES --out MODEL [KEY=VALUE ...]",
+        usage="[RECIPE] --positive FILES [--negative FILES] --out MODEL [KEY=VALUE ...]",
         details="Trains a fastText classifier that tells documents of the positive set from the others, and\n"
         "measures it on documents that it has not seen: AUC, precision, recall, what each threshold keeps of each\n"
         "source; and how much of it the name of the source alone would tell. The model has a card beside it,\n"
-        "MODEL.card.json. Same documents, settings and seed: same bytes. See docs/fit.md.",
+        "MODEL.card.json. With --kind ngram: a model of byte n-grams, for perplexity_v1, from the positive set alone.\n"
+        "Same documents, settings and seed: same bytes. See docs/fit.md.",
         example="dolma-pipeline fit --positive 'good/*.jsonl.gz' --negative 'web/*.jsonl.zst' --out quality.bin\n"
         "dolma-pipeline fit --positive good.parquet --negative @web.txt --out quality.bin --max-documents 50000\n"
-        "dolma-pipeline fit my.yaml --positive-source books --negative-source 'web: passes' --out quality.bin",
+        "dolma-pipeline fit my.yaml --positive-source books --negative-source 'web: passes' --out quality.bin\n"
+        "dolma-pipeline fit --kind ngram --positive wikipedia.jsonl.zst --out wikipedia.ngrams",
         options=(
             Option(
                 name="--positive", value="FILES", purpose="documents of the positive set; may be repeated", repeats=True
@@ -296,9 +298,19 @@ _ALL = (
             Option(
                 name="--negative-source", value="'SOURCE: SQL'", purpose="the same of the negative set", repeats=True
             ),
+            Option(
+                name="--kind",
+                value="fasttext|ngram",
+                choices=("fasttext", "ngram"),
+                purpose="a classifier, or a model of byte n-grams; default fasttext",
+            ),
             Option(name="--out", value="MODEL", purpose="the file to write"),
             Option(name="--max-documents", value="N", purpose="that are taken of each set; default 200000"),
-            Option(name="--max-bytes", value="SIZE", purpose="of text that are taken of each set; default no cap"),
+            Option(
+                name="--max-bytes",
+                value="SIZE",
+                purpose="of text that are taken of each set; default no cap, for n-grams 64M",
+            ),
             Option(name="--held-out", value="SHARE", purpose="of the documents, to measure on; default 0.1"),
             Option(name="--seed", value="N", purpose="of the sample, the split and the training; default 0"),
             Option(name="--dim", value="N", purpose="numbers of a word's vector; default 32"),
@@ -308,6 +320,8 @@ _ALL = (
             Option(name="--buckets", value="N", purpose="rows for such runs; default 500000"),
             Option(name="--min-count", value="N", purpose="words that are rarer are no features; default 3"),
             Option(name="--max-chars", value="N", purpose="characters read from the start of a text; default 0, all"),
+            Option(name="--order", value="N", purpose="bytes of the longest n-gram; default 6"),
+            Option(name="--max-ngrams", value="N", purpose="that a model has, 16 bytes each; default 1500000"),
             Option(name="--replace", purpose="replace a model that is there already"),
             FORMAT,
         ),

@@ -11,8 +11,22 @@ from dolma_pipeline.cli.arguments import Arguments, Reply
 from dolma_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dolma_pipeline.config.recipe import Recipe
+    from dolma_pipeline.fit.fit import SampleSettings
     from dolma_pipeline.fit.sets import DocumentSet
+
+
+TRAINING = ("--dim", "--epoch", "--lr", "--word-ngrams", "--buckets", "--min-count", "--max-chars")
+"""Options of a classifier alone."""
+OF_NGRAMS = ("--order", "--max-ngrams")
+"""Options of a model of n-grams alone."""
+FEWEST_NGRAMS = 66_000
+"""All n-grams of one and two bytes are in a model: 65,792."""
+NGRAM_BYTES = 64_000_000
+"""Text that a model of n-grams is made of, unless --max-bytes says."""
+NEGATIVE = ("--negative", "--negative-source")
 
 
 def main(arguments: Arguments) -> Reply:
@@ -23,20 +37,28 @@ def main(arguments: Arguments) -> Reply:
         DataError: documents that cannot be read.
     """
     from dolma_pipeline.fit import card
-    from dolma_pipeline.fit.classifier import ClassifierSettings
-    from dolma_pipeline.fit.fit import SampleSettings, fit_classifier
-    from dolma_pipeline.fit.fit_text import fit_text, notes_on
-    from dolma_pipeline.storage.scratch import Scratch
 
     (out, *_) = arguments.values.get("--out", ("",))
     if not out:
         raise UsageError("'fit' needs the name of the model to write: --out quality.bin")
-    settings = SampleSettings(
-        max_documents=_given(arguments, "--max-documents", _count, SampleSettings.max_documents),
-        max_bytes=_given(arguments, "--max-bytes", _size, None),
-        held_out=_given(arguments, "--held-out", _share, SampleSettings.held_out),
-        seed=_given(arguments, "--seed", _whole, SampleSettings.seed),
-    )
+    (kind, *_) = arguments.values.get("--kind", ("fasttext",))
+    for option in OF_NGRAMS if kind == "fasttext" else (*TRAINING, *NEGATIVE):
+        if option in arguments.values:
+            other = "ngram" if kind == "fasttext" else "fasttext"
+            raise UsageError(f"{option} is for --kind {other}, and this is --kind {kind}: it would change nothing.")
+    place = card.place_for(out, replace="--replace" in arguments.flags)
+    record, text = (_classifier if kind == "fasttext" else _ngrams)(arguments, out, place)
+    return Reply(json.dumps(record, indent=2, ensure_ascii=False) + "\n" if arguments.format == "json" else text)
+
+
+def _classifier(arguments: Arguments, out: str, place: Path) -> tuple[dict[str, Any], str]:
+    """Train a classifier: its card, and what is said of it."""
+    from dolma_pipeline.fit import card
+    from dolma_pipeline.fit.classifier import ClassifierSettings
+    from dolma_pipeline.fit.fit import fit_classifier
+    from dolma_pipeline.fit.fit_text import fit_text, notes_on
+    from dolma_pipeline.storage.scratch import Scratch
+
     training = ClassifierSettings(
         dim=_given(arguments, "--dim", _count, ClassifierSettings.dim),
         epoch=_given(arguments, "--epoch", _count, ClassifierSettings.epoch),
@@ -46,25 +68,53 @@ def main(arguments: Arguments) -> Reply:
         min_count=_given(arguments, "--min-count", _count, ClassifierSettings.min_count),
         max_chars=_given(arguments, "--max-chars", _whole, ClassifierSettings.max_chars),
     )
-    place = card.place_for(out, replace="--replace" in arguments.flags)
-    with _sets(arguments) as (positive, negative), closing(Scratch()) as scratch:
+    settings = _sample_settings(arguments, max_bytes=None)
+    with _sets(arguments, "positive", "negative") as (positive, negative), closing(Scratch()) as scratch:
         fitted = fit_classifier(positive, negative, scratch, settings=settings, training=training)
         notes = notes_on(fitted.measured, fitted.taken, fitted.parts)
-        record = card.write(place, fitted.model, fitted.record() | {"notes": notes}, libraries=("fasttext-community",))
-    if arguments.format == "json":
-        return Reply(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    return Reply(fit_text(out, record["num_bytes"], fitted.taken, fitted.parts, fitted.measured, notes))
+        told = fitted.record() | {"notes": notes}
+        record = card.write(place, fitted.model, told, libraries=("fasttext-community", "numpy"))
+    return record, fit_text(out, record["num_bytes"], fitted.taken, fitted.parts, fitted.measured, notes)
+
+
+def _ngrams(arguments: Arguments, out: str, place: Path) -> tuple[dict[str, Any], str]:
+    """Make a model of byte n-grams: its card, and what is said of it."""
+    from dolma_pipeline.fit import card
+    from dolma_pipeline.fit.fit_ngrams import NgramSettings, fit_ngrams
+    from dolma_pipeline.fit.fit_text import ngrams_text
+    from dolma_pipeline.storage.scratch import Scratch
+
+    training = NgramSettings(
+        order=_given(arguments, "--order", _order, NgramSettings.order),
+        max_ngrams=_given(arguments, "--max-ngrams", _num_ngrams, NgramSettings.max_ngrams),
+    )
+    settings = _sample_settings(arguments, max_bytes=NGRAM_BYTES)
+    with _sets(arguments, "positive") as (positive,), closing(Scratch()) as scratch:
+        fitted = fit_ngrams(positive, scratch, settings=settings, training=training)
+        record = card.write(place, fitted.model, fitted.record(), libraries=("numpy",))
+    return record, ngrams_text(out, record["num_bytes"], fitted)
+
+
+def _sample_settings(arguments: Arguments, *, max_bytes: int | None) -> SampleSettings:
+    from dolma_pipeline.fit.fit import SampleSettings
+
+    return SampleSettings(
+        max_documents=_given(arguments, "--max-documents", _count, SampleSettings.max_documents),
+        max_bytes=_given(arguments, "--max-bytes", _size, max_bytes),
+        held_out=_given(arguments, "--held-out", _share, SampleSettings.held_out),
+        seed=_given(arguments, "--seed", _whole, SampleSettings.seed),
+    )
 
 
 @contextmanager
-def _sets(arguments: Arguments) -> Iterator[list[list[DocumentSet]]]:
+def _sets(arguments: Arguments, *labels: str) -> Iterator[list[list[DocumentSet]]]:
     """The sets of each label; the recipe's run is let go of afterwards."""
     from dolma_pipeline.fit.sets import FileSet
 
     recipe = _recipe(arguments)
     try:
         found = []
-        for label, other in (("positive", "negative"), ("negative", "positive")):
+        for label in labels:
             settings, normalize = (recipe.input_settings(), recipe.normalize) if recipe else ({}, ())
             own: list[DocumentSet] = [
                 FileSet(pattern, settings, normalize) for pattern in arguments.values.get(f"--{label}", ())
@@ -72,9 +122,10 @@ def _sets(arguments: Arguments) -> Iterator[list[list[DocumentSet]]]:
             if recipe is not None:
                 own += _run_sets(recipe, f"--{label}-source", arguments.values.get(f"--{label}-source", ()))
             if not own:
+                both = " of both sets" if len(labels) > 1 else ""
                 raise UsageError(
-                    f"a classifier needs documents of both sets, and there is no {label} one: give --{label} FILES "
-                    f"beside --{other}, or --{label}-source of a recipe."
+                    f"'fit' needs documents{both}, and there is no {label} one: give --{label} FILES, or of a recipe "
+                    f"--{label}-source."
                 )
             found.append(own)
         yield found
@@ -160,6 +211,18 @@ def _size(text: str) -> int:
         return parse_size(text)
     except ValueError as error:
         raise ValueError(f"a size such as 500M ({error})") from None
+
+
+def _order(text: str) -> int:
+    if text not in ("2", "3", "4", "5", "6", "7"):
+        raise ValueError("a number of bytes from 2 to 7")
+    return int(text)
+
+
+def _num_ngrams(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) < FEWEST_NGRAMS:
+        raise ValueError(f"a whole number from {FEWEST_NGRAMS:,} on")
+    return int(text)
 
 
 def _share(text: str) -> float:

@@ -87,8 +87,7 @@ def apart(positive: Taken, negative: Taken) -> tuple[Taken, Taken]:
     found = []
     for label, one in zip(LABELS, (positive, negative), strict=True):
         left = one.sampled.without(shared)
-        if len(left.keys) < MIN_DOCUMENTS:
-            raise UsageError(_too_few(label, one, len(shared), len(left.keys)))
+        check_enough(label, one, num_shared=len(shared))
         found.append(
             Taken(
                 one.sets,
@@ -103,19 +102,30 @@ def apart(positive: Taken, negative: Taken) -> tuple[Taken, Taken]:
     return found[0], found[1]
 
 
-def _too_few(label: str, one: Taken, shared: int, left: int) -> str:
-    names = ", ".join(each.name for each in one.sets)
+def check_enough(label: str, one: Taken, *, num_shared: int = 0) -> None:
+    """Hold that something can be learned from a sample.
+
+    Args:
+        num_shared: documents of it that the other sample has, too.
+
+    Raises:
+        UsageError: it has fewer than `MIN_DOCUMENTS` without them.
+    """
+    taken = len(one.sampled.keys)
+    left, names = taken - num_shared, ", ".join(each.name for each in one.sets)
+    if left >= MIN_DOCUMENTS:
+        return
     if not one.documents:
-        return f"the {label} set has no documents: {names} gives none."
-    if shared and len(one.sampled.keys) >= MIN_DOCUMENTS:
-        return (
-            f"the {label} set ({names}) shares {shared:,} of its {len(one.sampled.keys):,} documents with the other "
-            f"set, and {left:,} are left: a document cannot be of both. A classifier needs {MIN_DOCUMENTS} of each."
+        raise UsageError(f"the {label} set has no documents: {names} gives none.")
+    if num_shared and taken >= MIN_DOCUMENTS:
+        raise UsageError(
+            f"the {label} set ({names}) shares {num_shared:,} of its {taken:,} documents with the other set, and "
+            f"{left:,} are left: a document cannot be of both. At least {MIN_DOCUMENTS} of each are needed."
         )
     empty = f", of which {one.empty:,} are empty" if one.empty else ""
-    return (
+    raise UsageError(
         f"the {label} set ({names}) has {one.documents:,} documents{empty} and {left:,} that can be taken (each text "
-        f"once); a classifier needs {MIN_DOCUMENTS} of each set at least."
+        f"once); at least {MIN_DOCUMENTS} are needed."
     )
 
 

@@ -1,10 +1,11 @@
-"""What `fit` says to people of a classifier."""
+"""What `fit` says to people of a model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from dolma_pipeline.fit.fit import Measured, Taken
+from dolma_pipeline.fit.fit_ngrams import FittedNgrams
 from dolma_pipeline.fit.measures import Threshold
 
 SHOWN_SOURCES = 20
@@ -81,6 +82,34 @@ def fit_text(
     head = ("kept, documents / MB", *(f">= {one.threshold:g}" for one in shown))
     by_source = [(one.source, *(_kept(at, one.source) for at in shown)) for one in within[:SHOWN_SOURCES]]
     lines += ["", *_aligned([head, *by_source]), *_more(len(within))]
+    return "\n".join(lines) + "\n"
+
+
+def ngrams_text(out: str, num_bytes: int, fitted: FittedNgrams) -> str:
+    """Tables on a model of byte n-grams."""
+    taken, overall = fitted.taken, fitted.overall
+    lines = [
+        f"{out}: {fitted.num_ngrams:,} byte n-grams of up to {fitted.training.order} bytes, {num_bytes / 1e6:,.1f} MB"
+        + (f"; the longer ones are seen {fitted.min_count} times or more" if fitted.min_count > 1 else ""),
+        "",
+        f"{taken.documents:,} documents, {len(taken.sampled.keys):,} taken "
+        f"({int(taken.sampled.sizes.sum()) / 1e6:,.1f} MB); "
+        f"learned from {fitted.learned:,}, held out {fitted.held_out:,}, as a whole: "
+        + " and ".join(sorted({one.unit for one in taken.sets})),
+        f"on what was held out: {overall.bits_per_byte:.3f} bits per byte",
+        "",
+    ]
+    by_size = sorted(fitted.sources.items(), key=lambda one: (-one[1].num_bytes, one[0]))
+    rows = [("source", "documents", "MB", "bits per byte")]
+    for source, one in by_size[:SHOWN_SOURCES]:
+        rows.append((source, f"{one.documents:,}", f"{one.num_bytes / 1e6:,.2f}", f"{one.bits_per_byte:.3f}"))
+    lines += [*_aligned(rows), *_more(len(by_size)), ""]
+    lines += _aligned(
+        [
+            ("of the documents", *(f"{percent} %" for percent in fitted.percentiles)),
+            ("are under bits per byte", *(f"{value:.3f}" for value in fitted.percentiles.values())),
+        ]
+    )
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@
     units      lines and paragraphs with hashes              runs   winnowed anchors, runs of words around them
     folded     folded words                 ngrams, ngram_table   where n-grams of given texts stand in others
     json_lines, json_strings, json_values   documents from JSON lines
+    byte_ngrams, byte_ngrams_file   how expected a text is, by a model of n-grams of bytes
     edit       texts with spans replaced
     warm       compiles them ahead (`python -m dolma_pipeline.kernels`), and names them
     compiled   what of them is compiled already

@@ -50,6 +50,7 @@ KERNELS: Mapping[str, float] = {
     "html_text": 1.0,
     "units": 0.6,
     "ngrams": 3.5,
+    "byte_ngrams": 1.5,
     "json_lines": 3.9,
     "scan": 5.0,
 }

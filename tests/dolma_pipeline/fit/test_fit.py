@@ -168,8 +168,15 @@ def test_errors_are_a_sentence_and_write_nothing(folder: Path, fit: Fit) -> None
     good = ["--positive", "good/*"]
     both = [*good, "--negative", "bad/*"]
     cases: list[tuple[list[str], str]] = [
-        ([*good, *out], "there is no negative one: give --negative FILES beside --positive, or"),
-        ([*out, "--negative", "bad/*"], "there is no positive one: give --positive FILES beside --negative, or"),
+        ([*good, *out], "there is no negative one: give --negative FILES, or of a recipe --negative-source."),
+        (
+            [*out, "--negative", "bad/*"],
+            "there is no positive one: give --positive FILES, or of a recipe --positive-source.",
+        ),
+        (
+            [*both, *out, "--order", "3"],
+            "--order is for --kind ngram, and this is --kind fasttext: it would change not",
+        ),
         (both, "'fit' needs the name of the model to write: --out quality.bin"),
         (["my.yaml", *both, *out], "by --positive-source and --negative-source; found 'my.yaml'."),
         ([*good, "--negative", "bad/*.parquet", *out], "bad/*.parquet"),

@@ -159,7 +159,10 @@ def test_fit_takes_them(capsys: pytest.CaptureFixture[str]) -> None:
             ["fitted.yaml", "--positive-source", "web:"],
             "nothing follows the colon. Give 'SOURCE: SQL', or SOURCE alone",
         ),
-        (["fitted.yaml", "--positive-source", "web"], "there is no negative one: give --negative FILES beside"),
+        (
+            ["fitted.yaml", "--positive-source", "web"],
+            "there is no negative one: give --negative FILES, or of a recipe",
+        ),
         (["fitted.yaml", "output=nowhere", "--positive-source", "web"], "nowhere: no run has begun there."),
     ],
 )
