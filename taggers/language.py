@@ -64,9 +64,9 @@ class Language:
 
     def tag(self, batch: Batch) -> Mapping[str, Any]:
         """Columns `lang`, `score`, `en`."""
-        found = self._model.predict(batch.text, max_chars=self.max_chars, label="en")
+        found = self._model.predict(batch.text, max_chars=self.max_chars, labels=("en",))
         return {
             "lang": self._names[found.labels].tolist(),
             "score": found.scores.astype(np.float64),
-            "en": found.wanted.astype(np.float64),
+            "en": found.wanted[:, 0].astype(np.float64),
         }

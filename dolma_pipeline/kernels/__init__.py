@@ -8,7 +8,9 @@
     spans      byte positions to code points
     gopher     quality columns         repetition   repeated lines, paragraphs and n-grams
     c4         what C4 thinks of each line
-    fasttext   language                     scan         where e-mail, phone and IP addresses may stand
+    sentence_spans   where they stand       fasttext     any fastText classifier, with
+                                            fasttext_header, _file, _words, _losses
+    scan       where e-mail, phone and IP addresses may stand
     minhash    signatures and bands         components   what edges join
     sets       sets of shingles compared; who goes of verified pairs
     units      lines and paragraphs with hashes              runs   winnowed anchors, runs of words around them

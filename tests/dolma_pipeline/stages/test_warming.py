@@ -49,7 +49,7 @@ def test_dedupe_and_edits() -> None:
     assert "edit" not in kernels_of(recipe("tokenizer: {train: bpe}\nmix: {where: {a: b.c > 1}}"), ["mix"])
 
 
-OF_OTHER_TAGGERS = ("periodic", "characters", "lz4_size", "phrases")
+OF_OTHER_TAGGERS = ("sentence_spans", "periodic", "characters", "lz4_size", "phrases")
 """Kernels of taggers that the quickstart does not use."""
 
 
