@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import AssetError
-from dolma_pipeline.kernels.fasttext_file import ModelFile, find_entry, fnv, frozen, read_model, unfolded
+from dolma_pipeline.kernels.fasttext_file import ModelFile, find_entry, fnv, frozen, plain_matrix, read_model, unfolded
 from dolma_pipeline.kernels.fasttext_header import LOSSES, MAGIC, shown
 from dolma_pipeline.kernels.fasttext_losses import Outputs, outputs_of, probabilities
-from dolma_pipeline.kernels.fasttext_words import Kept, Lexicon, kept_words, sum_words
+from dolma_pipeline.kernels.fasttext_words import Kept, Lexicon, bucket_tables, kept_words, numbers_of, sum_words
 from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.tables import TextBuffers, read_only
 
@@ -114,12 +114,13 @@ def loss_of(model: Model) -> str:
 
 
 def _model(path: Path, file: ModelFile) -> Model:
-    arguments, buckets = file.arguments, file.arguments["bucket"]
-    bits, rows = np.zeros(0, np.uint8), np.zeros(0, np.int32)
+    arguments, buckets, vectors = file.arguments, file.arguments["bucket"], file.vectors
+    filter_, ranks, order = np.zeros(0, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int32)
     if file.pruned is not None:
-        rows = np.full(buckets, -1, np.int32)
-        rows[file.pruned[:, 0]] = file.num_words + file.pruned[:, 1]
-        bits = np.packbits(np.append(rows >= 0, False), bitorder="little")  # small enough for a processor's cache
+        filter_, ranks, order = bucket_tables(file.pruned, file.num_words, buckets)
+        if not vectors.shape[2]:
+            vectors = plain_matrix(unfolded(vectors)[np.concatenate([np.arange(file.num_words), order])])
+            order = order[:0]
     end = frozen(np.frombuffer(b"</s>", np.uint8))
     eos = int(find_entry(end, 0, 4, fnv(end, 0, 4), file.slots, file.starts, file.letters))
     settings = [
@@ -135,7 +136,9 @@ def _model(path: Path, file: ModelFile) -> Model:
     return Model(
         path=path,
         labels=tuple(map(shown, file.labels)),
-        lexicon=Lexicon(file.slots, file.starts, file.letters, frozen(bits), frozen(rows), numbers, file.vectors),
+        lexicon=Lexicon(
+            file.slots, file.starts, file.letters, frozen(filter_), frozen(ranks), frozen(order), numbers, vectors
+        ),
         outputs=outputs_of(arguments["loss"], unfolded(file.outputs), file.counts),
         kept=kept_words(arguments["dim"]),
     )
@@ -169,14 +172,23 @@ def _predict(starts, ends, data, max_chars, lexicon, outputs, kept, wanted):  # 
     labels = np.full(num_texts, -1, np.int32)
     best_scores = np.zeros(num_texts, np.float32)
     wanted_scores = np.zeros((num_texts, wanted.size), np.float32)
-    hidden, word = np.zeros(dim, np.float32), np.zeros(dim, np.float32)
-    chains, key = np.zeros(max(lexicon.settings[3] - 1, 1), np.uint64), np.zeros(4, np.uint64)
+    hidden = np.zeros(dim, np.float32)
+    chains = np.zeros(max(lexicon.settings[3] - 1, 1), np.uint64)
+    rows = np.zeros(max(1024, lexicon.settings[1], lexicon.settings[3]) + 1, np.int64)
     scores = np.zeros(num_labels, np.float32)
     nodes, logs = np.zeros(2 * num_labels, np.int32), np.zeros(2 * num_labels, np.float32)
+    slots, word_starts, letters, filter, ranks, order, settings, vectors = lexicon
+    numbers, codes, norm_codes, norms, shape = (
+        numbers_of(vectors), vectors.data, vectors.norm_codes, vectors.norms, vectors.shape,
+    )  # fmt: skip
+    keys, facts, sums, lines = kept
     for i in range(num_texts):
         start = np.int64(starts[i])
         end = _end_of_chars(data, start, np.int64(ends[i]), max_chars)
-        count, num_words = sum_words(data, start, end, lexicon, kept, chains, key, word, hidden)
+        count, num_words = sum_words(
+            data, start, end, slots, word_starts, letters, settings, filter, ranks, order, numbers, codes, norm_codes,
+            norms, shape, keys, facts, sums, lines, chains, rows, hidden,
+        )  # fmt: skip
         if num_words == 0 or count == 0:
             continue
         scale = np.float32(1.0 / np.float64(count))
