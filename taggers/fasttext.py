@@ -63,7 +63,7 @@ class FastText:
             raise TaggerError(
                 "fasttext_v1: over says how pieces make a label's number; it needs another unit and labels"
             )
-        self._names = field_names(self.labels)
+        self._names = field_names("fasttext_v1", self.labels, reserved=("label", "score"))
 
     @property
     def fields(self) -> Mapping[str, Any]:
@@ -79,25 +79,8 @@ class FastText:
         return (self.model,)
 
     def check(self, *, max_memory: int) -> None:
-        """Before a run starts: whether the model can be used, has these labels, and fits a process's memory.
-
-        Args:
-            max_memory: bytes that a process may take.
-
-        Raises:
-            AssetError: it is none, or is too large. TaggerError: a label that it does not have.
-        """
-        if not assets.is_path(self.model) or "://" in self.model:
-            return  # it is fetched when the run starts
-        from dolma_pipeline.kernels.fasttext_header import memory_of, read_header
-
-        header = read_header(assets.asset(self.model))
-        self._check_labels(header.labels)
-        if (needed := memory_of(header)) > max_memory:
-            raise AssetError(
-                f"{self.model} takes {needed:,} bytes in each process (most of them shared by those of one machine); "
-                f"max_memory is {max_memory:,}. Raise max_memory, or quantise the model (`fasttext quantize`)."
-            )
+        """Before a run starts: whether the model can be used; see `check_model`."""
+        check_model("fasttext_v1", self.model, self.labels, max_memory=max_memory)
 
     def setup(self) -> None:
         """Loads the model.
@@ -110,7 +93,7 @@ class FastText:
         from dolma_pipeline.kernels import fasttext
 
         self._model = fasttext.load(assets.asset(self.model))
-        self._check_labels(self._model.labels)
+        check_labels("fasttext_v1", self.model, self.labels, self._model.labels)
         self._labels = np.array([*self._model.labels, NO_LABEL], object)  # -1 is the last
 
     def tag(self, batch: Batch) -> Mapping[str, Any]:
@@ -148,20 +131,48 @@ class FastText:
                 number = np.zeros(len(batch))
                 np.maximum.at(number, rows, scores)
             else:
-                number = _mean(rows, scores, chars, len(batch))
+                number = mean_by_length(rows, scores, chars, len(batch))
             columns[name] = number
             columns[f"{name}_spans"] = batch.spans(rows, pieces.starts, pieces.ends, scores)
         return columns
 
-    def _check_labels(self, known: tuple[str, ...]) -> None:
-        for label in self.labels:
-            if label not in known:
-                shown = ", ".join(sorted(known)[:20]) + (f" and {len(known) - 20:,} more" if len(known) > 20 else "")
-                raise TaggerError(f"fasttext_v1: {self.model} has no label '{label}'. It has: {shown}.")
+
+def check_model(tagger: str, model: str, labels: tuple[str, ...], *, max_memory: int) -> None:
+    """Whether a model of the user's can be used, has these labels, and fits a process's memory. What is behind a URL,
+    and an asset, are fetched when the run starts, and looked at then.
+
+    Args:
+        tagger: for messages. max_memory: bytes that a process may take.
+
+    Raises:
+        AssetError: it is none, or is too large. TaggerError: a label that it does not have.
+    """
+    if not assets.is_path(model) or "://" in model:
+        return
+    from dolma_pipeline.kernels.fasttext_header import memory_of, read_header
+
+    header = read_header(assets.asset(model))
+    check_labels(tagger, model, labels, header.labels)
+    if (needed := memory_of(header)) > max_memory:
+        raise AssetError(
+            f"{model} takes {needed:,} bytes in each process (most of them shared by those of one machine); "
+            f"max_memory is {max_memory:,}. Raise max_memory, or quantise the model (`fasttext quantize`)."
+        )
 
 
-def field_names(labels: tuple[str, ...]) -> list[str]:
+def check_labels(tagger: str, model: str, labels: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """TaggerError for a label that a model does not have. known: those that it has."""
+    for label in labels:
+        if label not in known:
+            shown = ", ".join(sorted(known)[:20]) + (f" and {len(known) - 20:,} more" if len(known) > 20 else "")
+            raise TaggerError(f"{tagger}: {model} has no label '{label}'. It has: {shown}.")
+
+
+def field_names(tagger: str, labels: tuple[str, ...], *, reserved: tuple[str, ...]) -> list[str]:
     """The field of each label: in lower case, `_` for each character that cannot stand in a name.
+
+    Args:
+        tagger: for messages. reserved: fields that mean something else; such a label gets `label_` before it.
 
     Raises:
         TaggerError: two labels have one field, or a label is given twice.
@@ -169,11 +180,11 @@ def field_names(labels: tuple[str, ...]) -> list[str]:
     names: list[str] = []
     for label in labels:
         name = re.sub(r"[^a-z0-9_]", "_", label.removeprefix("__label__").lower())
-        names.append(name if re.match("[a-z]", name) and name not in ("label", "score") else f"label_{name}")
+        names.append(name if re.match("[a-z]", name) and name not in reserved else f"label_{name}")
         if label.startswith("__label__"):
-            raise TaggerError(f"fasttext_v1: labels are named without __label__: '{label.removeprefix('__label__')}'")
+            raise TaggerError(f"{tagger}: labels are named without __label__: '{label.removeprefix('__label__')}'")
         if (first := names.index(names[-1])) < len(names) - 1:
-            raise TaggerError(f"fasttext_v1: the labels '{labels[first]}' and '{label}' have one field, '{names[-1]}'")
+            raise TaggerError(f"{tagger}: the labels '{labels[first]}' and '{label}' have one field, '{names[-1]}'")
     return names
 
 
@@ -201,7 +212,7 @@ def most_chars(
     return best, mean
 
 
-def _mean(rows: Array, scores: Array, chars: Array, num_rows: int) -> Array:
+def mean_by_length(rows: Array, scores: Array, chars: Array, num_rows: int) -> Array:
     """Of each document the mean score of its pieces, by their length; 0.0 where there are none."""
     total = np.bincount(rows, chars, num_rows)
     return np.asarray(np.bincount(rows, chars * scores, num_rows) / np.maximum(total, 1.0))

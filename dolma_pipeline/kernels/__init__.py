@@ -8,9 +8,10 @@
     spans      byte positions to code points
     gopher     quality columns         repetition   repeated lines, paragraphs and n-grams
     c4         what C4 thinks of each line
-    sentence_spans   where they stand       fasttext     any fastText classifier, with
-                                            fasttext_header, _file, _words, _losses
+    sentence_spans   where they stand       wordlike     how much of a text is words of a language
+    fasttext   any fastText classifier      fasttext_header, fasttext_file, fasttext_words, fasttext_losses   its parts
     scan       where e-mail, phone and IP addresses may stand
+    intrinsics what processors have and numba lacks
     minhash    signatures and bands         components   what edges join
     sets       sets of shingles compared; who goes of verified pairs
     units      lines and paragraphs with hashes              runs   winnowed anchors, runs of words around them

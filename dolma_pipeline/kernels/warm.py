@@ -37,6 +37,7 @@ KERNELS: Mapping[str, float] = {
     "components": 0.3,
     "edit": 2.4,
     "fasttext": 7.0,
+    "wordlike": 1.0,
     "minhash": 1.3,
     "sets": 1.0,
     "folded": 0.7,
