@@ -140,7 +140,7 @@ def _model(path: Path, file: ModelFile) -> Model:
             file.slots, file.starts, file.letters, frozen(filter_), frozen(ranks), frozen(order), numbers, vectors
         ),
         outputs=outputs_of(arguments["loss"], unfolded(file.outputs), file.counts),
-        kept=kept_words(arguments["dim"]),
+        kept=kept_words(arguments["dim"], sums=arguments["max_n"] > 0 and settings[2] > 0),
     )
 
 
@@ -175,6 +175,7 @@ def _predict(starts, ends, data, max_chars, lexicon, outputs, kept, wanted):  # 
     hidden = np.zeros(dim, np.float32)
     chains = np.zeros(max(lexicon.settings[3] - 1, 1), np.uint64)
     rows = np.zeros(max(1024, lexicon.settings[1], lexicon.settings[3]) + 1, np.int64)
+    batch = np.zeros(512 + chains.size, np.int64)
     scores = np.zeros(num_labels, np.float32)
     nodes, logs = np.zeros(2 * num_labels, np.int32), np.zeros(2 * num_labels, np.float32)
     slots, word_starts, letters, filter, ranks, order, settings, vectors = lexicon
@@ -187,7 +188,7 @@ def _predict(starts, ends, data, max_chars, lexicon, outputs, kept, wanted):  # 
         end = _end_of_chars(data, start, np.int64(ends[i]), max_chars)
         count, num_words = sum_words(
             data, start, end, slots, word_starts, letters, settings, filter, ranks, order, numbers, codes, norm_codes,
-            norms, shape, keys, facts, sums, lines, chains, rows, hidden,
+            norms, shape, keys, facts, sums, lines, chains, rows, batch, hidden,
         )  # fmt: skip
         if num_words == 0 or count == 0:
             continue

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dolma_pipeline.kernels.fasttext_file import Matrix, aligned, find_entry, fnv
 from dolma_pipeline.kernels.fasttext_header import HELD_BYTES
 from dolma_pipeline.kernels.hashing import load8, load_part
-from dolma_pipeline.kernels.intrinsics import WIDTH, add_sixteen, count_bits
+from dolma_pipeline.kernels.intrinsics import WIDTH, add_sixteen, count_bits, fetch
 from dolma_pipeline.kernels.jit import njit
 
 KEPT_BYTES = 32
@@ -48,9 +48,10 @@ class Lexicon(NamedTuple):
 class Kept(NamedTuple):
     """Words that were met, one a slot: a later one takes an earlier one's place. Three views of one memory, flat.
 
-    A slot has `lines` times 64 bytes. It begins with the word's bytes, 4 `keys` (uint64); then come its length (0:
-    free) and how many vectors it has (-1: it is a label, and adds nothing), 2 `facts` (int32); and from the second line
-    on their sum, `sums` (float32). The last slot is nobody's: for words that are too long to be kept.
+    A slot has `lines` times 64 bytes. It begins with the word's bytes, 4 `keys` (uint64); then come 3 `facts` (int32):
+    its length (0: free), how many vectors it has (-1: it is a label, and adds nothing), and where words have one vector
+    at most, its row. Else their sum follows from the second line on, `sums` (float32). The last slot is nobody's: for
+    words that are too long to be kept.
     """
 
     keys: NDArray[np.uint64]
@@ -59,9 +60,9 @@ class Kept(NamedTuple):
     lines: int
 
 
-def kept_words(dim: int) -> Kept:
-    """An empty table: 65,536 words, or what takes 16 MB."""
-    width = 64 + -(-4 * dim // 64) * 64
+def kept_words(dim: int, *, sums: bool) -> Kept:
+    """An empty table: 65,536 words, or what takes 16 MB. sums: words have more vectors than one."""
+    width = 64 + -(-4 * dim // 64) * 64 * sums
     num_slots = 1 << min(16, max(8, (HELD_BYTES // width).bit_length() - 1))
     memory = aligned((num_slots + 1) * width)
     return Kept(memory.view(np.uint64), memory.view(np.int32), memory.view(np.float32), width // 64)
@@ -132,8 +133,10 @@ def _add_rows(numbers, codes, norm_codes, norms, shape, rows, count, total, at, 
             for i in range(count):
                 add_sixteen(total, at + d, numbers, rows[i] * dim + d)
         for d in range(wide, dim):
+            number = total[at + d]
             for i in range(count):
-                total[at + d] += numbers[rows[i] * dim + d]
+                number += numbers[rows[i] * dim + d]
+            total[at + d] = number
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -147,10 +150,10 @@ def _add_numbers(numbers, first, total):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _rows_of(rows, count, settings, ranks, order):  # type: ignore[no-untyped-def]
-    """Puts rows in the place of buckets `rows[:count]`, without those that were pruned; gives their number."""
-    left = 0
-    for i in range(count):
+def _rows_of(rows, first, count, settings, ranks, order):  # type: ignore[no-untyped-def]
+    """Puts rows in the place of buckets `rows[first:count]`, without those that were pruned; gives the new count."""
+    left = first
+    for i in range(first, count):
         bucket = rows[i]
         if settings[5] == 0:
             rows[i] = bucket + settings[4]
@@ -198,7 +201,7 @@ def _ngram_rows(data, start, end, at, settings, filter, ranks, order, rows):  # 
                     left = np.int64(filter[bit >> np.uint32(3)] >> np.uint8(bit & np.uint32(7)) & 1)
                 count += left
             n += 1
-    return _rows_of(rows, count, settings, ranks, order), at
+    return _rows_of(rows, np.int64(0), count, settings, ranks, order), at
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -212,14 +215,14 @@ def _is_label(data, start, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _word_ngram_rows(chains, seen, value, settings, ranks, order, rows):  # type: ignore[no-untyped-def]
-    """Fills `rows` with those of the n-grams of words that end at this one; gives their number.
+def _word_ngram_rows(chains, seen, value, settings, ranks, order, rows, first):  # type: ignore[no-untyped-def]
+    """Fills `rows` from `first` on with those of the n-grams of words that end at this one; gives the new count.
 
     chains: uint64[n - 1], the running hash of the n-gram that began k + 1 words before, k from 0; kept up here.
     seen: words before this one. value: the word's hash.
     """
     word = np.uint64(np.int64(np.int32(value)))  # fastText keeps hashes of words as signed numbers
-    num_buckets, count = np.uint64(settings[2]), 0
+    num_buckets, count = np.uint64(settings[2]), first
     for k in range(min(seen, chains.size) - 1, -1, -1):
         chain = chains[k] * np.uint64(116049371) + word
         rows[count] = np.int64(chain % num_buckets)
@@ -227,25 +230,27 @@ def _word_ngram_rows(chains, seen, value, settings, ranks, order, rows):  # type
         if k + 1 < chains.size:
             chains[k + 1] = chain
     chains[0] = word
-    return _rows_of(rows, count, settings, ranks, order)
+    return _rows_of(rows, first, count, settings, ranks, order)
 
 
 @njit(cache=True, nogil=True)
 def sum_words(  # type: ignore[no-untyped-def]
     data, start, end, slots, starts, letters, settings, filter, ranks, order, numbers, codes, norm_codes, norms, shape,
-    keys, facts, sums, lines, chains, rows, total,
+    keys, facts, sums, lines, chains, rows, batch, total,
 ):  # fmt: skip
     """Sums the vectors of a text, and of the end of its line; gives (vectors summed, words seen).
 
     Args:
         data: uint8; the text is `data[start:end]`. Then the arrays of `Lexicon`, with `numbers_of` its vectors, and
             those of `Kept`.
-        chains, rows: room: uint64[max(1, longest word n-gram - 1)]; int64[k], k above those n-grams, and 1,024 or so.
+        chains, rows, batch: room: uint64[max(1, longest word n-gram - 1)]; int64, longer than a word has character
+            n-grams of one beginning, and 1,024 or so; int64, 4,096 longer than `chains`.
         total: float32[dim], for the sum.
     """
     total[:] = 0.0
-    count, num_words, seen, num_rows = np.int64(0), np.int64(0), np.int64(0), 0
-    has_ngrams = settings[3] > 1 and settings[2] > 0
+    count, num_words, seen, num_rows = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    has_ngrams, has_subwords = settings[3] > 1 and settings[2] > 0, settings[1] > 0 and settings[2] > 0
+    fetched = np.int64(0)
     dim, mask = total.size, np.int64(facts.size // (16 * lines) - 2)
     at = np.int64(start)
     while at < end:
@@ -280,14 +285,17 @@ def sum_words(  # type: ignore[no-untyped-def]
         sum_at = facts_at + 8
         if not is_kept:
             facts[facts_at] = length
-            for d in range(dim):
-                sums[sum_at + d] = 0.0
             entry = find_entry(data, first, at, value, slots, starts, letters)
             num_vectors = np.int64(0)
             if entry >= settings[4] or (entry < 0 and _is_label(data, first, at)):
                 num_vectors = np.int64(-1)
+            elif not has_subwords:
+                facts[facts_at + 2] = entry
+                num_vectors = np.int64(entry >= 0)
             else:
-                there = at if settings[1] == 0 or settings[2] == 0 else first - 1
+                for d in range(dim):
+                    sums[sum_at + d] = 0.0
+                there = first - 1
                 while there < at or entry >= 0:
                     found, there = _ngram_rows(data, first, at, there, settings, filter, ranks, order, rows)
                     if entry >= 0:
@@ -300,19 +308,28 @@ def sum_words(  # type: ignore[no-untyped-def]
         num_vectors = np.int64(facts[facts_at + 1])
         if num_vectors < 0:
             continue
-        _add_numbers(sums, sum_at, total)
-        count += num_vectors
+        if has_subwords:
+            _add_numbers(sums, sum_at, total)
+            count += num_vectors
+        elif num_vectors > 0:
+            batch[num_rows] = facts[facts_at + 2]
+            num_rows += 1
         if has_ngrams:
-            num_rows = _word_ngram_rows(chains, seen, value, settings, ranks, order, rows)
-            _add_rows(numbers, codes, norm_codes, norms, shape, rows, num_rows, total, 0, dim)
-            count += num_rows
+            num_rows = _word_ngram_rows(chains, seen, value, settings, ranks, order, batch, num_rows)
         seen += 1
+        if shape[2] == 0:  # they are far apart in memory: it looks for all of them while words are hashed
+            for i in range(fetched, num_rows):
+                for d in range(0, dim, WIDTH):
+                    fetch(numbers, batch[i] * dim + d)
+        fetched = num_rows
+        if num_rows + chains.size + 2 > batch.size:
+            _add_rows(numbers, codes, norm_codes, norms, shape, batch, num_rows, total, 0, dim)
+            count += num_rows
+            num_rows = fetched = np.int64(0)
     if settings[6] >= 0:
-        rows[0] = settings[6]
-        _add_rows(numbers, codes, norm_codes, norms, shape, rows, 1, total, 0, dim)
-        count += 1
+        batch[num_rows] = settings[6]
+        num_rows += 1
     if has_ngrams:
-        num_rows = _word_ngram_rows(chains, seen, fnv(_EOS, 0, 4), settings, ranks, order, rows)
-        _add_rows(numbers, codes, norm_codes, norms, shape, rows, num_rows, total, 0, dim)
-        count += num_rows
-    return count, num_words
+        num_rows = _word_ngram_rows(chains, seen, fnv(_EOS, 0, 4), settings, ranks, order, batch, num_rows)
+    _add_rows(numbers, codes, norm_codes, norms, shape, batch, num_rows, total, 0, dim)
+    return count + num_rows, num_words
