@@ -2,7 +2,8 @@
 
 `fetch` gets a file into the user's cache, trying its sources in turn; `copy_to` puts what a run needs under
 `<folder>/<sha256>/<file>`; `asset` finds a file there, or in the cache, and never uses the network. Nothing is
-used before its hash was checked, and nothing happens at import. Cost: hashing, about 1 GB a second.
+used before its hash was checked, and nothing happens at import. A name that is a path is a file of the user's own: a
+run takes it along under the hash that it had when the run began. Cost: hashing, about 1 GB a second.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from dolma_pipeline.errors import AssetError, UnknownNameError
@@ -116,13 +118,28 @@ def use_folder(folder: Path | str) -> None:
     os.environ[FOLDER_VARIABLE] = str(folder)
 
 
+_given: dict[str, str] = {}
+"""Path or URL of a file of the user's -> its sha256 when the run began that this process works for."""
+
+
+def use_given(files: Mapping[str, str]) -> None:
+    """From now on these files of the user's are those of a run: read from its folder, or refused if they changed.
+
+    Args:
+        files: path or URL, as a tagger's `assets` name it -> sha256.
+    """
+    _given.update(files)
+
+
 @contextlib.contextmanager
 def folder_restored() -> Iterator[None]:
-    """After the block this process reads assets from where it did before, whatever `use_folder` said inside."""
-    before = os.environ.get(FOLDER_VARIABLE)
+    """After the block this process reads assets from where it did before, whatever was said inside."""
+    before, given = os.environ.get(FOLDER_VARIABLE), dict(_given)
     try:
         yield
     finally:
+        _given.clear()
+        _given.update(given)
         if before is None:
             os.environ.pop(FOLDER_VARIABLE, None)
         else:
@@ -133,12 +150,14 @@ def asset(name: str, *, folder: Path | str | None = None) -> Path:
     """The path of an asset, found without the network and checked by hash.
 
     Looks in `folder`, or in the one that `use_folder` named, and nowhere else; where neither is given, in the
-    cache.
+    cache. A path of the user's is that file itself, and within a run the run's copy of it.
 
     Raises:
-        UnknownNameError: no such asset.
+        UnknownNameError: no such asset, and no path.
         AssetError: the file is not there, or has another hash.
     """
+    if is_path(name):
+        return _own_file(name, folder if folder is not None else os.environ.get(FOLDER_VARIABLE))
     wanted = _known(name)
     given = folder if folder is not None else os.environ.get(FOLDER_VARIABLE)
     path = _place(Path(given) if given else cache_folder(), wanted)
@@ -156,6 +175,47 @@ def asset_lines(name: str) -> list[str]:
         UnknownNameError, AssetError: as `asset`.
     """
     return asset(name).read_text(encoding="utf-8").splitlines()
+
+
+def is_path(name: str) -> bool:
+    """Whether a name is no asset's, but the path (or URL) of a file: there is a "/" in it."""
+    return "/" in name or os.sep in name
+
+
+def given_name(name: str, sha256: str) -> str:
+    """Where a run keeps a file of the user's, below its folder of assets.
+
+    Args:
+        name: its path or URL.
+    """
+    return f"{sha256}/{name.replace(os.sep, '/').rpartition('/')[2]}"
+
+
+def _own_file(name: str, folder: Path | str | None) -> Path:
+    """A file of the user's: the run's copy of it, or where no run is at work the file itself."""
+    sha256 = _given.get(name)
+    path = Path(name)
+    if sha256 is not None and folder:
+        path = Path(folder) / given_name(name, sha256)
+    elif "://" in name:
+        raise AssetError(f"{name}: a file behind a URL is read in a run only, which fetches it. Here, give a path.")
+    if not path.is_file():
+        raise AssetError(f"no file {name}" + (f", looked for at {path.absolute()}" if not path.is_absolute() else ""))
+    if sha256 is not None and (found := _sha256_of_file(path)) != sha256:
+        raise AssetError(f"{path} has changed since the run began: its sha256 was {sha256}, and is {found}. Run again.")
+    return path
+
+
+def _sha256_of_file(path: Path) -> str:
+    """Hexadecimal sha256 of a file that a run uses; read once a process."""
+    found = path.stat()
+    return _sha256_as_of(path, found.st_mtime_ns, found.st_size)
+
+
+@cache
+def _sha256_as_of(path: Path, changed_ns: int, num_bytes: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(name: str, *, path: Path | str | None = None) -> Path:
@@ -224,6 +284,8 @@ def upload(names: Iterable[str], put: Callable[[str, bytes], None]) -> None:
 
 def _known(name: str) -> Asset:
     """The asset of this name."""
+    if name not in ASSETS and Path(name).is_file():
+        raise AssetError(f"no asset is called '{name}'. For the file of that name, write ./{name}.")
     if name not in ASSETS:
         raise UnknownNameError("asset", name, ASSETS)
     return ASSETS[name]

@@ -61,7 +61,7 @@ EXCEPTIONS = {
     "dolma_pipeline/engines/handshake.py": "the sources of this library, to be compared with those of workers",
     "dolma_pipeline/engines/watchdog.py": "/proc: which processes there are",
     "dolma_pipeline/fit/*.py": "texts and models at paths that scratch gave, and a model where the user wants it",
-    "dolma_pipeline/kernels/fasttext.py": "a model, from its path",
+    "dolma_pipeline/kernels/fasttext*.py": "a model, from its path",
     "dolma_pipeline/kernels/warm.py": "a stamp beside numba's cache",
     "dolma_pipeline/registry.py": "the user's modules, which travel as text",
     "dolma_pipeline/tokens/*.py": "memory maps and files at a path that a folder gave (`RunFolder.local`, scratch)",

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from dolma_pipeline.engines.bringing import bring_assets
 from dolma_pipeline.engines.engine import Say
 from dolma_pipeline.engines.logs import join_logs, keeping_logs
 from dolma_pipeline.engines.reports import FINISH, PLAN, explained
@@ -52,6 +53,7 @@ class Here:
 
     def loop(self, run: Run, phases: Sequence[Phase], *, say: Say | None = None) -> None:
         """The loop alone, for an engine that keeps logs by itself."""
+        bring_assets(run)
         draw, late = random.Random(self.seed), list[tuple[Phase, Task]]()
         for number, phase in enumerate(phases, 1):
             if say:

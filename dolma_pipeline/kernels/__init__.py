@@ -8,8 +8,10 @@
     spans      byte positions to code points
     gopher     quality columns         repetition   repeated lines, paragraphs and n-grams
     c4         what C4 thinks of each line
-    fasttext   language
+    sentence_spans   where they stand       wordlike     how much of a text is words of a language
+    fasttext   any fastText classifier      fasttext_header, fasttext_file, fasttext_words, fasttext_losses   its parts
     scan, scan_addresses, scan_codes        where personal data may stand: e-mail, phone, IP, cards, keys…
+    intrinsics what processors have and numba lacks
     minhash    signatures and bands         components   what edges join
     sets       sets of shingles compared; who goes of verified pairs
     units      lines and paragraphs with hashes              runs   winnowed anchors, runs of words around them

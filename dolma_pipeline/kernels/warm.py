@@ -24,6 +24,7 @@ from dolma_pipeline.kernels.compiled import Compiled
 KERNELS: Mapping[str, float] = {
     "words": 2.1,
     "lines": 0.8,
+    "sentence_spans": 1.0,
     "spans": 0.3,
     "gopher": 2.1,
     "repetition": 1.1,
@@ -35,7 +36,8 @@ KERNELS: Mapping[str, float] = {
     "sentences": 0.5,
     "components": 0.3,
     "edit": 2.4,
-    "fasttext": 2.4,
+    "fasttext": 7.0,
+    "wordlike": 1.0,
     "minhash": 1.3,
     "sets": 1.0,
     "folded": 0.7,

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dolma_pipeline.assets import is_path
 from dolma_pipeline.config.recipe import Recipe, without_value
 from dolma_pipeline.engines.beam_options import check_flags, check_runner, runner_in
 from dolma_pipeline.errors import ConfigError, UsageError
@@ -16,6 +17,7 @@ from dolma_pipeline.run.columns import given_columns, made_columns
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.stage import artifacts_of, at, stages_in_order
 from dolma_pipeline.stages.rules import used_sources
+from dolma_pipeline.stages.tagger_files import given_files
 from dolma_pipeline.storage.folder import RunFolder, run_folder, scheme_of
 
 
@@ -130,7 +132,18 @@ def _check_model(recipe: Recipe, wanted: Sequence[str]) -> None:
 def needed_assets(process: Process) -> list[str]:
     """Names of the models that the recipe's taggers need, sorted."""
     tag = process.run.recipe.tag
-    return sorted({name for use in (tag.taggers if tag else ()) for name in process.tagger(use).assets})
+    return sorted(
+        {name for use in (tag.taggers if tag else ()) for name in process.tagger(use).assets if not is_path(name)}
+    )
+
+
+def needed_files(process: Process) -> dict[str, str]:
+    """Path or URL of each file of the user's that the recipe's taggers read -> its sha256."""
+    tag = process.run.recipe.tag
+    found: dict[str, str] = {}
+    for use in tag.taggers if tag else ():
+        found |= given_files(process, process.tagger(use))
+    return found
 
 
 def sizes_of(folder: RunFolder) -> Mapping[str, int]:

@@ -34,7 +34,7 @@ from dolma_pipeline.runner.before import (
     refuse_unknown_formats,
     training_warnings,
 )
-from dolma_pipeline.runner.check import check_beam, check_output, check_stages, needed_assets, sizes_of
+from dolma_pipeline.runner.check import check_beam, check_output, check_stages, needed_assets, needed_files, sizes_of
 from dolma_pipeline.runner.decide import (
     Decision,
     check_order,
@@ -55,6 +55,7 @@ from dolma_pipeline.runner.remembered import anew_warnings, forgotten, refuse_lo
 from dolma_pipeline.runner.result import Result, read_result
 from dolma_pipeline.runner.versions import check_unchanged, check_versions, write_versions
 from dolma_pipeline.stages.pseudonyms import key_marks
+from dolma_pipeline.stages.tagger_files import copy_given
 from dolma_pipeline.stages.warming import kernels_of
 from dolma_pipeline.storage.folder import RunFolder
 from dolma_pipeline.storage.overlay import Overlay
@@ -239,8 +240,11 @@ def _work(made: _Plan, inputs: Inputs, engines: EngineChoice, lock: RunLock, *, 
             assets.copy_to(needed, place / layout.ASSETS)
         else:
             assets.upload(needed, lambda name, content: _put_once(folder, f"{layout.ASSETS}/{name}", content))
+        copy_given(Process.of(run), needed_files(Process.of(run)))
         phases = _phases(made)
         with assets.folder_restored():
+            if place is not None and (place / layout.ASSETS).is_dir():  # made after this process took up the run
+                assets.use_folder(place / layout.ASSETS)
             spread = [phase for phase in phases if not phase.in_launcher]
             if spread:
                 engines.engine(say, note=lock.names).run(run, spread, say=say)

@@ -42,7 +42,7 @@ def fixed_files(process: Process, key: str, patterns: Sequence[str]) -> list[Fix
         for file in paths.find(patterns, settings=process.run.recipe.input_settings()):
             name = file.relative if file.relative not in names else file.path
             names.add(name)
-            found.append(FixedFile(name, file.path, _sha256(file.path)))
+            found.append(FixedFile(name, file.path, sha256_of(file.path)))
         return found
 
     return process.kept(("fixed files", key), look)
@@ -76,7 +76,12 @@ def check_same(file: FixedFile, sha256: str | None) -> None:
         raise DataError(f"{file.location}: the file was changed while the run began. Run again.")
 
 
-def _sha256(place: str) -> str:
+def sha256_of(place: str) -> str:
+    """Hexadecimal sha256 of a file, wherever it is.
+
+    Raises:
+        UsageError: it is not there, or cannot be read.
+    """
     digest = hashlib.sha256()
     try:
         with open_stream(place) as file:

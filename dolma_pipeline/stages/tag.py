@@ -26,8 +26,9 @@ from dolma_pipeline.run.manifests import output_record
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import ShardAt
-from dolma_pipeline.run.stage import Stage, module_files
+from dolma_pipeline.run.stage import Stage, at, module_files
 from dolma_pipeline.stages.index import SCAN, counts_of, failure_lines
+from dolma_pipeline.stages.tagger_files import given_files, short_names
 
 
 class TagStage(Stage):
@@ -49,6 +50,8 @@ class TagStage(Stage):
                     "that is run, where workers do not find it. Put it into a file of its own and name that in "
                     "`modules`."
                 )
+            with at(process.run.recipe, f"tag.taggers.{i}"):
+                process.tagger(use).check(max_memory=process.run.recipe.max_memory)
         return ()
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
@@ -61,11 +64,13 @@ class TagStage(Stage):
         config, tagger = process.run.recipe.tag, process.tagger(use)
         assert config is not None
         files = {name: assets.ASSETS[name].sha256 for name in tagger.assets if name in assets.ASSETS}
+        short = short_names(tagger)
+        files |= {short[name]: sha256 for name, sha256 in given_files(process, tagger).items()}
         files |= module_files(process, f"tagger {use.name}", tagger.spec.module)
         label = f"tag.taggers.{use.name}"
         reads = {
             f"{label}.tagger": use.tagger,
-            **{f"{label}.{name}": value for name, value in tagger.parameters.items()},
+            **{f"{label}.{name}": _without_folder(value, short) for name, value in tagger.parameters.items()},
             "tag.format": config.format,
         }
         return Artifact(f"attributes/{use.name}", "tag", reads, files=files, needs=(index,), growing=True)
@@ -85,6 +90,11 @@ class TagStage(Stage):
         config = process.run.recipe.tag
         assert config is not None
         return [Tagging(left[name], use) for use in config.taggers if (name := f"attributes/{use.name}") in left]
+
+
+def _without_folder(value: Any, short: Mapping[str, str]) -> Any:
+    # A file is the same wherever it lies: its hash says what it is.
+    return short.get(value, value) if isinstance(value, str) else value
 
 
 def _dolma_type(label: str, type_: pa.StructType) -> pa.StructType:
@@ -127,6 +137,7 @@ class _Tagging(Feeder):
         assert config is not None
         self._artifact, self._shard, self._folder = artifact, shard, process.run.folder
         self._tagger = process.tagger(use)
+        assets.use_given({name: artifact.files[short] for name, short in short_names(self._tagger).items()})
         self._name = layout.attributes(use.name, shard.name, config.format)
         self._file = stack.enter_context(self._folder.committing(self._name))
         self._writer = attribute_writer(self._file, use.name, self._tagger.type, format=config.format)

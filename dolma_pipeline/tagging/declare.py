@@ -33,7 +33,8 @@ class Tagger(Protocol):
     `assets`, a tuple of names of model files that it needs; and, in the class, `kernels`, a tuple of names of compiled
     kernels that it uses (`dolma_pipeline.kernels.warm.KERNELS`), which a run then compiles before it starts: without
     it, those behind `Batch.words`, `Batch.lines`, `Batch.paragraphs` and `Batch.spans`. `fields` and `assets` may
-    depend on parameters, never on `setup()`.
+    depend on parameters, never on `setup()`. A name in `assets` with a "/" in it is a file of the user's, which a run
+    takes along. `check(self, *, max_memory: int) -> None` is called in the launcher before a run starts.
     """
 
     @property

@@ -84,6 +84,18 @@ class LoadedTagger:
                 self._instance.setup()
             self._ready = True
 
+    def check(self, *, max_memory: int) -> None:
+        """What a tagger that has a `check` looks at before a run starts, such as its model.
+
+        Args:
+            max_memory: bytes that a process may take.
+
+        Raises:
+            DolmaError: whatever is wrong.
+        """
+        if hasattr(self._instance, "check"):
+            self._instance.check(max_memory=max_memory)
+
     def attributes(self, batch: Batch) -> tuple[pa.StructArray, list[RowFailure]]:
         """One struct (of `type`) a document, and the documents on which the tagger raised: their structs are null.
 

@@ -30,7 +30,9 @@ def test_reading_json_lines_takes_a_kernel_and_parquet_none() -> None:
 
 def test_taggers_say_what_they_use() -> None:
     tagged = recipe("tag: {taggers: [gopher_v1, language_v1]}")
-    assert kernels_of(tagged, ["tag"]) == ["words", "gopher", "repetition", "fasttext", "json_lines"]
+    assert kernels_of(tagged, ["tag"]) == [
+        "words", "lines", "spans", "gopher", "repetition", "fasttext", "wordlike", "json_lines",
+    ]  # fmt: skip
     assert kernels_of(tagged, ["mix"]) == ["json_lines"]
     assert kernels_of(recipe("tag: {taggers: [nobodys_v1]}"), ["tag"]) == ["json_lines"]
 
@@ -49,7 +51,10 @@ def test_dedupe_and_edits() -> None:
     assert "edit" not in kernels_of(recipe("tokenizer: {train: bpe}\nmix: {where: {a: b.c > 1}}"), ["mix"])
 
 
-OF_OTHER_TAGGERS = ("periodic", "characters", "lz4_size", "phrases", "comments", "code_counts", "encoded", "html_text")
+OF_OTHER_TAGGERS = (
+    *("sentence_spans", "periodic", "characters", "lz4_size", "phrases", "comments", "code_counts", "encoded"),
+    "html_text",
+)
 """Kernels of taggers that the quickstart does not use."""
 
 
