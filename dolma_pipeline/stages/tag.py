@@ -94,6 +94,8 @@ class TagStage(Stage):
 
 def _without_folder(value: Any, short: Mapping[str, str]) -> Any:
     # A file is the same wherever it lies: its hash says what it is.
+    if isinstance(value, tuple):
+        return tuple(_without_folder(one, short) for one in value)
     return short.get(value, value) if isinstance(value, str) else value
 
 
