@@ -79,7 +79,8 @@ class Secrets:
         from detect_secrets.plugins.high_entropy_strings import HighEntropyStringsPlugin
         from detect_secrets.plugins.keyword import KeywordDetector
 
-        classes = {one.__name__: one for one in get_mapping_from_secret_type_to_class().values()}
+        found: dict[str, Any] = get_mapping_from_secret_type_to_class()
+        classes = {one.__name__: one for one in found.values()}
         for name in sorted(set(self.exclude) - classes.keys()):
             raise UnknownNameError("detector of secrets (secrets_v1: exclude)", name, classes)
         self._detectors: list[_Detector] = []
