@@ -50,10 +50,10 @@ class WordList:
             AssetError: it is not here. TaggerError: it is empty, or not UTF-8.
         """
         try:
-            text = assets.asset(self.words).read_text(encoding="utf-8")
+            lines = assets.asset_lines(self.words)
         except UnicodeDecodeError as error:
             raise TaggerError(f"word_list_v1: {self.words} is not UTF-8: {error}") from error
-        listed = dict.fromkeys(" ".join(line.lower().split()) for line in text.splitlines() if line.strip())
+        listed = dict.fromkeys(" ".join(line.lower().split()) for line in lines if line.strip())
         if not listed:
             raise TaggerError(f"word_list_v1: {self.words} has no words; it is a text file, one word or phrase a line")
         self._phrases = [one.encode() for one in listed if one.isascii() and len(one) > 1]
