@@ -94,8 +94,13 @@ class TooManyFailuresError(DolmaError):
 
 
 def nearest(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
-    """The known names most like `name`, best first; none if nothing is like it."""
-    return difflib.get_close_matches(name, sorted(set(known)), n=count, cutoff=0.6)
+    """The known names most like `name`, best first; none if nothing is like it.
+
+    What is much less like it than the best is left out: all names that end in `_v1` are a little alike.
+    """
+    found = difflib.get_close_matches(name, sorted(set(known)), n=count, cutoff=0.6)
+    likeness = [difflib.SequenceMatcher(None, name, one).ratio() for one in found]
+    return [one for one, ratio in zip(found, likeness, strict=True) if ratio >= 0.9 * likeness[0]]
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> str:

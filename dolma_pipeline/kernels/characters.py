@@ -76,9 +76,11 @@ def count_url_characters(text: TextBuffers) -> NDArray[np.int64]:
 
 @njit(cache=True, nogil=True)
 def _byte_at(data: Any, i: Any, bytes_of_1252: Any) -> Any:
-    """The byte 0x80 to 0xBF that the character at byte i stands for in mojibake, or 0; how many bytes it takes."""
+    """The byte 0x80 to 0xBF that the character at byte i stands for in mojibake, or 0; how many bytes it takes; whether
+    it is a control character, which is nothing that people write."""
     point, size = decode(data, i)
-    return (np.int64(bytes_of_1252[point]) if point < len(bytes_of_1252) else np.int64(0)), size
+    byte = np.int64(bytes_of_1252[point]) if point < len(bytes_of_1252) else np.int64(0)
+    return byte, size, point < 0xA0
 
 
 @njit(cache=True, nogil=True)
@@ -89,7 +91,7 @@ def _mojibake(data: Any, i: Any, stop: Any, lead: Any, bytes_of_1252: Any, hones
     for k in range(more):
         if i == stop:
             return np.int64(-1), 0, False
-        byte, size = _byte_at(data, i, bytes_of_1252)
+        byte, size, is_control = _byte_at(data, i, bytes_of_1252)
         if byte == 0:
             return np.int64(-1), 0, False
         if k == 0 and (
@@ -99,7 +101,7 @@ def _mojibake(data: Any, i: Any, stop: Any, lead: Any, bytes_of_1252: Any, hones
             or (lead == 0xF4 and byte > 0x8F)
         ):
             return np.int64(-1), 0, False
-        certain |= not honest[byte]
+        certain |= is_control or not honest[byte]
         i += size
     return np.int64(i), 1 + more, certain
 

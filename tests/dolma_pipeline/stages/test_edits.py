@@ -29,7 +29,8 @@ def column() -> pa.StructArray:
 )
 def test_spans_between_scores(bounds: dict[str, float], expected: list[list[float | None] | None]) -> None:
     for first in (0, 2):
-        lists, replacement = Edit("a", "spans", b"x", **bounds).part(column().slice(first))
+        spans = column().slice(first)
+        lists, replacement = Edit("a", "spans", b"x", **bounds).part(spans, pa.array([""] * len(spans)))
         found = lists.to_pylist()
         scores = [None if row is None else [span["score"] for span in row] for row in found]
         wanted = [None if row is None else [one and float(np.float32(one)) for one in row] for row in expected[first:]]
@@ -38,6 +39,6 @@ def test_spans_between_scores(bounds: dict[str, float], expected: list[list[floa
 
 
 def test_places_go_with_their_scores() -> None:
-    lists, replacement = Edit("a", "spans", None, min_score=0.5).part(column())
+    lists, replacement = Edit("a", "spans", None, min_score=0.5).part(column(), pa.array([""] * len(column())))
     assert [[span["start"] for span in row] for row in lists.to_pylist()] == [[2], [], [], [], [0]]
     assert replacement is None

@@ -52,7 +52,17 @@ def test_dedupe_and_edits() -> None:
 
 
 OF_OTHER_TAGGERS = (
-    *("sentence_spans", "periodic", "characters", "lz4_size", "phrases", "comments", "code_counts", "encoded"),
+    *(
+        "sentence_spans",
+        "byte_ngrams",
+        "periodic",
+        "characters",
+        "lz4_size",
+        "phrases",
+        "comments",
+        "code_counts",
+        "encoded",
+    ),
     "html_text",
 )
 """Kernels of taggers that the quickstart does not use."""

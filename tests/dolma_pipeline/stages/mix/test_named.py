@@ -8,7 +8,7 @@ import pytest
 
 from dolma_pipeline import stages as _stages  # noqa: F401 importing it registers the stages
 from dolma_pipeline.config.recipe import MixConfig, TokensConfig
-from dolma_pipeline.errors import UsageError
+from dolma_pipeline.errors import TaggerError, UsageError
 from dolma_pipeline.registry import UserModule, install_modules
 from dolma_pipeline.run.stage import STAGES, stages_in_order
 from dolma_pipeline.stages.mix.named import register_mix
@@ -112,7 +112,7 @@ def test_what_a_file_registers_goes_with_it() -> None:
     install_modules([UserModule("file", "mixes_of_mine.py", text + "# more\n", "1")])
     assert own <= {*STAGES}
     broken = UserModule("file", "mixes_of_mine.py", text + "raise ValueError('no')\n", "2")
-    with pytest.raises(ValueError, match="no"):
+    with pytest.raises(TaggerError, match=r"mixes_of_mine\.py:3: ValueError: no"):
         install_modules([broken])
     assert not own & {*STAGES}
     install_modules([])
