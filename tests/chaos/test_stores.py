@@ -73,7 +73,9 @@ def whole(host: Host, server: Server, tmp_path_factory: pytest.TempPathFactory) 
     return found
 
 
-@pytest.mark.parametrize("scenario", ["twice", "killed", "stragglers"])
+@pytest.mark.parametrize(
+    "scenario", ["killed", *(pytest.param(one, marks=pytest.mark.slow) for one in ("twice", "stragglers"))]
+)
 def test_whole_runs(whole: OnStore, trained: Undisturbed, scenario: str) -> None:
     _, folder = whole(scenario, seed=3)
     assert hashes(folder) == files(trained.folder)

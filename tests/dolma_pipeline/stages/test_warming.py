@@ -82,7 +82,14 @@ def test_steps_that_mark_repeats_say_what_they_use() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["gopher_v1", "c4_v1", "pii_v1", "length_v1", "fineweb_v1", "refinedweb_v1", "repetition_v1", "code_v1"],
+    [
+        "c4_v1",
+        "pii_v1",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("gopher_v1", "length_v1", "fineweb_v1", "refinedweb_v1", "repetition_v1", "code_v1")
+        ),
+    ],
 )
 def test_a_built_in_tagger_uses_no_other_kernel_than_it_says(name: str) -> None:
     """After its kernels are loaded, tagging loads or compiles no code more."""
