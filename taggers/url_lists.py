@@ -34,7 +34,7 @@ _HOST_RULE = re.compile(
     r"(?P<exception>@@)?\|\|(?P<host>[\w-]+(?:\.[\w-]+)*)(?:\^|(?P<path>/(?:[^*^$|?#]*[^*^$|?#/]\^|[^*^$|?#]*)))"
     r"(?:\$(?P<options>[\w,~=-]*))?"
 )
-"""A host as a whole, or a host and the beginning of a path; `^` behind it: the path ends there, or a separator follows."""
+"""A host as a whole, or a host and the beginning of a path; `^` behind it: the path ends, or a separator follows."""
 ADBLOCK_OPTIONS = frozenset({"all", "doc", "document", "popup", "third-party", "3p"})
 """Options that change nothing for the address of a page itself."""
 _IMPORTANT = "important"
