@@ -119,7 +119,7 @@ def _mention(data: memoryview, at: int, start: int, end: int) -> _Mention | None
     """The licence that is named from byte `at` on, if one is; the document is `data[start:end]`."""
     piece = bytes(data[at : min(end, at + _LOOK_AHEAD)])
     if found := _SPDX.match(piece):
-        name = found[1].rstrip(b".:").decode()
+        name = _balanced(found[1].rstrip(b".:").decode())
         return _Mention("spdx", at + found.start(1), at + found.start(1) + len(name), 1.0, name)
     if found := _URL.match(piece):
         before = _BEFORE_URL.search(bytes(data[max(start, at - 40) : at]))
@@ -139,6 +139,14 @@ def _mention(data: memoryview, at: int, start: int, end: int) -> _Mention | None
     else:
         field = _field_of_parts(groups["type"].lower())
     return _named(field, at, at + found.end(), groups["version"])
+
+
+def _balanced(expression: str) -> str:
+    """An SPDX expression without closing brackets at its end that nothing in it opens: `(SPDX-…: MIT)`."""
+    surplus = expression.count(")") - expression.count("(")
+    while surplus > 0 and expression.endswith(")"):
+        expression, surplus = expression[:-1], surplus - 1
+    return expression.rstrip(".:")
 
 
 def _named(field: str, start: int, end: int, version: bytes | None) -> _Mention:

@@ -31,6 +31,7 @@ from taggers.url_lists import (
     normal_url,
     read_adblock,
     read_hosts,
+    read_substrings,
     read_urls,
     read_words,
     split_url,
@@ -38,6 +39,8 @@ from taggers.url_lists import (
 
 _HOSTS_KEPT = 100_000
 """Hosts whose registered domain is remembered in a process; the web has few hosts and many pages of each."""
+_SEPARATOR = re.compile(r"[^\w.%-]|\Z")
+"""What `^` stands for in adblock syntax, behind a path: its end, or none of letters, digits, `_`, `-`, `.` and `%`."""
 _MAX_HOST = 253
 """Characters of the longest host name (RFC 1035, section 2.3.4); a longer one has no registered domain."""
 
@@ -104,7 +107,7 @@ class Url:
         self._domains = Hashes(map(hash_of, _of(self.domains, read_hosts)))
         self._urls = Hashes(map(hash_of, _of(self.urls, read_urls)))
         self._words = frozenset(_of(self.words, read_words))
-        self._substrings = tuple(sorted(set(_of(self.substrings, read_words))))
+        self._substrings = tuple(sorted(set(_of(self.substrings, read_substrings))))
         self._any_substring = re.compile("|".join(map(re.escape, self._substrings)))
         rules = read_adblock([str(assets.asset(name)) for name in self.adblock])
         if rules.unsupported and not self.skip_unsupported:
@@ -113,7 +116,7 @@ class Url:
                 f"{rules.unsupported:,}. It knows ||host^ and ||host/path, and @@ before them. To leave "
                 "the others out, set skip_unsupported: true."
             )
-        if self.adblock and not (len(rules.hosts) or rules.paths):
+        if self.adblock and not (len(rules.hosts) or len(rules.important) or rules.paths or rules.important_paths):
             raise DataError(f"{', '.join(self.adblock)}: no adblock rule of the kind ||host^ or ||host/path")
         self._rules = rules
         self._parts = functools.lru_cache(maxsize=_HOSTS_KEPT)(_suffix_reader())
@@ -170,11 +173,13 @@ class Url:
             return [""] * len(split)
         found = _first_members(rules.hosts, above)
         excepted = _first_members(rules.excepted, above)
+        important = _first_members(rules.important, above)
         for i, (_, path) in enumerate(split):
-            if rules.paths:
-                found[i] = found[i] or _beginning(rules.paths, above[i], path.lower())
-            if excepted[i] or _beginning(rules.excepted_paths, above[i], path.lower()):
+            path = path.lower()
+            found[i] = found[i] or _beginning(rules.paths, above[i], path)
+            if excepted[i] or _beginning(rules.excepted_paths, above[i], path):
                 found[i] = ""
+            found[i] = found[i] or important[i] or _beginning(rules.important_paths, above[i], path)
         return found
 
 
@@ -217,8 +222,9 @@ def _beginning(paths: Mapping[str, Sequence[str]], above: Sequence[str], path: s
     """The rule, host and beginning of a path, that a URL is under, "" if there is none."""
     for domain in above:
         for beginning in paths.get(domain, ()):
-            if path.startswith(beginning):
-                return domain + beginning
+            plain = beginning.removesuffix("^")
+            if path.startswith(plain) and (plain == beginning or _SEPARATOR.match(path, len(plain))):
+                return domain + plain
     return ""
 
 

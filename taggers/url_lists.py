@@ -30,9 +30,16 @@ _OF_THIS_MACHINE = re.compile(r"local|localhost(?:\.localdomain)?|broadcasthost|
 """Names that lists in the format of a hosts file give to the machine itself; they say nothing about the web."""
 
 _COSMETIC = re.compile(r"#@?[?$]?#|#@?%#")
-_HOST_RULE = re.compile(r"(?P<exception>@@)?\|\|(?P<host>[\w.-]+)(?P<path>/[^*^$|]*)?\^?(?:\$(?P<options>[\w,~=-]*))?")
-ADBLOCK_OPTIONS = frozenset({"all", "doc", "document", "important", "popup", "third-party", "3p"})
+_HOST_RULE = re.compile(
+    r"(?P<exception>@@)?\|\|(?P<host>[\w-]+(?:\.[\w-]+)*)(?:\^|(?P<path>/(?:[^*^$|?#]*[^*^$|?#/]\^|[^*^$|?#]*)))"
+    r"(?:\$(?P<options>[\w,~=-]*))?"
+)
+"""A host as a whole, or a host and the beginning of a path; `^` behind it: the path ends, or a separator follows."""
+ADBLOCK_OPTIONS = frozenset({"all", "doc", "document", "popup", "third-party", "3p"})
 """Options that change nothing for the address of a page itself."""
+_IMPORTANT = "important"
+"""The option of a rule that no exception covers."""
+_WORD = re.compile(r"[^\W_]+")
 
 
 class Hashes:
@@ -67,15 +74,18 @@ class AdblockRules:
     """What adblock rules say of hosts: `||host^` and `||host/path`, and exceptions from them (`@@`).
 
     Args:
-        hosts, excepted: hosts whose pages are blocked, or excepted.
-        paths, excepted_paths: host -> beginnings of paths.
+        hosts, excepted, important: hosts whose pages are blocked, or excepted, or blocked whatever is excepted.
+        paths, excepted_paths, important_paths: host -> beginnings of paths; behind one with `^` at its end, the path
+            ends or goes on with a separator.
         unsupported: how many rules are of another kind; the first of them is `first_unsupported`.
     """
 
     hosts: Hashes
     excepted: Hashes
+    important: Hashes
     paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
     excepted_paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    important_paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unsupported: int = 0
     first_unsupported: str = ""
 
@@ -104,16 +114,31 @@ def read_urls(place: str) -> Iterator[str]:
     """The URLs of a list, one a line, as `normal_url` makes them; `#`, `!`, `;` comment.
 
     Raises:
-        DataError: a line with blanks in it.
+        DataError: a line with blanks in it, or without a host.
     """
     for number, line in _lines(place, comments="!;", hash_comments_at_start=True):
-        if len(line.split()) > 1:
+        if len(line.split()) > 1 or not normal_url(line):
             raise DataError(f"{place}:{number}: '{_cut(line)}' is no URL. A list under `urls` has one URL a line.")
         yield normal_url(line)
 
 
 def read_words(place: str) -> Iterator[str]:
-    """The words of a list, one a line, in lower case; `#` comments."""
+    """The words of a list, one a line, in lower case; `#` comments.
+
+    Raises:
+        DataError: a line that is not one word, which no word of a URL could equal.
+    """
+    for number, line in _lines(place, comments="#"):
+        if not _WORD.fullmatch(line.lower()):
+            raise DataError(
+                f"{place}:{number}: '{_cut(line)}' is no word. A list under `words` has one word of letters and digits "
+                "a line; other texts go under `substrings`."
+            )
+        yield line.lower()
+
+
+def read_substrings(place: str) -> Iterator[str]:
+    """The texts of a list, one a line, in lower case; `#` comments."""
     for _, line in _lines(place, comments="#"):
         yield line.lower()
 
@@ -121,8 +146,8 @@ def read_words(place: str) -> Iterator[str]:
 def read_adblock(places: Sequence[str]) -> AdblockRules:
     """The rules of lists in adblock syntax; `!` comments, and `[…]` heads a list. Rules for what is shown on a page
     (`##`) say nothing about its address, and are among the unsupported ones."""
-    hosts = (array("Q"), array("Q"))
-    paths: tuple[dict[str, list[str]], dict[str, list[str]]] = ({}, {})
+    hosts = (array("Q"), array("Q"), array("Q"))
+    paths: tuple[dict[str, list[str]], ...] = ({}, {}, {})
     unsupported, first = 0, ""
     for place in places:
         for number, line in _lines(place, comments="!"):
@@ -130,19 +155,19 @@ def read_adblock(places: Sequence[str]) -> AdblockRules:
                 continue
             found = None if _COSMETIC.search(line) else _HOST_RULE.fullmatch(line)
             options = set(filter(None, (found["options"] or "").split(","))) if found else set()
-            if found is None or not options <= ADBLOCK_OPTIONS:
+            allowed = ADBLOCK_OPTIONS if found and found["exception"] else ADBLOCK_OPTIONS | {_IMPORTANT}
+            if found is None or not options <= allowed:
                 unsupported += 1
                 first = first or f"{place}:{number}: '{_cut(line)}'"
                 continue
-            which = 1 if found["exception"] else 0
+            which = 1 if found["exception"] else 2 if _IMPORTANT in options else 0
             host = normal_host(found["host"])
             if found["path"] and found["path"] != "/":
                 paths[which].setdefault(host, []).append(found["path"].lower())
             else:
                 hosts[which].append(hash_of(host))
-    blocked, excepted = map(Hashes, hosts)
-    of_hosts, but_of = ({host: tuple(sorted(set(each))) for host, each in one.items()} for one in paths)
-    return AdblockRules(blocked, excepted, of_hosts, but_of, unsupported, first)
+    sorted_paths = ({host: tuple(sorted(set(each))) for host, each in one.items()} for one in paths)
+    return AdblockRules(*map(Hashes, hosts), *sorted_paths, unsupported=unsupported, first_unsupported=first)
 
 
 def normal_host(host: str) -> str:

@@ -33,6 +33,8 @@ def test_keeps_its_promises() -> None:
             1,
             "(GPL-2.0-only WITH Linux-syscall-note) OR MIT",
         ),
+        ("(SPDX-License-Identifier: MIT)", "spdx", "MIT", 1, "MIT"),
+        ("((SPDX-License-Identifier: (MIT OR X11)))", "spdx", "(MIT OR X11)", 1, "(MIT OR X11)"),
         ("# SPDX-License-Identifier: LicenseRef-Own and more", "spdx", "LicenseRef-Own", 1, "LicenseRef-Own"),
         (
             "<a href='https://creativecommons.org/licenses/by-sa/3.0/de/'>",

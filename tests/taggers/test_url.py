@@ -133,6 +133,32 @@ def test_adblock_rules_and_exceptions(tmp_path: Path) -> None:
         assert tag(url, adblock=[place])["adblock_match"] == match, url
 
 
+def test_a_caret_behind_a_path_is_its_end_or_a_separator(tmp_path: Path) -> None:
+    place = written(tmp_path, "abp.txt", "||a.com/Ads^", "@@||a.com/ads/fine^", "||b.com/ads")
+    for url, match in (
+        ("http://a.com/ads", "a.com/ads"),
+        ("http://a.com/ads/1", "a.com/ads"),
+        ("http://a.com/ads?x", "a.com/ads"),
+        ("http://a.com/ads;x", "a.com/ads"),
+        ("http://a.com/adsense", ""),
+        ("http://a.com/ads-1", ""),
+        ("http://a.com/ads.html", ""),
+        ("http://a.com/ads/fine", ""),
+        ("http://a.com/ads/finest", "a.com/ads"),
+        ("http://b.com/adsense", "b.com/ads"),
+    ):
+        assert tag(url, adblock=[place])["adblock_match"] == match, url
+
+
+def test_no_exception_covers_a_rule_that_is_important(tmp_path: Path) -> None:
+    lines = ("||a.com^$important", "@@||a.com^", "||b.com/x$important", "@@||b.com^", "||b.com/y")
+    place = written(tmp_path, "abp.txt", *lines)
+    for url, match in (("a.com", "a.com"), ("s.a.com/z", "a.com"), ("b.com/x1", "b.com/x"), ("b.com/y", "")):
+        assert tag(f"http://{url}", adblock=[place])["adblock_match"] == match, url
+    place = written(tmp_path, "one.txt", "||a.com^$important")
+    assert tag("http://a.com", adblock=[place])["adblock_match"] == "a.com"
+
+
 def test_rules_of_other_kinds_are_an_error_unless_they_may_be_left_out(tmp_path: Path) -> None:
     place = written(tmp_path, "abp.txt", "||ads.com^", "##.banner", "/x*y/")
     with pytest.raises(DataError) as error:

@@ -16,6 +16,7 @@ from taggers.url_lists import (
     normal_url,
     read_adblock,
     read_hosts,
+    read_substrings,
     read_urls,
     read_words,
     split_url,
@@ -49,11 +50,27 @@ def test_a_line_that_is_no_host_is_named(place: Path, line: str) -> None:
 def test_urls_and_words(place: Path) -> None:
     place.write_text("# urls\nhttps://www.A.com:80/B/?q=1#x\na.com/c#d\n")
     assert list(read_urls(str(place))) == ["a.com/b", "a.com/c"]
-    place.write_text("# words\nBad\nvery bad  # two\n")
-    assert list(read_words(str(place))) == ["bad", "very bad"]
+    place.write_text("# words\nBad\n\u00c9t\u00e9  # two\n")
+    assert list(read_words(str(place))) == ["bad", "\u00e9t\u00e9"]
+    place.write_text("# texts\nBad\nvery-bad  # two\n")
+    assert list(read_substrings(str(place))) == ["bad", "very-bad"]
     place.write_text("a b\n")
     with pytest.raises(DataError, match=r"list.txt:1: 'a b' is no URL"):
         list(read_urls(str(place)))
+
+
+@pytest.mark.parametrize("line", ["mailto:a@b.com", "https:///path", "/path"])
+def test_a_url_without_a_host_is_an_error(place: Path, line: str) -> None:
+    place.write_text(f"a.com\n{line}\n")
+    with pytest.raises(DataError, match=rf"list.txt:2: '{line}' is no URL"):
+        list(read_urls(str(place)))
+
+
+@pytest.mark.parametrize("line", ["very bad", "very-bad", "very_bad", "bad!", "a.com"])
+def test_a_word_that_no_word_of_a_url_can_equal_is_an_error(place: Path, line: str) -> None:
+    place.write_text(f"bad\n{line}\n")
+    with pytest.raises(DataError, match=rf"list.txt:2: '{line}' is no word.*go under `substrings`"):
+        list(read_words(str(place)))
 
 
 def test_what_is_not_utf8_is_an_error(place: Path) -> None:
@@ -73,7 +90,7 @@ def test_adblock_rules(place: Path) -> None:
     ]  # fmt: skip
     assert rules.excepted.has([hash_of("good.ads.com"), hash_of("ads.com")]).tolist() == [True, False]
     assert rules.paths == {"part.com": ("/ads/",)}
-    assert rules.excepted_paths == {"part.com": ("/ads/fine",)}
+    assert rules.excepted_paths == {"part.com": ("/ads/fine^",)}
     assert rules.unsupported == 0
 
 
@@ -89,6 +106,13 @@ def test_adblock_rules(place: Path) -> None:
         "-ad-",
         "/re[gx]/",
         "#@#.x",
+        "||a",
+        "||a.com",
+        "||ads.",
+        "||a.com/p?q=1",
+        "||a.com/p#q",
+        "||a.com/^",
+        "@@||a.com^$important",
     ],
 )
 def test_adblock_rules_of_other_kinds_are_counted_and_the_first_is_named(place: Path, rule: str) -> None:
