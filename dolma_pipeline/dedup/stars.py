@@ -46,13 +46,11 @@ class Stars(NamedTuple):
     stopped: bool
 
 
-def ranks(
-    candidate: NDArray[np.bool_], place: NDArray[np.int64], old: NDArray[np.bool_] | None = None
-) -> NDArray[np.int64]:
+def ranks(candidate: NDArray[np.bool_], place: NDArray[np.int64], settled: Settled | None = None) -> NDArray[np.int64]:
     """The place of each of n documents when candidates come first, of these and of the others those that were judged
-    before (`old`), then the preferred order: int64[n], 0 to n - 1."""
+    before, first of them those that stay, then the preferred order: int64[n], 0 to n - 1."""
     found = np.empty(len(place), np.int64)
-    keys = (place, ~candidate) if old is None else (place, ~old, ~candidate)
+    keys = (place, ~candidate) if settled is None else (place, settled.gone, ~settled.old, ~candidate)
     found[np.lexsort(keys)] = np.arange(len(place))
     return found
 
@@ -115,7 +113,7 @@ def elect_stars(
         )
     settled = settled or nothing_settled(len(home))
     n, num_candidates = len(home), int(candidate.sum())
-    rank = ranks(candidate, place, settled.old)
+    rank = ranks(candidate, place, settled)
     of_rank = np.argsort(rank)
     first = firsts_of(home, rank)
     gone = settled.gone

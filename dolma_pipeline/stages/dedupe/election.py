@@ -178,7 +178,7 @@ def _stars(
         threshold=own.threshold,
         settled=settled,
     )
-    size, rank = stars_of(stars.keeper, ranks(candidate, place, settled.old))
+    size, rank = stars_of(stars.keeper, ranks(candidate, place, settled))
     connected_nodes, labels = components(np.stack([nodes[stars.left], nodes[stars.right]], axis=1))
     found = {
         "size": size,
@@ -198,7 +198,7 @@ def _clusters(
     """An election within clusters."""
     nodes, labels = own
     candidate = candidate & ~settled.gone
-    elected = elect(labels, candidate, ranks(candidate, place, settled.old))
+    elected = elect(labels, candidate, ranks(candidate, place, settled))
     keeper = nodes
     if len(nodes):
         firsts = np.flatnonzero(elected.rank == 0)

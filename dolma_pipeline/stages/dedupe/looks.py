@@ -106,8 +106,8 @@ def _firsts(
     """The documents that stand for the words of these ones."""
     from dolma_pipeline.dedup.stars import firsts_of, ranks
 
-    old = before.at(near.nodes).old if before else None
-    first = firsts_of(np.searchsorted(near.nodes, near.home), ranks(elected.candidate, elected.place, old))
+    settled = before.at(near.nodes) if before else None
+    first = firsts_of(np.searchsorted(near.nodes, near.home), ranks(elected.candidate, elected.place, settled))
     standing = near.nodes[first]
     return standing[np.searchsorted(near.nodes, left)], standing[np.searchsorted(near.nodes, right)]
 

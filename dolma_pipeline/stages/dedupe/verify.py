@@ -75,7 +75,7 @@ def first_pairs(near: Near, candidate: np.ndarray, place: np.ndarray, settled: S
     """`left` and `right` of the first round, by number, sorted; candidate, place: of `near.nodes`. settled: what is
     decided of them already: what went leads nobody, and nothing of it is compared with what leads."""
     settled = settled or nothing_settled(len(near.nodes))
-    rank = ranks(candidate, place, settled.old)
+    rank = ranks(candidate, place, settled)
     home = np.searchsorted(near.nodes, near.home)
     entries = rank[firsts_of(home, rank)[np.searchsorted(near.nodes, near.member)]]
     of_rank = np.argsort(rank)

@@ -83,10 +83,13 @@ def test_batches_equal_the_plain_elections(case: Any) -> None:
         decided = {here[i]: (here[found.keeper[i]], float(found.jaccard[i])) for i in range(len(here))}
 
 
-def elect(likeness: dict[tuple[int, int], float], bucket: list[int], settled: Settled, **more: Any) -> list[int]:
+def elect(
+    likeness: dict[tuple[int, int], float], bucket: list[int], settled: Settled, *, home: Any = None, **more: Any
+) -> list[int]:
     n = len(settled.old)
     return elect_stars(
-        np.arange(n), np.zeros(len(bucket), np.int64), np.array(bucket), candidate=np.ones(n, np.bool_), threshold=0.8,
+        np.arange(n) if home is None else home, np.zeros(len(bucket), np.int64), np.array(bucket),
+        candidate=np.ones(n, np.bool_), threshold=0.8,
         compare=lambda a, b: np.array([likeness.get((int(x), int(y)), 0.0) for x, y in zip(a, b, strict=True)]),
         **{"place": np.arange(n), "settled": settled, **more},
     ).keeper.tolist()  # fmt: skip
@@ -103,6 +106,15 @@ def test_what_went_leads_nobody() -> None:
     settled = nothing_settled(3)
     settled.old[:2], settled.keep[1], settled.keeper[1], settled.jaccard[1] = True, False, 0, 0.85
     assert elect({(1, 2): 1.0}, [1, 2], settled) == [0, 0, 2]
+
+
+@pytest.mark.parametrize("place", [[0, 1, 2], [1, 0, 2], [2, 1, 0]])
+def test_what_stays_leads_though_a_copy_of_it_that_went_is_preferred(place: list[int]) -> None:
+    """A copy of the same words that came later, and before it in the order, stands for nobody."""
+    settled = nothing_settled(3)
+    settled.old[:2], settled.keep[0], settled.keeper[0] = True, False, 1
+    more = {"home": np.array([0, 0, 2]), "place": np.array(place)}
+    assert elect({(0, 2): 0.9}, [0, 2], settled, **more) == [1, 1, 1]
 
 
 def test_the_check_finds_an_old_one_that_went_for_a_new_one() -> None:

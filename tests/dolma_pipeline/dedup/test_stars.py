@@ -20,7 +20,8 @@ def plain(home: list[int], buckets: list[list[int]], candidate: list[bool], plac
           ) -> tuple[list[int], list[float], int, bool]:  # fmt: skip
     """The rounds, document by document; old: of documents that were judged before, whom each went for, and how like."""
     n, old = len(home), old or {}
-    order = sorted(range(n), key=lambda i: (not candidate[i], i not in old, place[i]))
+    gone = {i for i, (own, _) in old.items() if own != i}
+    order = sorted(range(n), key=lambda i: (not candidate[i], i not in old, i in gone, place[i]))
     first = {h: next(i for i in order if home[i] == h) for h in home}
     living, anchors, asked = {i for i in range(n) if i not in old or old[i][0] == i}, {*old}, set[tuple[int, int]]()
     edges: dict[tuple[int, int], float] = {}

@@ -151,12 +151,12 @@ def test_the_first_run_is_an_election(tmp_path: Path) -> None:
 
 
 def test_the_same_bytes_in_small_pieces_shuffled_and_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = promised(batched(tmp_path / "whole", 3, PLAIN))
+    expected = promised(batched(tmp_path / "whole", 2, PLAIN))
     monkeypatch.setattr("dolma_pipeline.stages.dedupe.edges.BYTES_A_ROW", 4_000_000_000 // 61)
     monkeypatch.setattr(verify, "PAIRS_A_TASK", 3)
     monkeypatch.setattr(likeness, "PAIRS", 5)
     monkeypatch.setattr(shards_module, "BLOCK_SHARDS", 1)
-    assert promised(batched(tmp_path / "small", 3, PLAIN, how=Here(seed=1, repeated=0.5, again=True))) == expected
+    assert promised(batched(tmp_path / "small", 2, PLAIN, how=Here(seed=1, repeated=0.5, again=True))) == expected
 
 
 class Killed(BaseException):
@@ -210,7 +210,7 @@ def test_killed_within_a_growth(tmp_path: Path, more: int) -> None:
     launch(tmp_path, whole, PLAIN)
     steps = tasks_of(run_folder(whole))[len(tasks_of(run_folder(start))) :]
     after = [steps.index(step) + 1 for step in ("dedupe/candidates", "dedupe/elect", "dedupe/write")]
-    after.append(len(steps) - 1)
+    after = [*after, len(steps) - 1][-2 if more else 0 :]  # with other files by then, verdicts must have been written
     killed = []
     for tasks in after:
         killed.append(copy_of(start))
@@ -347,7 +347,7 @@ SOME = st.integers(8, 8).flatmap(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SOME)
 def test_exact_copies_in_batches_equal_plain_elections(case: Any) -> None:
     """Documents in three batches: their batch, key, whether they pass, and their place in the order."""
@@ -367,7 +367,7 @@ def test_exact_copies_in_batches_equal_plain_elections(case: Any) -> None:
         group = {i: i for i in here} | dict(zip(found.group_nodes.tolist(), found.group_labels.tolist(), strict=True))
         expected: dict[int, tuple[bool, int]] = {i: decided[i][:2] if i in decided else (True, i) for i in here}
         for some in (some for some in clusters.values() if len(some) > 1):
-            order = sorted(some, key=lambda i: (i not in decided, place[i]))
+            order = sorted(some, key=lambda i: (i not in decided, not decided.get(i, (True,))[0], place[i]))
             may = [i for i in order if passes[i] and (i not in decided or decided[i][0])]
             first = [*may, *(i for i in order if i not in may)][0]
             expected |= {i: (i == first and passes[i], first) for i in some if i not in decided}
