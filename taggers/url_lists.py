@@ -166,8 +166,17 @@ def read_adblock(places: Sequence[str]) -> AdblockRules:
                 paths[which].setdefault(host, []).append(found["path"].lower())
             else:
                 hosts[which].append(hash_of(host))
-    sorted_paths = ({host: tuple(sorted(set(each))) for host, each in one.items()} for one in paths)
-    return AdblockRules(*map(Hashes, hosts), *sorted_paths, unsupported=unsupported, first_unsupported=first)
+    blocked, excepted, important = ({host: tuple(sorted(set(each))) for host, each in one.items()} for one in paths)
+    return AdblockRules(
+        hosts=Hashes(hosts[0]),
+        excepted=Hashes(hosts[1]),
+        important=Hashes(hosts[2]),
+        paths=blocked,
+        excepted_paths=excepted,
+        important_paths=important,
+        unsupported=unsupported,
+        first_unsupported=first,
+    )
 
 
 def normal_host(host: str) -> str:

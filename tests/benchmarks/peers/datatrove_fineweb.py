@@ -17,14 +17,24 @@ from datatrove.pipeline.filters import (
     FineWebQualityFilter,
     GopherQualityFilter,
     GopherRepetitionFilter,
-    LanguageFilter,
 )
+from datatrove.utils.lid import FT176LID
 
 texts = timing.read_texts()
-language = LanguageFilter(languages=["en"])
-language.model._model = fasttext.load_model(sys.argv[2])
+identifier = FT176LID(["en"])
+identifier._model = fasttext.load_model(sys.argv[2])
+
+
+class English:
+    """What its LanguageFilter does, which cannot be made where fastText is a wheel of another name."""
+
+    def filter(self, document: Document) -> bool:
+        """Whether English is above 0.65."""
+        return bool(identifier.predict(document)[1]["en"] > 0.65)
+
+
 filters = [
-    language,
+    English(),
     GopherRepetitionFilter(),
     GopherQualityFilter(),
     C4QualityFilter(filter_no_terminal_punct=False),
