@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 
 from dolma_pipeline import assets
 from dolma_pipeline.config.presets import preset_names, read_preset
-from dolma_pipeline.documents import Batch, is_spans
+from dolma_pipeline.documents import Batch, Document, is_spans
 from dolma_pipeline.registry import load_tagger
 from dolma_pipeline.sql import Rules
 from dolma_pipeline.sql.columns import rule_schema
@@ -56,7 +56,7 @@ def labelled(data: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file]
 
 
-def tagged(preset: str, texts: list[str]) -> pa.Table:
+def tagged(preset: str, texts: Sequence[str | Document]) -> pa.Table:
     """What the preset's taggers say of texts, one column a tagger."""
     batch = Batch.of(texts)
     uses = read_preset(preset).config.taggers
@@ -123,10 +123,10 @@ def _word_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_preset_binds_to_what_its_taggers_say_and_a_plain_page_passes(preset: str) -> None:
     """Every rule is SQL over columns that are there, every edit a list of spans."""
     rows = [
-        "The harbour of the old town was built by monks who had come from the north with their boats. "
-        "It has been restored twice since then, and fishermen still use it. To reach the lighthouse you "
+        "The harbour of the old town was built by monks who had come from the north with their boats.\n"
+        "It has been restored twice since then, and fishermen still use it.\nTo reach the lighthouse you "
         "walk along the wall that keeps out the sea, and in winter the path is often closed.\n"
-        "Most visitors arrive in summer, when a small market is held beside the church. What they buy "
+        "Most visitors arrive in summer, when a small market is held beside the church.\nWhat they buy "
         "is honey, bread and smoked fish, and some of them stay until the lamps are lit."
     ]
     config = read_preset(preset).config
@@ -147,3 +147,58 @@ def test_the_rules_of_fineweb_tell_lists_from_prose(labelled: list[dict[str, Any
             if kind in dropped:
                 dropped[kind] += any(column[i] for column in drops.values())
     assert dropped == {"good": 4, **FINEWEB_DROPS}
+
+
+CODE_DROPS = {
+    "max_line_length": [("total = 1\n" * 100 + "word " * 201, "c")],
+    "mean_line_length": [("word " * 30 + "\n" + "word " * 30, "c")],
+    "alphanumeric": [("abc [](){}<>;,.=+*&^%$", "c")],
+    "letters_by_token": [("a 1 2 3 4 b", "c")],
+    "xml": [("<?xml version='1.0'?>\n<some><words/></some>", "xml")],
+    "html": [
+        ("<p>" + "word\n" * 19 + "</p>", "html"),
+        ("<p class='" + "many\n" * 150 + "'>" + "word\n" * 30 + "</p>", "html"),
+    ],
+    "comments": [
+        ("value = call(other)\n", "java"),
+        ("# " + "only comments " * 9 + "\na = b", "python"),
+    ],
+}
+"""Rule of dolma_code -> files, with their language, that it drops."""
+
+
+def test_the_rules_of_dolma_for_code_fire_each_on_its_own_fault() -> None:
+    good = [("# Adds two.\n" + "def add(first, second):\n    return first + second\n", "python")]
+    good += [("<p>" + "word\n" * 30 + "</p>", "html"), ("value = call(other)\n", "c")]
+    rows = good + [file for files in CODE_DROPS.values() for file in files]
+    drops = fired("dolma_code", tagged("dolma_code", [Document(text, metadata={"lang": lang}) for text, lang in rows]))
+    found = [[rule for rule, column in drops.items() if column[i]] for i in range(len(rows))]
+    assert found == [[], [], [], *([f"dolma_code.{rule}"] for rule, files in CODE_DROPS.items() for _ in files)]
+    assert {f"dolma_code.{rule}" for rule in CODE_DROPS} == {*drops}
+
+
+def test_shares_that_dolma_drops_at_the_threshold_are_dropped() -> None:
+    at_limits = [
+        Document("# 8\n" + "abcd = 1;\n" * 29 + "abcdef", metadata={"lang": "python"}),  # 3 of 300 characters
+        Document("<b a='" + "x" * 488 + "'>" + "w" * 125 + "</b>", metadata={"lang": "html"}),
+    ]
+    table = tagged("dolma_code", at_limits)
+    code = table.column("code_v1").combine_chunks()
+    assert code.field("comment_share")[0].as_py() == 0.01
+    assert code.field("visible_share")[1].as_py() == 0.2
+    drops = fired("dolma_code", table)
+    assert drops["dolma_code.comments"] == [True, False]
+    assert drops["dolma_code.html"] == [False, True]
+
+
+def test_dolma_code_cuts_out_the_head_and_masks_the_address() -> None:
+    head = "# Copyright 2020 Someone\n"
+    text = head + "\nimport os\n# ask me@example.com\n"
+    table = tagged("dolma_code", [Document(text, metadata={"lang": "python"})])
+    config = read_preset("dolma_code").config
+    assert config.remove == {"copyright": ("code_v1.copyright_header",)}
+    head_spans = table.column("code_v1").combine_chunks().field("copyright_header").to_pylist()[0]
+    mail_spans = table.column("pii_v1").combine_chunks().field("email").to_pylist()[0]
+    assert [text[one["start"] : one["end"]].strip() for one in head_spans] == [head.strip()]
+    assert [text[one["start"] : one["end"]] for one in mail_spans] == ["me@example.com"]
+    assert config.replace["email"].spans == "pii_v1.email"
