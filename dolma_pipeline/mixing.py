@@ -95,7 +95,7 @@ def mixer(name: str) -> Callable[[M], M]:
             places = f"in {_place(before.function)} and in {_place(function)}"
             raise UsageError(f"mixer '{name}' is declared twice: {places}; give one of the two another name")
         parameters = {one.name: one.default for one in others}
-        summary = (inspect.getdoc(function) or "").partition("\n")[0]
+        summary = " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())
         MIXERS[name] = MixerSpec(name, function, parameters, summary, function.__module__)
         return function
 

@@ -139,7 +139,7 @@ def _function_spec(name: str, target: Callable[..., Any], fields: Fields | None,
     _check_parameters(name, parameters)
     code = inspect.unwrap(target).__code__
     place = f"{code.co_filename}:{code.co_firstlineno}"
-    summary = _first_line(target.__doc__)
+    summary = _first_paragraph(target.__doc__)
     return TaggerSpec(name, "function", target, paper, summary, parameters, target.__module__, place, checked)
 
 
@@ -164,7 +164,7 @@ def _class_spec(name: str, target: type, fields: Fields | None, paper: str) -> T
             raise TaggerError(f"{what} has a parameter without a default: '{field.name}'")
     _check_parameters(name, parameters)
     generated = (target.__doc__ or "").startswith(f"{target.__name__}(")  # dataclass writes one where there is none
-    summary = "" if generated else _first_line(target.__doc__)
+    summary = "" if generated else _first_paragraph(target.__doc__)
     place, kernels = _class_place(target), _kernels(name, target)
     return TaggerSpec(
         name, "class", target, paper, summary, parameters, target.__module__, place=place, kernels=kernels
@@ -218,5 +218,5 @@ def _source(file: str) -> str:
     return "".join(linecache.getlines(file))
 
 
-def _first_line(doc: str | None) -> str:
-    return next((line.strip() for line in (doc or "").splitlines() if line.strip()), "")
+def _first_paragraph(doc: str | None) -> str:
+    return " ".join(inspect.cleandoc(doc or "").partition("\n\n")[0].split())
