@@ -166,8 +166,14 @@ def read_adblock(places: Sequence[str]) -> AdblockRules:
                 paths[which].setdefault(host, []).append(found["path"].lower())
             else:
                 hosts[which].append(hash_of(host))
-    sorted_paths = ({host: tuple(sorted(set(each))) for host, each in one.items()} for one in paths)
-    return AdblockRules(*map(Hashes, hosts), *sorted_paths, unsupported=unsupported, first_unsupported=first)
+    blocked, excepted, important = map(Hashes, hosts)
+    of_blocked, of_excepted, of_important = (
+        {host: tuple(sorted(set(each))) for host, each in one.items()} for one in paths
+    )
+    return AdblockRules(
+        blocked, excepted, important, of_blocked, of_excepted, of_important,
+        unsupported=unsupported, first_unsupported=first,
+    )  # fmt: skip
 
 
 def normal_host(host: str) -> str:
