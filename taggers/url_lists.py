@@ -166,17 +166,14 @@ def read_adblock(places: Sequence[str]) -> AdblockRules:
                 paths[which].setdefault(host, []).append(found["path"].lower())
             else:
                 hosts[which].append(hash_of(host))
-    blocked, excepted, important = ({host: tuple(sorted(set(each))) for host, each in one.items()} for one in paths)
-    return AdblockRules(
-        hosts=Hashes(hosts[0]),
-        excepted=Hashes(hosts[1]),
-        important=Hashes(hosts[2]),
-        paths=blocked,
-        excepted_paths=excepted,
-        important_paths=important,
-        unsupported=unsupported,
-        first_unsupported=first,
+    blocked, excepted, important = map(Hashes, hosts)
+    of_blocked, of_excepted, of_important = (
+        {host: tuple(sorted(set(each))) for host, each in one.items()} for one in paths
     )
+    return AdblockRules(
+        blocked, excepted, important, of_blocked, of_excepted, of_important,
+        unsupported=unsupported, first_unsupported=first,
+    )  # fmt: skip
 
 
 def normal_host(host: str) -> str:

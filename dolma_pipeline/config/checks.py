@@ -254,12 +254,33 @@ def _check_key(recipe: Recipe, key: str, replace: ReplaceConfig) -> None:
         raise fail(recipe, f"{key}.key", message)
 
 
+def _check_shadowed(recipe: Recipe, before: Mapping[str, ReplaceConfig], after: Mapping[str, ReplaceConfig]) -> None:
+    """A replacement has an effect: none before it takes all the same spans, whatever their scores.
+
+    Args:
+        before, after: dotted key -> replacement, in the order in which they take spans. Those of `after` are checked,
+            each against `before` and those of `after` that stand before it.
+    """
+    whole = {one.spans: key for key, one in before.items() if one.min_score is None and one.max_score is None}
+    for key, one in after.items():
+        if one.spans in whole:
+            message = (
+                f"has no effect: {whole[one.spans]} replaces all of {one.spans} before it. Keep one of the two; that "
+                "of a preset is left out by `skip_rules`."
+            )
+            raise fail(recipe, key, message)
+        if one.min_score is None and one.max_score is None:
+            whole[one.spans] = key
+
+
 def _check_mix(recipe: Recipe, section: str, mix: MixConfig) -> None:
     _check_budget(recipe, section, mix)
     for i, replace in enumerate(mix.replace):
         _check_field(recipe, f"{section}.replace.{i}.spans", replace.spans)
         _check_scores(recipe, f"{section}.replace.{i}", replace)
         _check_key(recipe, f"{section}.replace.{i}", replace)
+    in_all = {f"{section}.replace.{i}": replace for i, replace in enumerate(mix.replace)}
+    _check_shadowed(recipe, {}, in_all)
     for name, source in mix.sources.items():
         key = f"{section}.sources.{name}"
         if name not in recipe.sources:
@@ -275,6 +296,7 @@ def _check_mix(recipe: Recipe, section: str, mix: MixConfig) -> None:
             _check_field(recipe, f"{key}.replace.{i}.spans", replace.spans)
             _check_scores(recipe, f"{key}.replace.{i}", replace)
             _check_key(recipe, f"{key}.replace.{i}", replace)
+        _check_shadowed(recipe, in_all, {f"{key}.replace.{i}": one for i, one in enumerate(source.replace)})
     if len(mix.sources) == len(recipe.sources) and all(source.weight == 0 for source in mix.sources.values()):
         key = f"{section}.sources"
         raise fail(recipe, key, "every weight is 0, so nothing would be drawn; give one source a weight")

@@ -142,6 +142,10 @@ def test_the_columns_are_those_of_documents() -> None:
             "mix.replace.0.max_score: found 0.5, and no score of at least 0.5 (min_score) is below it",
         ),
         (
+            "mix.replace=[{spans: a.b, with: x}, {spans: a.b, with: y, min_score: 0.5}]",
+            "mix.replace.1: has no effect: mix.replace.0 replaces all of a.b before it. Keep one of the two",
+        ),
+        (
             "mix.replace.0.spans=email",
             "mix.replace.0.spans: found 'email', expected ATTRIBUTE.FIELD such as pii_v1.ema",
         ),
