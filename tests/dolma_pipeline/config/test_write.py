@@ -93,7 +93,7 @@ def recipes(draw: Any) -> Recipe:
     weight = NUMBER if draw(st.booleans()) else st.none()
     mix = MixConfig(
         where=where,
-        replace=draw(st.lists(REPLACE, max_size=2).map(tuple)),
+        replace=draw(st.lists(REPLACE, max_size=2, unique_by=lambda one: one.spans).map(tuple)),
         sources={
             name: draw(
                 st.builds(
