@@ -146,6 +146,10 @@ def test_the_columns_are_those_of_documents() -> None:
             "mix.replace.1: has no effect: mix.replace.0 replaces all of a.b before it. Keep one of the two",
         ),
         (
+            "mix={replace: [{spans: a.b, with: x}], sources: {web: {replace: [{spans: a.b, with: y}]}}}",
+            "mix.sources.web.replace.0: has no effect: mix.replace.0 replaces all of a.b before it",
+        ),
+        (
             "mix.replace.0.spans=email",
             "mix.replace.0.spans: found 'email', expected ATTRIBUTE.FIELD such as pii_v1.ema",
         ),

@@ -13,7 +13,7 @@ output: run
 sources: {web: {documents: x.jsonl}, books: {documents: y.jsonl}}
 mix:
   replace: [{spans: a.b, with: x}, {spans: a.c, with: "", min_score: 0.5}]
-  sources: {web: {replace: [{spans: a.b, with: y, max_score: 0.25}], remove: [a.d]}, books: {weight: 1}}
+  sources: {web: {replace: [{spans: a.c, with: y, max_score: 0.25}], remove: [a.d]}, books: {weight: 1}}
   target_documents: 10
 """
 
@@ -27,6 +27,6 @@ def test_edits_are_read_with_their_scores() -> None:
     assert own == {
         "web": {
             "mix.sources.web.remove": ["a.d"],
-            "mix.sources.web.replace": [{"spans": "a.b", "with": "y", "max_score": 0.25}],
+            "mix.sources.web.replace": [{"spans": "a.c", "with": "y", "max_score": 0.25}],
         }
     }
