@@ -94,13 +94,8 @@ class TooManyFailuresError(DolmaError):
 
 
 def nearest(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
-    """The known names most like `name`, best first; none if nothing is like it.
-
-    What is much less like it than the best is left out: all names that end in `_v1` are a little alike.
-    """
-    found = difflib.get_close_matches(name, sorted(set(known)), n=count, cutoff=0.6)
-    likeness = [difflib.SequenceMatcher(None, name, one).ratio() for one in found]
-    return [one for one, ratio in zip(found, likeness, strict=True) if ratio >= 0.9 * likeness[0]]
+    """The known names most like `name`, best first; none if nothing is like it."""
+    return difflib.get_close_matches(name, sorted(set(known)), n=count, cutoff=0.6)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> str:
@@ -108,6 +103,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") 
     known = sorted(set(known))
     text = f"no {kind} named '{name}'."
     near = nearest(name, known)
+    likeness = [difflib.SequenceMatcher(None, name, one).ratio() for one in near]
+    # What is much less like it than the best is left out: all names that end in `_v1` are a little alike.
+    near = [one for one, ratio in zip(near, likeness, strict=True) if ratio >= 0.9 * likeness[0]]
     if near:
         text += f" Did you mean {' or '.join(repr(n) for n in near)}?"
     elif known:

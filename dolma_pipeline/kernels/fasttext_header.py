@@ -133,7 +133,10 @@ def read_arguments(reader: Reader) -> dict[str, int]:
         arguments["max_n"] = 0  # as fastText reads them: classifiers had no character n-grams then
     if arguments["loss"] not in LOSSES:
         raise reader.damaged(f"loss {arguments['loss']} is none of {', '.join(map(str, LOSSES))}")
-    for name, low, high in (("dim", 1, 1 << 20), ("bucket", 0, 1 << 31), ("word_ngrams", 0, 1 << 16)):
+    for name, low, high in (
+        *(("dim", 1, 1 << 20), ("bucket", 0, 1 << 31), ("word_ngrams", 0, 1 << 16)),
+        *(("min_n", 0, 1 << 10), ("max_n", 0, 1 << 10)),
+    ):
         if not low <= arguments[name] < high:
             raise reader.damaged(f"{name} is {arguments[name]}")
     return arguments

@@ -150,6 +150,8 @@ def _of_metadata(keys: Sequence[str | int], sign: str, value: Literal, *, missin
             raise Untranslatable(f"null is compared with == or != only, not with {sign}")
         return f"{_metadata(keys)} IS {'NOT ' if sign == '!=' else ''}NULL"
     if isinstance(value, bool):
+        if sign not in ("==", "!="):
+            raise Untranslatable(f"{str(value).lower()} is compared with == or != only, not with {sign}")
         asked = f"{found} {OPERATORS[sign]} {_text(str(value).lower())}"
     elif isinstance(value, str):
         asked = f"{found} {OPERATORS[sign]} {_text(value)}"

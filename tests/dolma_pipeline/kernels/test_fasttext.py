@@ -269,6 +269,7 @@ def test_files_that_are_no_models(tmp_path: Path, folder: Path) -> None:
         (32, 9, "loss 9 is none of"),
         (36, 1, r"word vectors \(a fastText model of kind 'cbow'\), not a classifier"),
         (40, -3, "bucket is -3"),
+        (48, 2**31 - 1, "max_n is 2147483647"),
         (64, 7, "7 entries are not"),
     ]:
         with pytest.raises(AssetError, match=message):

@@ -50,6 +50,7 @@ def test_what_is_known(expression: str, expected: str) -> None:
         ("any(.attributes.a__b[]; .[2] > 1)", "found '; .[2] > 1)'"),
         (".attributes.a__b[] > 1", "expected a number or a text, found ']>1'"),
         (".metadata.x < null", "null is compared with == or != only, not with <"),
+        (".metadata.x >= true", "true is compared with == or != only, not with >="),
         (".text > \"a\"", "text: only numbers of spans and keys of metadata"),
         ("", "expected a path, found its end"),
     ],
