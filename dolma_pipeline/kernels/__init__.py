@@ -3,7 +3,7 @@
     tables     what a kernel reads (TextBuffers) and gives (Tokens); no numba, loads at once
     jit        numba's decorator, loaded without scipy
     unicode    classes of all code points, decoding one
-    hashing    64-bit hash of a stretch of bytes
+    hashing    64-bit hash of a stretch of bytes         lanes    eight bytes at a time
     words      text.split()            lines    text.split("\\n") and paragraphs
     spans      byte positions to code points
     gopher     quality columns         repetition   repeated lines, paragraphs and n-grams

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dolma_pipeline.kernels.citations import CutLines
 from dolma_pipeline.kernels.hashing import load8
 from dolma_pipeline.kernels.jit import njit
+from dolma_pipeline.kernels.lanes import CASE, LOW7, TOPS, count_tops, each, zeros
 from dolma_pipeline.kernels.lines import BLANK, split_lines
 from dolma_pipeline.kernels.tables import ONE_TEXT, ONE_TOKEN, TextBuffers, Tokens, read_only
 from dolma_pipeline.kernels.unicode import SPACE, before, class_table, decode
@@ -35,13 +36,11 @@ POLICY = 8
 POLICY_PHRASES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
 _LOREM_IPSUM = 16
-_EACH = 0x0101010101010101
-_ONE, _TOP, _LOW7, _LOWER = (np.uint64(byte * _EACH) for byte in (0x01, 0x80, 0x7F, 0x20))
-_BLANKS, _QUOTES, _STOPS, _BANGS, _ASKS = (np.uint64(byte * _EACH) for byte in b' ".!?')
-_CS, _IS, _JS, _OS, _PS, _SS, _US = (np.uint64(byte * _EACH) for byte in b"cijopsu")
-_FROM_20 = np.uint64(0x60 * _EACH)  # added to a byte below 0x80, sets its top bit from 0x20 on
+_BLANKS, _QUOTES, _STOPS, _BANGS, _ASKS = (each(byte) for byte in b' ".!?')
+_CS, _IS, _JS, _OS, _PS, _SS, _US = (each(byte) for byte in b"cijopsu")
+_FROM_20 = each(0x60)  # added to a byte below 0x80, sets its top bit from 0x20 on
 # First bytes of white space that is not ASCII, and of `”`: C2 and E0 to E3, among others.
-_SPACE_LEADS = tuple(np.uint64(byte * _EACH) for byte in (0x42, 0x61, 0x62, 0x63))
+_SPACE_LEADS = tuple(each(byte) for byte in (0x42, 0x61, 0x62, 0x63))
 _JAVASCRIPT, _COOKIES, _POLICY, _USE, _IPSUM = (
     np.frombuffer(word, np.uint8) for word in (b"javascript", b"cookies", b"policy", b"use", b"ipsum")
 )
@@ -190,13 +189,7 @@ def _stripped_end(data: Any, classes: Any, start: Any, end: Any) -> Any:
 @njit(cache=True, nogil=True)
 def _same(low: Any, high: Any, pattern: Any) -> Any:
     """The top bit of each byte that is the pattern's ASCII character; `low` are the bytes' 7 bits, `high` their top."""
-    return ~((low ^ pattern) + _LOW7) & ~high & _TOP
-
-
-@njit(cache=True, nogil=True)
-def _count_tops(mask: Any) -> Any:
-    """How many bytes of a uint64 have their top bit set, the other bits being 0."""
-    return np.int64(((mask >> np.uint64(7)) * _ONE) >> np.uint64(56))
+    return zeros(low ^ pattern) & ~high
 
 
 @njit(cache=True, nogil=True)
@@ -214,10 +207,10 @@ def _phrase_begins(low: Any, high: Any) -> Any:
 @njit(cache=True, nogil=True)
 def _must_be_read(low: Any, high: Any) -> Any:
     """Whether a byte is a control character, or may begin white space that is not ASCII, or `”`."""
-    odd = ~(low + _FROM_20) & ~high & _TOP
-    if high & _TOP:
+    odd = ~(low + _FROM_20) & ~high & TOPS
+    if high & TOPS:
         for lead in _SPACE_LEADS:
-            odd |= ~((low ^ lead) + _LOW7) & high & _TOP
+            odd |= zeros(low ^ lead) & high
     return odd != 0
 
 
@@ -237,24 +230,24 @@ def _judge_line(data: Any, classes: Any, first: Any, stop: Any) -> Any:
     while i < stop:
         if i + 8 <= stop:
             x = load8(data, i)
-            low, high = x & _LOW7, x & _TOP
+            low, high = x & LOW7, x & TOPS
             if not _must_be_read(low, high):
                 spaces = _same(low, high, _BLANKS)
-                others = ~spaces & _TOP
+                others = ~spaces & TOPS
                 begins = others & ~(others << eight | no_space)
                 stops = _same(low, high, _STOPS) | _same(low, high, _BANGS) | _same(low, high, _ASKS)
                 after_mark = stops << eight | mark
                 closes = _same(low, high, _QUOTES) & after_mark
-                sentences += _count_tops(spaces & (after_mark | closes << eight | quoted))
-                words += _count_tops(begins)
+                sentences += count_tops(spaces & (after_mark | closes << eight | quoted))
+                words += count_tops(begins)
                 no_space, mark, quoted = others >> most, stops >> most, closes >> most
-                begins &= _phrase_begins(low | _LOWER, high)
+                begins &= _phrase_begins(low | CASE, high)
                 while begins:
                     lowest = begins & (~begins + np.uint64(1))
-                    at = i + _count_tops((lowest - np.uint64(1)) & _TOP)
+                    at = i + count_tops((lowest - np.uint64(1)) & TOPS)
                     begins ^= lowest
                     flag |= np.uint8(_phrase_at(data, first, at, stop))
-                if _same(low | _LOWER, high, _JS):
+                if _same(low | CASE, high, _JS):
                     for at in range(i, i + 8):
                         if spells(data, at, stop, _JAVASCRIPT):
                             flag |= np.uint8(JAVASCRIPT)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.kernels.hashing import load8
 from dolma_pipeline.kernels.jit import njit
+from dolma_pipeline.kernels.lanes import each, holds_zero
 from dolma_pipeline.kernels.scripts import group_kinds, group_table
 from dolma_pipeline.kernels.tables import ONE_TEXT, TextBuffers, read_only
 from dolma_pipeline.kernels.unicode import decode
@@ -46,7 +47,7 @@ URL_CHARACTERS = (
 """Unreserved, reserved and percent: RFC 3986, sections 2.1 to 2.3."""
 URL_NEVER_ENDS_IN = b".,;:!?'\")]*"
 
-_ONES, _TOPS, _COLONS, _DOTS = (np.uint64(byte * 0x0101010101010101) for byte in (0x01, 0x80, 0x3A, 0x2E))
+_COLONS, _DOTS = each(0x3A), each(0x2E)
 _BYTES_OF_1252 = _bytes_of_1252()
 _HONEST = np.zeros(256, np.bool_)
 _HONEST[list(HONEST_AFTER_LETTERS)] = True
@@ -171,7 +172,7 @@ def _next_mark(data: Any, i: Any, stop: Any) -> Any:
     while i + 8 <= stop:
         x = load8(data, i)
         colons, dots = x ^ _COLONS, x ^ _DOTS
-        if (((colons - _ONES) & ~colons) | ((dots - _ONES) & ~dots)) & _TOPS:  # some byte is 0 (Hacker's Delight, 6)
+        if holds_zero(colons) or holds_zero(dots):
             break
         i += 8
     while i < stop and data[i] != 0x3A and data[i] != 0x2E:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dolma_pipeline.kernels.gopher import median_of
 from dolma_pipeline.kernels.hashing import LENGTH_FACTOR
 from dolma_pipeline.kernels.jit import njit
-from dolma_pipeline.kernels.repetition import number_of
+from dolma_pipeline.kernels.repetition import number_of, repeated_words
 from dolma_pipeline.kernels.tables import ONE_TEXT, ONE_TOKEN, TextBuffers, Tokens, read_only
 from dolma_pipeline.kernels.words import ALPHA, ELLIPSIS, HASH, STOP_SHIFT, STOP_WORDS
 
@@ -204,21 +204,8 @@ def _ngrams(table: Any, slots: Any, work: Any, before: Any, rows: Any, hashes: A
         total = before[n]
         for k in range(2, min(4, n) + 1):  # where nothing repeats, the first one is the most frequent
             table[_FIRST_NGRAM + k - 2, row] = before[k] / total
-        size = np.int64(0)
         stamp += 1
-        for w in range(n):
-            key = hashes[first + w]
-            number = number_of(slots, mask, stamp, key, key, size)
-            if number == size:
-                counts[size] = 0
-                size += 1
-            counts[number] += 1
-            numbers[w] = number
-        m = 0
-        for w in range(n):
-            if counts[numbers[w]] > 1:
-                places[m], numbers[m] = w, numbers[w]
-                m += 1
+        m = repeated_words(hashes, first, n, slots, mask, stamp, places, numbers, counts)
         for k in range(2, min(_LONGEST, n) + 1):
             size, pairs = np.int64(0), 0
             stamp += 1
@@ -235,7 +222,7 @@ def _ngrams(table: Any, slots: Any, work: Any, before: Any, rows: Any, hashes: A
                 counts[number] += 1
                 places[pairs], numbers[pairs] = place, number
                 pairs += 1
-            m, covered = 0, np.int64(0)
+            m = covered = np.int64(0)
             for j in range(pairs):
                 place = np.int64(places[j])
                 if counts[numbers[j]] > 1:

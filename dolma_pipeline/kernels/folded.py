@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.kernels.hashing import hash_bytes, load8, mix
 from dolma_pipeline.kernels.jit import njit
+from dolma_pipeline.kernels.lanes import ONES
 from dolma_pipeline.kernels.minhash import (
     ALONE,
-    EACH,
     JOINS,
     LENGTH_FACTOR,
     ONE,
@@ -61,7 +61,7 @@ def fold_words(
                     continue
                 before = ((others & (~others + ONE)) >> np.uint64(7)) - ONE
                 chunk = lower & before
-                length = int(np.int64(((before & EACH) * EACH) >> np.uint64(56)))
+                length = int(np.int64(((before & ONES) * ONES) >> np.uint64(56)))
                 num_bytes += length
                 at += length
             byte = data[at]

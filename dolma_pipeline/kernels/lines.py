@@ -14,6 +14,7 @@ import numpy as np
 
 from dolma_pipeline.kernels.hashing import hash_bytes, load8
 from dolma_pipeline.kernels.jit import njit
+from dolma_pipeline.kernels.lanes import TOPS, each, holds_zero
 from dolma_pipeline.kernels.tables import ONE_TEXT, TextBuffers, Tokens, empty_tokens, read_only, sealed_tokens
 from dolma_pipeline.kernels.unicode import SPACE, before, class_table, count_code_points, decode
 
@@ -21,7 +22,7 @@ BLANK = 1
 """Flag of a line: empty, or nothing but white space (`not line.strip()`)."""
 
 _NEWLINE = 0x0A
-_ONE, _TOP, _NEWLINES = (np.uint64(byte * 0x0101010101010101) for byte in (0x01, 0x80, _NEWLINE))
+_NEWLINES = each(_NEWLINE)
 
 
 def split_lines(text: TextBuffers) -> Tokens:
@@ -53,8 +54,7 @@ def _count_newlines(offsets: Any, data: Any) -> Any:
 def _find_newline(data: Any, i: Any, stop: Any) -> Any:
     """The first newline in `data[i:stop]`, or `stop`; looks at eight bytes at a time."""
     while i + 8 <= stop:
-        x = load8(data, i) ^ _NEWLINES
-        if (x - _ONE) & ~x & _TOP:  # some byte is 0 (Warren, "Hacker's Delight", chapter 6)
+        if holds_zero(load8(data, i) ^ _NEWLINES):
             break
         i += 8
     while i < stop and data[i] != _NEWLINE:
@@ -68,15 +68,14 @@ def _line_end(data: Any, i: Any, stop: Any) -> Any:
     high = np.uint64(0)
     while i + 8 <= stop:
         x = load8(data, i)
-        y = x ^ _NEWLINES
-        if (y - _ONE) & ~y & _TOP:
+        if holds_zero(x ^ _NEWLINES):
             break
         high |= x
         i += 8
     while i < stop and data[i] != _NEWLINE:
         high |= np.uint64(data[i])
         i += 1
-    return i, high & _TOP == 0
+    return i, high & TOPS == 0
 
 
 @njit(cache=True, nogil=True)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.kernels.hashing import hash_bytes, load8, mix
 from dolma_pipeline.kernels.jit import njit
+from dolma_pipeline.kernels.lanes import CASE, ONES, TOPS
 from dolma_pipeline.kernels.tables import TextBuffers, read_only
 from dolma_pipeline.kernels.unicode import (
     NUM_CODE_POINTS,
@@ -38,8 +39,6 @@ from dolma_pipeline.kernels.unicode import (
     unspaced_table,
 )
 
-EACH = np.uint64(0x0101010101010101)  # 1 in each byte
-TOPS = np.uint64(0x8080808080808080)  # the top bit of each byte
 ONE = np.uint64(1)
 SCRATCH_SHINGLES = 4096  # 16 kB: stays in the first-level cache while all permutations pass over it
 LENGTH_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # as in `hashing.hash_bytes`
@@ -90,10 +89,10 @@ def _fold8(x: np.uint64) -> tuple[np.uint64, np.uint64]:
     Bytes are compared with their top bit clear, so that no sum carries into the next one (Mycroft's trick).
     """
     y = x & ~TOPS
-    z = y | EACH * np.uint64(0x20)  # capitals fall on small letters, nothing else does
-    letters = (z + EACH * np.uint64(0x80 - 0x61)) & ~(z + EACH * np.uint64(0x7F - 0x7A)) & TOPS
-    digits = (y + EACH * np.uint64(0x80 - 0x30)) & ~(y + EACH * np.uint64(0x7F - 0x39))
-    underscores = (y + EACH * np.uint64(0x80 - 0x5F)) & ~(y + EACH * np.uint64(0x7F - 0x5F))
+    z = y | CASE  # capitals fall on small letters, nothing else does
+    letters = (z + ONES * np.uint64(0x80 - 0x61)) & ~(z + ONES * np.uint64(0x7F - 0x7A)) & TOPS
+    digits = (y + ONES * np.uint64(0x80 - 0x30)) & ~(y + ONES * np.uint64(0x7F - 0x39))
+    underscores = (y + ONES * np.uint64(0x80 - 0x5F)) & ~(y + ONES * np.uint64(0x7F - 0x5F))
     return y | (letters >> np.uint64(2)), (~(letters | digits | underscores) | x) & TOPS
 
 
@@ -190,7 +189,7 @@ def _shingles_of(
                     continue
                 before = ((ends & (~ends + ONE)) >> np.uint64(7)) - ONE
                 chunk = lower & before
-                length = int(np.int64(((before & EACH) * EACH) >> np.uint64(56)))
+                length = int(np.int64(((before & ONES) * ONES) >> np.uint64(56)))
                 num_bytes += length
                 at += length
             byte = data[at]

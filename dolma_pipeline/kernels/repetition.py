@@ -146,6 +146,31 @@ def _find_runs(
 
 
 @njit(cache=True, nogil=True)
+def repeated_words(
+    hashes: Any, first: Any, n: Any, slots: Any, mask: Any, stamp: Any, places: Any, numbers: Any, counts: Any
+) -> Any:
+    """How many of the n words from `first` on repeat; writes where they are, and a number for each of equal ones.
+
+    Args:
+        slots, mask, stamp: a set that nothing is in, see `number_of`.
+        places, numbers, counts: written, int32[n] at least.
+    """
+    size = m = np.int64(0)
+    for w in range(n):
+        key = hashes[first + w]
+        number = number_of(slots, mask, stamp, key, key, size)
+        is_new = number == size
+        counts[number] = 1 if is_new else counts[number] + 1
+        size += is_new
+        numbers[w] = number
+    for w in range(n):  # which repeats is as good as random: written always, stepped forward where it counts
+        number = numbers[w]
+        places[m], numbers[m] = w, number
+        m += counts[number] > 1
+    return m
+
+
+@njit(cache=True, nogil=True)
 def _repetition(
     table: Any, slots: Any, run_keys: Any, work: Any, before: Any, data: Any,
     rows: Any, starts: Any, ends: Any, hashes: Any, chars: Any, flags: Any,
@@ -174,22 +199,8 @@ def _repetition(
                     covered += before[end] - before[opened]
                 opened = end
             table[2 * kind, row], table[2 * kind + 1, row] = (nums[kind] - size) / nums[kind], covered / total
-        # Words that repeat: their places, and a number for each. Whether one does is as good as random, so these
-        # loops write always and step forward only where it counts.
-        size = np.int64(0)
         stamp += 1
-        for w in range(n):
-            key = hashes[first + w]
-            number = number_of(slots, mask, stamp, key, key, size)
-            is_new = number == size
-            counts[number] = 1 if is_new else counts[number] + 1
-            size += is_new
-            numbers[w] = number
-        m = np.int64(0)
-        for w in range(n):
-            number = numbers[w]
-            places[m], numbers[m] = w, number
-            m += counts[number] > 1
+        m = repeated_words(hashes, first, n, slots, mask, stamp, places, numbers, counts)
         for k in range(2, _LONGEST + 1):
             # k-grams whose two (k-1)-grams repeat; written over what has been read.
             size = pairs = covered = until = np.int64(0)

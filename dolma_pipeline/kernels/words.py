@@ -18,6 +18,7 @@ import numpy as np
 
 from dolma_pipeline.kernels.hashing import LENGTH_FACTOR, hash_bytes, load8, load_part, mix
 from dolma_pipeline.kernels.jit import njit
+from dolma_pipeline.kernels.lanes import CASE, LOW7, ONES, TOPS, count_tops, each, zeros
 from dolma_pipeline.kernels.tables import (
     ONE_TEXT,
     TextBuffers,
@@ -53,13 +54,10 @@ for _place, _word in enumerate(STOP_WORDS, 1):
     _SLOT_WORDS[_slot], _SLOT_PLACES[_slot] = _number, _place
 
 _NEWLINE = 0x0A
-_EACH = 0x0101010101010101
-_ONE, _TOP, _LOW7 = np.uint64(_EACH), np.uint64(0x80 * _EACH), np.uint64(0x7F * _EACH)
-_LOWER, _UNDERSCORE = np.uint64(0x20 * _EACH), np.uint64(0x5F * _EACH)
-_HASHES, _DOTS = np.uint64(0x23 * _EACH), np.uint64(0x2E * _EACH)
+_UNDERSCORE, _HASHES, _DOTS = each(0x5F), each(0x23), each(0x2E)
 # Added to a byte below 0x80, each of these sets its top bit if the byte is at least the one in the name.
-_FROM_21, _FROM_0, _AFTER_9 = np.uint64(0x5F * _EACH), np.uint64(0x50 * _EACH), np.uint64(0x46 * _EACH)
-_FROM_A, _AFTER_Z = np.uint64(0x1F * _EACH), np.uint64(0x05 * _EACH)
+_FROM_21, _FROM_0, _AFTER_9 = each(0x5F), each(0x50), each(0x46)
+_FROM_A, _AFTER_Z = each(0x1F), each(0x05)
 
 
 def split_words(text: TextBuffers) -> Tokens:
@@ -79,28 +77,22 @@ def split_words(text: TextBuffers) -> Tokens:
 @njit(cache=True, nogil=True)
 def _stop_place(letters: Any) -> Any:
     """1 + the place in STOP_WORDS of a word of up to 8 bytes, given as a little-endian number, 0 if it is not one."""
-    letters |= _LOWER  # only A-Z become a-z; bytes that are not there become blanks
+    letters |= CASE  # only A-Z become a-z; bytes that are not there become blanks
     slot = np.uint32(np.uint32(letters) * np.uint32(_SLOT_FACTOR)) >> np.uint32(29)
     return _SLOT_PLACES[slot] if letters == _SLOT_WORDS[slot] else np.uint8(0)
 
 
 @njit(cache=True, nogil=True)
-def _zeros(x: Any) -> Any:
-    """The top bit of each byte of x that is 0; bytes must be below 0x80."""
-    return ~(x + _LOW7) & _TOP
-
-
-@njit(cache=True, nogil=True)
 def _letters(part: Any) -> Any:
     """The top bit of each byte of `part` that is an ASCII letter; bytes must be below 0x80."""
-    lower = part | _LOWER
-    return (lower + _FROM_A) & ~(lower + _AFTER_Z) & _TOP
+    lower = part | CASE
+    return (lower + _FROM_A) & ~(lower + _AFTER_Z) & TOPS
 
 
 @njit(cache=True, nogil=True)
 def _numbers(part: Any) -> Any:
     """The top bit of each byte of `part` that is an ASCII digit or an underscore; bytes must be below 0x80."""
-    return (part + _FROM_0) & ~(part + _AFTER_9) & _TOP | _zeros(part ^ _UNDERSCORE)
+    return (part + _FROM_0) & ~(part + _AFTER_9) & TOPS | zeros(part ^ _UNDERSCORE)
 
 
 @njit(cache=True, nogil=True)
@@ -108,8 +100,8 @@ def _short_flags(part: Any) -> Any:
     """Flags of an ASCII word of 1 to 7 bytes, given as a little-endian number."""
     letters = _letters(part)
     inner = letters | _numbers(part)
-    flag = np.uint8(letters != 0) * np.uint8(ALPHA) | np.uint8(_zeros(part ^ _HASHES) != 0) * np.uint8(HASH)
-    dots = _zeros(part ^ _DOTS)
+    flag = np.uint8(letters != 0) * np.uint8(ALPHA) | np.uint8(zeros(part ^ _HASHES) != 0) * np.uint8(HASH)
+    dots = zeros(part ^ _DOTS)
     flag |= np.uint8(dots & (dots >> np.uint64(8)) & (dots >> np.uint64(16)) != 0) * np.uint8(ELLIPSIS)
     # Strip what is not a word character: shift out what stands before the first one, clear what follows the last.
     leading = ((inner & (~inner + np.uint64(1))) >> np.uint64(7)) - np.uint64(1) if inner else np.uint64(0)
@@ -123,13 +115,7 @@ def _short_flags(part: Any) -> Any:
 @njit(cache=True, nogil=True)
 def _count_bytes(mask: Any) -> Any:
     """How many low bytes of a uint64 a mask of whole bytes covers (at most 7)."""
-    return ((mask & _ONE) * _ONE) >> np.uint64(56)
-
-
-@njit(cache=True, nogil=True)
-def _count_tops(mask: Any) -> Any:
-    """How many bytes of a uint64 have their top bit set, the other bits being 0."""
-    return np.int64(((mask >> np.uint64(7)) * _ONE) >> np.uint64(56))
+    return ((mask & ONES) * ONES) >> np.uint64(56)
 
 
 @njit(cache=True, nogil=True)
@@ -181,7 +167,7 @@ def _split(
             start = i
             if i + 8 <= stop:  # an ASCII word of up to 7 bytes and the space after it, without a loop
                 x = load8(data, i)
-                ending = (~((x & _LOW7) + _FROM_21) | x) & _TOP  # bytes below 0x21 and above 0x7F
+                ending = (~((x & LOW7) + _FROM_21) | x) & TOPS  # bytes below 0x21 and above 0x7F
                 inside = ((ending & (~ending + np.uint64(1))) >> np.uint64(7)) - np.uint64(1)
                 n = np.int64(_count_bytes(inside))
                 if ending != 0 and n > 0 and data[i + n] < 0x80 and classes[data[i + n]] & SPACE:
@@ -202,14 +188,14 @@ def _split(
             while i < stop:
                 if i + 8 <= stop:
                     x = load8(data, i)
-                    ending = (~((x & _LOW7) + _FROM_21) | x) & _TOP
+                    ending = (~((x & LOW7) + _FROM_21) | x) & TOPS
                     inside = ((ending & (~ending + np.uint64(1))) >> np.uint64(7)) - np.uint64(1)
                     part = x & inside
                     alpha = _letters(part)
                     letters |= alpha
-                    odd |= _zeros(part ^ _HASHES)
-                    num_inner += _count_tops(alpha | _numbers(part))
-                    num_dots += _count_tops(_zeros(part ^ _DOTS))
+                    odd |= zeros(part ^ _HASHES)
+                    num_inner += count_tops(alpha | _numbers(part))
+                    num_dots += count_tops(zeros(part ^ _DOTS))
                     if ending == 0:
                         h = mix(h ^ x)
                         i += 8

@@ -38,7 +38,16 @@ def test_every_module_with_a_kernel_that_python_calls_is_named() -> None:
     assert warmed == set(KERNELS)
     compiled = {name for name, module in found.items() if any(map(is_compiled_code, vars(module).values()))}
     parts = {f"fasttext_{part}" for part in ("file", "losses", "words")}
-    inner = {"unicode", "hashing", "json_strings", "json_values", "ngram_table", "scan_addresses", "scan_codes"}
+    inner = {
+        "unicode",
+        "hashing",
+        "lanes",
+        "json_strings",
+        "json_values",
+        "ngram_table",
+        "scan_addresses",
+        "scan_codes",
+    }
     assert compiled - set(KERNELS) == inner | parts
 
 

@@ -1,0 +1,40 @@
+"""Eight bytes at a time, as the bytes of a uint64: constants, and what several kernels ask of them.
+
+A question is answered in the top bit of each byte. Source: Warren, "Hacker's Delight", chapter 6.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dolma_pipeline.kernels.jit import njit
+
+
+def each(byte: int) -> np.uint64:
+    """A byte, eight times."""
+    return np.uint64(byte * 0x0101010101010101)
+
+
+ONES, TOPS, LOW7 = each(0x01), each(0x80), each(0x7F)
+CASE = each(0x20)
+"""A bit of each byte by which capitals differ from small letters, in ASCII."""
+
+
+@njit(cache=True, nogil=True)
+def zeros(x: Any) -> Any:
+    """The top bit of each byte of x that is 0; bytes must be below 0x80."""
+    return ~(x + LOW7) & TOPS
+
+
+@njit(cache=True, nogil=True)
+def holds_zero(x: Any) -> Any:
+    """Not 0 if some byte of x is 0, whatever the bytes are; which one it does not say."""
+    return (x - ONES) & ~x & TOPS
+
+
+@njit(cache=True, nogil=True)
+def count_tops(mask: Any) -> Any:
+    """How many bytes of a uint64 have their top bit set, the other bits being 0."""
+    return np.int64(((mask >> np.uint64(7)) * ONES) >> np.uint64(56))
