@@ -41,7 +41,8 @@ class FastText:
     Attributes:
         model: path or URL of the file, with a "/" in it, or name of an asset.
         labels: labels of the model, without `__label__`.
-        unit: what is classified: `document`, or each `paragraph`, `line` or `sentence` by itself.
+        unit: what is classified: `document`, or each `paragraph`, `line` or `sentence` (those that `length_v1`
+            counts) by itself.
         over: `mean` or `best`: how pieces make a document's number.
         max_chars: code points read from the start of a document or piece; 0 reads all.
         lower: lower-case the text first, for models that were trained on such text.
@@ -54,7 +55,7 @@ class FastText:
     max_chars: int = 0
     lower: bool = False
 
-    kernels: ClassVar[tuple[str, ...]] = ("fasttext", "lines", "sentence_spans", "spans")
+    kernels: ClassVar[tuple[str, ...]] = ("words", "lines", "sentences", "fasttext", "spans")
 
     def __post_init__(self) -> None:
         if self.max_chars < 0:
@@ -108,11 +109,11 @@ class FastText:
         return self._tag_pieces(batch)
 
     def _tag_pieces(self, batch: Batch) -> Mapping[str, Any]:
-        from dolma_pipeline.kernels.sentence_spans import split_sentences
+        from dolma_pipeline.kernels.sentences import split_sentences
 
         pieces = batch.paragraphs if self.unit == "paragraph" else batch.lines
         if self.unit == "sentence":
-            pieces = split_sentences(batch.text)
+            pieces = split_sentences(batch.text, batch.words)
         if self.lower:
             data, ends = batch.text.data.tobytes(), pieces.ends.tolist()
             texts = [data[start:end].decode() for start, end in zip(pieces.starts.tolist(), ends, strict=True)]

@@ -8,7 +8,7 @@
     spans      byte positions to code points
     gopher     quality columns         repetition   repeated lines, paragraphs and n-grams
     c4         what C4 thinks of each line
-    sentence_spans   where they stand       wordlike     how much of a text is words of a language
+    sentences  where they stand, how many   wordlike     how much of a text is words of a language
     fasttext   any fastText classifier      fasttext_header, fasttext_file, fasttext_words, fasttext_losses   its parts
     scan, scan_addresses, scan_codes        where personal data may stand: e-mail, phone, IP, cards, keys…
     intrinsics what processors have and numba lacks

@@ -24,7 +24,6 @@ from dolma_pipeline.kernels.compiled import Compiled
 KERNELS: Mapping[str, float] = {
     "words": 2.1,
     "lines": 0.8,
-    "sentence_spans": 1.0,
     "spans": 0.3,
     "gopher": 2.1,
     "repetition": 1.1,
@@ -33,7 +32,7 @@ KERNELS: Mapping[str, float] = {
     "citations": 0.8,
     "fineweb": 0.6,
     "refinedweb": 1.2,
-    "sentences": 0.5,
+    "sentences": 1.2,
     "components": 0.3,
     "edit": 2.4,
     "fasttext": 7.0,

@@ -14,6 +14,7 @@ from dolma_pipeline.errors import AssetError, TaggerError, UnknownNameError
 from dolma_pipeline.registry import load_tagger
 from dolma_pipeline.testing import check_tagger
 from taggers.fasttext import FastText, most_chars
+from taggers.length import Length
 from tests.fasttext_models import NAMES, oracle, train
 from tests.fasttext_models import texts as some_texts
 
@@ -76,6 +77,14 @@ def test_pieces(model: str, unit: str, join: str, lower: bool) -> None:
     assert [span["score"] for span in row["en_spans"]] == pytest.approx([one["en"] for one in scores], abs=1e-5)
     (highest,) = rows([text], model=model, labels=["en"], unit=unit, lower=lower, over="best")
     assert highest["en"] == pytest.approx(max(one["en"] for one in scores), abs=1e-5)
+
+
+def test_sentences_are_those_that_length_counts(model: str) -> None:
+    texts = ["A heading\n\nTwo lines\nof one... sentence! *** (So.) 3.5", "はい。いいえ！…。", "- !?", ""]
+    found = rows(texts, model=model, labels=["en"], unit="sentence")
+    assert (
+        [len(row["en_spans"]) for row in found] == Length().tag(Batch.of(texts))["sentences"].tolist() == [5, 2, 0, 0]
+    )
 
 
 def test_no_pieces(model: str) -> None:

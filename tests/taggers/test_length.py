@@ -16,7 +16,7 @@ TEXT = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from(" \n\
 def plain_length(text: str) -> list[int]:
     paragraphs = [paragraph for paragraph in text.split("\n\n") if paragraph.strip()]
     counts = [len(text), len(text.encode()), len(text.split()), len(text.split("\n")), len(paragraphs)]
-    return [*counts, plain_sentences(text)]
+    return [*counts, len(plain_sentences(text))]
 
 
 def check(batch: Batch, texts: list[str]) -> None:

@@ -53,7 +53,6 @@ def test_dedupe_and_edits() -> None:
 
 OF_OTHER_TAGGERS = (
     *(
-        "sentence_spans",
         "byte_ngrams",
         "periodic",
         "characters",
