@@ -44,11 +44,14 @@ class WordList:
         return (self.words,)
 
     def setup(self) -> None:
-        """Reads the list.
+        """Loads the kernels and reads the list.
 
         Raises:
             AssetError: it is not here. TaggerError: it is empty, or not UTF-8.
         """
+        from dolma_pipeline.kernels.warm import warm
+
+        warm(self.kernels)
         try:
             lines = assets.asset_lines(self.words)
         except UnicodeDecodeError as error:

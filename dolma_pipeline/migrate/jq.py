@@ -1,9 +1,10 @@
 """Dolma's jq filters as SQL: `.attributes.exp__tagger__type[0][2] >= 0.5 and .metadata.votes > 3` and the like.
 
 Known are `and`, `or`, `… | not`, brackets, comparisons with a number, text or null, `(… | length)`, and attributes
-alone, which are true where there is a span. jq orders null below all numbers, and so does what stands here for keys of
-metadata that are not there. Of an attribute that is not there Dolma makes an error of the whole shard, or with `?`
-nothing at all; here it is false. `or` behind a `?`, and `not`, would then say something else, and are refused.
+alone, which are true where there is a span. jq orders values of unlike types, null before all others, and takes keys of
+metadata that are not there for null; so does what stands here. Of an attribute that is not there Dolma makes an error
+of the whole shard, or with `?` nothing at all; here it is false. `or` behind a `?`, and `not`, would then say something
+else, and are refused.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class _Jq:
         if value is None and path[:1] == ("attributes",) and len(path) == 2 and sign in ("==", "!="):
             asked = sql.exists(path)
             return asked if sign == "!=" else sql.none_of(asked)
-        return sql.compare(path, sign, value, missing=sign in ("<", "<=", "!="))
+        return sql.compare(path, sign, value, ordered=True)
 
     def counted(self) -> str | None:
         """`(PATH | length) SIGN NUMBER`; None, with nothing read, if it is something else."""

@@ -2,7 +2,8 @@
 
 What a filter of Dolma's matches is one object, `attributes` or `metadata`: then the question in `[?(…)]` is asked of
 it. Known are `&&`, `||`, `!`, brackets, comparisons with a number or text, and paths alone, for what must be there.
-`!=` is not translated: of what is not there the library that Dolma uses says neither this nor that reliably.
+`!=` is not translated: of what is not there the library that Dolma uses says neither this nor that reliably. Nor are
+`<`, `<=`, `>` and `>=` of texts, which it does not order: the first and third would never be true.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """What filters of Dolma's mixer ask of a document, as SQL of a recipe's rules.
 
 A document is asked as JSON there: `attributes` maps names to lists of spans, `metadata` is an object. What is not there
-makes a question false in JSONPath and mostly an error in jq; here it is false, never NULL, so that `NOT` is true of it.
+makes a question false in JSONPath and, in attributes, mostly an error in jq; here it is false, never NULL, so that
+`NOT` is true of it. Values of metadata are compared with their types in JSON: 3 is not "3".
 """
 
 from __future__ import annotations
 
+import json
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -22,6 +24,10 @@ _NUMBERS: dict[str, Callable[[float, float], bool]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
 _PARTS = ("start", '"end"')
+_NULL, _BOOLEAN, _STRING, _NUMBER = ("NULL",), ("BOOLEAN",), ("VARCHAR",), ("UBIGINT", "BIGINT", "DOUBLE")
+_TYPES: tuple[tuple[str, ...], ...] = (_NULL, _BOOLEAN, _NUMBER, _STRING, ("ARRAY", "OBJECT"))
+"""jq's order of types (its manual, under `sort`), by their names in DuckDB."""
+_FIRST_INEXACT = 2**53
 
 
 class Untranslatable(Exception):
@@ -43,12 +49,17 @@ def exists(path: Path) -> str:
         case ("attributes", str(key), int(at)):
             return f"len({_field(key)}) > {at}"
         case ("metadata", *keys) if keys and all(isinstance(key, str) for key in keys):
-            return f"{_metadata(keys)} IS NOT NULL"
+            return f"({_json(keys)}) IS NOT NULL"  # with `->`, null is something that is there
     raise Untranslatable(f"{shown(path)}: only attributes and keys of metadata can be asked for")
 
 
-def compare(path: Path, sign: str, value: Literal, *, missing: bool = False) -> str:
-    """`path sign value`; `missing` is what that is where metadata has no such key."""
+def compare(path: Path, sign: str, value: Literal, *, ordered: bool = False) -> str:
+    """`path sign value`.
+
+    Args:
+        ordered: values of metadata of another type than `value` are below or above it, in jq's order of types, and what
+            is not there is null; else only numbers are ordered, and of unlike types nothing is true.
+    """
     match path:
         case ("attributes", str(key), int(at), 2):
             return _number(
@@ -57,7 +68,7 @@ def compare(path: Path, sign: str, value: Literal, *, missing: bool = False) -> 
         case ("attributes", str(key), int(at), (0 | 1) as part):
             return _number(key, f"{_field(key)}[{at + 1}].{_PARTS[part]}", at, sign, value)
         case ("metadata", *keys) if keys and all(isinstance(key, str) for key in keys):
-            return _of_metadata(keys, sign, value, missing=missing)
+            return _of_metadata(keys, sign, value, ordered=ordered)
     raise Untranslatable(f"{shown(path)}: only numbers of spans and keys of metadata can be compared")
 
 
@@ -136,25 +147,63 @@ def _number(key: str, sql: str, at: int, sign: str, value: Literal) -> str:
 
 
 def _metadata(keys: Sequence[str | int]) -> str:
-    return f"metadata->>{_text('$.' + '.'.join(map(_json_key, keys)))}"
+    return f"metadata->>{_json_path(keys)}"
+
+
+def _json(keys: Sequence[str | int]) -> str:
+    return f"metadata->{_json_path(keys)}"
+
+
+def _json_path(keys: Sequence[str | int]) -> str:
+    return _text("$." + ".".join(map(_json_key, keys)))
 
 
 def _json_key(key: str | int) -> str:
     return str(key) if re.fullmatch(r"[A-Za-z_]\w*", str(key), re.ASCII) else _quoted(str(key))
 
 
-def _of_metadata(keys: Sequence[str | int], sign: str, value: Literal, *, missing: bool) -> str:
-    found = f"({_metadata(keys)})"
-    if value is None:
-        if sign not in ("==", "!="):
-            raise Untranslatable(f"null is compared with == or != only, not with {sign}")
+def _of_metadata(keys: Sequence[str | int], sign: str, value: Literal, *, ordered: bool) -> str:
+    if (value is None or isinstance(value, bool)) and sign not in ("==", "!="):
+        raise Untranslatable(f"{json.dumps(value)} is compared with == or != only, not with {sign}")
+    if isinstance(value, str) and sign != "==" and not ordered:
+        raise Untranslatable(f"a text is compared with == only, not with {sign}: Dolma's JSONPath orders numbers alone")
+    if value is None and ordered:
         return f"{_metadata(keys)} IS {'NOT ' if sign == '!=' else ''}NULL"
+    if sign == "!=":
+        return none_of(_of_metadata(keys, "==", value, ordered=ordered))
+    same = _of_one_type(keys, sign, value)
+    if not ordered or sign == "==":
+        return f"coalesce({same}, FALSE)"
+    at = _TYPES.index(_types_of(value))
+    others = sum(_TYPES[:at] if sign in ("<", "<=") else _TYPES[at + 1 :], ())
+    # Only what is not there has no type; null, which jq takes it for, is the least of all.
+    return f"coalesce({_is_of(keys, others)} OR ({same}), {str(sign in ('<', '<=')).upper()})"
+
+
+def _of_one_type(keys: Sequence[str | int], sign: str, value: Literal) -> str:
+    """`sign value` of values that have its type; false of others, NULL of what is not there."""
+    typed, found = _is_of(keys, _types_of(value)), f"({_metadata(keys)})"
+    if value is None:
+        return typed
+    if isinstance(value, bool | str):
+        text = value if isinstance(value, str) else json.dumps(value)
+        return f"{typed} AND {found} {OPERATORS[sign]} {_text(text)}"
+    if isinstance(value, int) and abs(value) >= _FIRST_INEXACT:
+        raise Untranslatable(
+            f"{value} is too large: numbers of metadata are compared as 64-bit floats, exact for integers below 2^53"
+        )
+    return f"{typed} AND TRY_CAST({found} AS DOUBLE) {OPERATORS[sign]} {_decimal(value)}"
+
+
+def _is_of(keys: Sequence[str | int], types: Sequence[str]) -> str:
+    one, asked = len(types) == 1, ", ".join(map(_text, types))
+    return f"json_type({_json(keys)}) " + (f"= {asked}" if one else f"IN ({asked})")
+
+
+def _types_of(value: Literal) -> tuple[str, ...]:
+    """What DuckDB's `json_type` calls the types of values that can equal a literal."""
+    if value is None:
+        return _NULL
     if isinstance(value, bool):
-        if sign not in ("==", "!="):
-            raise Untranslatable(f"{str(value).lower()} is compared with == or != only, not with {sign}")
-        asked = f"{found} {OPERATORS[sign]} {_text(str(value).lower())}"
-    elif isinstance(value, str):
-        asked = f"{found} {OPERATORS[sign]} {_text(value)}"
-    else:
-        asked = f"TRY_CAST({found} AS DOUBLE) {OPERATORS[sign]} {_decimal(value)}"
-    return f"coalesce({asked}, {str(missing).upper()})"
+        return _BOOLEAN
+    return _STRING if isinstance(value, str) else _NUMBER

@@ -93,3 +93,10 @@ def test_lists_that_cannot_be_used(listed: Callable[..., str]) -> None:
 
 def test_it_keeps_the_contract_of_a_tagger(listed: Callable[[str], str]) -> None:
     check_tagger("word_list_v1", words=listed("\n".join(WORDS)))
+
+
+def test_setup_loads_its_kernels(listed: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr("dolma_pipeline.kernels.warm.warm", loaded.extend)
+    tagger(listed("darn"))
+    assert loaded == ["phrases", "spans"]

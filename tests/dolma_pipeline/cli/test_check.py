@@ -44,6 +44,30 @@ FILES = """
 from pathlib import Path
 WORDS = Path("words.txt").read_text().split()
 """
+LISTED = """\
+from dataclasses import dataclass
+from pathlib import Path
+
+import dolma_pipeline as dp
+from dolma_pipeline import assets
+
+@dp.tagger("listed_v1")
+@dataclass
+class Listed:
+    \"\"\"Counts the words of a list.\"\"\"
+    words: str = "none.txt"
+    fields = {"n": int}
+
+    @property
+    def assets(self):
+        return (self.words,)
+
+    def setup(self):
+        self._words = PATH.read_text().split()
+
+    def tag(self, batch):
+        return {"n": [sum(map(text.count, self._words)) for text in batch.strings]}
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -128,3 +152,32 @@ def test_what_is_not_there(typed: list[str], message: str, capsys: pytest.Captur
 def test_a_tagger_of_the_library(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "length_v1"]) == 0
     assert capsys.readouterr().out == "length_v1  ok\n"
+
+
+def test_files_that_a_tagger_names_travel_in_lists_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.txt", "b.txt"):
+        (folder / name).write_text(f"{name[0]}.example\n")
+    assert main(["check", "url_v1", "domains=[./a.txt, ./b.txt]"]) == 0
+    assert capsys.readouterr().out == "url_v1  ok\n"
+
+
+@pytest.mark.parametrize("where", ["words.txt", "lists/words.txt"])
+def test_files_that_travel_are_found_by_their_name_as_an_asset_only(
+    folder: Path, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / where).parent.mkdir(exist_ok=True)
+    (folder / where).write_text("a e\n")
+    (folder / "my_taggers.py").write_text(LISTED.replace("PATH", "assets.asset(self.words)"))
+    assert main(["check", "my_taggers.py", f"words=./{where}"]) == 0
+    assert capsys.readouterr().out == "listed_v1  ok\n"
+    (folder / "my_taggers.py").write_text(LISTED.replace("PATH", "Path(self.words)"))
+    assert main(["check", "my_taggers.py", f"words=./{where}"]) == 1
+    assert "in another process: raised FileNotFoundError" in capsys.readouterr().out
+
+
+def test_files_of_one_name_are_refused_as_in_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        (folder / name / "list.txt").write_text(f"{name}.example\n")
+    assert main(["check", "url_v1", "domains=[./a/list.txt, ./b/list.txt]"]) == 1
+    assert "./b/list.txt and ./a/list.txt have one file name" in capsys.readouterr().err

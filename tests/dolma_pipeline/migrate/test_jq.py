@@ -7,6 +7,8 @@ import pytest
 from dolma_pipeline.migrate.jq import jq_spans, jq_sql
 from dolma_pipeline.migrate.sql import Untranslatable
 
+NUMERIC = "json_type(metadata->'$.{0}') IN ('UBIGINT', 'BIGINT', 'DOUBLE') AND TRY_CAST((metadata->>'$.{0}') AS DOUBLE)"
+
 
 @pytest.mark.parametrize(
     ("expression", "expected"),
@@ -19,17 +21,20 @@ from dolma_pipeline.migrate.sql import Untranslatable
         (".attributes.a__b != null", "len(a.b) > 0"),
         (".attributes.a__b == null", "NOT (len(a.b) > 0)"),
         ("(.attributes.a__b | length) > 2", "len(a.b) > 2"),
-        ("(.attributes.a__b | length) == 0 and .metadata.x == 'y'", "len(a.b) = 0 AND coalesce((metadata->>'$.x') = "
-         "'y', FALSE)"),
-        (".metadata.votes < 0", "coalesce(TRY_CAST((metadata->>'$.votes') AS DOUBLE) < 0, TRUE)"),
-        (".metadata.votes > 0", "coalesce(TRY_CAST((metadata->>'$.votes') AS DOUBLE) > 0, FALSE)"),
-        ('.metadata.site != "x.org"', "coalesce((metadata->>'$.site') <> 'x.org', TRUE)"),
+        ("(.attributes.a__b | length) == 0 and .metadata.x == 'y'", "len(a.b) = 0 AND "
+         "coalesce(json_type(metadata->'$.x') = 'VARCHAR' AND (metadata->>'$.x') = 'y', FALSE)"),
+        (".metadata.votes < 0", "coalesce(json_type(metadata->'$.votes') IN ('NULL', 'BOOLEAN') OR "
+         f"({NUMERIC.format('votes')} < 0), TRUE)"),
+        (".metadata.votes > 0", "coalesce(json_type(metadata->'$.votes') IN ('VARCHAR', 'ARRAY', "
+         f"'OBJECT') OR ({NUMERIC.format('votes')} > 0), FALSE)"),
+        ('.metadata.site != "x.org"', "NOT (coalesce(json_type(metadata->'$.site') = 'VARCHAR' AND "
+         "(metadata->>'$.site') = 'x.org', FALSE))"),
         (".metadata.url == null", "metadata->>'$.url' IS NULL"),
         (".metadata.url != null", "metadata->>'$.url' IS NOT NULL"),
         (
-            "(.attributes.a__b[0][2] > 1 or .attributes.c__d) and (.metadata.x > 2 | not)",
+            "(.attributes.a__b[0][2] > 1 or .attributes.c__d) and (.metadata.x == 2 | not)",
             "(score(a.b) > 1 OR len(c.d) > 0) AND "
-            "NOT (coalesce(TRY_CAST((metadata->>'$.x') AS DOUBLE) > 2, FALSE))",
+            f"NOT (coalesce({NUMERIC.format('x')} = 2, FALSE))",
         ),
         (".attributes.c__d or .attributes?.a__b?[0]?[2]? > 1", "len(c.d) > 0 OR score(a.b) > 1"),
     ],
@@ -51,6 +56,7 @@ def test_what_is_known(expression: str, expected: str) -> None:
         (".attributes.a__b[] > 1", "expected a number or a text, found ']>1'"),
         (".metadata.x < null", "null is compared with == or != only, not with <"),
         (".metadata.x >= true", "true is compared with == or != only, not with >="),
+        (".metadata.x == 9007199254740992", "9007199254740992 is too large"),
         (".text > \"a\"", "text: only numbers of spans and keys of metadata"),
         ("", "expected a path, found its end"),
     ],

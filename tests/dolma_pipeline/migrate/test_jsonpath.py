@@ -39,11 +39,24 @@ DUPS = "bff_duplicate_docs"
         ),
         ("$.attributes.a__b", "len(a.b) > 0"),
         ("$.attributes.a__b[3]", "len(a.b) > 3"),
-        ("$.metadata.url", "metadata->>'$.url' IS NOT NULL"),
-        ("$.metadata[?(@.length < 10)]", "coalesce(TRY_CAST((metadata->>'$.length') AS DOUBLE) < 10, FALSE)"),
-        ("$.metadata[?(@.a.b == 'it is')]", "coalesce((metadata->>'$.a.b') = 'it is', FALSE)"),
-        ("$.metadata[?(@.ok == true)]", "coalesce((metadata->>'$.ok') = 'true', FALSE)"),
-        ("$.metadata[?(@['x y'] == \"it's\")]", "coalesce((metadata->>'$.\"x y\"') = 'it''s', FALSE)"),
+        ("$.metadata.url", "(metadata->'$.url') IS NOT NULL"),
+        (
+            "$.metadata[?(@.length < 10)]",
+            "coalesce(json_type(metadata->'$.length') IN ('UBIGINT', 'BIGINT', 'DOUBLE') AND "
+            "TRY_CAST((metadata->>'$.length') AS DOUBLE) < 10, FALSE)",
+        ),
+        (
+            "$.metadata[?(@.a.b == 'it is')]",
+            "coalesce(json_type(metadata->'$.a.b') = 'VARCHAR' AND (metadata->>'$.a.b') = 'it is', FALSE)",
+        ),
+        (
+            "$.metadata[?(@.ok == true)]",
+            "coalesce(json_type(metadata->'$.ok') = 'BOOLEAN' AND (metadata->>'$.ok') = 'true', FALSE)",
+        ),
+        (
+            "$.metadata[?(@['x y'] == \"it's\")]",
+            "coalesce(json_type(metadata->'$.\"x y\"') = 'VARCHAR' AND (metadata->>'$.\"x y\"') = 'it''s', FALSE)",
+        ),
     ],
 )
 def test_what_is_known(expression: str, expected: str) -> None:
@@ -66,6 +79,8 @@ def test_what_is_known(expression: str, expected: str) -> None:
         ("$[?(@.id == 'x')]", "a question of $"),
         ("$.text", "text: only attributes and keys of metadata can be asked for"),
         ("attributes", "expected '$', found 'attributes'"),
+        ("$.metadata[?(@.a < 'x')]", "a text is compared with == only, not with <"),
+        ("$.metadata[?(@.a >= 'x')]", "a text is compared with == only, not with >="),
         ("$.metadata[?(@.a ~= 3)]", "found '~= 3)]'"),
     ],
 )

@@ -54,10 +54,10 @@ def test_rules_have_names_and_all_must_be_true() -> None:
     asked = "$.attributes[?(@.a__x__words[0][2] > {})]"
     found = rules([asked.format(1), "$.metadata.url"], [asked.format(8), asked.format(9), "$.metadata.b.c_d"])
     assert found == {
-        "include": "score(a.x__words) > 1 OR metadata->>'$.url' IS NOT NULL",
+        "include": "score(a.x__words) > 1 OR (metadata->'$.url') IS NOT NULL",
         "words": "NOT (score(a.x__words) > 8)",
         "words_2": "NOT (score(a.x__words) > 9)",
-        "c_d": "NOT (metadata->>'$.b.c_d' IS NOT NULL)",
+        "c_d": "NOT ((metadata->'$.b.c_d') IS NOT NULL)",
     }
 
 
