@@ -59,6 +59,7 @@ EXCEPTIONS = {
     "dolma_pipeline/engines/fork_server.py": "file descriptors of a process",
     "dolma_pipeline/engines/forks.py": "what a process writes to standard error, in a file without a name",
     "dolma_pipeline/engines/handshake.py": "the sources of this library, to be compared with those of workers",
+    "dolma_pipeline/look/elsewhere.py": "a folder for another process, which goes with it",
     "dolma_pipeline/engines/watchdog.py": "/proc: which processes there are",
     "dolma_pipeline/fit/*.py": "texts and models at paths that scratch gave, and a model where the user wants it",
     "dolma_pipeline/kernels/fasttext*.py": "a model, from its path",
