@@ -1,4 +1,7 @@
-"""A store on loopback, and a folder on it; pauses between repeated requests are short."""
+"""A store on loopback, and a folder on it; pauses between repeated requests are short, and no client is left over.
+
+A client holds the credentials that it was made with, and another server of the process may have had the same port.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from tests.dolma_pipeline.storage.fake_store import Server, serving
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_client, "FIRST_PAUSE", timedelta(milliseconds=2))
+    monkeypatch.setattr(object_client, "_CLIENTS", {})
 
 
 @pytest.fixture
