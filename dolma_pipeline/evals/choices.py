@@ -16,27 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError
-from dolma_pipeline.evals.score import Window, cut, score
+from dolma_pipeline.evals.questions import Question, score_questions
 from dolma_pipeline.evals.tasks import Item
-from dolma_pipeline.train.model import IGNORED, Decoder
+from dolma_pipeline.train.model import Decoder
 
 Ids = NDArray[np.int64]
 Encode = Callable[[Sequence[str]], list[Ids]]
-
-
-def answer_windows(context: Ids, answer: Ids, *, eos_id: int, length: int) -> list[Window]:
-    """What the model reads to score `answer` after EOS and `context`; its targets are exactly the answer's ids.
-
-    Args:
-        context, answer: int64 ids; the answer has at least one.
-        length: of the model's window.
-    """
-    sequence = np.concatenate(([eos_id], context, answer))
-    if len(answer) > length:
-        return list(cut(sequence[-len(answer) - 1 :], length=length))
-    inputs, targets = sequence[:-1][-length:], sequence[1:][-length:].copy()
-    targets[: -len(answer)] = IGNORED
-    return [Window(inputs, targets)]
 
 
 def rank_answers(
@@ -58,19 +43,15 @@ def rank_answers(
     length = model.config.sequence_length
     pairs = [(item, context, answer) for item in items for context, answer in item.answers]
     contexts, answers = encode([context for _, context, _ in pairs]), encode([answer for _, _, answer in pairs])
-    windows: list[Window] = []
-    spans: list[slice] = []
+    questions = []
     cut_places = set()
     for (item, _, text), context_ids, answer_ids in zip(pairs, contexts, answers, strict=True):
         if not len(answer_ids):
             raise DataError(f"{item.place}: the answer {text!r} has no tokens, so it cannot be scored.")
         if len(context_ids) + len(answer_ids) > length:
             cut_places.add(item.place)
-        found = answer_windows(context_ids, answer_ids, eos_id=eos_id, length=length)
-        spans.append(slice(len(windows), len(windows) + len(found)))
-        windows += found
-    window_nats = score(model, windows)
-    nats = iter([math.fsum(window_nats[span]) for span in spans])
+        questions.append(Question(np.concatenate(([eos_id], context_ids)), (answer_ids,)))
+    nats = iter([each for (each,) in score_questions(model, questions)])
 
     right, right_norm, gold_nats, gold_bytes = [], [], [], 0
     for item in items:

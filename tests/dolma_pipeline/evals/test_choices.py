@@ -9,35 +9,15 @@ import torch
 from tokenizers import Tokenizer
 
 from dolma_pipeline.errors import DataError
-from dolma_pipeline.evals import choices
-from dolma_pipeline.evals.choices import answer_windows, rank_answers
+from dolma_pipeline.evals import questions
+from dolma_pipeline.evals.choices import rank_answers
 from dolma_pipeline.evals.score import Window
 from dolma_pipeline.evals.tasks import Item
-from dolma_pipeline.train.model import IGNORED, Decoder
+from dolma_pipeline.train.model import Decoder
 
 
 def ids(*values: int) -> np.ndarray:
     return np.array(values, np.int64)
-
-
-def test_the_targets_are_the_answer() -> None:
-    (window,) = answer_windows(ids(5, 6), ids(7, 8), eos_id=0, length=10)
-    assert window.inputs.tolist() == [0, 5, 6, 7]
-    assert window.targets.tolist() == [IGNORED, IGNORED, 7, 8]
-    (window,) = answer_windows(ids(), ids(7), eos_id=0, length=10)  # without a context, EOS is all there is
-    assert (window.inputs.tolist(), window.targets.tolist()) == ([0], [7])
-
-
-def test_a_long_context_is_cut_at_its_left() -> None:
-    (window,) = answer_windows(ids(1, 2, 3, 4, 5), ids(7, 8), eos_id=0, length=4)
-    assert window.inputs.tolist() == [3, 4, 5, 7]
-    assert window.targets.tolist() == [IGNORED, IGNORED, 7, 8]
-
-
-def test_a_long_answer_is_scored_in_windows() -> None:
-    windows = answer_windows(ids(1, 2), ids(3, 4, 5, 6, 7), eos_id=0, length=2)
-    assert [w.inputs.tolist() for w in windows] == [[2, 3], [4, 5], [6]]
-    assert [w.targets.tolist() for w in windows] == [[3, 4], [5, 6], [7]]
 
 
 def test_numbers_against_a_count_by_hand(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +35,7 @@ def test_numbers_against_a_count_by_hand(model: Decoder, monkeypatch: pytest.Mon
         assert len(windows) == len(given)
         return given
 
-    monkeypatch.setattr(choices, "score", fixed)
+    monkeypatch.setattr(questions, "score", fixed)
     found = rank_answers(model, items, eos_id=0, encode=lambda texts: [ids(1)] * len(texts))
     assert found == {
         "num_items": 3,
