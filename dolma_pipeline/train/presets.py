@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from dolma_pipeline.errors import UnknownNameError, UsageError
 
@@ -22,6 +23,12 @@ class ModelConfig:
 
     width: of the residual stream. hidden: of the SwiGLU layer, one of its two halves (OLMo's configs name the sum).
     tied: the output matrix is the embedding. sequence_length: positions that the model is trained on.
+    num_kv_heads: of keys and values, each shared by as many heads of queries; None: one a head of queries.
+    norm: LayerNorm without weight and bias, with both, or RMSNorm with a weight. biases: of all matrices but the
+    output's. rope_fraction: of a head's channels turn with the position. rope_interleaved: pairs are neighbours.
+    clip_qkv: bound of queries, keys and values, either way. rows_multiple: the embedding's rows are padded to one.
+    embedding_scale, logit_scale: multiply what comes out of the embedding, and logits (muP). attention_scale:
+    multiplies products of queries and keys; None: 1 / sqrt(width of a head).
     """
 
     vocab_size: int
@@ -33,6 +40,16 @@ class ModelConfig:
     tied: bool
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-5
+    num_kv_heads: int | None = None
+    norm: Literal["layer_norm_plain", "layer_norm", "rms_norm"] = "layer_norm_plain"
+    biases: bool = False
+    rope_fraction: float = 1.0
+    rope_interleaved: bool = False
+    clip_qkv: float | None = None
+    rows_multiple: int = ROWS_MULTIPLE
+    embedding_scale: float = 1.0
+    logit_scale: float = 1.0
+    attention_scale: float | None = None
 
     def __post_init__(self) -> None:
         if self.width % self.num_heads or self.width // self.num_heads % 2:
@@ -41,13 +58,33 @@ class ModelConfig:
     @property
     def num_rows(self) -> int:
         """Rows of the embedding: the vocabulary, padded."""
-        return -(-self.vocab_size // ROWS_MULTIPLE) * ROWS_MULTIPLE
+        return -(-self.vocab_size // self.rows_multiple) * self.rows_multiple
+
+    @property
+    def head_width(self) -> int:
+        """Channels of a head."""
+        return self.width // self.num_heads
+
+    @property
+    def num_key_heads(self) -> int:
+        """Heads of keys and values."""
+        return self.num_kv_heads or self.num_heads
+
+    @property
+    def num_rotated(self) -> int:
+        """Channels of a head that turn with the position."""
+        return round(self.head_width * self.rope_fraction)
 
     @property
     def num_parameters(self) -> int:
-        """All parameters: embedding and output matrix, and per layer 4 attention matrices and 3 of SwiGLU."""
-        layer = 4 * self.width**2 + 3 * self.width * self.hidden
-        return self.num_layers * layer + (1 if self.tied else 2) * self.num_rows * self.width
+        """All parameters: of embedding, output, and per layer 4 matrices of attention, 3 of SwiGLU, biases, norms."""
+        key_width = self.num_key_heads * self.head_width
+        layer = self.width * (2 * self.width + 2 * key_width) + 3 * self.width * self.hidden
+        if self.biases:
+            layer += (self.width + 2 * key_width) + self.width + 2 * self.hidden + self.width
+        norm = {"layer_norm_plain": 0, "layer_norm": 2, "rms_norm": 1}[self.norm] * self.width
+        ends = (1 if self.tied else 2) * self.num_rows * self.width
+        return self.num_layers * (layer + 2 * norm) + norm + ends
 
 
 PRESETS: Mapping[str, Mapping[str, int | bool]] = {

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from dolma_pipeline.train.model import IGNORED, Decoder, initial_std, initial_value, nats, rotate, rotations
+from dolma_pipeline.train.model import IGNORED, Cache, Decoder, initial_std, initial_value, nats, rotate, rotations
 from dolma_pipeline.train.presets import ModelConfig
 
 SHAPE = ModelConfig(vocab_size=200, sequence_length=16, width=32, num_layers=2, num_heads=4, hidden=48, tied=False)
@@ -75,11 +76,29 @@ def test_a_position_does_not_see_the_future() -> None:
 
 
 def test_rotated_products_depend_on_distance_only() -> None:
-    cos, sin = rotations(SHAPE, 16, torch.device("cpu"))
+    cos, sin = rotations(SHAPE, torch.arange(16))
     q, k = torch.randn(2, 1, 1, 1, 8, generator=torch.Generator().manual_seed(0)).expand(2, 1, 1, 16, 8)
     products = (rotate(q, cos, sin) @ rotate(k, cos, sin).transpose(-1, -2))[0, 0]
     assert products[5, 3].item() == pytest.approx(products[12, 10].item(), rel=1e-5)
     assert products[5, 3].item() != pytest.approx(products[5, 4].item(), rel=1e-2)
+
+
+@pytest.mark.parametrize("shape", [{}, {"num_kv_heads": 2, "norm": "rms_norm", "rope_fraction": 0.5}])
+def test_reading_on_from_a_cache_is_reading_at_once(shape: dict[str, Any]) -> None:
+    model = built(dataclasses.replace(SHAPE, **shape))
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, 200, (2, 12)))
+    cache = Cache()
+    first = model(tokens[:, :7], cache=cache)
+    mask = (torch.arange(12) <= torch.arange(7, 12)[:, None]).expand(2, 5, 12)
+    rest = model(tokens[:, 7:], positions_BT=torch.arange(7, 12).expand(2, 5), mask_BTS=mask, cache=cache)
+    torch.testing.assert_close(torch.cat((first, rest), dim=1), model(tokens), rtol=0, atol=2e-6)
+
+
+def test_logits_are_computed_where_asked_for() -> None:
+    model = built(SHAPE)
+    tokens = torch.arange(24).view(2, 12)
+    at = torch.tensor([3, 17, 23])
+    torch.testing.assert_close(model(tokens, at=at), model(tokens).flatten(0, 1)[at], rtol=0, atol=2e-6)
 
 
 def test_nats_are_minus_log_probabilities() -> None:
