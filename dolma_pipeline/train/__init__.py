@@ -1,7 +1,8 @@
 """A small FSDP2 trainer: shards of tokens in, checkpoints and metrics out.
 
-Read in this order: presets (shapes), model (the decoder), shard (FSDP2), data (order to batches), optim, checkpoint,
-log, train (the loop, top to bottom), launch (what starts it). Importing this package does not load torch.
+Read in this order: presets (shapes), model (the decoder), shard (FSDP2), data (order to batches), objective, optim,
+step (one of them), checkpoint, log, train (the loop, top to bottom), processes (what starts it). Importing this
+package does not load torch.
 """
 
 from dolma_pipeline.train.files import (

@@ -42,6 +42,49 @@ class Batch:
     tokens: Tensor
     labels: Tensor
 
+    def split(self, size: int) -> list[Batch]:
+        """Parts of at most `size` instances, in order."""
+        firsts = range(0, len(self.instances), size)
+        return [
+            Batch(self.instances[i : i + size], self.tokens[i : i + size], self.labels[i : i + size]) for i in firsts
+        ]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch with its tensors on a device."""
+        return Batch(self.instances, self.tokens.to(device), self.labels.to(device))
+
+
+class Batches(Protocol):
+    """Where the loop gets what a process computes on; `TokenBatches` reads it of shards of tokens."""
+
+    def read(self, step: int, *, masked: Collection[int]) -> Batch:
+        """The batch of this process at a step (from 1); `masked` instances keep their place and do not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatches:
+    """Batches of a dataset in an order, for one process. eos_id: of masked instances. vocab_size: bound of ids."""
+
+    dataset: Instances
+    order: Order
+    rank: int
+    world_size: int
+    eos_id: int
+    vocab_size: int
+
+    def read(self, step: int, *, masked: Collection[int]) -> Batch:
+        """See `read_batch`."""
+        return read_batch(
+            step,
+            dataset=self.dataset,
+            order=self.order,
+            rank=self.rank,
+            world_size=self.world_size,
+            masked=masked,
+            eos_id=self.eos_id,
+            vocab_size=self.vocab_size,
+        )
+
 
 def read_batch(
     step: int,

@@ -36,6 +36,12 @@ def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     return optimizer
 
 
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give all groups the learning rate of the next step."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
 def learning_rate(step: int, *, config: TrainConfig, num_steps: int) -> float:
     """The rate of a step (from 1): up in a straight line over `warmup_steps`, then level or down to a tenth.
 

@@ -11,13 +11,16 @@ import pytest
 import torch
 
 from dolma_pipeline.errors import UsageError
-from dolma_pipeline.train import train as loop
+from dolma_pipeline.tokens.order import Order
+from dolma_pipeline.train import objective
+from dolma_pipeline.train import step as one_step
 from dolma_pipeline.train.data import Batch, read_batch
 from dolma_pipeline.train.files import Settings, committed_steps
 from dolma_pipeline.train.log import Log
 from dolma_pipeline.train.model import IGNORED, Decoder, nats
 from dolma_pipeline.train.shard import build
-from dolma_pipeline.train.train import blame, fit, forward_backward
+from dolma_pipeline.train.step import blame, forward_backward
+from dolma_pipeline.train.train import fit
 from dolma_pipeline.train.world import World
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "train_loss.json"
@@ -44,7 +47,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     def overflowing(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return nats(logits, labels) * torch.where(labels == POISON, math.inf, 1.0)
 
-    monkeypatch.setattr(loop, "nats", overflowing)
+    monkeypatch.setattr(objective, "nats", overflowing)
 
 
 def test_the_loss_falls_far_below_the_entropy_of_single_ids(
@@ -208,11 +211,11 @@ def test_blame_falls_on_all_where_every_loss_is_finite(world: World) -> None:
 def test_gradients_are_those_of_the_mean_over_valid_labels(
     world: World, corpus: np.ndarray, settings: Settings, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr(loop, "LOGITS_AT_ONCE", at_once)  # 1: a sequence at a time
+    monkeypatch.setattr(one_step, "LOGITS_AT_ONCE", at_once)  # 1: a sequence at a time
     batch = read_batch(
         1,
         dataset=corpus,
-        order=loop.Order(num_instances=512, batch_instances=8, seed=5),
+        order=Order(num_instances=512, batch_instances=8, seed=5),
         rank=0,
         world_size=1,
         masked=range(0, 512, 3),
@@ -222,7 +225,7 @@ def test_gradients_are_those_of_the_mean_over_valid_labels(
     num_labels = int((batch.labels != IGNORED).sum())
     assert 0 < num_labels < 8 * 31
     model = build(settings.model, seed=5, mesh=world.mesh, device=world.device, precision="fp32")
-    forward_backward(model, batch, num_labels=num_labels, world=world)
+    forward_backward(model, batch, objective=objective.NextToken(), count=num_labels, world=world)
     plain = Decoder(settings.model)
     plain.load_state_dict({name: p.full_tensor().cpu() for name, p in model.state_dict().items()})
     kept = batch.labels != IGNORED
