@@ -238,6 +238,18 @@ _ALL = (
         ),
     ),
     Command(
+        name="plot",
+        group="Look",
+        summary="loss and scores of a run as a picture",
+        module="plot",
+        usage="RUN [--output FILE.png|FILE.svg]",
+        details="Draws the loss by step and source, bits per byte of held-out documents, and tasks with their\n"
+        "standard errors and chance. Writes plot.svg into the run's folder, or the file that --output names. It needs\n"
+        "matplotlib: pip install 'dolma-pipeline[report]'. See docs/training.md.",
+        example="dolma-pipeline plot runs/quickstart\ndolma-pipeline plot runs/quickstart --output loss.png",
+        options=(Option(name="--output", value="FILE", purpose="picture to write: .png or .svg"),),
+    ),
+    Command(
         name="list",
         group="Extend",
         summary="taggers, mixers, models, assets, presets of rules",

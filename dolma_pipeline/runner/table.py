@@ -10,6 +10,7 @@ from dolma_pipeline.run.layout import INDEX
 from dolma_pipeline.run.stage import STAGES, stages_in_order
 from dolma_pipeline.stages.mixes import MIX, verdicts_of
 from dolma_pipeline.stages.tokens.stage import TokensStage
+from dolma_pipeline.train.curves import curve_text
 
 if TYPE_CHECKING:
     from dolma_pipeline.runner.result import Result
@@ -39,7 +40,7 @@ def result_text(result: Result) -> str:
         ("benchmarks: items that stand in documents", _benchmark_rows(result), BENCHMARKS_NOTE),
         ("attributes made elsewhere: files that fit the documents", _aligned_rows(result, mixes), ""),
         *sources,
-        ("training", _training_rows(result), ""),
+        ("training", _training_rows(result), _curve(result)),
         ("bits per byte, held out", _score_rows(result), ""),
         ("tasks", _task_rows(result), ""),
         ("files that could not be read to their end", _lost_rows(result), ""),
@@ -270,10 +271,22 @@ def _source_rows(result: Result, name: str) -> list[list[str]]:
 def _training_rows(result: Result) -> list[list[str]]:
     if not result.metrics:
         return []
-    rows = [["step", "tokens", "loss", "lr"]]
-    for one in (result.metrics[0], result.metrics[-1]):
-        rows.append([f"{one['step']:,}", f"{one['tokens']:,}", f"{one['loss']:.4f}", f"{one['lr']:.2e}"])
+    sources = sorted({source for row in result.metrics for source in row.get("loss_by_source", {})})
+    rows = [["step", "tokens", "loss", *(sources if len(sources) > 1 else ()), "lr"]]
+    for one in dict.fromkeys((0, len(result.metrics) - 1)):
+        row = result.metrics[one]
+        by_source = [row.get("loss_by_source", {}).get(source) for source in rows[0][3:-1]]
+        losses = ["skipped" if loss is None else f"{loss:.4f}" for loss in (row["loss"],)]
+        losses += ["-" if loss is None else f"{loss:.4f}" for loss in by_source]
+        rows.append([f"{row['step']:,}", f"{row['tokens']:,}", *losses, f"{row['lr']:.2e}"])
     return rows
+
+
+def _curve(result: Result) -> str:
+    """The loss over all steps as a line of bars, and how many were skipped."""
+    curve = curve_text([row["loss"] for row in result.metrics if row["loss"] is not None])
+    skipped = sum(bool(row.get("skipped")) for row in result.metrics)
+    return f"loss {curve}" + (f"; {skipped:,} steps skipped" if skipped else "") if curve else ""
 
 
 def _score_rows(result: Result) -> list[list[str]]:

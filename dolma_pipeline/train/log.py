@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dolma_pipeline.train.board import open_board
 from dolma_pipeline.train.files import Lines, read_lines, train_folder
+from dolma_pipeline.train.speed import Speed
 
 _SECONDS_BETWEEN = 2.0
 
@@ -21,12 +24,22 @@ _SECONDS_BETWEEN = 2.0
 class Log:
     """The files that a run writes as it goes; of one process, the first."""
 
-    def __init__(self, run_dir: Path, *, step: int, num_steps: int, batch_tokens: int) -> None:
-        """Cut the files back to `step` and go on from there."""
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        step: int,
+        num_steps: int,
+        batch_tokens: int,
+        speed: Speed = Speed(),  # noqa: B008 it is frozen
+        device_bytes: Callable[[], int | None] | None = None,
+    ) -> None:
+        """Cut the files back to `step` and go on from there; device_bytes: peak memory of the process's GPU."""
         self.metrics = Lines(train_folder(run_dir) / "metrics.jsonl", until=step)
         self.quarantine = Lines(train_folder(run_dir) / "quarantine.jsonl", until=step)
         self._progress = Lines(run_dir / "log" / "train-progress.jsonl", until=num_steps)
         self._num_steps, self._batch_tokens = num_steps, batch_tokens
+        self._speed, self._device_bytes, self._board = speed, device_bytes, open_board(run_dir, step=step)
         self._shown_step, self._shown_at = step, time.monotonic()
 
     def step(self, step: int, *, loss: float, grad_norm: float, learning_rate: float, skipped: bool) -> None:
@@ -38,13 +51,24 @@ class Log:
             "grad_norm": grad_norm if math.isfinite(grad_norm) else None,
             "lr": learning_rate,
         }
-        self.metrics.append(row | {"skipped": True} if skipped else row)
+        if skipped:
+            row["skipped"] = True
+        self.metrics.append(row)
+        if self._board:
+            self._board.add(step, row)
         now = time.monotonic()
         if now - self._shown_at >= _SECONDS_BETWEEN or step in (1, self._num_steps):
-            speed = (step - self._shown_step) * self._batch_tokens / max(now - self._shown_at, 1e-9)
+            num_tokens = (step - self._shown_step) * self._batch_tokens
+            device_bytes = self._device_bytes() if self._device_bytes else None
+            found = self._speed.row(num_tokens=num_tokens, seconds=now - self._shown_at, device_bytes=device_bytes)
             self._shown_step, self._shown_at = step, now
-            self._progress.append({"step": step, "time": time.time(), "tokens_per_second": round(speed, 1)})
-            self.say(f"step {step}/{self._num_steps}, loss {loss:.4f}, {speed:,.0f} tokens/s")
+            self._progress.append({"step": step, "time": time.time(), **found})
+            if self._board:
+                self._board.add(step, found)
+            used = f", {found['utilisation']:.0%} of the peak" if "utilisation" in found else ""
+            self.say(
+                f"step {step}/{self._num_steps}, loss {loss:.4f}, {found['tokens_per_second']:,.0f} tokens/s{used}"
+            )
 
     def say(self, text: str) -> None:
         """A line for people, on standard error."""
@@ -59,6 +83,8 @@ class Log:
         """Close all files."""
         for lines in (self.metrics, self.quarantine, self._progress):
             lines.close()
+        if self._board:
+            self._board.close()
 
 
 def masked_instances(run_dir: Path, *, until: int) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 
 from dolma_pipeline.io import paths
@@ -18,6 +19,7 @@ from dolma_pipeline.train.model import Decoder
 from dolma_pipeline.train.objective import NextToken
 from dolma_pipeline.train.optim import adamw, learning_rate
 from dolma_pipeline.train.shard import build
+from dolma_pipeline.train.speed import Speed, flops_per_token, peak_flops
 from dolma_pipeline.train.step import State, take_step
 from dolma_pipeline.train.world import World, joined
 
@@ -59,7 +61,14 @@ def fit(run_dir: Path, *, settings: Settings, dataset: Instances, world: World) 
     log = None
     if world.rank == 0:
         _write_order(run_dir, settings, order)
-        log = Log(run_dir, step=state.done, num_steps=num_steps, batch_tokens=config.batch_tokens)
+        log = Log(
+            run_dir,
+            step=state.done,
+            num_steps=num_steps,
+            batch_tokens=config.batch_tokens,
+            speed=_speed(settings, world),
+            device_bytes=torch.cuda.max_memory_allocated if world.device.type == "cuda" else None,
+        )
         _announce(log, settings, order, world, found)
     if found is None:
         checkpoint.save(run_dir, 0, model=model, optimizer=state.optimizer, num_tokens=0)
@@ -102,6 +111,12 @@ def _write_order(run_dir: Path, settings: Settings, order: Order) -> None:
         "num_steps": settings.num_steps,
     }
     paths.write_bytes(train_folder(run_dir) / "order.json", pretty(content))
+
+
+def _speed(settings: Settings, world: World) -> Speed:
+    name = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else ""
+    peak = peak_flops(name, precision=settings.train.precision)
+    return Speed(flops=flops_per_token(settings), peak=peak, num_processes=world.size)
 
 
 def _announce(log: Log, settings: Settings, order: Order, world: World, done: int | None) -> None:

@@ -78,6 +78,7 @@ step   tokens    loss        lr
 ----  -------  ------  --------
 1       4,096  8.3178  1.00e-04
 200   819,200  5.5000  3.00e-03
+loss 8.318 █▁ 5.5
 
 bits per byte, held out
 source  step 0  step 200  documents  bytes
@@ -101,6 +102,24 @@ MANIFESTS = {
 
 def test_a_small_result() -> None:
     assert result_text(Result("runs/a", MANIFESTS, SCORES, METRICS, EVENTS)) == GOLDEN
+
+
+def test_training_by_source_with_a_skipped_step() -> None:
+    metrics = [
+        {"step": 1, "tokens": 8, "loss": 4.0, "lr": 0.1, "loss_by_source": {"web": 3.0, "code": 5.0}},
+        {"step": 2, "tokens": 16, "loss": None, "lr": 0.2, "skipped": True},
+    ]
+    shown = result_text(Result("runs/a", MANIFESTS, {}, metrics, EVENTS))
+    assert (
+        """training
+step  tokens     loss    code     web        lr
+----  ------  -------  ------  ------  --------
+1          8   4.0000  5.0000  3.0000  1.00e-01
+2         16  skipped       -       -  2.00e-01
+loss 4 ▁ 4; 1 steps skipped
+"""
+        in shown
+    )
 
 
 def test_a_step_that_ran_twice_counts_the_last_time() -> None:

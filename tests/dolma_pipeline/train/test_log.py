@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+import types
 from pathlib import Path
 
 import pytest
 
+from dolma_pipeline.train import board
 from dolma_pipeline.train.log import Log, masked_instances
+from dolma_pipeline.train.speed import Speed
 
 
 def test_numbers_go_to_metrics_and_times_to_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -23,7 +27,7 @@ def test_numbers_go_to_metrics_and_times_to_the_log(tmp_path: Path, capfd: pytes
     ]
     progress = [json.loads(line) for line in (tmp_path / "log/train-progress.jsonl").read_text().splitlines()]
     assert [row["step"] for row in progress] == [1, 3]
-    assert set(progress[0]) == {"step", "time", "tokens_per_second"}
+    assert set(progress[0]) == {"step", "time", "tokens_per_second", "memory_bytes"}
     assert "train: step 3/3, loss 1.2500, " in capfd.readouterr().err
 
 
@@ -36,3 +40,40 @@ def test_quarantine_counts_from_its_step_on(tmp_path: Path) -> None:
     assert masked_instances(tmp_path, until=5) == {4, 7}
     Log(tmp_path, step=4, num_steps=9, batch_tokens=1).close()
     assert masked_instances(tmp_path, until=9) == {4}
+
+
+def test_utilisation_and_a_gpus_memory_are_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    speed = Speed(flops=1e12, peak=1e10, num_processes=2)
+    log = Log(tmp_path, step=0, num_steps=1, batch_tokens=100, speed=speed, device_bytes=lambda: 77)
+    log.step(1, loss=1.5, grad_norm=2.0, learning_rate=0.1, skipped=False)
+    log.close()
+    (row,) = [json.loads(line) for line in (tmp_path / "log/train-progress.jsonl").read_text().splitlines()]
+    assert row["device_memory_bytes"] == 77
+    assert row["utilisation"] == pytest.approx(row["tokens_per_second"] * 1e12 / 2e10, rel=1e-3)
+    assert "% of the peak" in capfd.readouterr().err
+
+
+def test_tensorboard_gets_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module in place of TensorBoard's writer, which is not among what the tests need."""
+    scalars: list[tuple[str, float, int]] = []
+    opened: list[tuple[str, int]] = []
+
+    class SummaryWriter:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            opened.append((folder, purge_step))
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            scalars.append((name, value, step))
+
+        def close(self) -> None:
+            opened.append(("closed", 0))
+
+    fake = types.ModuleType("torch.utils.tensorboard")
+    fake.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    monkeypatch.setattr(board.importlib.util, "find_spec", lambda name: name == "tensorboard")
+    log = Log(tmp_path, step=4, num_steps=9, batch_tokens=10)
+    log.step(5, loss=1.5, grad_norm=math.inf, learning_rate=0.1, skipped=True)
+    log.close()
+    assert opened == [(str(tmp_path / "log/tensorboard"), 5), ("closed", 0)]
+    assert scalars == [("tokens", 50, 5), ("loss", 1.5, 5), ("lr", 0.1, 5), ("skipped", True, 5)]
