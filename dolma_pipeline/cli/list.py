@@ -99,10 +99,10 @@ def mixers() -> list[Record]:
 
 def models() -> list[Record]:
     """Every named size of model, with its parameters at OLMo's vocabulary."""
-    from dolma_pipeline.train.presets import PRESETS, model_config
+    from dolma_pipeline.train import MODELS, model_config
 
     records = []
-    for name, shape in PRESETS.items():
+    for name, shape in (preset for spec in MODELS.values() for preset in spec.presets.items()):
         count = model_config(name, vocab_size=VOCABULARY, sequence_length=2048).num_parameters
         summary = f"{count / 1e6:,.1f} million parameters at a vocabulary of {VOCABULARY:,}"
         records.append({"name": name, "summary": summary, "num_parameters": count, "shape": dict(shape)})

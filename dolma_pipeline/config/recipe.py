@@ -293,11 +293,17 @@ class TrainConfig:
     """A model to train on the shards."""
 
     model: Annotated[str, Key(purpose="a named size; `list models` shows them", at_least=1)] = "tiny"
+    shape: Annotated[Mapping[str, Any], Key(purpose="fields of that model's shape with other values")] = field(
+        default_factory=dict
+    )
     sequence_length: Annotated[int, Key(purpose="of one sequence", unit="tokens", at_least=2)] = 256
     batch_tokens: Annotated[int, Key(purpose="in one step, over all processes", unit="tokens", at_least=2)] = 4096
     max_tokens: Annotated[int, Key(purpose="when to stop", unit="tokens", at_least=1)] = 1_000_000
     lr: Annotated[float, Key(purpose="peak learning rate", above=0)] = 3e-3
     weight_decay: Annotated[float, Key(purpose="of AdamW", at_least=0)] = 0.1
+    weight_decay_on: Annotated[
+        tuple[Literal["matrices", "embedding", "norms", "biases"], ...], Key(purpose="which parameters are decayed")
+    ] = ("matrices",)
     beta1: Annotated[float, Key(purpose="of AdamW", at_least=0, below=1)] = 0.9
     beta2: Annotated[float, Key(purpose="of AdamW", at_least=0, below=1)] = 0.95
     eps: Annotated[float, Key(purpose="of AdamW", above=0)] = 1e-8

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.evals.questions import Question, score_questions
 from dolma_pipeline.evals.tasks import Item
-from dolma_pipeline.train.model import Decoder
+from dolma_pipeline.train.language_model import LanguageModel
 
 Ids = NDArray[np.int64]
 Encode = Callable[[Sequence[str]], list[Ids]]
 
 
 def rank_answers(
-    model: Decoder, items: Sequence[Item], *, eos_id: int, encode: Encode
+    model: LanguageModel, items: Sequence[Item], *, eos_id: int, encode: Encode
 ) -> dict[str, int | float | None]:
     """The numbers of one task.
 

@@ -20,7 +20,7 @@ from dolma_pipeline.errors import DataError
 from dolma_pipeline.evals.score import cut, score
 from dolma_pipeline.tokens.dataset import TokenDataset
 from dolma_pipeline.tokens.shards import PartFile, dataset_digest
-from dolma_pipeline.train.model import Decoder
+from dolma_pipeline.train.language_model import LanguageModel
 
 Ids = NDArray[np.unsignedinteger[Any]]
 
@@ -51,7 +51,7 @@ def folder_digest(folder: Path) -> str:
 
 
 def bits_per_byte(
-    model: Decoder, documents: Sequence[Ids], *, eos_id: int, decode: Callable[[Ids], str]
+    model: LanguageModel, documents: Sequence[Ids], *, eos_id: int, decode: Callable[[Ids], str]
 ) -> dict[str, int | float]:
     """The numbers of one source.
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dolma_pipeline.evals.score import Window, cut, score
-from dolma_pipeline.train.model import IGNORED, Decoder
+from dolma_pipeline.train.language_model import LanguageModel
+from dolma_pipeline.train.model import IGNORED
 
 Ids = NDArray[np.int64]
 
@@ -43,7 +44,7 @@ def windows_of(context: Ids, answer: Ids, *, length: int) -> list[Window]:
     return [Window(inputs, targets)]
 
 
-def score_questions(model: Decoder, questions: Sequence[Question]) -> list[list[float]]:
+def score_questions(model: LanguageModel, questions: Sequence[Question]) -> list[list[float]]:
     """Nats of every answer, summed over its ids; in the order given."""
     length = model.config.sequence_length
     windows: list[Window] = []

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from dolma_pipeline.errors import RunError
 from dolma_pipeline.train.checkpoint import load_model
 from dolma_pipeline.train.files import Settings, committed_steps, train_folder
-from dolma_pipeline.train.model import IGNORED, Decoder, nats
+from dolma_pipeline.train.language_model import LanguageModel
+from dolma_pipeline.train.model import IGNORED, nats
+from dolma_pipeline.train.spec import spec_of
 
 LOGITS_AT_ONCE = 2**26
 """Logits computed at once, at most, unless one window has more."""
@@ -30,7 +32,7 @@ class Window(NamedTuple):
     targets: NDArray[np.int64]
 
 
-def saved_model(run_dir: Path, step: int, *, settings: Settings) -> Decoder:
+def saved_model(run_dir: Path, step: int, *, settings: Settings) -> LanguageModel:
     """The model of a saved step, float32, on a GPU if there is one.
 
     Raises:
@@ -41,13 +43,13 @@ def saved_model(run_dir: Path, step: int, *, settings: Settings) -> Decoder:
         shown = ", ".join(map(str, steps)) or "none"
         raise RunError(f"{train_folder(run_dir)}: no checkpoint of step {step}. There are: {shown}.")
     with torch.device("meta"):
-        model = Decoder(settings.model)
+        model = spec_of(settings.model).build(settings.model)
     model.to_empty(device="cuda" if torch.cuda.is_available() else "cpu")
     load_model(run_dir, step, model=model)
     return model.eval().requires_grad_(False)
 
 
-def weights_digest(model: Decoder) -> str:
+def weights_digest(model: LanguageModel) -> str:
     """`sha256:…` over names and values of all weights: the same however they were sharded and saved."""
     digest = hashlib.sha256()
     for name, weight in model.named_parameters():
@@ -67,12 +69,12 @@ def cut(ids: NDArray[Any], *, length: int) -> Iterator[Window]:
         yield Window(sequence[start:end], sequence[start + 1 : end + 1])
 
 
-def score(model: Decoder, windows: Sequence[Window]) -> list[float]:
+def score(model: LanguageModel, windows: Sequence[Window]) -> list[float]:
     """Nats of each window, summed over its targets; in the order given.
 
     Windows of like length are computed together, padded on the right, which nothing before can see.
     """
-    device = model.embedding.weight.device
+    device = next(model.parameters()).device
     order = sorted(range(len(windows)), key=lambda i: (-len(windows[i].inputs), i))
     scores = [0.0] * len(windows)
     first = 0

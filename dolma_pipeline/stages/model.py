@@ -16,7 +16,7 @@ from dolma_pipeline.run.phase import OneTask, Record, Task, Work
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.run.stage import Stage, at
+from dolma_pipeline.run.stage import Stage, at, module_files
 from dolma_pipeline.storage.inputs import is_url, location, name_of, put_local
 from dolma_pipeline.storage.staged import staged
 
@@ -41,18 +41,27 @@ class TrainStage(Stage):
             with at(recipe, "train.model"):
                 length = recipe.train.sequence_length
                 try:
-                    model_config(recipe.train.model, vocab_size=recipe.tokenizer.vocab_size, sequence_length=length)
+                    model_config(
+                        recipe.train.model,
+                        vocab_size=recipe.tokenizer.vocab_size,
+                        sequence_length=length,
+                        shape=recipe.train.shape,
+                    )
                 except UnknownNameError as error:  # without its hint, which names the key again
                     raise ConfigError(unknown_name(error.kind, error.name, error.known)) from error
         return ()
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
         """`train`: not the number of processes, on which only the rounding of sums depends."""
+        from dolma_pipeline.train import spec_for
+
         recipe = process.run.recipe
         config: dict[str, Any] = asdict(recipe.train)  # type: ignore[arg-type] # asked for only where there is one
         del config["processes"], config["save_every_steps"]
         reads = {**{f"train.{key}": value for key, value in config.items()}, "seed": recipe.seed}
-        return [Artifact("train", "train", reads, needs=(known["tokens"],))]
+        model = config["model"]
+        files = module_files(process, f"model {model}", spec_for(model).declared_in)
+        return [Artifact("train", "train", reads, files=files, needs=(known["tokens"],))]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """One phase of the launcher."""
@@ -157,6 +166,7 @@ class Training(_InLauncher):
                 eos_id=tokens["eos"],
                 dataset=tokens["dataset"],
                 seed=run.recipe.seed,
+                modules=run.modules,
             )
             launch(folder, processes=resolve_processes(config))
         return Work()

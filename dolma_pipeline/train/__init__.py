@@ -1,10 +1,11 @@
 """A small FSDP2 trainer: shards of tokens in, checkpoints and metrics out.
 
-Read in this order: presets (shapes), model (the decoder), shard (FSDP2), data (order to batches), objective, optim,
-step (one of them), checkpoint, log, train (the loop, top to bottom), processes (what starts it). Importing this
-package does not load torch.
+Read in this order: presets (shapes), model (the decoder), spec (what an architecture is), decoder (ours as one),
+initial (first weights), shard (FSDP2), data (order to batches), objective, optim, step (one of them), checkpoint, log,
+train (the loop, top to bottom), processes (what starts it). Importing this package does not load torch.
 """
 
+from dolma_pipeline.train.decoder import DECODER
 from dolma_pipeline.train.files import (
     Settings,
     committed_steps,
@@ -13,19 +14,27 @@ from dolma_pipeline.train.files import (
     train_folder,
     write_config,
 )
-from dolma_pipeline.train.presets import PRESETS, ModelConfig, model_config
+from dolma_pipeline.train.presets import PRESETS, ModelConfig
 from dolma_pipeline.train.processes import launch, require_torch, resolve_processes
+from dolma_pipeline.train.spec import MODELS, ModelSpec, Role, Shape, model_config, register_model, spec_for
 
 __all__ = [
+    "DECODER",
+    "MODELS",
     "PRESETS",
     "ModelConfig",
+    "ModelSpec",
+    "Role",
     "Settings",
+    "Shape",
     "committed_steps",
     "launch",
     "model_config",
     "read_settings",
+    "register_model",
     "require_torch",
     "resolve_processes",
+    "spec_for",
     "step_folder",
     "train_folder",
     "write_config",

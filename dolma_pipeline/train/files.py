@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from dolma_pipeline.config.recipe import TrainConfig
 from dolma_pipeline.errors import DataError, RunError, SettingsChangedError, UsageError
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import differences, pretty
-from dolma_pipeline.train.presets import ModelConfig, model_config
+from dolma_pipeline.registry import UserModule, declared_by, install_modules
+from dolma_pipeline.train.spec import Shape, model_config, spec_named, spec_of
 
 FORMAT = 1
 
@@ -30,15 +32,17 @@ FORMAT = 1
 class Settings:
     """All that decides a training run, save the data itself and the rounding that the number of processes brings.
 
-    train: of the recipe (`processes` is not kept). model: the shape that `train.model` stands for.
+    train: of the recipe (`processes` is not kept). model: the shape that `train.model` and `train.shape` stand for.
     eos_id: the id that ends documents. dataset: digest of the shards. seed: of weights and order.
+    module: the user's module that declares the architecture, whole; None if it is ours.
     """
 
     train: TrainConfig
-    model: ModelConfig
+    model: Shape
     eos_id: int
     dataset: str
     seed: int
+    module: UserModule | None = None
 
     def __post_init__(self) -> None:
         config = self.train
@@ -72,7 +76,9 @@ class Settings:
         return {
             "format": FORMAT,
             "train": train,
+            "architecture": spec_of(self.model).name,
             "model": asdict(self.model),
+            "module": None if self.module is None else asdict(self.module),
             "eos_id": self.eos_id,
             "dataset": self.dataset,
             "seed": self.seed,
@@ -97,7 +103,14 @@ def committed_steps(run_dir: Path) -> list[int]:
 
 
 def write_config(
-    run_dir: Path, config: TrainConfig, *, vocab_size: int, eos_id: int, dataset: str, seed: int
+    run_dir: Path,
+    config: TrainConfig,
+    *,
+    vocab_size: int,
+    eos_id: int,
+    dataset: str,
+    seed: int,
+    modules: Sequence[UserModule] = (),
 ) -> Settings:
     """Write `train/config.json`; where there are checkpoints, only if it says what they were made with.
 
@@ -109,13 +122,17 @@ def write_config(
         eos_id: the id that ends documents.
         dataset: digest of the shards, from `tokens/manifest.json`.
         seed: the recipe's.
+        modules: that the recipe names, installed; the one that declares the architecture is kept with the settings.
 
     Raises:
         UsageError: settings that do not fit each other, or no such model.
         SettingsChangedError: there are checkpoints that were made with other settings; it names the differences.
     """
-    model = model_config(config.model, vocab_size=vocab_size, sequence_length=config.sequence_length)
-    settings = Settings(train=config, model=model, eos_id=eos_id, dataset=dataset, seed=seed)
+    model = model_config(
+        config.model, vocab_size=vocab_size, sequence_length=config.sequence_length, shape=config.shape
+    )
+    module = declared_by(spec_of(model).declared_in, modules)
+    settings = Settings(train=config, model=model, eos_id=eos_id, dataset=dataset, seed=seed, module=module)
     path = train_folder(run_dir) / "config.json"
     new = settings.as_dict()
     if committed_steps(run_dir) and path.is_file():
@@ -133,6 +150,8 @@ def write_config(
 def read_settings(run_dir: Path) -> Settings:
     """The settings in `train/config.json`.
 
+    The architecture's module, if it is a user's, is run in this process.
+
     Raises:
         RunError: there are none; the run has not been trained.
         DataError: another format than this version writes.
@@ -143,14 +162,22 @@ def read_settings(run_dir: Path) -> Settings:
     content = orjson.loads(path.read_bytes())
     if content.get("format") != FORMAT:
         raise DataError(f"{path}: format {content.get('format')}; this version reads format {FORMAT}.")
+    module = UserModule(**content["module"]) if content.get("module") else None
+    if module is not None:
+        install_modules([module], keep=True)
     known = {field.name for field in fields(TrainConfig)}
     return Settings(
-        train=TrainConfig(**{name: value for name, value in content["train"].items() if name in known}),
-        model=ModelConfig(**content["model"]),
+        train=TrainConfig(**{name: _tuple(value) for name, value in content["train"].items() if name in known}),
+        model=spec_named(content.get("architecture", "decoder")).config(**content["model"]),
         eos_id=content["eos_id"],
         dataset=content["dataset"],
         seed=content["seed"],
+        module=module,
     )
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def read_lines(path: Path, *, until: int) -> list[dict[str, Any]]:

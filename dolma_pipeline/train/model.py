@@ -13,13 +13,13 @@ Liu et al. 2023 (arXiv 2312.06550), sections 3 and 4.
 
 from __future__ import annotations
 
-import hashlib
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dolma_pipeline.train.language_model import LanguageModel
 from dolma_pipeline.train.presets import ModelConfig
 
 IGNORED = -100
@@ -141,7 +141,7 @@ class Attention(nn.Module):
             v,
             attn_mask=mask,
             is_causal=mask is None,
-            scale=config.attention_scale,
+            scale=config.attention_multiplier,
             enable_gqa=config.num_key_heads != config.num_heads,
         )
         y_BTD: Tensor = self.out(y_BHTK.transpose(1, 2).flatten(2))
@@ -179,12 +179,12 @@ class Block(nn.Module):
         return x_BTD + self.mlp(self.mlp_norm(x_BTD))  # type: ignore[no-any-return]
 
 
-class Decoder(nn.Module):
+class Decoder(LanguageModel):
     """The whole model: ids in, logits out."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config: ModelConfig = config
         self.embedding = nn.Embedding(config.num_rows, config.width)
         self.blocks = nn.ModuleList(Block(config, number) for number in range(config.num_layers))
         self.final_norm = Norm(config)
@@ -223,7 +223,7 @@ class Decoder(nn.Module):
         x = x_BTD if at is None else x_BTD.flatten(0, 1)[at]
         weight_VD = self.embedding.weight if self.head is None else self.head.weight
         logits = F.linear(self.final_norm(x), weight_VD[: config.vocab_size])
-        return logits if config.logit_scale == 1 else logits * config.logit_scale
+        return logits if config.logit_multiplier == 1 else logits * config.logit_multiplier
 
 
 def nats(logits_BTV: Tensor, labels_BT: Tensor) -> Tensor:
@@ -232,28 +232,3 @@ def nats(logits_BTV: Tensor, labels_BT: Tensor) -> Tensor:
         logits_BTV.float().flatten(0, 1), labels_BT.flatten(), ignore_index=IGNORED, reduction="none"
     )
     return flat.view_as(labels_BT)
-
-
-def initial_std(name: str, config: ModelConfig) -> float:
-    """Standard deviation of a parameter at the start; OLMo's `mitchell` scheme.
-
-    1/sqrt(inputs) everywhere; what adds to the stream in layer l (from 1) is smaller by sqrt(2 l).
-    """
-    if name.endswith(("attention.out.weight", "mlp.down.weight")):
-        layer = int(name.split(".")[1]) + 1
-        num_inputs = config.width if "attention" in name else config.hidden
-        return float((2 * num_inputs * layer) ** -0.5)
-    return float(config.width**-0.5)
-
-
-def initial_value(name: str, shape: torch.Size, *, config: ModelConfig, seed: int) -> Tensor:
-    """A full parameter at the start, float32 on the CPU: normal, cut at 3 standard deviations.
-
-    Its random numbers depend on the seed and its name only, so any number of processes and any device start from the
-    same weights. Filling shards in place does not do that: on a CPU it depends on the number of processes.
-    """
-    key = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(key[:4], "little"))
-    std = initial_std(name, config)
-    value = torch.empty(shape, dtype=torch.float32)
-    return nn.init.trunc_normal_(value, std=std, a=-3 * std, b=3 * std, generator=generator)

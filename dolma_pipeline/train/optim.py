@@ -1,8 +1,10 @@
 """AdamW and its learning rate.
 
-Source: Loshchilov and Hutter 2019 (arXiv 1711.05101); weight decay on matrices only, not on the embedding, and the
-linear schedule down to a tenth of the peak, as for OLMo-7B (arXiv 2402.00838, section 3.1). Cost: two more copies of
-the parameters.
+Weight decay is of the kinds of parameters that the recipe names, by default matrices only, and each parameter learns
+at its role's share of the rate. What a step takes off a weight is its own rate times the decay, as torch and
+CrystalCoder have it, so under muP hidden matrices are decayed less the wider they are.
+Source: Loshchilov and Hutter 2019 (arXiv 1711.05101); the defaults, and the linear schedule down to a tenth of the
+peak, are OLMo-7B's (arXiv 2402.00838, section 3.1). Cost: two more copies of the parameters.
 """
 
 from __future__ import annotations
@@ -11,19 +13,27 @@ import torch
 from torch import nn
 
 from dolma_pipeline.config.recipe import TrainConfig
+from dolma_pipeline.train.language_model import LanguageModel
+from dolma_pipeline.train.spec import spec_of
 
 FINAL_SHARE = 0.1
 """The linear schedule ends at this share of the peak."""
 
 
-def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over all parameters of `model`: the embedding without weight decay, matrices with it.
+def adamw(model: LanguageModel, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW over all parameters of `model`, a group for each weight decay and share of the rate that roles ask for.
 
-    With tied weights the output matrix is the embedding, and is not decayed.
+    With tied weights the output matrix is the embedding, and is decayed if that is.
     """
-    decayed = [p for name, p in model.named_parameters() if not name.startswith("embedding.")]
-    spared = [p for name, p in model.named_parameters() if name.startswith("embedding.")]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    spec, grouped = spec_of(model.config), dict[tuple[float, float], list[nn.Parameter]]()
+    for name, parameter in model.named_parameters():
+        role = spec.role(name, model.config)
+        decay = config.weight_decay if role.kind in config.weight_decay_on else 0.0
+        grouped.setdefault((decay, role.rate_scale), []).append(parameter)
+    groups = [
+        {"params": parameters, "weight_decay": decay, "rate_scale": scale}
+        for (decay, scale), parameters in grouped.items()
+    ]
     optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
     # Moments exist from the start, so that a checkpoint before the first step can be written: asked for a state that
     # is not there yet, torch runs a step with zero gradients and counts it.
@@ -37,9 +47,9 @@ def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give all groups the learning rate of the next step."""
+    """Let the next step be of this learning rate, each group at its share."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["rate_scale"]
 
 
 def learning_rate(step: int, *, config: TrainConfig, num_steps: int) -> float:

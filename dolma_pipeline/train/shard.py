@@ -1,4 +1,4 @@
-"""A decoder spread over processes with FSDP2: each holds a slice of every parameter, as float32 masters.
+"""A model spread over processes with FSDP2: each holds a slice of every parameter, as float32 masters.
 
 A block is a unit: its parameters are gathered before it runs and freed after. Embedding and output matrix are the
 root's, gathered throughout, which also keeps tied weights one parameter. Cost: three times the parameters' bytes
@@ -14,30 +14,41 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from dolma_pipeline.train.model import Decoder, initial_value
-from dolma_pipeline.train.presets import ModelConfig
+from dolma_pipeline.errors import UsageError
+from dolma_pipeline.train.initial import initial_value
+from dolma_pipeline.train.language_model import LanguageModel
+from dolma_pipeline.train.spec import Shape, spec_of
 
 
 def build(
-    config: ModelConfig, *, seed: int, mesh: DeviceMesh, device: torch.device, precision: Literal["fp32", "bf16"]
-) -> Decoder:
-    """A sharded decoder with its first weights.
+    config: Shape, *, seed: int, mesh: DeviceMesh, device: torch.device, precision: Literal["fp32", "bf16"]
+) -> LanguageModel:
+    """A sharded model with its first weights.
 
     Args:
         seed: of the weights; the same for any number of processes.
         mesh: one axis, all processes.
         device: where this process's slices live.
         precision: `bf16` gathers and multiplies in bfloat16; masters, gradients' sums and the optimizer stay float32.
+
+    Raises:
+        UsageError: an architecture that says another number of parameters than its models have.
     """
+    spec = spec_of(config)
     with torch.device("meta"):
-        model = Decoder(config)
+        model = spec.build(config)
+    found = sum(parameter.numel() for parameter in model.parameters())
+    if found != config.num_parameters:
+        raise UsageError(
+            f"architecture '{spec.name}' says num_parameters {config.num_parameters:,}; its model has {found:,}."
+        )
     # Inputs are not cast: ids stay integers and rotary angles stay float32.
     policy = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if precision == "bf16" else None,
         reduce_dtype=torch.float32,
         cast_forward_inputs=False,
     )
-    for block in model.blocks:
+    for block in spec.blocks(model):
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=False)
     model.to_empty(device=device)

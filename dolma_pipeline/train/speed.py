@@ -1,7 +1,7 @@
 """How fast a run is, how much memory it takes, and how much of the device it uses. Does not load torch.
 
-Utilisation (MFU) is what the model needs, 6 flops a parameter and token and 12 x layers x width x T of attention, over
-the device's peak (Chowdhery et al. 2022, arXiv 2204.02311, appendix B). It is known for bf16 on the GPUs listed here.
+Utilisation (MFU) is what the model needs (`flops_per_token` of its shape) over the device's peak (Chowdhery et al.
+2022, arXiv 2204.02311, appendix B). It is known for bf16 on the GPUs listed here.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from dolma_pipeline.train.files import Settings
 
 PEAK_FLOPS: Mapping[str, float] = {
     "A100": 312e12,
@@ -26,12 +24,6 @@ PEAK_FLOPS: Mapping[str, float] = {
     "A10": 125e12,
 }
 """Words of a GPU's name -> dense bf16 flops a second, of its maker's data sheets; the first that fits counts."""
-
-
-def flops_per_token(settings: Settings) -> float:
-    """Flops of a training step for each token, forward and backward."""
-    model = settings.model
-    return 6 * model.num_parameters + 12 * model.num_layers * model.width * model.sequence_length
 
 
 def peak_flops(device_name: str, *, precision: str) -> float | None:

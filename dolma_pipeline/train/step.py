@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from dolma_pipeline.train.data import Batch
-from dolma_pipeline.train.model import Decoder
+from dolma_pipeline.train.language_model import LanguageModel
 from dolma_pipeline.train.objective import Objective
 from dolma_pipeline.train.optim import set_rate
 from dolma_pipeline.train.world import World
@@ -30,7 +30,7 @@ LOGITS_AT_ONCE = 2**28
 class State:
     """What a step changes. done: steps so far. masked: instances in quarantine."""
 
-    model: Decoder
+    model: LanguageModel
     optimizer: torch.optim.Optimizer
     done: int = 0
     masked: set[int] = field(default_factory=set)
@@ -74,7 +74,7 @@ def take_step(
     return Outcome(total / count if count else math.nan, grad_norm, skipped, blamed)
 
 
-def forward_backward(model: Decoder, batch: Batch, *, objective: Objective, count: float, world: World) -> Tensor:
+def forward_backward(model: LanguageModel, batch: Batch, *, objective: Objective, count: float, world: World) -> Tensor:
     """Gradients of a process's share of the loss, in as many passes as memory asks for.
 
     Args:

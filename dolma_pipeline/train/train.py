@@ -14,12 +14,12 @@ from dolma_pipeline.tokens.order import Order
 from dolma_pipeline.train import checkpoint
 from dolma_pipeline.train.data import Instances, TokenBatches
 from dolma_pipeline.train.files import FORMAT, Settings, read_settings, train_folder
+from dolma_pipeline.train.language_model import LanguageModel
 from dolma_pipeline.train.log import Log, masked_instances
-from dolma_pipeline.train.model import Decoder
 from dolma_pipeline.train.objective import NextToken
 from dolma_pipeline.train.optim import adamw, learning_rate
 from dolma_pipeline.train.shard import build
-from dolma_pipeline.train.speed import Speed, flops_per_token, peak_flops
+from dolma_pipeline.train.speed import Speed, peak_flops
 from dolma_pipeline.train.step import State, take_step
 from dolma_pipeline.train.world import World, joined
 
@@ -40,7 +40,7 @@ def train(run_dir: Path) -> None:
         fit(run_dir, settings=settings, dataset=dataset, world=world)
 
 
-def fit(run_dir: Path, *, settings: Settings, dataset: Instances, world: World) -> Decoder:
+def fit(run_dir: Path, *, settings: Settings, dataset: Instances, world: World) -> LanguageModel:
     """Train on `dataset` and return the sharded model; all processes of `world` call this together.
 
     Writes order.json, metrics.jsonl, quarantine.jsonl and a checkpoint at step 0, every `save_every_steps` and the end.
@@ -116,7 +116,7 @@ def _write_order(run_dir: Path, settings: Settings, order: Order) -> None:
 def _speed(settings: Settings, world: World) -> Speed:
     name = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else ""
     peak = peak_flops(name, precision=settings.train.precision)
-    return Speed(flops=flops_per_token(settings), peak=peak, num_processes=world.size)
+    return Speed(flops=settings.model.flops_per_token, peak=peak, num_processes=world.size)
 
 
 def _announce(log: Log, settings: Settings, order: Order, world: World, done: int | None) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from dolma_pipeline.config.recipe import TrainConfig
+from dolma_pipeline.train import model_config
 from dolma_pipeline.train.files import Settings
-from dolma_pipeline.train.presets import model_config
 from dolma_pipeline.train.train import fit
 from dolma_pipeline.train.world import joined
 

@@ -15,7 +15,8 @@ from dolma_pipeline.config.recipe import TrainConfig
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.train.files import Settings
-from dolma_pipeline.train.model import Decoder, initial_value
+from dolma_pipeline.train.initial import initial_value
+from dolma_pipeline.train.model import Decoder
 from dolma_pipeline.train.presets import ModelConfig
 
 LENGTH = 24

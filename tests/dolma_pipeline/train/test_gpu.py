@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from dolma_pipeline.evals.score import Window, cut, saved_model, score
+from dolma_pipeline.train import model_config
 from dolma_pipeline.train.files import Settings, step_folder
-from dolma_pipeline.train.presets import model_config
 from dolma_pipeline.train.train import fit
 from dolma_pipeline.train.world import World
 

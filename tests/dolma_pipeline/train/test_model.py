@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from dolma_pipeline.train.model import IGNORED, Cache, Decoder, initial_std, initial_value, nats, rotate, rotations
-from dolma_pipeline.train.presets import ModelConfig
+from dolma_pipeline.train.initial import initial_value
+from dolma_pipeline.train.model import IGNORED, Cache, Decoder, nats, rotate, rotations
+from dolma_pipeline.train.presets import PRESETS, ModelConfig
 
 SHAPE = ModelConfig(vocab_size=200, sequence_length=16, width=32, num_layers=2, num_heads=4, hidden=48, tied=False)
 
@@ -26,43 +27,102 @@ def plain_logits(model: Decoder, tokens: np.ndarray) -> np.ndarray:
     config = model.config
     weights = {name: p.detach().double().numpy() for name, p in model.named_parameters()}
     width = config.width // config.num_heads
-    half = width // 2
+    num_turned = int(width * config.rope_fraction)
+    half = num_turned // 2
+    shared = config.num_heads // (config.num_kv_heads or config.num_heads)
+    scale = config.attention_scale or (1 / np.sqrt(width) if config.mup_base_width is None else 1 / width)
+    bound = config.clip_qkv or np.inf
 
-    def normed(x: np.ndarray) -> np.ndarray:
-        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + config.norm_eps)
+    def normed(x: np.ndarray, name: str) -> np.ndarray:
+        if config.norm == "rms_norm":
+            x = x / np.sqrt((x**2).mean(-1, keepdims=True) + config.norm_eps)
+        else:
+            x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + config.norm_eps)
+        return x * weights.get(f"{name}.weight", 1.0) + weights.get(f"{name}.bias", 0.0)
+
+    def linear(x: np.ndarray, name: str) -> np.ndarray:
+        return x @ weights[f"{name}.weight"].T + weights.get(f"{name}.bias", 0.0)
 
     def turned(x: np.ndarray, position: int) -> np.ndarray:
-        z = (x[:half] + 1j * x[half:]) * np.exp(1j * position * config.rope_theta ** (-np.arange(half) / half))
-        return np.concatenate((z.real, z.imag))
+        pairs = [(2 * i, 2 * i + 1) if config.rope_interleaved else (i, i + half) for i in range(half)]
+        y = x.copy()
+        for i, (a, b) in enumerate(pairs):
+            z = (x[a] + 1j * x[b]) * np.exp(1j * position * config.rope_theta ** (-i / half))
+            y[a], y[b] = z.real, z.imag
+        return y
 
-    x = weights["embedding.weight"][tokens]
+    x = weights["embedding.weight"][tokens] * config.embedding_scale
     for layer in range(config.num_layers):
-        w = {
-            name: weights[f"blocks.{layer}.{name}.weight"]
-            for name in ("attention.qkv", "attention.out", "mlp.gate_up", "mlp.down")
-        }
-        q, k, v = np.split(normed(x) @ w["attention.qkv"].T, 3, axis=-1)
+        block = f"blocks.{layer}"
+        qkv = linear(normed(x, f"{block}.attention_norm"), f"{block}.attention.qkv").clip(-bound, bound)
+        q, k, v = np.split(qkv, (config.width, config.width + config.width // shared), axis=-1)
         mixed = np.zeros_like(x)
         for head in range(config.num_heads):
             part = slice(head * width, (head + 1) * width)
+            theirs = slice(head // shared * width, (head // shared + 1) * width)
             for t in range(len(tokens)):
-                scores = [turned(q[t, part], t) @ turned(k[s, part], s) / np.sqrt(width) for s in range(t + 1)]
+                scores = [turned(q[t, part], t) @ turned(k[s, theirs], s) * scale for s in range(t + 1)]
                 share = np.exp(scores - np.max(scores))
-                mixed[t, part] = share / share.sum() @ v[: t + 1, part]
-        x = x + mixed @ w["attention.out"].T
-        gate, up = np.split(normed(x) @ w["mlp.gate_up"].T, 2, axis=-1)
-        x = x + gate / (1 + np.exp(-gate)) * up @ w["mlp.down"].T
+                mixed[t, part] = share / share.sum() @ v[: t + 1, theirs]
+        x = x + linear(mixed, f"{block}.attention.out")
+        gate, up = np.split(linear(normed(x, f"{block}.mlp_norm"), f"{block}.mlp.gate_up"), 2, axis=-1)
+        x = x + linear(gate / (1 + np.exp(-gate)) * up, f"{block}.mlp.down")
     rows = weights["embedding.weight"] if config.tied else weights["head.weight"]
-    return (normed(x) @ rows.T)[:, : config.vocab_size]
+    logits = normed(x, "final_norm") @ rows.T * config.logit_scale * (config.mup_base_width or config.width)
+    return logits[:, : config.vocab_size] / config.width
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_the_decoder_equals_plain_numpy(tied: bool) -> None:
-    model = built(dataclasses.replace(SHAPE, tied=tied))
+ONE_BY_ONE: list[dict[str, Any]] = [
+    {},
+    {"tied": True},
+    {"norm": "layer_norm"},
+    {"norm": "rms_norm", "norm_eps": 0.1},
+    {"biases": True},
+    {"num_kv_heads": 2},
+    {"num_kv_heads": 1, "biases": True},
+    {"rope_fraction": 0.5},
+    {"rope_interleaved": True},
+    {"rope_theta": 100.0},
+    {"clip_qkv": 0.5},
+    {"rows_multiple": 1},
+    {"embedding_scale": 3.0},
+    {"logit_scale": 0.3},
+    {"attention_scale": 1.5},
+    {"mup_base_width": 16},
+]
+"""Every field that the decoder's arithmetic depends on."""
+SIZE = ("width", "num_layers", "num_heads", "hidden")
+CRYSTAL = {name: value for name, value in PRESETS["crystalcoder-7b"].items() if name not in SIZE}
+
+
+def disturbed(config: ModelConfig) -> Decoder:
+    """Norms and biases too have values that differ, so that leaving one out shows."""
+    model = built(config)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.empty_like(parameter).normal_(0, 0.3, generator=generator))
+    return model
+
+
+@pytest.mark.parametrize("fields", [*ONE_BY_ONE, CRYSTAL], ids=str)
+def test_the_decoder_equals_plain_numpy(fields: dict[str, Any]) -> None:
+    model = disturbed(dataclasses.replace(SHAPE, **fields))
     tokens = np.random.default_rng(0).integers(0, 200, 11)
     ours = model(torch.from_numpy(tokens)[None])[0].detach().numpy()
     assert ours.shape == (11, 200)  # not 256, the padded rows
-    np.testing.assert_allclose(ours, plain_logits(model, tokens), rtol=0, atol=2e-5)
+    theirs = plain_logits(model, tokens)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5 * max(1, np.abs(theirs).max()))
+
+
+def test_every_field_matters() -> None:
+    """Or the test above would say nothing of it."""
+    tokens = torch.arange(11)[None]
+    plain = disturbed(SHAPE)(tokens)
+    for fields in ONE_BY_ONE[1:]:
+        if fields != {"rows_multiple": 1}:  # padding that no logit sees
+            assert not torch.allclose(disturbed(dataclasses.replace(SHAPE, **fields))(tokens), plain, atol=1e-3), fields
 
 
 def test_a_position_does_not_see_the_future() -> None:
@@ -105,24 +165,3 @@ def test_nats_are_minus_log_probabilities() -> None:
     logits = torch.tensor([[[0.0, np.log(3.0)], [5.0, 5.0], [1.0, 2.0]]])
     found = nats(logits, torch.tensor([[1, 0, IGNORED]]))
     np.testing.assert_allclose(found, [[-np.log(0.75), np.log(2), 0]], rtol=1e-6)
-
-
-def test_first_weights_depend_on_seed_and_name_only() -> None:
-    shape = torch.Size((64, 32))
-    first = initial_value("head.weight", shape, config=SHAPE, seed=1)
-    torch.manual_seed(99)
-    assert torch.equal(first, initial_value("head.weight", shape, config=SHAPE, seed=1))
-    assert not torch.equal(first, initial_value("head.weight", shape, config=SHAPE, seed=2))
-    assert not torch.equal(first, initial_value("embedding.weight", shape, config=SHAPE, seed=1))
-
-
-def test_first_weights_are_spread_as_they_should() -> None:
-    assert initial_std("embedding.weight", SHAPE) == pytest.approx(32**-0.5)
-    assert initial_std("blocks.1.mlp.gate_up.weight", SHAPE) == pytest.approx(32**-0.5)
-    assert initial_std("blocks.0.attention.out.weight", SHAPE) == pytest.approx((2 * 32) ** -0.5)
-    assert initial_std("blocks.1.mlp.down.weight", SHAPE) == pytest.approx((2 * 48 * 2) ** -0.5)
-    std = 32**-0.5
-    value = initial_value("head.weight", torch.Size((2000, 32)), config=SHAPE, seed=1)
-    assert value.abs().max() <= 3 * std
-    assert value.std().item() == pytest.approx(0.9866 * std, rel=0.02)  # a normal cut at 3 has 0.9866 of its spread
-    assert value.mean().item() == pytest.approx(0, abs=0.01 * std * 3)

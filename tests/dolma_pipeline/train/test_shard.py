@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dolma_pipeline.train.files import Settings
-from dolma_pipeline.train.model import initial_value
+from dolma_pipeline.train.initial import initial_value
 from dolma_pipeline.train.shard import build
 from dolma_pipeline.train.world import World
 
