@@ -55,8 +55,8 @@ def test_two_processes_train_as_one_does(
     one, two = tmp_path / "one", make_run(tmp_path / "two", settings)
     quarantine = "".join(f'{{"instance":{i},"reason":"by hand","step":0}}\n' for i in range(0, 512, 5))
     for run in (one, two):  # masks fall unevenly on processes, which must not matter
-        (run / "train").mkdir(parents=True, exist_ok=True)
-        (run / "train/quarantine.jsonl").write_text(quarantine)
+        run.mkdir(exist_ok=True)
+        (run / "quarantine.jsonl").write_text(quarantine)
     launch(two, processes=2)
     fit(one, settings=settings, dataset=corpus, world=world)
     for a, b in zip(weights(one, 0, settings), weights(two, 0, settings), strict=True):
