@@ -121,8 +121,7 @@ def write_config(
         UsageError: settings that do not fit each other, or no such model.
         SettingsChangedError: there are checkpoints that were made with other settings; it names the differences.
     """
-    model = model_config(config.model, vocab_size=vocab_size, sequence_length=config.sequence_length)
-    settings = Settings(train=config, model=model, eos_id=eos_id, dataset=dataset, seed=seed)
+    settings = settings_of(config, vocab_size=vocab_size, eos_id=eos_id, dataset=dataset, seed=seed)
     path = train_folder(run_dir) / "config.json"
     content = settings.as_dict()
     if committed_steps(run_dir):
@@ -135,6 +134,12 @@ def write_config(
         content = carried_on(old, content)
     paths.write_bytes(path, pretty(content))
     return read_settings(run_dir)
+
+
+def settings_of(config: TrainConfig, *, vocab_size: int, eos_id: int, dataset: str, seed: int) -> Settings:
+    """The settings that a recipe's `train` stands for; arguments and errors are those of `write_config`."""
+    model = model_config(config.model, vocab_size=vocab_size, sequence_length=config.sequence_length)
+    return Settings(train=config, model=model, eos_id=eos_id, dataset=dataset, seed=seed)
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:

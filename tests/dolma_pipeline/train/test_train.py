@@ -14,7 +14,7 @@ from dolma_pipeline.errors import UsageError
 from dolma_pipeline.tokens.order import Order
 from dolma_pipeline.train import objective
 from dolma_pipeline.train import step as one_step
-from dolma_pipeline.train.data import Batch, read_batch
+from dolma_pipeline.train.data import read_batch
 from dolma_pipeline.train.files import Settings, committed_steps
 from dolma_pipeline.train.log import Log
 from dolma_pipeline.train.model import IGNORED, Decoder, nats
