@@ -138,7 +138,7 @@ def supervise(arguments: Sequence[str], *, name: str, log: Path, threads: int, s
             except KeyboardInterrupt:
                 if not saves:
                     raise
-                print(f"{name}: finishing the step and saving; again to end at once", file=sys.stderr, flush=True)
+                print(f"{name}: finishing the step and saving; Ctrl-C ends it at once", file=sys.stderr, flush=True)
                 with contextlib.suppress(BrokenPipeError):  # it has just ended
                     process.stdin.write(STOP)
                     process.stdin.flush()
