@@ -7,7 +7,8 @@
     │   ├── TaggerError            a tagger that breaks its contract
     │   └── SettingsChangedError   finished work was made with other settings
     ├── DataError              exit 1: the input is not what it says it is
-    │   └── MisalignedError        attributes that do not fit their documents: names file and row
+    │   ├── MisalignedError        attributes that do not fit their documents: names file and row
+    │   └── DamagedCheckpointError a file of a checkpoint is not what was written: names it
     ├── AssetError             exit 1: a model or list that cannot be had
     └── RunError               exit 1: a run that broke; the same command resumes
         ├── WorkerDiedError        a worker process was killed
@@ -66,6 +67,10 @@ class MisalignedError(DataError):
     """Attributes that do not fit their documents: another number of rows, or another id."""
 
 
+class DamagedCheckpointError(DataError):
+    """A file of a checkpoint is gone, cut or changed; nothing of the checkpoint is used."""
+
+
 class AssetError(DolmaError):
     """A model or word list that cannot be had, or has another hash than the pinned one."""
 
@@ -80,6 +85,12 @@ class WorkerDiedError(RunError):
 
 class StageError(RunError):
     """A stage raised; the message carries the worker's traceback."""
+
+
+class StoppedError(RunError):
+    """Training was asked to stop by a signal; it has saved, and the same command goes on from there."""
+
+    exit_code = 143
 
 
 class TooManyFailuresError(DolmaError):

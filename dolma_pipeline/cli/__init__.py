@@ -2,7 +2,7 @@
 
 Results go to stdout, progress and logs to stderr. Exit codes: 0 done; 1 failed, the same command resumes; 2 wrong
 use, nothing started; 3 done, but a stated bound was missed; 130 interrupted; 143 ended by
-SIGTERM, or 129 by SIGHUP. `--help` costs about 0.2 s.
+SIGTERM or, in training, SIGUSR1, 129 by SIGHUP. `--help` costs about 0.2 s.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from typing import NoReturn
 from dolma_pipeline.errors import DolmaError
 
 BEAM = "apache_beam"
-_ENDED = {"SIGTERM": ("ended by SIGTERM", 143), "SIGHUP": ("ended by SIGHUP", 129)}
+_ENDED = {
+    "SIGTERM": ("ended by SIGTERM", 143),
+    "SIGUSR1": ("ended by SIGUSR1", 143),
+    "SIGHUP": ("ended by SIGHUP", 129),
+}
 """Signals that arrive as a KeyboardInterrupt of their name: what is said, and the exit code that shells give them."""
 
 

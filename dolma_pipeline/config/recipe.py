@@ -299,6 +299,9 @@ class TrainConfig:
     sequence_length: Annotated[int, Key(purpose="of one sequence", unit="tokens", at_least=2)] = 256
     batch_tokens: Annotated[int, Key(purpose="in one step, over all processes", unit="tokens", at_least=2)] = 4096
     max_tokens: Annotated[int, Key(purpose="when to stop", unit="tokens", at_least=1)] = 1_000_000
+    order: Annotated[
+        Literal["hashed", "olmo-core"], Key(purpose="of the sequences; olmo-core: as OLMo-core draws it from the seed")
+    ] = "hashed"
     lr: Annotated[float, Key(purpose="peak learning rate", above=0)] = 3e-3
     weight_decay: Annotated[float, Key(purpose="of AdamW", at_least=0)] = 0.1
     weight_decay_on: Annotated[
@@ -308,11 +311,23 @@ class TrainConfig:
     beta2: Annotated[float, Key(purpose="of AdamW", at_least=0, below=1)] = 0.95
     eps: Annotated[float, Key(purpose="of AdamW", above=0)] = 1e-8
     max_grad_norm: Annotated[float, Key(purpose="gradients are scaled down to this norm", above=0)] = 1.0
+    max_skipped_steps: Annotated[
+        int, Key(purpose="in a row, with no finite gradient, end training", unit="steps", at_least=1)
+    ] = 20
     warmup_steps: Annotated[int, Key(purpose="until the peak learning rate", unit="steps", at_least=0)] = 30
     schedule: Annotated[Literal["linear", "constant"], Key(purpose="of the learning rate after warmup")] = "linear"
     processes: Annotated[
         int | Auto, Key(purpose="of torchrun; auto: one a GPU, or one a core up to 2", unit="processes", at_least=1)
     ] = "auto"
+    keep_last: Annotated[
+        int | None, Key(purpose="so many checkpoints stay; null: all", unit="checkpoints", at_least=1)
+    ] = None
+    keep_every_steps: Annotated[
+        int | None, Key(purpose="with `keep_last`: checkpoints of its multiples stay too", unit="steps", at_least=1)
+    ] = None
+    allow_older_checkpoint: Annotated[bool, Key(purpose="where the newest is damaged, go on from the one before")] = (
+        False
+    )
     precision: Annotated[Literal["fp32", "bf16"], Key(purpose="of the arithmetic; weights stay fp32")] = "fp32"
     save_every_steps: Annotated[int, Key(purpose="between checkpoints", unit="steps", at_least=1)] = 100
 

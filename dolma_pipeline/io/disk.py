@@ -93,18 +93,18 @@ def disk_sentence(estimate: Mapping[str, int], folder: Path, free: int) -> tuple
         estimate: as `needed` gives it. folder: of the run. free: bytes that are free there.
     """
     total = sum(estimate.values())
-    kinds = ", ".join(f"{kind} {_size(num_bytes)}" for kind, num_bytes in estimate.items())
-    text = f"about {_size(total)} will be needed in {folder}" + (f" ({kinds})" if kinds else "")
+    kinds = ", ".join(f"{kind} {size_text(num_bytes)}" for kind, num_bytes in estimate.items())
+    text = f"about {size_text(total)} will be needed in {folder}" + (f" ({kinds})" if kinds else "")
     if total <= free:
-        return f"{text}; {_size(free)} are free there.", False
+        return f"{text}; {size_text(free)} are free there.", False
     return (
-        f"{text}, but only {_size(free)} are free there: {_size(total - free)} too little. "
+        f"{text}, but only {size_text(free)} are free there: {size_text(total - free)} too little. "
         "Take another output, or make room; what is done stays done if the disk becomes full.",
         True,
     )
 
 
-def _size(num_bytes: int) -> str:
+def size_text(num_bytes: int) -> str:
     """As people write it: 1.2 GB; powers of ten."""
     for unit, power in (("TB", 12), ("GB", 9), ("MB", 6), ("kB", 3)):
         if num_bytes >= 10**power:

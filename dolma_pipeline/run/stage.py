@@ -92,6 +92,19 @@ class Stage(ABC):
         """Where the documents of a shard of such a source are, once they are made."""
         raise NotImplementedError(f"stage {self.name} makes no documents")
 
+    def begun(self, process: Process, artifact: Artifact, *, needs_done: bool) -> Sequence[str] | None:
+        """What an unfinished artifact's folder holds that is worth keeping, whoever made it: of work that goes on from
+        its own files, not from records of this program. Asked where the artifact has no manifest.
+
+        Args:
+            needs_done: all that it is made from is done; if not, only whether there is anything is asked.
+
+        Returns:
+            None: nothing. Else `key: old -> new` for each setting that it was made with and that is another now; none:
+            it fits, and work goes on from there.
+        """
+        return None
+
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """The phases and consumers that make those of its artifacts that are `left`."""
         return ()

@@ -30,7 +30,7 @@ class Decision:
     and cannot grow. changed: begun or finished with other settings.
 
     before: the settings that it was made with. missing: names of files that are gone. stale: shards of which it was
-    made from another content.
+    made from another content. differing: `key: old -> new`, where its own files say what it was made with.
     """
 
     artifact: Artifact
@@ -38,6 +38,7 @@ class Decision:
     before: Mapping[str, Any] | None = None
     missing: Sequence[str] = field(default_factory=tuple)
     stale: Collection[str] = ()
+    differing: Sequence[str] = ()
 
 
 def decide(run: Run, artifact: Artifact, sizes: Mapping[str, int] | None = None) -> Decision:
@@ -139,7 +140,8 @@ def refuse_changes(decisions: Sequence[Decision]) -> None:
     changed = [d for d in decisions if (d.state == "changed" and not d.artifact.cache) or is_trained_on_less(d)]
     if not changed:
         return
-    lines = list(dict.fromkeys(line for d in changed if d.state == "changed" for line in changes(d.artifact, d.before)))
+    told = (d.differing or changes(d.artifact, d.before) for d in changed if d.state == "changed")
+    lines = list(dict.fromkeys(line for lines in told for line in lines))
     for one in changed:
         if one.state == "again":
             lines.append(f"{one.artifact.name}: it was made of fewer input files; its checkpoints and scores would go")

@@ -53,6 +53,7 @@ from dolma_pipeline.runner.reach import check_reach
 from dolma_pipeline.runner.ready import make_ready, tidy
 from dolma_pipeline.runner.remembered import anew_warnings, forgotten, refuse_losses, stands_on_forgotten
 from dolma_pipeline.runner.result import Result, read_result
+from dolma_pipeline.runner.taken_up import taken_up
 from dolma_pipeline.runner.versions import check_unchanged, check_versions, write_versions
 from dolma_pipeline.stages.pseudonyms import key_marks
 from dolma_pipeline.stages.tagger_files import copy_given
@@ -194,7 +195,7 @@ def _look(checked: _Checked, wanted: Sequence[str], *, redo: bool) -> _Plan:
     run, artifacts = checked.run, checked.artifacts
     stale = check_versions(run, checked.inputs, artifacts[layout.INDEX], redo=redo) if artifacts else frozenset[str]()
     sizes = sizes_of(run.folder)
-    found = [decide(run, artifact, sizes) for artifact in artifacts.values()]
+    found = taken_up(Process.of(run), [decide(run, artifact, sizes) for artifact in artifacts.values()])
     names = {one.name for one in wanted_artifacts([*artifacts.values()], wanted)}
     refuse_losses(run, found, names, {shard.name for shard in checked.inputs.shards}, stale, sizes)
     decisions = forgotten([read_again(one, stale) for one in found])

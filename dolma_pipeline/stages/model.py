@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.errors import ConfigError, UnknownNameError, unknown_name
@@ -20,8 +19,10 @@ from dolma_pipeline.run.stage import Stage, at, module_files
 from dolma_pipeline.storage.inputs import is_url, location, name_of, put_local
 from dolma_pipeline.storage.staged import staged
 
-STAGED = ("tokens", "tokenizer", "train")
-"""What training and evaluation read of a run."""
+STAGED = ("tokens", "tokenizer", "train", "quarantine.jsonl")
+"""What training and evaluation read of a run: folders and files."""
+CONFIG = "train/config.json"
+"""The settings that the checkpoints of a run were made with."""
 
 
 class TrainStage(Stage):
@@ -54,18 +55,59 @@ class TrainStage(Stage):
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
         """`train`: not the number of processes, on which only the rounding of sums depends."""
         from dolma_pipeline.train import spec_for
+        from dolma_pipeline.train.compatible import deciding
 
         recipe = process.run.recipe
-        config: dict[str, Any] = asdict(recipe.train)  # type: ignore[arg-type] # asked for only where there is one
-        del config["processes"], config["save_every_steps"]
-        reads = {**{f"train.{key}": value for key, value in config.items()}, "seed": recipe.seed}
-        model = config["model"]
-        files = module_files(process, f"model {model}", spec_for(model).declared_in)
+        assert recipe.train is not None  # asked for only where there is one
+        reads = {**{f"train.{key}": value for key, value in deciding(recipe.train).items()}, "seed": recipe.seed}
+        model = recipe.train.model
+        files = {**module_files(process, f"model {model}", spec_for(model).declared_in), **_quarantine(process)}
         return [Artifact("train", "train", reads, files=files, needs=(known["tokens"],))]
+
+    def begun(self, process: Process, artifact: Artifact, *, needs_done: bool) -> Sequence[str] | None:
+        """Its checkpoints, by whatever they were made, torchrun too: `train/config.json` says with which settings."""
+        from dolma_pipeline.train.compatible import conflicts
+        from dolma_pipeline.train.files import parse_config, settings_of
+
+        folder, config = process.run.folder, process.run.recipe.train
+        assert config is not None
+        if not any(entry.name.endswith("/commit.json") for entry in folder.list("train")):
+            return None
+        if not needs_done:
+            return []
+        if folder.stat(CONFIG) is None:
+            return [f"{CONFIG}: it is gone, so nobody knows what the checkpoints were made with"]
+        tokens = read_manifest(folder, "tokens")
+        assert tokens is not None  # they are done
+        settings = settings_of(
+            config,
+            vocab_size=tokens["vocab_size"],
+            eos_id=tokens["eos"],
+            dataset=tokens["dataset"],
+            seed=process.run.recipe.seed,
+            modules=process.run.modules,
+        )
+        return conflicts(parse_config(folder.read(CONFIG), f"{folder.url}/{CONFIG}"), settings.as_dict())
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """One phase of the launcher."""
         return [Training((left["train"],))] if "train" in left else []
+
+
+def _quarantine(process: Process) -> dict[str, str]:
+    """The digest of the lines by hand in a run's quarantine.jsonl: what training reads beside the parts. The trainer's
+    own lines follow from all else.
+
+    Raises:
+        DataError: a line is wrong; names file and line.
+    """
+    from dolma_pipeline.train.quarantine import QUARANTINE, by_hand_digest, parse
+
+    folder = process.run.folder
+    if folder.stat(QUARANTINE) is None:
+        return {}
+    found = by_hand_digest(parse(folder.read(QUARANTINE), f"{folder.url}/{QUARANTINE}"))
+    return {QUARANTINE: found} if found else {}
 
 
 def with_local_tasks(process: Process, config: EvalConfig) -> EvalConfig:
@@ -153,12 +195,20 @@ class Training(_InLauncher):
     def work(self, process: Process, task: Task) -> Work:
         """Train."""
         from dolma_pipeline.train import launch, resolve_processes, write_config
+        from dolma_pipeline.train.retention import kept
 
         run, config = process.run, process.run.recipe.train
         assert config is not None
         tokens = read_manifest(run.folder, "tokens")
         assert tokens is not None
-        with staged(run.folder, process.scratch, under=STAGED, steps=lambda whole: whole[-1:]) as folder:
+        num_read = 2 if config.allow_older_checkpoint else 1
+        with staged(
+            run.folder,
+            process.scratch,
+            under=STAGED,
+            steps=lambda whole: whole[-num_read:],
+            keep=lambda whole: kept(whole, config),
+        ) as folder:
             write_config(
                 folder,
                 config,

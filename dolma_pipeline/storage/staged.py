@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dolma_pipeline.storage.faults import told
@@ -30,14 +30,20 @@ _STEP = re.compile(r"train/step-(\d{6,})/")
 
 @contextlib.contextmanager
 def staged(
-    folder: RunFolder, scratch: Scratch, *, under: Sequence[str], steps: Callable[[list[int]], Sequence[int]]
+    folder: RunFolder,
+    scratch: Scratch,
+    *,
+    under: Sequence[str],
+    steps: Callable[[list[int]], Sequence[int]],
+    keep: Callable[[list[int]], Sequence[int]] = lambda whole: whole,
 ) -> Iterator[Path]:
     """The run's folder on this machine's disk, for the block; what is made in it is put back.
 
     Args:
         folder: of the run. scratch: where a copy may lie.
-        under: folders in it whose files are read.
+        under: folders in it whose files are read, and files.
         steps: which of the checkpoints that are whole are needed, of their steps in order.
+        keep: which of them stay in the store once another one is whole there.
 
     Raises:
         RunError: the disk or the store refuses.
@@ -49,7 +55,7 @@ def staged(
     copy = scratch.path()
     try:
         _fetch(folder, copy, under, steps)
-        returning = _Returning(folder, copy)
+        returning = _Returning(folder, copy, under=under, keep=keep)
         try:
             with returning:
                 yield copy
@@ -62,15 +68,20 @@ def staged(
 def _fetch(folder: RunFolder, copy: Path, under: Sequence[str], steps: Callable[[list[int]], Sequence[int]]) -> None:
     """Copy what is read; of checkpoints those that are chosen."""
     entries = [entry for one in under for entry in folder.list(one)]
-    whole = sorted(
-        int(match[1]) for entry in entries if entry.name.endswith(COMMIT) and (match := _STEP.match(entry.name))
-    )
+    entries += [entry for one in under if (entry := folder.stat(one)) is not None]
+    whole = _whole(entries)
     wanted = {*steps(whole)} if whole else set()
     needed = [e for e in entries if (match := _STEP.match(e.name)) is None or int(match[1]) in wanted]
     megabytes = sum(entry.size for entry in needed) / 1e6
     print(f"copying {len(needed):,} files, {megabytes:,.0f} MB, from {folder.url}", file=sys.stderr, flush=True)
     for entry in needed:
         _copy(folder, entry, copy / entry.name)
+
+
+def _whole(entries: Iterable[Entry]) -> list[int]:
+    """Steps whose checkpoint is whole, in order."""
+    commits = (_STEP.match(entry.name) for entry in entries if entry.name.endswith(f"/{COMMIT}"))
+    return sorted(int(match[1]) for match in commits if match)
 
 
 def _copy(folder: RunFolder, entry: Entry, path: Path) -> None:
@@ -83,8 +94,15 @@ def _copy(folder: RunFolder, entry: Entry, path: Path) -> None:
 class _Returning:
     """Puts back what is made in a copy: whole checkpoints while others are made, the rest at the end."""
 
-    def __init__(self, folder: RunFolder, copy: Path) -> None:
-        self._folder, self._copy = folder, copy
+    def __init__(
+        self,
+        folder: RunFolder,
+        copy: Path,
+        *,
+        under: Sequence[str],
+        keep: Callable[[list[int]], Sequence[int]],
+    ) -> None:
+        self._folder, self._copy, self._under, self._keep = folder, copy, under, keep
         self._seen = {path: _state(path) for path in _files(copy)}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="checkpoints")
@@ -121,8 +139,18 @@ class _Returning:
             if _STEP.match(self._name(commit)) and self._seen.get(commit) != _state(commit):
                 self._put_step(commit.parent)
                 # What is known of the steps before it is there when the checkpoint is.
+                self._put(self._copy / one for one in self._under if (self._copy / one).is_file())
                 self._put(path for path in _files(self._copy / TRAIN) if not _STEP.match(self._name(path)))
                 self._put([commit])
+                self._drop_superseded()
+
+    def _drop_superseded(self) -> None:
+        """Take away checkpoints that do not stay, also those that were made before this copy; their commits first."""
+        whole = _whole(self._folder.list(TRAIN))
+        for step in sorted({*whole} - {*self._keep(whole)}):
+            place = f"{TRAIN}/step-{step:06d}"
+            self._folder.delete([f"{place}/{COMMIT}"])
+            self._folder.delete_tree(place)
 
     def _put_step(self, step: Path) -> None:
         """Put a checkpoint but for its commit, and take away what a put that was killed left of another form of it."""

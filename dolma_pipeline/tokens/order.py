@@ -1,35 +1,42 @@
 """The order of training, as arithmetic: which instances a rank sees at a step, and when an instance is seen.
 
-OLMo-core's order exactly: nothing is logged during training, and everything is known afterwards. It does not
-depend on the number of ranks, on workers, or on file names; only on how many instances there are.
+Nothing is logged during training, and everything is known afterwards. It does not depend on the number of ranks, on
+workers, or on file names; only on how many instances there are. `hashed` draws each epoch of each seed by itself;
+`olmo-core` is OLMo-core's order exactly, whose epoch 2 of seed 1 is epoch 1 of seed 2.
 Cost: one shuffle for each epoch (~10 ns an instance, 4 bytes each), kept for the last two epochs asked for.
 Source: OLMo-core, `data/data_loader.py` (NumpyDataLoaderBase), `data/utils.py` (get_rng).
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import UsageError
 
+OrderKind = Literal["hashed", "olmo-core"]
+
 _MAX_INSTANCES = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What defines an order: these three numbers, for instances as `TokenDataset` counts them.
+    """What defines an order: this and nothing else, for instances as `TokenDataset` counts them.
 
     num_instances: in the dataset. batch_instances: of all ranks together, at each step. seed: of the shuffle.
+    kind: how an epoch's shuffle comes of the seed: `hashed` or `olmo-core`.
     UsageError where there is not one whole batch.
     """
 
     num_instances: int
     batch_instances: int
     seed: int
+    kind: OrderKind = "hashed"
 
     def __post_init__(self) -> None:
         if self.batch_instances < 1:
@@ -53,6 +60,12 @@ class Order:
             raise UsageError(f"step {step}: steps are counted from 1")
         return 1 + (step - 1) // self.steps_per_epoch
 
+    def shuffle_seed(self, epoch: int) -> int:
+        """What PCG64 is seeded with for an epoch: seed + epoch for `olmo-core`, else 128 bits of a hash of both."""
+        if self.kind == "olmo-core":
+            return self.seed + epoch
+        return int.from_bytes(hashlib.sha256(f"order/{self.seed}/{epoch}".encode()).digest()[:16], "little")
+
 
 def batch_instances(step: int, *, rank: int, world_size: int, order: Order) -> NDArray[np.uint32]:
     """The instances that a rank sees at a step.
@@ -72,7 +85,7 @@ def batch_instances(step: int, *, rank: int, world_size: int, order: Order) -> N
         raise UsageError(f"a batch of {order.batch_instances} instances does not divide by {world_size} ranks")
     epoch = order.epoch_of(step)
     first = (step - 1) % order.steps_per_epoch * order.batch_instances
-    return _permutation(order.num_instances, order.seed + epoch)[
+    return _permutation(order.num_instances, order.shuffle_seed(epoch))[
         first + rank : first + order.batch_instances : world_size
     ]
 
@@ -83,7 +96,7 @@ def step_of(instance: int, *, order: Order, epoch: int = 1) -> int | None:
         raise UsageError(f"instance {instance}: the dataset has {order.num_instances}, counted from 0")
     if epoch < 1:
         raise UsageError(f"epoch {epoch}: epochs are counted from 1")
-    place = int(_places(order.num_instances, order.seed + epoch)[instance])
+    place = int(_places(order.num_instances, order.shuffle_seed(epoch))[instance])
     step_in_epoch = place // order.batch_instances
     if step_in_epoch >= order.steps_per_epoch:
         return None

@@ -1,14 +1,17 @@
 """Checkpoints with torch's distributed checkpoint (DCP): weights and the optimizer's state, whatever the sharding.
 
 Any number of processes reads what any other number wrote; the same number goes on bit for bit. Where the data stands
-is arithmetic on the step, so nothing else is saved. A folder counts once `commit.json`, written last, is in it.
-Cost: 12 bytes a parameter on disk. Equal runs write equal bytes.
+is arithmetic on the step, so nothing else is saved. A folder counts once `commit.json`, written last, is in it, and is
+used only if every file is what that says.
+Cost: 12 bytes a parameter on disk; each file is read once more to be hashed. Equal runs write equal bytes.
 """
 
 from __future__ import annotations
 
 import shutil
+import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +23,10 @@ from torch.distributed.checkpoint.metadata import StorageMeta
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save as save_state
 
-from dolma_pipeline.io import paths
-from dolma_pipeline.io.manifest import pretty
-from dolma_pipeline.train.files import FORMAT, committed_steps, step_folder
+from dolma_pipeline.errors import DamagedCheckpointError
+from dolma_pipeline.train.agree import agreed, all_of
+from dolma_pipeline.train.commit import COMMIT, Commit, file_record, read_commit, verify, write_commit
+from dolma_pipeline.train.files import committed_steps, step_folder
 
 STATE = "model_and_optim"
 
@@ -34,41 +38,117 @@ class _Writer(FileSystemWriter):
         return None
 
 
-def save(run_dir: Path, step: int, *, model: nn.Module, optimizer: torch.optim.Optimizer, num_tokens: int) -> None:
+def save(
+    run_dir: Path,
+    step: int,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    num_tokens: int,
+    quarantine: str = "",
+) -> None:
     """Write the checkpoint of a step; all processes call this together.
 
     Args:
-        num_tokens: seen so far; goes into `commit.json`.
+        num_tokens: seen so far. quarantine: digest of the lines by hand that counted until now. For `commit.json`.
     """
     folder = step_folder(run_dir, step)
     if dist.get_rank() == 0:
-        shutil.rmtree(folder, ignore_errors=True)  # what a kill left behind
+        remove(folder)  # what a kill left behind, or a damaged one
     dist.barrier()
     save_state(_state(model, optimizer), storage_writer=_Writer(folder / STATE))
     dist.barrier()
+    files: dict[str, Any] = {}
+    for part in all_of(lambda: {name: file_record(folder / name) for name in _own_files(folder)}):
+        files |= part
     if dist.get_rank() == 0:
-        paths.write_bytes(folder / "commit.json", pretty({"format": FORMAT, "step": step, "tokens": num_tokens}))
+        write_commit(folder, Commit(step=step, tokens=num_tokens, files=files, quarantine=quarantine))
     dist.barrier()
 
 
-def load_newest(run_dir: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
+def remove(folder: Path) -> None:
+    """Take a checkpoint away; its commit first, so that a kill leaves nothing that counts."""
+    (folder / COMMIT).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def load_newest(
+    run_dir: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, allow_older: bool = False
+) -> int | None:
     """Put the newest whole checkpoint into model and optimizer, in place; all processes call this together.
+
+    Args:
+        allow_older: take the one before where it is damaged.
 
     Returns:
         Its step, or None if there is none.
+
+    Raises:
+        DamagedCheckpointError: it is damaged, or, with `allow_older`, all are.
     """
-    steps = committed_steps(run_dir)
-    if not steps:
-        return None
-    load(_state(model, optimizer), checkpoint_id=step_folder(run_dir, steps[-1]) / STATE)
-    return steps[-1]
+    steps = agreed(lambda: committed_steps(run_dir))
+    for place, step in reversed([*enumerate(steps)]):
+        folder = step_folder(run_dir, step)
+        try:
+            check(folder)
+        except DamagedCheckpointError as error:
+            if not allow_older or place == 0:
+                raise DamagedCheckpointError(f"{error}. {_advice(steps[:place])}") from error
+            if dist.get_rank() == 0:
+                print(f"train: {error}. It is not used; the one before is.", file=sys.stderr, flush=True)
+            continue
+        load(_state(model, optimizer), checkpoint_id=folder / STATE)
+        return step
+    return None
+
+
+def check(folder: Path) -> Commit:
+    """Verify all files of a checkpoint, each process some of them; all call this together.
+
+    Raises:
+        DamagedCheckpointError: on all processes, the first damage that one of them found.
+    """
+    commit = agreed(lambda: read_commit(folder))
+    if commit.files is None:
+        if dist.get_rank() == 0:
+            print(f"train: {folder.name} is of an earlier version, without digests: not checked", file=sys.stderr)
+        return commit
+    names = sorted(commit.files)
+    mine = names[dist.get_rank() :: dist.get_world_size()]
+    all_of(lambda: verify(folder, commit, mine))
+    return commit
 
 
 def load_model(run_dir: Path, step: int, *, model: nn.Module) -> None:
-    """Put the weights of a saved step into an unsharded model, in place, without other processes."""
+    """Put the weights of a saved step into an unsharded model, in place, without other processes.
+
+    Raises:
+        DamagedCheckpointError: a file of the checkpoint is not what it was.
+    """
+    folder = step_folder(run_dir, step)
+    commit = read_commit(folder)
+    verify(folder, commit, sorted(commit.files or ()))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled")  # as is meant
-        load({"model": model.state_dict()}, checkpoint_id=step_folder(run_dir, step) / STATE, no_dist=True)
+        load({"model": model.state_dict()}, checkpoint_id=folder / STATE, no_dist=True)
+
+
+def _own_files(folder: Path) -> list[str]:
+    """The files that this process wrote; the first one's are all that no other has."""
+    rank, size = dist.get_rank(), dist.get_world_size()
+    others = tuple(f"__{other}_" for other in range(size) if other != rank)
+    names = sorted(path.name for path in (folder / STATE).iterdir())
+    own = [name for name in names if name.startswith(f"__{rank}_") or (rank == 0 and not name.startswith(others))]
+    return [f"{STATE}/{name}" for name in own]
+
+
+def _advice(older: Sequence[int]) -> str:
+    if not older:
+        return "There is no older checkpoint. Put the file back, or give --redo to train from the start."
+    return (
+        f"Put the file back, or set train.allow_older_checkpoint to true to go on after step {older[-1]}, or give "
+        "--redo to train from the start."
+    )
 
 
 def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:

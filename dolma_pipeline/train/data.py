@@ -7,7 +7,7 @@ become EOS and none of its labels count. Cost: one read of T tokens an instance 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,6 +48,19 @@ class Batch:
         return [
             Batch(self.instances[i : i + size], self.tokens[i : i + size], self.labels[i : i + size]) for i in firsts
         ]
+
+    def take(self, rows: Sequence[int], *, size: int) -> Batch:
+        """Some of its instances, filled up to `size` with ones of which nothing counts (number -1).
+
+        Processes that compute together must have equally many.
+        """
+        num_blank = size - len(rows)
+        tokens, labels = self.tokens[[*rows]], self.labels[[*rows]]
+        return Batch(
+            [self.instances[row] for row in rows] + [-1] * num_blank,
+            torch.cat((tokens, tokens.new_zeros(num_blank, tokens.shape[1]))),
+            torch.cat((labels, labels.new_full((num_blank, labels.shape[1]), IGNORED))),
+        )
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on a device."""

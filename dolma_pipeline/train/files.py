@@ -2,7 +2,7 @@
 
 train/config.json                       Settings, all resolved; written once, before the processes start
 train/order.json                        the order of the data, from which any batch can be found again
-train/metrics.jsonl, quarantine.jsonl   an object a line, each with its step
+train/metrics.jsonl                     an object a step
 train/step-000200/model_and_optim/      a checkpoint
 train/step-000200/commit.json           written last: the checkpoint is whole
 """
@@ -21,11 +21,13 @@ import orjson
 from dolma_pipeline.config.recipe import TrainConfig
 from dolma_pipeline.errors import DataError, RunError, SettingsChangedError, UsageError
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.manifest import differences, pretty
+from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.registry import UserModule, declared_by, install_modules
+from dolma_pipeline.train.compatible import carried_on, conflicts, filled
 from dolma_pipeline.train.spec import Shape, model_config, spec_named, spec_of
 
 FORMAT = 1
+"""A key that came later has its default, or what was done before there was one (`compatible.BEFORE`), in older runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,11 @@ class Settings:
                 raise UsageError(f"train.{name} is {getattr(config, name)}; it must be above 0.")
         if config.sequence_length < 2:
             raise UsageError("train.sequence_length is 1; it must be at least 2: the last position has no label.")
+        if config.keep_every_steps is not None and config.keep_last is None:
+            raise UsageError(
+                "train.keep_every_steps says which checkpoints stay beside the last ones, but all stay: give "
+                "train.keep_last, how many of the last ones do, or leave it out."
+            )
         if config.warmup_steps < 0:
             raise UsageError(f"train.warmup_steps is {config.warmup_steps}; it must be 0 or more.")
 
@@ -114,7 +121,7 @@ def write_config(
 ) -> Settings:
     """Write `train/config.json`; where there are checkpoints, only if it says what they were made with.
 
-    How often a run is saved may change at any time.
+    What is in `compatible.HOW` may change at any time.
 
     Args:
         config: the recipe's `train`.
@@ -128,23 +135,65 @@ def write_config(
         UsageError: settings that do not fit each other, or no such model.
         SettingsChangedError: there are checkpoints that were made with other settings; it names the differences.
     """
-    model = model_config(
-        config.model, vocab_size=vocab_size, sequence_length=config.sequence_length, shape=config.shape
-    )
-    module = declared_by(spec_of(model).declared_in, modules)
-    settings = Settings(train=config, model=model, eos_id=eos_id, dataset=dataset, seed=seed, module=module)
+    settings = settings_of(config, vocab_size=vocab_size, eos_id=eos_id, dataset=dataset, seed=seed, modules=modules)
     path = train_folder(run_dir) / "config.json"
-    new = settings.as_dict()
-    if committed_steps(run_dir) and path.is_file():
-        old = orjson.loads(path.read_bytes())
-        lines = differences(old, orjson.loads(orjson.dumps(new)))
-        if changes := [change for change in lines if not change.startswith("train.save_every_steps:")]:
+    content = settings.as_dict()
+    if committed_steps(run_dir):
+        old = read_config(run_dir)
+        if changes := conflicts(old, content):
             raise SettingsChangedError(
                 f"{path}: the checkpoints there were made with other settings: {'; '.join(changes)}. "
                 "Give --redo to train from the start, or set them back to go on."
             )
-    paths.write_bytes(path, pretty(new))
-    return settings
+        content = carried_on(old, content)
+    paths.write_bytes(path, pretty(content))
+    return read_settings(run_dir)
+
+
+def settings_of(
+    config: TrainConfig,
+    *,
+    vocab_size: int,
+    eos_id: int,
+    dataset: str,
+    seed: int,
+    modules: Sequence[UserModule] = (),
+) -> Settings:
+    """The settings that a recipe's `train` stands for; arguments and errors are those of `write_config`."""
+    model = model_config(
+        config.model, vocab_size=vocab_size, sequence_length=config.sequence_length, shape=config.shape
+    )
+    module = declared_by(spec_of(model).declared_in, modules)
+    return Settings(train=config, model=model, eos_id=eos_id, dataset=dataset, seed=seed, module=module)
+
+
+def read_config(run_dir: Path) -> dict[str, Any]:
+    """What `train/config.json` holds, as it stands there.
+
+    Raises:
+        RunError: there is none; the run has not been trained.
+        DataError: it is not one, or of another format than this version writes.
+    """
+    path = train_folder(run_dir) / "config.json"
+    if not path.is_file():
+        raise RunError(f"{path}: no such file. This run has not been trained: `dolma-pipeline train` comes first.")
+    return parse_config(path.read_bytes(), str(path))
+
+
+def parse_config(content: bytes, place: str) -> dict[str, Any]:
+    """The same of a file's content; place: its name in messages.
+
+    Raises:
+        DataError: see `read_config`.
+    """
+    try:
+        found: Any = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{place}: damaged: not valid JSON ({error}). Put it back, or give --redo.") from error
+    number = found.get("format") if isinstance(found, dict) else None
+    if number != FORMAT:
+        raise DataError(f"{place}: format {number}; this version reads format {FORMAT}.")
+    return found  # type: ignore[no-any-return]
 
 
 def read_settings(run_dir: Path) -> Settings:
@@ -156,19 +205,14 @@ def read_settings(run_dir: Path) -> Settings:
         RunError: there are none; the run has not been trained.
         DataError: another format than this version writes.
     """
-    path = train_folder(run_dir) / "config.json"
-    if not path.is_file():
-        raise RunError(f"{path}: no such file. This run has not been trained: `dolma-pipeline train` comes first.")
-    content = orjson.loads(path.read_bytes())
-    if content.get("format") != FORMAT:
-        raise DataError(f"{path}: format {content.get('format')}; this version reads format {FORMAT}.")
-    module = UserModule(**content["module"]) if content.get("module") else None
+    content = filled(read_config(run_dir))
+    module = UserModule(**content["module"]) if content["module"] else None
     if module is not None:
         install_modules([module], keep=True)
     known = {field.name for field in fields(TrainConfig)}
     return Settings(
         train=TrainConfig(**{name: _tuple(value) for name, value in content["train"].items() if name in known}),
-        model=spec_named(content.get("architecture", "decoder")).config(**content["model"]),
+        model=spec_named(content["architecture"]).config(**content["model"]),
         eos_id=content["eos_id"],
         dataset=content["dataset"],
         seed=content["seed"],

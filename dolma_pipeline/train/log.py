@@ -2,7 +2,7 @@
 
 `train/metrics.jsonl` has an object a step, with nothing that differs between equal runs; when a run goes on from a
 checkpoint the lines after it are cut, so an interrupted run ends with the same bytes. Times and speed go to
-`log/train-progress.jsonl` and standard error. `train/quarantine.jsonl` lists instances that are masked and why.
+`log/train-progress.jsonl` and standard error. `quarantine.jsonl` lists instances that are masked and why.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from dolma_pipeline.train.board import open_board
 from dolma_pipeline.train.files import Lines, read_lines, train_folder
+from dolma_pipeline.train.quarantine import OwnLines
 from dolma_pipeline.train.speed import Speed
 
 _SECONDS_BETWEEN = 2.0
@@ -36,7 +37,7 @@ class Log:
     ) -> None:
         """Cut the files back to `step` and go on from there; device_bytes: peak memory of the process's GPU."""
         self.metrics = Lines(train_folder(run_dir) / "metrics.jsonl", until=step)
-        self.quarantine = Lines(train_folder(run_dir) / "quarantine.jsonl", until=step)
+        self.quarantine = OwnLines(run_dir, until=step)
         self._progress = Lines(run_dir / "log" / "train-progress.jsonl", until=num_steps)
         self._num_steps, self._batch_tokens = num_steps, batch_tokens
         self._speed, self._device_bytes, self._board = speed, device_bytes, open_board(run_dir, step=step)
@@ -81,16 +82,14 @@ class Log:
 
     def close(self) -> None:
         """Close all files."""
-        for lines in (self.metrics, self.quarantine, self._progress):
-            lines.close()
+        self.metrics.close()
+        self.quarantine.close()
+        self._progress.close()
         if self._board:
             self._board.close()
 
 
-def masked_instances(run_dir: Path, *, until: int) -> set[int]:
-    """Instances that `quarantine.jsonl` names at steps up to `until`.
-
-    A line written by hand with step 0 masks its instance from the start.
-    """
-    rows = read_lines(train_folder(run_dir) / "quarantine.jsonl", until=until)
-    return {int(row["instance"]) for row in rows}
+def skipped_in_a_row(run_dir: Path, *, until: int) -> int:
+    """How many steps up to `until` were skipped one after the other, that one included, as `metrics.jsonl` says."""
+    rows = read_lines(train_folder(run_dir) / "metrics.jsonl", until=until)
+    return len(rows) - next((i for i in range(len(rows), 0, -1) if not rows[i - 1].get("skipped")), 0)

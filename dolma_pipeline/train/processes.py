@@ -7,6 +7,7 @@ the launcher goes, however it goes, they see the end of it and go too, so that t
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -14,18 +15,24 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from dolma_pipeline.config.recipe import TrainConfig
-from dolma_pipeline.errors import RunError, UsageError
+from dolma_pipeline.errors import RunError, StoppedError, UsageError
 from dolma_pipeline.tokens.dataset import TokenDataset
 from dolma_pipeline.tokens.order import Order
 from dolma_pipeline.train.files import read_settings
+from dolma_pipeline.train.signals import raised_as_interrupts
 
 LIFELINE = "DOLMA_PIPELINE_LIFELINE"
 """Environment variable that tells a child to end when its standard input does."""
+
+STOP = "s"
+"""What a launcher writes to a child that it asks to stop."""
+STOPPED = "stopped: "
+"""What a child's line begins with, after its name, when it has saved before its end because it was asked to."""
 
 _PATIENCE_SECONDS = 20.0
 _TAIL_LINES = 80
@@ -67,6 +74,8 @@ def launch(run_dir: Path, *, processes: int) -> None:
     Raises:
         UsageError: torch is missing, or there are fewer instances than a batch.
         RunError: the run has no `train/config.json`, or a process failed; with the end of its worker log.
+        StoppedError: a signal reached the processes, which have saved.
+        KeyboardInterrupt: one reached this process (Ctrl-C, SIGTERM, SIGUSR1); they have saved all the same.
     """
     require_torch()
     settings = read_settings(run_dir)
@@ -75,18 +84,21 @@ def launch(run_dir: Path, *, processes: int) -> None:
     command = ["-m", "dolma_pipeline.train", str(run_dir.resolve())]
     if processes > 1:  # one needs no torchrun above it: 4 s and 300 MB less
         command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *command]
-    supervise(command, name="train", log=run_dir / "log" / "train.txt", threads=max(1, num_cores() // processes))
+    threads = max(1, num_cores() // processes)
+    supervise(command, name="train", log=run_dir / "log" / "train.txt", threads=threads, saves=True)
 
 
-def supervise(arguments: Sequence[str], *, name: str, log: Path, threads: int) -> None:
+def supervise(arguments: Sequence[str], *, name: str, log: Path, threads: int, saves: bool = False) -> None:
     """Run this Python with `arguments` to its end; lines that start with `name: ` are shown on standard error.
 
     Args:
         log: file that gets all lines; begun anew.
         threads: of each process's matrix work.
+        saves: asked to stop, it finishes its step and saves: an interrupt asks, and waits; another one ends it.
 
     Raises:
         RunError: it ended with an error; the message holds the line that it marked as `name: error: `, or its last.
+        StoppedError: it was asked to stop by somebody else, and has saved.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
@@ -101,38 +113,63 @@ def supervise(arguments: Sequence[str], *, name: str, log: Path, threads: int) -
         errors="replace",
         start_new_session=True,  # an interrupt at the terminal reaches the launcher alone, which ends the rest
     )
+    assert process.stdin is not None
     assert process.stdout is not None
+    stopped = ""
+
+    def relay(lines: Iterable[str]) -> None:
+        nonlocal stopped
+        for line in lines:
+            file.write(line)
+            file.flush()
+            if line.startswith(f"{name}: error: "):
+                errors.append(line.removeprefix(f"{name}: error: "))
+            elif line.startswith(f"{name}: "):
+                if line.startswith(f"{name}: {STOPPED}"):
+                    stopped = line.removeprefix(f"{name}: ").rstrip()
+                print(line, end="", file=sys.stderr, flush=True)
+            else:
+                tail.append(line)
+
     try:
-        with open(log, "w", encoding="utf-8") as file:
-            for line in process.stdout:
-                file.write(line)
-                file.flush()
-                if line.startswith(f"{name}: error: "):
-                    errors.append(line.removeprefix(f"{name}: error: "))
-                elif line.startswith(f"{name}: "):
-                    print(line, end="", file=sys.stderr, flush=True)
-                else:
-                    tail.append(line)
+        with open(log, "w", encoding="utf-8") as file, raised_as_interrupts() if saves else contextlib.nullcontext():
+            try:
+                relay(process.stdout)
+            except KeyboardInterrupt:
+                if not saves:
+                    raise
+                print(f"{name}: finishing the step and saving; Ctrl-C ends it at once", file=sys.stderr, flush=True)
+                with contextlib.suppress(BrokenPipeError):  # it has just ended
+                    process.stdin.write(STOP)
+                    process.stdin.flush()
+                relay(process.stdout)
+                raise
         code = process.wait()
     finally:
         _end(process)
+    if stopped and code != 0:
+        raise StoppedError(f"{name}: {stopped}")
     if code != 0:
         why = errors[0] if errors else f"it ended with {describe(code)}; the end of its log:\n{''.join(tail)}"
         raise RunError(f"{name}: {why.rstrip()}\nIts log: {log}. The same command goes on from there.")
 
 
-def end_with_launcher() -> None:
-    """In a child of `supervise`: end this process at once when the launcher is gone."""
+def end_with_launcher(*, asked: Callable[[], None] = lambda: None) -> None:
+    """In a child of `supervise`: end this process at once when the launcher is gone.
+
+    Args:
+        asked: called when the launcher asks for an end; of several processes one hears it.
+    """
     if os.environ.get(LIFELINE) == "stdin":
-        end_with(0)
+        end_with(0, asked=asked)
 
 
-def end_with(pipe: int) -> None:
-    """End this process at once when the other end of this pipe is closed; a thread watches."""
+def end_with(pipe: int, *, asked: Callable[[], None] = lambda: None) -> None:
+    """End this process at once when the other end of this pipe is closed; a thread watches. asked: called at a byte."""
 
     def watch() -> None:
         while os.read(pipe, 1):
-            pass
+            asked()
         os._exit(1)  # as a kill would: what is not committed is done again
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from dolma_pipeline.train.blame import Blame, blame
 from dolma_pipeline.train.data import Batch
 from dolma_pipeline.train.language_model import LanguageModel
 from dolma_pipeline.train.objective import Objective
@@ -39,14 +40,18 @@ class State:
 class Outcome(NamedTuple):
     """What a step found, the same on all processes.
 
-    loss: over all that counts, NaN where nothing does. grad_norm: before clipping. skipped: nothing was changed.
-    blamed: instance and reason, of those that are to blame for a skipped step.
+    loss: over all that counts, NaN where nothing does. grad_norm: before clipping.
+    blame: why nothing was changed, and by whom; None where the optimizer ran.
     """
 
     loss: float
     grad_norm: float
-    skipped: bool
-    blamed: list[tuple[int, str]]
+    blame: Blame | None
+
+    @property
+    def skipped(self) -> bool:
+        """Whether weights and moments are as they were."""
+        return self.blame is not None
 
 
 def take_step(
@@ -61,17 +66,35 @@ def take_step(
     losses_B = forward_backward(state.model, batch, objective=objective, count=count, world=world)
     total = _sum_over_all(losses_B.sum(dtype=torch.float64), world)
     grad_norm = _clip(state.model, max_grad_norm)
-    skipped = count == 0 or not math.isfinite(grad_norm)
-    blamed: list[tuple[int, str]] = []
-    if not skipped:
+    found = None
+    if count == 0:
+        found = Blame("quarantine", [])
+    elif math.isfinite(grad_norm):
         set_rate(state.optimizer, rate)
         state.optimizer.step()
-    elif count:
-        blamed = blame(batch, losses_B, grad_norm=grad_norm, world=world)
-        state.masked.update(instance for instance, _ in blamed)
+    else:
+        state.optimizer.zero_grad()
+
+        def norm_of(part: Batch) -> float:
+            forward_backward(state.model, part, objective=objective, count=count, world=world)
+            norm = _clip(state.model, max_grad_norm)
+            state.optimizer.zero_grad()
+            return norm
+
+        found = blame(
+            batch,
+            losses_B,
+            model=state.model,
+            moments=[value for of_one in state.optimizer.state.values() for value in of_one.values()],
+            grad_norm=grad_norm,
+            rank=world.rank,
+            size=world.size,
+            norm_of=norm_of,
+        )
+        state.masked.update(instance for instance, _ in found.instances)
     state.optimizer.zero_grad()
     state.done += 1
-    return Outcome(total / count if count else math.nan, grad_norm, skipped, blamed)
+    return Outcome(total / count if count else math.nan, grad_norm, found)
 
 
 def forward_backward(model: LanguageModel, batch: Batch, *, objective: Objective, count: float, world: World) -> Tensor:
@@ -93,17 +116,6 @@ def forward_backward(model: LanguageModel, batch: Batch, *, objective: Objective
         (losses_B.sum() / max(count, 1) * world.size).backward()  # type: ignore[no-untyped-call]
         losses.append(losses_B.detach())
     return torch.cat(losses)
-
-
-def blame(batch: Batch, losses_B: Tensor, *, grad_norm: float, world: World) -> list[tuple[int, str]]:
-    """The instances that made a step invalid, the same everywhere: those of no finite loss, or all if every loss is."""
-    losses = list(zip(batch.instances, losses_B.tolist(), strict=True))
-    gathered: list[list[tuple[int, float]]] = [[] for _ in range(world.size)]
-    dist.all_gather_object(gathered, losses)
-    every = sorted(pair for part in gathered for pair in part)
-    guilty = [(instance, f"loss is {loss}") for instance, loss in every if not math.isfinite(loss)]
-    reason = f"one of a step whose gradient norm is {grad_norm}, though each loss is finite"
-    return guilty or [(instance, reason) for instance, _ in every]
 
 
 def _sum_over_all(value: Tensor, world: World) -> float:

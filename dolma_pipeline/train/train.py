@@ -2,65 +2,85 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 
-from dolma_pipeline.io import paths
-from dolma_pipeline.io.manifest import pretty
+from dolma_pipeline.errors import StoppedError
+from dolma_pipeline.io.manifest import digest
 from dolma_pipeline.tokens.order import Order
 from dolma_pipeline.train import checkpoint
+from dolma_pipeline.train.agree import agreed, any_asks, same_everywhere
+from dolma_pipeline.train.blame import Patience, largest_weight
 from dolma_pipeline.train.data import Instances, TokenBatches
-from dolma_pipeline.train.files import FORMAT, Settings, read_settings, train_folder
+from dolma_pipeline.train.data_check import check_tokens
+from dolma_pipeline.train.files import Settings, read_settings, step_folder
 from dolma_pipeline.train.language_model import LanguageModel
-from dolma_pipeline.train.log import Log, masked_instances
+from dolma_pipeline.train.log import Log
 from dolma_pipeline.train.objective import NextToken
 from dolma_pipeline.train.optim import adamw, learning_rate
+from dolma_pipeline.train.quarantine import by_hand_digest, masked
+from dolma_pipeline.train.resume import take_up
+from dolma_pipeline.train.retention import superseded
 from dolma_pipeline.train.shard import build
+from dolma_pipeline.train.signals import Stop
 from dolma_pipeline.train.speed import Speed, peak_flops
 from dolma_pipeline.train.step import State, take_step
-from dolma_pipeline.train.world import World, joined
+from dolma_pipeline.train.world import World, joined, warn_of_idle_gpus
 
 
-def train(run_dir: Path) -> None:
+def train(run_dir: Path, *, stop: Stop | None = None) -> None:
     """Train the run at `run_dir` to its end, from its newest checkpoint if it has one.
 
+    Args:
+        stop: tells when to save and end early.
+
     Raises:
-        RunError: there is no `train/config.json`.
+        RunError: there is no `train/config.json`, no room for a checkpoint, or only skipped steps.
         UsageError: fewer instances than a batch, or a batch that does not divide by the number of processes.
-        DataError: shards that do not fit the settings.
+        DataError: data, order, quarantine or checkpoint are not those of the settings; names the file.
+        StoppedError: it was asked to stop, and has saved.
     """
     from dolma_pipeline.tokens.dataset import TokenDataset
 
     settings = read_settings(run_dir)
     dataset = TokenDataset(run_dir / "tokens" / "train", sequence_length=settings.train.sequence_length)
     with joined() as world:
-        fit(run_dir, settings=settings, dataset=dataset, world=world)
+        warn_of_idle_gpus()
+        agreed(lambda: check_tokens(run_dir, settings))
+        same_everywhere("train/config.json", digest(settings.as_dict()))
+        same_everywhere("tokens/train (instances, tokens)", (len(dataset), dataset.num_tokens))
+        fit(run_dir, settings=settings, dataset=dataset, world=world, stop=stop)
 
 
-def fit(run_dir: Path, *, settings: Settings, dataset: Instances, world: World) -> LanguageModel:
+def fit(
+    run_dir: Path, *, settings: Settings, dataset: Instances, world: World, stop: Stop | None = None
+) -> LanguageModel:
     """Train on `dataset` and return the sharded model; all processes of `world` call this together.
 
-    Writes order.json, metrics.jsonl, quarantine.jsonl and a checkpoint at step 0, every `save_every_steps` and the end.
+    Writes order.json, metrics.jsonl, the run's quarantine.jsonl and a checkpoint at step 0, every `save_every_steps`,
+    the end, and where it is asked to stop. Raises what `train` does.
     """
     # -- what is trained on what ------------------------------------------------------------------
     config, num_steps = settings.train, settings.num_steps
-    order = Order(num_instances=len(dataset), batch_instances=settings.batch_instances, seed=settings.seed)
+    order = Order(
+        num_instances=len(dataset), batch_instances=settings.batch_instances, seed=settings.seed, kind=config.order
+    )
     batches = TokenBatches(dataset, order, world.rank, world.size, settings.eos_id, settings.model.vocab_size)
     objective = NextToken()
     model = build(settings.model, seed=settings.seed, mesh=world.mesh, device=world.device, precision=config.precision)
     state = State(model, adamw(model, config))
 
     # -- from the newest checkpoint, or from the first weights ------------------------------------
-    found = checkpoint.load_newest(run_dir, model=model, optimizer=state.optimizer)
+    found = checkpoint.load_newest(
+        run_dir, model=model, optimizer=state.optimizer, allow_older=config.allow_older_checkpoint
+    )
     state.done = found or 0
-    state.masked = masked_instances(run_dir, until=state.done)
-    dist.barrier()  # all have read quarantine.jsonl before it is cut
+    begun = agreed(lambda: take_up(run_dir, settings, order, done=found))
+    state.masked = masked(begun.quarantine, done=state.done)
+    patience = Patience(config.max_skipped_steps, in_a_row=begun.skipped_in_a_row)
     log = None
     if world.rank == 0:
-        _write_order(run_dir, settings, order)
         log = Log(
             run_dir,
             step=state.done,
@@ -70,21 +90,41 @@ def fit(run_dir: Path, *, settings: Settings, dataset: Instances, world: World) 
             device_bytes=torch.cuda.max_memory_allocated if world.device.type == "cuda" else None,
         )
         _announce(log, settings, order, world, found)
+        if begun.disk:
+            log.say(begun.disk)
+
+    def save(step: int) -> None:
+        if log:
+            log.sync()
+        checkpoint.save(
+            run_dir,
+            step,
+            model=model,
+            optimizer=state.optimizer,
+            num_tokens=step * config.batch_tokens,
+            quarantine=by_hand_digest(begun.quarantine, before=step),
+        )
+        if world.rank == 0:
+            for old in superseded(run_dir, config):
+                checkpoint.remove(step_folder(run_dir, old))
+
     if found is None:
-        checkpoint.save(run_dir, 0, model=model, optimizer=state.optimizer, num_tokens=0)
+        save(0)
 
     # -- the steps --------------------------------------------------------------------------------
     for step in range(state.done + 1, num_steps + 1):
-        masked = frozenset(state.masked)
+        state.masked |= begun.by_hand_at(state.done)
+        before = frozenset(state.masked)
         rate = learning_rate(step, config=config, num_steps=num_steps)
-        batch = batches.read(step, masked=masked)
+        batch = batches.read(step, masked=before)
         outcome = take_step(
             state, batch, objective=objective, rate=rate, max_grad_norm=config.max_grad_norm, world=world
         )
+        blame = outcome.blame
         if log:
-            for instance, reason in outcome.blamed:
-                if instance not in masked:
-                    log.quarantine.append({"instance": instance, "step": step, "reason": reason})
+            for instance, reason in blame.instances if blame else ():
+                if instance not in before:
+                    log.quarantine.append(instance=instance, step=step, reason=reason)
                     log.say(f"step {step} skipped; instance {instance} into quarantine: {reason}")
             log.step(
                 step,
@@ -93,24 +133,17 @@ def fit(run_dir: Path, *, settings: Settings, dataset: Instances, world: World) 
                 learning_rate=rate,
                 skipped=outcome.skipped,
             )
-        if step % config.save_every_steps == 0 or step == num_steps:
-            if log:
-                log.sync()
-            num_tokens = step * config.batch_tokens
-            checkpoint.save(run_dir, step, model=model, optimizer=state.optimizer, num_tokens=num_tokens)
+        patience.after(
+            step, cause=blame and blame.cause, is_last=step == num_steps, largest=lambda: largest_weight(model)
+        )
+        stops = any_asks(stop is not None and bool(stop.by)) and step < num_steps
+        if stops or step % config.save_every_steps == 0 or step == num_steps:
+            save(step)
+        if stops:
+            raise StoppedError(f"step {step} of {num_steps} is saved; the same command goes on from there")
     if log:
         log.close()
     return model
-
-
-def _write_order(run_dir: Path, settings: Settings, order: Order) -> None:
-    content = asdict(order) | {
-        "format": FORMAT,
-        "dataset": settings.dataset,
-        "sequence_length": settings.train.sequence_length,
-        "num_steps": settings.num_steps,
-    }
-    paths.write_bytes(train_folder(run_dir) / "order.json", pretty(content))
 
 
 def _speed(settings: Settings, world: World) -> Speed:
@@ -124,7 +157,8 @@ def _announce(log: Log, settings: Settings, order: Order, world: World, done: in
     start = f"going on after step {done}" if done else "from the first weights"
     log.say(
         f"{config.model}, {settings.model.num_parameters:,} parameters, {config.precision}, {world.size} x "
-        f"{world.device.type}; {settings.num_steps} steps of {config.batch_tokens:,} tokens, {start}"
+        f"{world.device.type}; {settings.num_steps} steps of {config.batch_tokens:,} tokens, "
+        f"order {order.kind}, {start}"
     )
     epochs = settings.num_steps / order.steps_per_epoch
     if epochs > 1:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from dolma_pipeline.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,21 @@ class World:
 def joined() -> Iterator[World]:
     """Join the processes that torchrun started, or be a group of one where it did not.
 
-    Each process gets a GPU of its own if the machine has enough of them, else all work on the CPU.
+    Each process gets a GPU of its own; where the machine has none, all work on the CPU.
+
+    Raises:
+        UsageError: there are GPUs, but fewer than processes.
     """
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    local_rank, local_size = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if torch.cuda.device_count() >= local_size:
+    local_rank, local_size = int(os.environ.get("LOCAL_RANK", "0")), _local_size()
+    num_gpus = torch.cuda.device_count()
+    if 0 < num_gpus < local_size:
+        raise UsageError(
+            f"{local_size} processes on a machine that has {num_gpus} GPUs for them. Start one a GPU "
+            f"(train.processes: {num_gpus}, or torchrun --nproc-per-node {num_gpus}), or set CUDA_VISIBLE_DEVICES to "
+            "nothing to train on the CPU."
+        )
+    if num_gpus:
         device, backend = torch.device("cuda", local_rank), "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(device)
         # Gradients of attention differ from run to run by cuDNN's and the memory-efficient kernels, which know no other
@@ -46,3 +59,20 @@ def joined() -> Iterator[World]:
         yield World(rank, size, device, init_device_mesh(device.type, (size,)))
     finally:
         dist.destroy_process_group()
+
+
+def warn_of_idle_gpus() -> None:
+    """Say on standard error, once a machine, that it has more GPUs than processes."""
+    num_gpus, num_processes = torch.cuda.device_count(), _local_size()
+    if num_gpus > num_processes and os.environ.get("LOCAL_RANK", "0") == "0":
+        print(
+            f"train: warning: {num_gpus} GPUs, {num_processes} processes: {num_gpus - num_processes} GPUs are left "
+            "idle. Give train.processes, and a batch that divides by it.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _local_size() -> int:
+    """Processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

@@ -106,7 +106,7 @@ def test_same_instances(seen: tuple[TokenDataset, dict[str, Any]]):
 
 def test_same_order_for_each_rank_and_epoch(seen: tuple[TokenDataset, dict[str, Any]]):
     dataset, olmo = seen
-    order = Order(num_instances=len(dataset), batch_instances=BATCH, seed=SEED)
+    order = Order(num_instances=len(dataset), batch_instances=BATCH, seed=SEED, kind="olmo-core")
     steps = range(1, order.steps_per_epoch + 1)
     ours = {
         f"{world_size}/{epoch}/{rank}": [

@@ -1,6 +1,8 @@
-"""The order of OLMo-core: a golden batch, and what must hold for any number of ranks."""
+"""Golden batches of both orders, and what must hold for any number of ranks."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma_pipeline.errors import UsageError
-from dolma_pipeline.tokens.order import Order, batch_instances, step_of
+from dolma_pipeline.tokens.order import Order, OrderKind, batch_instances, step_of
 
-ORDER = Order(num_instances=300, batch_instances=8, seed=7)
+ORDER = Order(num_instances=300, batch_instances=8, seed=7, kind="olmo-core")
 
 
 def whole(step: int, order: Order) -> list[int]:
@@ -19,6 +21,24 @@ def whole(step: int, order: Order) -> list[int]:
 
 def test_golden_batch_of_olmo_core():
     assert whole(1, ORDER) == [270, 254, 175, 205, 89, 96, 281, 77]
+
+
+def hashed(seed: int) -> Order:
+    return Order(num_instances=300, batch_instances=8, seed=seed)
+
+
+def test_golden_batches_of_the_hashed_order():
+    """A run that goes on must find the order that it began with."""
+    assert hashed(7).kind == "hashed"
+    assert whole(1, hashed(7)) == [278, 257, 132, 19, 69, 260, 222, 162]
+    assert whole(38, hashed(7)) == [30, 184, 105, 172, 117, 37, 250, 55]
+
+
+def test_no_epoch_of_a_seed_is_another_epoch_of_another_seed():
+    olmo_core = [replace(hashed(seed), kind="olmo-core") for seed in (1, 2)]
+    assert whole(38, olmo_core[0]) == whole(1, olmo_core[1])
+    epochs = {tuple(whole(1 + 37 * epoch, hashed(seed))) for seed in range(20) for epoch in range(20)}
+    assert len(epochs) == 400
 
 
 def test_plain_numpy_twin():
@@ -35,14 +55,21 @@ def test_plain_numpy_twin():
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.integers(1, 400), st.integers(1, 5), st.sampled_from([1, 2, 3]), st.integers(0, 2**40), st.integers(1, 50))
+@given(
+    st.integers(1, 400),
+    st.integers(1, 5),
+    st.sampled_from([1, 2, 3]),
+    st.integers(0, 2**40),
+    st.integers(1, 50),
+    st.sampled_from(["hashed", "olmo-core"]),
+)
 def test_ranks_share_a_batch_and_epochs_see_each_instance_once(
-    num: int, per_rank: int, world: int, seed: int, step: int
+    num: int, per_rank: int, world: int, seed: int, step: int, kind: OrderKind
 ):
     size = per_rank * world
     if num < size:
         return
-    order = Order(num_instances=num, batch_instances=size, seed=seed)
+    order = Order(num_instances=num, batch_instances=size, seed=seed, kind=kind)
     ranks = [batch_instances(step, rank=rank, world_size=world, order=order) for rank in range(world)]
     assert np.stack(ranks, axis=1).ravel().tolist() == whole(step, order)
     first = (order.epoch_of(step) - 1) * order.steps_per_epoch

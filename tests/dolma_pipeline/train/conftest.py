@@ -62,7 +62,7 @@ def make_run(corpus: np.ndarray) -> Callable[[Path, Settings], Path]:
         part = folder / "tokens" / "train" / "part-00000.npy"
         part.parent.mkdir(parents=True)
         corpus.tofile(part)
-        paths.write_bytes(folder / "tokens" / "manifest.json", pretty({"dtype": "uint8"}))
+        paths.write_bytes(folder / "tokens" / "manifest.json", pretty({"dtype": "uint8", "dataset": settings.dataset}))
         paths.write_bytes(folder / "train" / "config.json", pretty(settings.as_dict()))
         return folder
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
+from dolma_pipeline.errors import DamagedCheckpointError
 from dolma_pipeline.train.checkpoint import load_model, load_newest, save
 from dolma_pipeline.train.files import Settings
 from dolma_pipeline.train.model import Decoder
@@ -62,3 +64,57 @@ def test_an_unsharded_model_reads_it(tmp_path: Path, world: World, settings: Set
     load_model(tmp_path, 2, model=plain)
     for ours, theirs in zip(plain.parameters(), model.parameters(), strict=True):
         assert torch.equal(ours, theirs.full_tensor().cpu())
+
+
+def damaged(content: bytes, how: str) -> bytes:
+    """With one bit flipped in its middle, or cut there."""
+    middle = len(content) // 2
+    if how == "cut":
+        return content[:middle]
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "gone"])
+@pytest.mark.parametrize("name", ["model_and_optim/.metadata", "model_and_optim/__0_0.distcp", "commit.json"])
+def test_a_damaged_file_is_named_and_never_used(
+    tmp_path: Path, world: World, settings: Settings, capfd: pytest.CaptureFixture[str], name: str, how: str
+) -> None:
+    model, optimizer = trained(settings, world, seed=1, num_steps=1)
+    for step in (1, 2):
+        save(tmp_path, step, model=model, optimizer=optimizer, num_tokens=4 * step)
+    path = tmp_path / "train/step-000002" / name
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(damaged(path.read_bytes(), how))
+    other, other_optimizer = trained(settings, world, seed=2, num_steps=0)
+    before = [value.clone() for value in state(other, other_optimizer)]
+    if (name, how) == ("commit.json", "gone"):  # it was never whole
+        assert load_newest(tmp_path, model=other, optimizer=other_optimizer) == 1
+        return
+    advice = r"set train.allow_older_checkpoint to true to go on after step 1, or give --redo"
+    with pytest.raises(DamagedCheckpointError, match=rf"step-000002/{name}: .*\. Put the file back, or {advice}"):
+        load_newest(tmp_path, model=other, optimizer=other_optimizer)
+    with pytest.raises(DamagedCheckpointError, match=rf"step-000002/{name}: "):
+        load_model(tmp_path, 2, model=Decoder(settings.model))
+    assert all(torch.equal(a, b) for a, b in zip(before, state(other, other_optimizer), strict=True))
+    assert load_newest(tmp_path, model=other, optimizer=other_optimizer, allow_older=True) == 1
+    assert f"step-000002/{name}: " in capfd.readouterr().err
+    assert torch.equal(state(model, optimizer)[0], state(other, other_optimizer)[0])
+
+
+def test_all_of_them_damaged(tmp_path: Path, world: World, settings: Settings) -> None:
+    model, optimizer = trained(settings, world, seed=1, num_steps=0)
+    for step in (1, 2):
+        save(tmp_path, step, model=model, optimizer=optimizer, num_tokens=step)
+        (tmp_path / f"train/step-{step:06d}/model_and_optim/.metadata").unlink()
+    with pytest.raises(DamagedCheckpointError, match=r"step-000001/.*There is no older checkpoint.*--redo"):
+        load_newest(tmp_path, model=model, optimizer=optimizer, allow_older=True)
+
+
+def test_a_damaged_one_is_written_anew(tmp_path: Path, world: World, settings: Settings) -> None:
+    model, optimizer = trained(settings, world, seed=1, num_steps=0)
+    save(tmp_path, 2, model=model, optimizer=optimizer, num_tokens=8)
+    (tmp_path / "train/step-000002/model_and_optim/__0_0.distcp").write_bytes(b"")
+    save(tmp_path, 2, model=model, optimizer=optimizer, num_tokens=8)
+    assert load_newest(tmp_path, model=model, optimizer=optimizer) == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dolma_pipeline.train import board
-from dolma_pipeline.train.log import Log, masked_instances
+from dolma_pipeline.train.log import Log, skipped_in_a_row
 from dolma_pipeline.train.speed import Speed
 
 
@@ -31,15 +31,13 @@ def test_numbers_go_to_metrics_and_times_to_the_log(tmp_path: Path, capfd: pytes
     assert "train: step 3/3, loss 1.2500, " in capfd.readouterr().err
 
 
-def test_quarantine_counts_from_its_step_on(tmp_path: Path) -> None:
-    log = Log(tmp_path, step=0, num_steps=9, batch_tokens=1)
-    log.quarantine.append({"instance": 4, "step": 0, "reason": "by hand"})
-    log.quarantine.append({"instance": 7, "step": 5, "reason": "loss is nan"})
+def test_skipped_steps_are_counted_from_the_end(tmp_path: Path) -> None:
+    assert skipped_in_a_row(tmp_path, until=3) == 0
+    log = Log(tmp_path, step=0, num_steps=5, batch_tokens=100)
+    for step in (1, 2, 3, 4, 5):
+        log.step(step, loss=math.nan, grad_norm=math.nan, learning_rate=0.1, skipped=step not in (2, 5))
     log.close()
-    assert masked_instances(tmp_path, until=4) == {4}
-    assert masked_instances(tmp_path, until=5) == {4, 7}
-    Log(tmp_path, step=4, num_steps=9, batch_tokens=1).close()
-    assert masked_instances(tmp_path, until=9) == {4}
+    assert [skipped_in_a_row(tmp_path, until=step) for step in range(6)] == [0, 1, 0, 1, 2, 0]
 
 
 def test_utilisation_and_a_gpus_memory_are_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

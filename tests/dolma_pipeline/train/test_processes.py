@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 import torch
 
 from dolma_pipeline.config.recipe import TrainConfig
-from dolma_pipeline.errors import RunError, UsageError
+from dolma_pipeline.errors import RunError, StoppedError, UsageError
 from dolma_pipeline.train import processes
 from dolma_pipeline.train.checkpoint import load_model
 from dolma_pipeline.train.files import Settings, committed_steps
@@ -55,8 +57,8 @@ def test_two_processes_train_as_one_does(
     one, two = tmp_path / "one", make_run(tmp_path / "two", settings)
     quarantine = "".join(f'{{"instance":{i},"reason":"by hand","step":0}}\n' for i in range(0, 512, 5))
     for run in (one, two):  # masks fall unevenly on processes, which must not matter
-        (run / "train").mkdir(parents=True, exist_ok=True)
-        (run / "train/quarantine.jsonl").write_text(quarantine)
+        run.mkdir(exist_ok=True)
+        (run / "quarantine.jsonl").write_text(quarantine)
     launch(two, processes=2)
     fit(one, settings=settings, dataset=corpus, world=world)
     for a, b in zip(weights(one, 0, settings), weights(two, 0, settings), strict=True):
@@ -149,6 +151,104 @@ def test_lines_are_shown_or_kept(tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert capfd.readouterr().err == "train: half way\n"
     with pytest.raises(RunError, match="it ended with signal SIGKILL"):
         supervise(["-c", "import os; os.kill(os.getpid(), 9)"], name="train", log=tmp_path / "log.txt", threads=1)
+
+
+SAVING = """
+import os, sys
+print("train: step 1", flush=True)
+if len(sys.argv) == 1:
+    assert os.read(0, 1) == b"s"
+print("train: stopped: step 2 of 9 is saved; the same command goes on from there", flush=True)
+raise SystemExit(143)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_an_interrupt_waits_until_all_is_saved(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    """The processes are asked through their standard input, which torchrun leaves them."""
+    log = tmp_path / "log.txt"
+
+    def interrupt() -> None:
+        wait_for(lambda: log.exists() and "step 1" in log.read_text())
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        supervise(["-c", SAVING], name="train", log=log, threads=1, saves=True)
+    thread.join()
+    assert str(caught.value) == ("" if number == signal.SIGINT else number.name)
+    assert "step 2 of 9 is saved" in log.read_text()
+    assert "train: finishing the step and saving" in capfd.readouterr().err
+
+
+def test_processes_that_were_asked_by_others_and_have_saved(tmp_path: Path) -> None:
+    with pytest.raises(StoppedError, match=r"^train: stopped: step 2 of 9 is saved") as caught:
+        supervise(["-c", SAVING, "asked"], name="train", log=tmp_path / "log.txt", threads=1, saves=True)
+    assert caught.value.exit_code == 143
+
+
+@pytest.mark.slow
+def test_one_process_of_two_is_killed_and_the_same_call_goes_on(
+    tmp_path: Path,
+    settings: Settings,
+    changed: Callable[..., Settings],
+    make_run: Callable[[Path, Settings], Path],
+) -> None:
+    longer = changed(settings, max_tokens=160 * 256, save_every_steps=20)
+    run, whole = make_run(tmp_path / "run", longer), make_run(tmp_path / "whole", longer)
+    killed = []
+
+    def kill() -> None:
+        wait_for(lambda: len(committed_steps(run)) >= 2)
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it ended, or is another user's
+                words, variables = ((place / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
+                if str(run).encode() in words and b"RANK=1" in variables:
+                    os.kill(int(place.name), signal.SIGKILL)
+                    killed.append(int(place.name))
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(RunError, match=r"^train: it ended with exit code 1"):
+        launch(run, processes=2)
+    thread.join()
+    assert len(killed) == 1
+    assert committed_steps(run)[-1] < 160
+    launch(run, processes=2)
+    launch(whole, processes=2)
+    for name in ("train/metrics.jsonl", "train/step-000160/commit.json"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_killed_before_any_file_the_same_call_goes_on(
+    tmp_path: Path, settings: Settings, make_run: Callable[[Path, Settings], Path]
+) -> None:
+    """kill -9 at every few changes of the folder, between the files of checkpoints too: each time it goes on, and ends
+    with the bytes of a run that nobody killed."""
+    run, whole = make_run(tmp_path / "run", settings), make_run(tmp_path / "whole", settings)
+    script = Path(__file__).with_name("killed.py")
+    root = str(Path(__file__).parents[3])
+    done = subprocess.run(
+        [sys.executable, script, run, whole],
+        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    points = json.loads(done.stdout)
+    assert len({point.split(":")[0] for point in points}) >= 4, points  # opened, renamed, removed, made folders
+    assert any(".metadata" in point for point in points), points
+    assert any("commit.json" in point for point in points), points
+    trees = [
+        {str(p.relative_to(each)): p.read_bytes() for p in (each / "train").rglob("*") if p.is_file()}
+        for each in (run, whole)
+    ]
+    trees = [{name: content for name, content in tree.items() if not name.endswith(".tmp")} for tree in trees]
+    assert trees[0] == trees[1]
 
 
 def test_an_interrupt_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

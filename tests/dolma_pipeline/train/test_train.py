@@ -14,12 +14,12 @@ from dolma_pipeline.errors import UsageError
 from dolma_pipeline.tokens.order import Order
 from dolma_pipeline.train import objective
 from dolma_pipeline.train import step as one_step
-from dolma_pipeline.train.data import Batch, read_batch
+from dolma_pipeline.train.data import read_batch
 from dolma_pipeline.train.files import Settings, committed_steps
 from dolma_pipeline.train.log import Log
 from dolma_pipeline.train.model import IGNORED, Decoder, nats
 from dolma_pipeline.train.shard import build
-from dolma_pipeline.train.step import blame, forward_backward
+from dolma_pipeline.train.step import forward_backward
 from dolma_pipeline.train.train import fit
 from dolma_pipeline.train.world import World
 
@@ -82,11 +82,9 @@ def test_losses_are_those_of_before(tmp_path: Path, world: World, corpus: np.nda
 def test_what_a_run_leaves(tmp_path: Path, world: World, corpus: np.ndarray, settings: Settings) -> None:
     fit(tmp_path, settings=settings, dataset=corpus, world=world)
     assert committed_steps(tmp_path) == [0, 4, 8, 12]
-    assert json.loads((tmp_path / "train/step-000008/commit.json").read_text()) == {
-        "format": 1,
-        "step": 8,
-        "tokens": 8 * 256,
-    }
+    commit = json.loads((tmp_path / "train/step-000008/commit.json").read_text())
+    assert (commit["format"], commit["step"], commit["tokens"], commit["quarantine"]) == (2, 8, 8 * 256, "")
+    assert sorted(commit["files"]) == ["model_and_optim/.metadata", "model_and_optim/__0_0.distcp"]
     assert json.loads((tmp_path / "train/order.json").read_text()) == {
         "format": 1,
         "dataset": "sha256:toy",
@@ -95,12 +93,13 @@ def test_what_a_run_leaves(tmp_path: Path, world: World, corpus: np.ndarray, set
         "sequence_length": 32,
         "num_steps": 12,
         "seed": 5,
+        "kind": "hashed",
     }
     rows = lines(tmp_path / "train/metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(1, 13))
     assert [row["tokens"] for row in rows] == [256 * step for step in range(1, 13)]
     assert {tuple(row) for row in rows} == {("grad_norm", "loss", "lr", "step", "tokens")}
-    assert (tmp_path / "train/quarantine.jsonl").read_bytes() == b""
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "train"]  # nothing in quarantine, no file of it
 
 
 def test_a_run_that_broke_goes_on_to_the_same_bytes(
@@ -164,8 +163,8 @@ def test_a_bad_step_leaves_weights_and_moments_as_they_were(
     )
     assert before == after  # bit for bit
     assert after != later
-    found = lines(tmp_path / "train/quarantine.jsonl")
-    assert found == [{"instance": 9, "step": step, "reason": "loss is inf"}]
+    found = lines(tmp_path / "quarantine.jsonl")
+    assert found == [{"by": "train", "instance": 9, "step": step, "reason": "loss is inf"}]
     assert all(math.isfinite(row["loss"]) for row in rows if not row.get("skipped"))  # type: ignore[arg-type]
     shown = capfd.readouterr().err
     assert f"step {step} skipped; instance 9 into quarantine: loss is inf" in shown
@@ -177,34 +176,11 @@ def test_quarantine_by_hand_masks_from_the_start(
 ) -> None:
     small = corpus[:16].copy()
     small[9, 20] = POISON
-    (tmp_path / "train").mkdir()
-    (tmp_path / "train/quarantine.jsonl").write_text('{"instance":9,"reason":"by hand","step":0}\n')
+    by_hand = b'{"instance": 9}'  # without a newline, as an editor may leave it
+    (tmp_path / "quarantine.jsonl").write_bytes(by_hand)
     fit(tmp_path, settings=settings, dataset=small, world=world)
     assert not [row for row in lines(tmp_path / "train/metrics.jsonl") if row.get("skipped")]
-    assert len(lines(tmp_path / "train/quarantine.jsonl")) == 1
-
-
-def test_a_step_of_masked_instances_only_is_skipped(
-    tmp_path: Path, world: World, corpus: np.ndarray, settings: Settings, changed: Callable[..., Settings]
-) -> None:
-    (tmp_path / "train").mkdir()
-    (tmp_path / "train/quarantine.jsonl").write_text(
-        "".join(f'{{"instance":{i},"reason":"by hand","step":0}}\n' for i in range(8))
-    )
-    two = changed(settings, max_tokens=2 * 256, save_every_steps=1)
-    fit(tmp_path, settings=two, dataset=corpus[:8], world=world)
-    rows = lines(tmp_path / "train/metrics.jsonl")
-    assert [(row["loss"], row["grad_norm"], row["skipped"]) for row in rows] == [(None, 0.0, True)] * 2
-    assert contents(tmp_path / "train/step-000000/model_and_optim") == contents(
-        tmp_path / "train/step-000002/model_and_optim"
-    )
-
-
-def test_blame_falls_on_all_where_every_loss_is_finite(world: World) -> None:
-    batch = Batch([7, 3], torch.zeros(2, 4, dtype=torch.int64), torch.zeros(2, 4, dtype=torch.int64))
-    found = blame(batch, torch.tensor([1.0, 2.0]), grad_norm=math.inf, world=world)
-    reason = "one of a step whose gradient norm is inf, though each loss is finite"
-    assert found == [(3, reason), (7, reason)]
+    assert (tmp_path / "quarantine.jsonl").read_bytes() == by_hand + b"\n"
 
 
 @pytest.mark.parametrize("at_once", [1, 2**28])
