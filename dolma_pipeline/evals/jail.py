@@ -10,12 +10,13 @@ What fails before the program runs is reported and ends all; nothing runs with l
 first process ends, the kernel kills whatever else lives in its process namespace.
 
 Lines on standard output: `{"ready": true}` once the parent is to map ids, then one of `{"refused": why}`,
-`{"broken": why}` and `{"status": …, "reason": …}`. Standard input carries the line `{"program": …, …}` and stays open for as long as the program
-may live.
+`{"broken": why}` and `{"status": …, "reason": …}`. Standard input carries the line `{"program": …, …}` and stays open
+for as long as the program may live.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -50,6 +51,9 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NE
 SECCOMP_MODE_FILTER = 2
 CAPABILITY_VERSION_3 = 0x20080522
 
+STACK_BYTES = 8 << 20
+"""Linux's usual; fixed, so that no verdict on a deep recursion depends on the caller's."""
+
 ROOT = "/proc"
 """Where the new root is built: a folder that every machine has and below which nothing is wanted."""
 
@@ -74,6 +78,7 @@ def say(**line: Any) -> None:
 def main() -> None:
     """Outside: new namespaces, ids, and a first process in them."""
     try:
+        go_first_when_memory_is_short()
         if os.geteuid() == 0:
             os.setgroups([])
         make_namespaces()
@@ -89,6 +94,12 @@ def main() -> None:
             say(broken=f"the first process inside ended early (status {status})")
     except (RefusedError, OSError) as error:
         say(refused=str(error))
+
+
+def go_first_when_memory_is_short() -> None:
+    """If the machine runs out of memory all the same, the kernel ends this and not the caller."""
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
 
 
 def make_namespaces() -> None:
@@ -114,7 +125,7 @@ def be_first(task: dict[str, Any]) -> NoReturn:
 
 
 def build_root(folders: list[str], *, file_bytes: int, num_files: int) -> None:
-    """A root of its own: those folders, read-only, `/dev/null`, and an empty `/work`; what was there before is let go."""
+    """A root of its own: those folders, read-only, `/dev/null`, and an empty `/work`; the old one is let go."""
     call("private mounts", "mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
     mount_tmpfs(ROOT, b"size=1m,nr_inodes=1000,mode=755")
     for folder in folders:
@@ -160,13 +171,16 @@ def run(task: dict[str, Any]) -> dict[str, str]:
     word = os.urandom(16).hex().encode()
     word_read, word_write = os.pipe()
     report_read, report_write = os.pipe()
+    locked_read, locked_write = os.pipe()
     os.write(word_write, word)
     os.close(word_write)
     program = os.fork()
     if program == 0:
-        be_program(task, word_fd=word_read, report_fd=report_write)
-    os.close(word_read)
-    os.close(report_write)
+        be_program(task, word_fd=word_read, report_fd=report_write, locked_fd=locked_write)
+    for ours in (word_read, report_write, locked_write):
+        os.close(ours)
+    if (why := os.read(locked_read, 4096)) != b"locked":
+        raise RefusedError(why.decode() or "the program's process ended before it was locked in")
     ended = os.pidfd_open(program)
     ready, _, _ = select.select([ended, 0], [], [], task["wall_seconds"])
     if 0 in ready:  # the parent has gone or has had enough
@@ -186,11 +200,9 @@ def verdict(report: bytes, word: bytes, *, status: int, cpu: float, limit: int) 
     """What a program's end means.
 
     Args:
-        report: what came through its pipe: the word, `refused ` and why, or the name of an exception.
+        report: what came through its pipe: the word, or the name of an exception.
         status: as wait(2) gives it. cpu: seconds that it used, of `limit`.
     """
-    if report.startswith(b"refused "):
-        return {"refused": report.removeprefix(b"refused ").decode()}
     if status == 0 and report == word:
         return {"status": "passed", "reason": ""}
     if os.WIFSIGNALED(status):
@@ -206,22 +218,25 @@ def verdict(report: bytes, word: bytes, *, status: int, cpu: float, limit: int) 
     return {"status": "failed", "reason": f"it left before its end with exit code {os.WEXITSTATUS(status)}"}
 
 
-def be_program(task: dict[str, Any], *, word_fd: int, report_fd: int) -> NoReturn:
+def be_program(task: dict[str, Any], *, word_fd: int, report_fd: int, locked_fd: int) -> NoReturn:
     """Give up every right, then run the program and pass on the word if it comes to its end."""
     try:
-        lock_in(task, keep=(word_fd, report_fd))
+        lock_in(task, keep=(word_fd, report_fd, locked_fd))
     except (RefusedError, OSError, ValueError) as error:
-        os.write(report_fd, f"refused {error}".encode())
+        os.write(locked_fd, str(error).encode())
         os._exit(1)
+    os.write(locked_fd, b"locked")
+    os.close(locked_fd)  # the program must not speak here
     read, write, leave = os.read, os.write, os._exit  # as they are now: the program may put others there
     module = types.ModuleType("program")
     sys.modules["program"] = sys.modules["__main__"] = module
+    sys.argv = ["program.py"]
     random.seed(0)
     try:
         exec(compile(task["program"], "program.py", "exec"), vars(module))
     except MemoryError:
         write(report_fd, b"MemoryError")
-    except BaseException as error:  # SystemExit included: whoever leaves early has not come to the end
+    except BaseException as error:  # noqa: BLE001 - whatever it is, SystemExit too, the program did not reach its end
         write(report_fd, type(error).__name__.encode())
     else:
         write(report_fd, read(word_fd, 64))
@@ -229,16 +244,16 @@ def be_program(task: dict[str, Any], *, word_fd: int, report_fd: int) -> NoRetur
     leave(1)
 
 
-def lock_in(task: dict[str, Any], *, keep: tuple[int, int]) -> None:
+def lock_in(task: dict[str, Any], *, keep: tuple[int, ...]) -> None:
     """Everything that a process can give up for good."""
     os.setsid()
     null = os.open("/dev/null", os.O_RDWR)
     for number in range(3):
         os.dup2(null, number)
-    low, high = sorted(keep)
-    os.closerange(3, low)
-    os.closerange(low + 1, high)
-    os.closerange(high + 1, 1 << 16)
+    for number in range(3, 64):  # the interpreter was started with the first three, so all others are low
+        if number not in keep:
+            with contextlib.suppress(OSError):
+                os.close(number)
     os.chdir("/work")
     os.umask(0o077)
     set_limits(task)
@@ -251,17 +266,26 @@ def lock_in(task: dict[str, Any], *, keep: tuple[int, int]) -> None:
 
 def set_limits(task: dict[str, Any]) -> None:
     """Hard limits of this process and those that it starts; a soft one on CPU time, whose signal names it."""
-    for name, value in (
-        ("RLIMIT_AS", task["memory_bytes"]),
-        ("RLIMIT_FSIZE", task["file_bytes"]),
-        ("RLIMIT_NOFILE", task["num_open"]),
-        ("RLIMIT_NPROC", task["num_threads"]),
-        ("RLIMIT_CORE", 0),
-        ("RLIMIT_MEMLOCK", 0),
-        ("RLIMIT_MSGQUEUE", 0),
-    ):
-        resource.setrlimit(getattr(resource, name), (value, value))
-    resource.setrlimit(resource.RLIMIT_CPU, (task["cpu_seconds"], task["cpu_seconds"] + 1))
+    limits = {
+        resource.RLIMIT_AS: task["memory_bytes"],
+        resource.RLIMIT_STACK: STACK_BYTES,
+        resource.RLIMIT_FSIZE: task["file_bytes"],
+        resource.RLIMIT_NOFILE: task["num_open"],
+        resource.RLIMIT_NPROC: task["num_threads"],
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+    for which, value in limits.items():
+        set_limit(which, value, value)
+    set_limit(resource.RLIMIT_CPU, task["cpu_seconds"], task["cpu_seconds"] + 1)
+
+
+def set_limit(which: int, soft: int, hard: int) -> None:
+    """One limit; where this machine's own is lower, that."""
+    there = resource.getrlimit(which)[1]
+    most = hard if there == resource.RLIM_INFINITY else min(hard, there)
+    resource.setrlimit(which, (min(soft, most), most))
 
 
 def drop_capabilities() -> None:

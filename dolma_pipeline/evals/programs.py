@@ -1,8 +1,8 @@
 """Items whose answer is a program: the files of HumanEval and MBPP.
 
-HumanEval (Chen et al. 2021, arXiv 2107.03374; github.com/openai/human-eval) gives the head of a function, which the model
-completes. MBPP (Austin et al. 2021, arXiv 2108.07732; google-research/mbpp) gives a task in words and tests; its edited
-half, "sanitized", has other names for the same things. Which of them a line is shows in its keys.
+HumanEval (Chen et al. 2021, arXiv 2107.03374; github.com/openai/human-eval) gives the head of a function, which the
+model completes. MBPP (Austin et al. 2021, arXiv 2108.07732; google-research/mbpp) gives a task in words and tests; its
+edited half, "sanitized", has other names for the same things. Which of them a line is shows in its keys.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def read_programs(path: Path, *, num_examples: int = 0) -> list[ProgramItem]:
     """The items of a file of HumanEval or MBPP: JSON lines, or one JSON list as MBPP's sanitized file is published.
 
     Args:
-        num_examples: of MBPP, solved tasks before each question, 0 to 3: those of task ids 2, 3 and 4. With any, task ids
-            1 to 10 are not asked.
+        num_examples: of MBPP, solved tasks before each question, 0 to 3: those of task ids 2, 3 and 4. With any,
+            task ids 1 to 10 are not asked.
 
     Raises:
         UsageError: no such file; examples for HumanEval, or more than there are.
@@ -137,7 +137,9 @@ def _mbpp_items(path: Path, rows: list[tuple[str, dict[str, Any]]], *, num_examp
     wanted = [str(number) for number in MBPP_EXAMPLES[:num_examples]]
     for key in wanted:
         if key not in by_key:
-            raise DataError(f"{path}: no task_id {key}, which {num_examples} examples need (they are {', '.join(wanted)}).")
+            raise DataError(
+                f"{path}: no task_id {key}, which {num_examples} examples need (they are {', '.join(wanted)})."
+            )
     shown = "".join(f"{by_key[key].prompt}{by_key[key].solution}\n[DONE]\n\n" for key in wanted)
     kept_back = {str(number) for number in MBPP_PROMPT_IDS}
     asked = [item for item in items if item.key not in kept_back]

