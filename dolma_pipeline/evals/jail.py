@@ -9,25 +9,27 @@ Started as `python -S jail.py`, it needs the standard library alone. It is three
 What fails before the program runs is reported and ends all; nothing runs with less protection than asked for. When the
 first process ends, the kernel kills whatever else lives in its process namespace.
 
-Lines on standard output: `{"ready": true}` once the parent is to map ids, then one of `{"refused": why}`,
-`{"broken": why}` and `{"status": …, "reason": …}`. Standard input carries the line `{"program": …, …}` and stays open
-for as long as the program may live.
+Lines on standard output: `ready` once the parent is to map ids, then one of `refused: why`, `broken: why` and
+`STATUS: reason`. Standard input carries one marshalled dict (`sandbox.run_code` makes it) and stays open for as long as
+the program may live. Few modules are imported, as this starts once for each program.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import json
+import errno
+import marshal
 import os
 import random
 import resource
 import select
 import signal
-import socket
 import sys
 import types
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False  # typing's own would cost as much as all that this imports
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 NOBODY = 65534
 """User and group inside."""
@@ -70,9 +72,9 @@ def call(step: str, name: str, *arguments: Any) -> None:
         raise RefusedError(f"{step}: {os.strerror(ctypes.get_errno())}")
 
 
-def say(**line: Any) -> None:
+def say(what: str, why: str) -> None:
     """A line to the parent."""
-    os.write(1, json.dumps(line).encode() + b"\n")
+    os.write(1, f"{what}: {why}\n".encode())
 
 
 def main() -> None:
@@ -82,18 +84,19 @@ def main() -> None:
         if os.geteuid() == 0:
             os.setgroups([])
         make_namespaces()
-        say(ready=True)
-        task = json.loads(sys.stdin.buffer.readline() or "null")
-        if task is None:  # the parent could not map ids, or has gone
+        os.write(1, b"ready\n")
+        try:
+            task = marshal.load(sys.stdin.buffer)
+        except EOFError:  # the parent could not map ids, or has gone
             return
         first = os.fork()
         if first == 0:
             be_first(task)
         _, status = os.waitpid(first, 0)
         if status:
-            say(broken=f"the first process inside ended early (status {status})")
+            say("broken", f"the first process inside ended early (status {status})")
     except (RefusedError, OSError) as error:
-        say(refused=str(error))
+        say("refused", str(error))
 
 
 def go_first_when_memory_is_short() -> None:
@@ -116,11 +119,11 @@ def be_first(task: dict[str, Any]) -> NoReturn:
         call("a signal when the parent ends", "prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         call("no memory for others to read", "prctl", PR_SET_DUMPABLE, 0, 0, 0, 0)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 gets from inside only the signals that it handles
-        socket.sethostname("sandbox")
+        call("a host name of its own", "sethostname", b"sandbox", len("sandbox"))
         build_root(task["folders"], file_bytes=task["file_bytes"], num_files=task["num_files"])
-        say(**run(task))
+        say(*run(task))
     except (RefusedError, OSError) as error:
-        say(refused=str(error))
+        say("refused", str(error))
     os._exit(0)
 
 
@@ -165,7 +168,7 @@ def set_attributes(place: str, attributes: int, *, recursive: bool) -> None:
     call(step, "syscall", MOUNT_SETATTR, AT_FDCWD, os.fsencode(place), flags, wanted, ctypes.sizeof(wanted))
 
 
-def run(task: dict[str, Any]) -> dict[str, str]:
+def run(task: dict[str, Any]) -> tuple[str, str]:
     """Start the program, wait for its end or that of its time, and say which it was."""
     # What only a program that came to its end is told; it lies in a pipe until then, not in the program's memory.
     word = os.urandom(16).hex().encode()
@@ -186,7 +189,7 @@ def run(task: dict[str, Any]) -> dict[str, str]:
     if 0 in ready:  # the parent has gone or has had enough
         os._exit(0)
     if ended not in ready:
-        return {"status": "timed_out", "reason": f"it ran for {task['wall_seconds']:g} s"}
+        return "timed_out", f"it ran for {task['wall_seconds']:g} s"
     _, status, used = os.wait4(program, 0)
     os.set_blocking(report_read, False)
     try:
@@ -196,26 +199,26 @@ def run(task: dict[str, Any]) -> dict[str, str]:
     return verdict(report, word, status=status, cpu=used.ru_utime + used.ru_stime, limit=task["cpu_seconds"])
 
 
-def verdict(report: bytes, word: bytes, *, status: int, cpu: float, limit: int) -> dict[str, str]:
-    """What a program's end means.
+def verdict(report: bytes, word: bytes, *, status: int, cpu: float, limit: int) -> tuple[str, str]:
+    """What a program's end means: a status and a reason.
 
     Args:
         report: what came through its pipe: the word, or the name of an exception.
         status: as wait(2) gives it. cpu: seconds that it used, of `limit`.
     """
     if status == 0 and report == word:
-        return {"status": "passed", "reason": ""}
+        return "passed", ""
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
         if name == "SIGXCPU" or (name == "SIGKILL" and cpu >= limit):
-            return {"status": "timed_out", "reason": f"it used {limit} s of a processor"}
-        return {"status": "failed", "reason": f"it was ended by {name}"}
+            return "timed_out", f"it used {limit} s of a processor"
+        return "failed", f"it was ended by {name}"
     name = report.decode("ascii", "replace")
     if name == "MemoryError":
-        return {"status": "out_of_memory", "reason": name}
+        return "out_of_memory", name
     if name.isidentifier() and len(name) <= 100:
-        return {"status": "failed", "reason": name}
-    return {"status": "failed", "reason": f"it left before its end with exit code {os.WEXITSTATUS(status)}"}
+        return "failed", name
+    return "failed", f"it left before its end with exit code {os.WEXITSTATUS(status)}"
 
 
 def be_program(task: dict[str, Any], *, word_fd: int, report_fd: int, locked_fd: int) -> NoReturn:
@@ -252,11 +255,11 @@ def lock_in(task: dict[str, Any], *, keep: tuple[int, ...]) -> None:
         os.dup2(null, number)
     for number in range(3, 64):  # the interpreter was started with the first three, so all others are low
         if number not in keep:
-            with contextlib.suppress(OSError):
-                os.close(number)
+            os.closerange(number, number + 1)  # which ignores one that is not open
     os.chdir("/work")
     os.umask(0o077)
     set_limits(task)
+    bar_capabilities()
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
     drop_capabilities()
@@ -288,11 +291,17 @@ def set_limit(which: int, soft: int, hard: int) -> None:
     resource.setrlimit(which, (min(soft, most), most))
 
 
+def bar_capabilities() -> None:
+    """No later program file can bring any; takes the right to say so, hence before the user changes."""
+    for number in range(64):
+        if libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
+            if ctypes.get_errno() == errno.EINVAL:  # this kernel knows no more
+                return
+            raise RefusedError(f"no capabilities to come: {os.strerror(ctypes.get_errno())}")
+
+
 def drop_capabilities() -> None:
-    """All of them, for good."""
-    number = 0
-    while libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) == 0:  # fails after the last one that this kernel knows
-        number += 1
+    """All that it has."""
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     call("no capabilities", "capset", header, (ctypes.c_uint32 * 6)())
 

@@ -8,6 +8,7 @@ Where any of that cannot be had, nothing is run.
 
 from __future__ import annotations
 
+import marshal
 import os
 import platform
 import re
@@ -17,8 +18,6 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
-
-import orjson
 
 from dolma_pipeline.errors import RunError, UsageError
 from dolma_pipeline.evals.jail import NOBODY
@@ -125,28 +124,29 @@ def _converse(process: subprocess.Popen[bytes], task: dict[str, Any]) -> Verdict
     assert process.stdin is not None
     assert process.stdout is not None
     first = process.stdout.readline()
-    if not first.startswith(b'{"ready"'):
+    if first != b"ready\n":
         raise _no_verdict(first + process.stdout.read())
     _map_ids(process.pid)
-    process.stdin.write(orjson.dumps(task) + b"\n")
+    process.stdin.write(marshal.dumps(task))
     process.stdin.flush()
     answer = process.stdout.read()
-    if not answer.startswith(b'{"status"'):
+    what, _, why = answer.decode().removesuffix("\n").partition(": ")
+    if what not in STATUSES:
         raise _no_verdict(answer)
-    return Verdict(**orjson.loads(answer))
+    return Verdict(what, why)
 
 
 def _no_verdict(answer: bytes) -> UsageError | RunError:
-    if answer.startswith(b'{"refused"'):
-        return _refusal(orjson.loads(answer)["refused"])
+    if answer.startswith(b"refused: "):
+        return _refusal(answer.decode().removeprefix("refused: ").strip())
     return RunError(f"The sandbox for generated code ended without a verdict. It said: {answer.decode()[-2000:]!r}")
 
 
 def _refusal(why: str) -> UsageError:
     return UsageError(
         f"Generated code cannot be run safely on this machine: {why}. Nothing was run. It needs Linux"
-        f" {KERNEL[0]}.{KERNEL[1]} or later that lets this user make user namespaces; a container's filter of system calls"
-        " has to allow them (Docker: --security-opt seccomp=unconfined). See docs/code-tasks.md."
+        f" {KERNEL[0]}.{KERNEL[1]} or later that lets this user make user namespaces; a container's filter of system"
+        " calls has to allow them (Docker: --security-opt seccomp=unconfined). See docs/code-tasks.md."
     )
 
 

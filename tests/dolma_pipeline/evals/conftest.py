@@ -12,6 +12,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from dolma_pipeline.config.recipe import TrainConfig
+from dolma_pipeline.errors import UsageError
+from dolma_pipeline.evals.sandbox import require_sandbox
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.train.files import Settings
@@ -77,3 +79,12 @@ def run(tmp_path: Path, tokenizer: Tokenizer, model: Decoder) -> Path:
         save({"model": model.state_dict()}, checkpoint_id=saved / "model_and_optim", no_dist=True)
     paths.write_bytes(saved / "commit.json", pretty({"format": 1, "step": 7}))
     return folder
+
+
+@pytest.fixture(scope="session")
+def sandboxed() -> None:
+    """Skips, with the reason, where generated code cannot be run; that it is refused there is tested everywhere."""
+    try:
+        require_sandbox(allow_code=True)
+    except UsageError as error:
+        pytest.skip(str(error))
