@@ -70,21 +70,19 @@ def read_programs(path: Path, *, num_examples: int = 0) -> list[ProgramItem]:
     rows = list(_rows(path))
     if not rows:
         raise DataError(f"{path}: no items. HumanEval and MBPP have a JSON object on each line.")
-    seen: dict[str, str] = {}
-    for place, row in rows:
-        key = str(row.get("task_id"))
-        if key in seen:
-            raise DataError(f"{place}: task_id {key!r} is also that of {seen[key]}.")
-        seen[key] = place
     is_humaneval = "entry_point" in rows[0][1]
     for place, row in rows:
         if ("entry_point" in row) != is_humaneval:
             raise DataError(f"{place}: {_kind(row)}, but the first item is {_kind(rows[0][1])}; a file has one kind.")
-    if not is_humaneval:
-        return _mbpp_items(path, rows, num_examples=num_examples)
-    if num_examples:
+    items = [_humaneval_item(place, row) if is_humaneval else _mbpp_item(place, row) for place, row in rows]
+    seen: dict[str, str] = {}
+    for item in items:
+        if item.key in seen:
+            raise DataError(f"{item.place}: task_id {item.key!r} is also that of {seen[item.key]}.")
+        seen[item.key] = item.place
+    if num_examples and is_humaneval:
         raise UsageError(f"{path}: HumanEval is asked without examples; num_examples is {num_examples}.")
-    return [_humaneval_item(place, row) for place, row in rows]
+    return _with_examples(path, items, num_examples=num_examples) if num_examples else items
 
 
 def _kind(row: dict[str, Any]) -> str:
@@ -127,10 +125,7 @@ def _humaneval_item(place: str, row: dict[str, Any]) -> ProgramItem:
     )
 
 
-def _mbpp_items(path: Path, rows: list[tuple[str, dict[str, Any]]], *, num_examples: int) -> list[ProgramItem]:
-    items = [_mbpp_item(place, row) for place, row in rows]
-    if not num_examples:
-        return items
+def _with_examples(path: Path, items: list[ProgramItem], *, num_examples: int) -> list[ProgramItem]:
     if not 0 < num_examples <= len(MBPP_EXAMPLES):
         raise UsageError(f"num_examples is {num_examples}; MBPP has 0 to {len(MBPP_EXAMPLES)} examples.")
     by_key = {item.key: item for item in items}

@@ -129,7 +129,9 @@ class TestLimits:
 
     def test_memory_is_limited(self) -> None:
         assert verdict_of("x = bytearray(10 << 30)") == ("out_of_memory", "MemoryError")
-        assert verdict_of("x = []\nwhile True: x.append(bytes(1 << 20))", memory_bytes=200 << 20).status == "out_of_memory"
+        assert (
+            verdict_of("x = []\nwhile True: x.append(bytes(1 << 20))", memory_bytes=200 << 20).status == "out_of_memory"
+        )
         # Whatever it holds, the limit is what was asked for.
         assert verdict_of("x = bytearray(200 << 20)", memory_bytes=300 << 20).status == "passed"
         assert verdict_of("x = bytearray(400 << 20)", memory_bytes=300 << 20).status == "out_of_memory"

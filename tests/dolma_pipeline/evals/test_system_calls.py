@@ -87,5 +87,5 @@ def test_system_calls_under_other_numbers() -> None:
 
 
 def test_an_unknown_machine() -> None:
-    with pytest.raises(UsageError, match="'s390x'.*x86_64 and aarch64"):
+    with pytest.raises(UsageError, match=r"'s390x'.*x86_64 and aarch64"):
         filter_program("s390x", may_fork=False)
