@@ -100,7 +100,7 @@ def run_code(program: str, *, allow_code: bool, limits: Limits = DEFAULT_LIMITS)
         **asdict(limits),
         "program": program,
         "folders": _folders(),
-        "filter": filter_program(_machine(), may_fork=limits.may_fork).hex(),
+        "filter": filter_program(machine(), may_fork=limits.may_fork).hex(),
         # For a user without rights the two processes around the program count as the program's user, too.
         "num_threads": limits.num_threads + (0 if os.geteuid() == 0 else 2),
     }
@@ -150,8 +150,12 @@ def _refusal(why: str) -> UsageError:
     )
 
 
-def _machine() -> str:
-    """The kind of this machine, if its kernel is one that this works on."""
+def machine() -> str:
+    """The kind of this machine, as `system_calls` names it.
+
+    Raises:
+        UsageError: its system or kernel is not one that this works on.
+    """
     if sys.platform != "linux":
         raise _refusal(f"it runs {platform.system()}")
     release = re.match(r"(\d+)\.(\d+)", platform.release())
