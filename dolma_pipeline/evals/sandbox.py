@@ -8,6 +8,7 @@ Where any of that cannot be had, nothing is run.
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 import platform
@@ -127,8 +128,10 @@ def _converse(process: subprocess.Popen[bytes], task: dict[str, Any]) -> Verdict
     if first != b"ready\n":
         raise _no_verdict(first + process.stdout.read())
     _map_ids(process.pid)
-    process.stdin.write(marshal.dumps(task))
-    process.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):  # then it has ended, and what it said tells why
+        left = memoryview(marshal.dumps(task))
+        while left:  # not by its buffer, which would try again when it is closed
+            left = left[os.write(process.stdin.fileno(), left) :]
     answer = process.stdout.read()
     what, _, why = answer.decode().removesuffix("\n").partition(": ")
     if what not in STATUSES:

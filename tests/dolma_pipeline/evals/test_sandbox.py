@@ -72,6 +72,12 @@ class TestVerdicts:
             ("import ctypes; ctypes.string_at(0)", ("failed", "it was ended by SIGSEGV")),
             ("import os; os.kill(os.getpid(), 9)", ("failed", "it was ended by SIGKILL")),
             ("import numpy", ("failed", "ModuleNotFoundError")),
+            (
+                "import __main__; assert __main__.__name__ == 'program' and not hasattr(__main__, 'libc')",
+                ("passed", ""),
+            ),
+            ("a = '\ud800'", ("failed", "UnicodeEncodeError")),
+            ("a = 'é世界😀'\nassert len(a) == 4", ("passed", "")),
         ],
     )
     def test_how_a_program_ended(self, program: str, verdict: tuple[str, str]) -> None:
@@ -477,7 +483,14 @@ class TestRefusals:
         with pytest.raises(UsageError, match=r"cannot be run safely on this machine: .*Nothing was run"):
             run_code("", allow_code=True)
 
-    @pytest.mark.parametrize("script", ["print('ready'); raise SystemExit", "raise ValueError('a fault of ours')"])
+    @pytest.mark.parametrize(
+        "script",
+        [
+            "print('ready'); raise SystemExit",
+            "import os; os.close(0); print('ready', flush=True)",
+            "raise ValueError('a fault of ours')",
+        ],
+    )
     def test_a_sandbox_that_breaks_is_an_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
     ) -> None:
