@@ -68,7 +68,10 @@ class RefusedError(Exception):
 
 def call(step: str, name: str, *arguments: Any) -> None:
     """Call a function of the C library; `RefusedError` names the step if it fails."""
-    if getattr(libc, name)(*arguments) != 0:
+    function = getattr(libc, name, None)
+    if function is None:
+        raise RefusedError(f"{step}: this C library has no {name}")
+    if function(*arguments) != 0:
         raise RefusedError(f"{step}: {os.strerror(ctypes.get_errno())}")
 
 

@@ -47,6 +47,8 @@ def test_what_an_end_means(report: bytes, status: int, cpu: float, verdict: tupl
 def test_a_call_that_fails_names_its_step() -> None:
     with pytest.raises(jail.RefusedError, match=f"^a step: {os.strerror(errno.EINVAL)}$"):
         jail.call("a step", "prctl", -1, 0, 0, 0, 0)
+    with pytest.raises(jail.RefusedError, match=r"^a step: this C library has no absent$"):
+        jail.call("a step", "absent")
 
 
 @pytest.mark.parametrize(
