@@ -191,6 +191,24 @@ class TestLimits:
         )
         assert verdict_of(program, num_threads=10) == ("passed", "")
 
+    def test_limits_that_no_one_chooses(self) -> None:
+        program = (
+            "import os, resource, sys\n"
+            "assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)\n"
+            "assert resource.getrlimit(resource.RLIMIT_MEMLOCK) == (0, 0)\n"
+            "assert resource.getrlimit(resource.RLIMIT_MSGQUEUE) == (0, 0)\n"
+            "assert resource.getrlimit(resource.RLIMIT_STACK) == (8 << 20, 8 << 20)\n"
+            "assert os.statvfs('/work').f_flag & os.ST_NOEXEC and os.statvfs('/work').f_flag & os.ST_NODEV\n"
+            "assert os.umask(0) == 0o077 and sys.argv == ['program.py']\n"
+            "for name, values in vars(resource).items():\n"
+            "    if name.startswith('RLIMIT_'):\n"
+            "        soft, hard = resource.getrlimit(values)\n"
+            "        try: resource.setrlimit(values, (soft, hard + 1))\n"
+            "        except (ValueError, OSError): pass\n"
+            "        else: assert hard == resource.RLIM_INFINITY, name\n"
+        )
+        assert verdict_of(program) == ("passed", "")
+
     def test_a_flood_of_output_goes_nowhere(self) -> None:
         assert verdict_of("for _ in range(1000): print('x' * 100_000)") == ("passed", "")
 
@@ -335,6 +353,7 @@ class TestWorld:
             "import os, json\n"
             f"assert not os.path.exists({str(secret)!r}) and not os.path.exists({__file__!r})\n"
             f"assert sorted(os.listdir('/')) == {allowed}, os.listdir('/')\n"
+            "assert os.listdir('/..') == os.listdir('/../..') == os.listdir('/')\n"  # where the old root would lie
             "assert os.listdir('/dev') == ['null']\n"
             "assert not os.path.exists('/proc') and not os.path.exists('/etc') and not os.path.exists('/usr/bin')\n"
             "assert os.getcwd() == os.environ['HOME'] == '/work' and os.listdir() == []\n"
