@@ -172,20 +172,20 @@ def set_attributes(place: str, attributes: int, *, recursive: bool) -> None:
 
 def run(task: dict[str, Any]) -> tuple[str, str]:
     """Start the program, wait for its end or that of its time, and say which it was."""
-    # What only a program that came to its end is told; it lies in a pipe until then, not in the program's memory.
-    word = os.urandom(16).hex().encode()
     word_read, word_write = os.pipe()
     report_read, report_write = os.pipe()
     locked_read, locked_write = os.pipe()
-    os.write(word_write, word)
-    os.close(word_write)
     program = os.fork()
     if program == 0:
         be_program(task, word_fd=word_read, report_fd=report_write, locked_fd=locked_write)
-    for ours in (word_read, report_write, locked_write):
-        os.close(ours)
+    os.close(report_write)
+    os.close(locked_write)
     if (why := os.read(locked_read, 4096)) != b"locked":
         raise RefusedError(why.decode() or "the program's process ended before it was locked in")
+    # What only a program that came to its end is told. It is made after the fork and lies in a pipe until then, so the
+    # program's memory does not hold it. (The pipe stays open here: the program may have ended by now.)
+    word = os.urandom(16).hex().encode()
+    os.write(word_write, word)
     ended = os.pidfd_open(program)
     ready, _, _ = select.select([ended, 0], [], [], task["wall_seconds"])
     if 0 in ready:  # the parent has gone or has had enough
@@ -211,10 +211,10 @@ def verdict(report: bytes, word: bytes, *, status: int, cpu: float, limit: int) 
     if status == 0 and report == word:
         return "passed", ""
     if os.WIFSIGNALED(status):
-        name = signal.Signals(os.WTERMSIG(status)).name
-        if name == "SIGXCPU" or (name == "SIGKILL" and cpu >= limit):
+        number = os.WTERMSIG(status)
+        if number == signal.SIGXCPU or (number == signal.SIGKILL and cpu >= limit):
             return "timed_out", f"it used {limit} s of a processor"
-        return "failed", f"it was ended by {name}"
+        return "failed", f"it was ended by signal {number} ({signal.strsignal(number)})"
     name = report.decode("ascii", "replace")
     if name == "MemoryError":
         return "out_of_memory", name
@@ -238,7 +238,7 @@ def be_program(task: dict[str, Any], *, word_fd: int, report_fd: int, locked_fd:
     sys.argv = ["program.py"]
     random.seed(0)
     try:
-        exec(compile(task["program"], "program.py", "exec"), vars(module))
+        exec(compile(task["program"], "program.py", "exec", dont_inherit=True), vars(module))
     except MemoryError:
         write(report_fd, b"MemoryError")
     except BaseException as error:  # noqa: BLE001 - whatever it is, SystemExit too, the program did not reach its end
@@ -246,7 +246,8 @@ def be_program(task: dict[str, Any], *, word_fd: int, report_fd: int, locked_fd:
     else:
         write(report_fd, read(word_fd, 64))
         leave(0)
-    leave(1)
+    finally:  # whatever the program has done to names and functions, its process goes no further than this
+        leave(1)
 
 
 def lock_in(task: dict[str, Any], *, keep: tuple[int, ...]) -> None:

@@ -69,8 +69,10 @@ class TestVerdicts:
             ("def f(n): return f(n)\nf(0)", ("failed", "RecursionError")),
             ("raise MemoryError", ("out_of_memory", "MemoryError")),
             ("input()", ("failed", "EOFError")),
-            ("import ctypes; ctypes.string_at(0)", ("failed", "it was ended by SIGSEGV")),
-            ("import os; os.kill(os.getpid(), 9)", ("failed", "it was ended by SIGKILL")),
+            ("import ctypes; ctypes.string_at(0)", ("failed", "it was ended by signal 11 (Segmentation fault)")),
+            ("import os; os.kill(os.getpid(), 9)", ("failed", "it was ended by signal 9 (Killed)")),
+            ("import os; os.kill(os.getpid(), 40)", ("failed", "it was ended by signal 40 (Real-time signal 6)")),
+            ("def f(a: int): pass\nassert f.__annotations__ == {'a': int}", ("passed", "")),
             ("import numpy", ("failed", "ModuleNotFoundError")),
             (
                 "import __main__; assert __main__.__name__ == 'program' and not hasattr(__main__, 'libc')",
@@ -107,6 +109,16 @@ class TestVerdicts:
 
     def test_nothing_after_the_end_of_a_program_that_has_put_other_functions_in_place_changes_it(self) -> None:
         assert verdict_of("import os\nos.read = os.write = os._exit = None").status == "passed"
+
+    def test_its_memory_does_not_hold_the_word(self) -> None:
+        program = (
+            "import gc, re, sys\n"
+            "frame, held = sys._getframe(), gc.get_objects()\n"
+            "while frame: held.append(frame.f_locals); frame = frame.f_back\n"
+            "texts = [x for one in held if isinstance(one, dict) for x in one.values() if isinstance(x, bytes)]\n"
+            "assert len(texts) > 10 and not any(re.fullmatch(b'[0-9a-f]{32}', text) for text in texts), texts\n"
+        )
+        assert verdict_of(program) == ("passed", "")
 
     def test_chance_is_the_same_in_every_run(self) -> None:
         program = "import random\nassert (random.random(), hash('a')) == {}"
@@ -547,4 +559,7 @@ class TestRefusals:
 
 
 def test_signals_are_named() -> None:
-    assert jail.verdict(b"", b"word", status=signal.SIGSEGV, cpu=0, limit=1) == ("failed", "it was ended by SIGSEGV")
+    assert jail.verdict(b"", b"word", status=signal.SIGSEGV, cpu=0, limit=1) == (
+        "failed",
+        "it was ended by signal 11 (Segmentation fault)",
+    )
