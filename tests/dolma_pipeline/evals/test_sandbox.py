@@ -485,6 +485,8 @@ class TestRefusals:
         self, monkeypatch: pytest.MonkeyPatch, where: object, name: str, value: object, words: str
     ) -> None:
         monkeypatch.setattr(subprocess, "Popen", None)
+        monkeypatch.setattr(sys, "platform", "linux")
+        monkeypatch.setattr(platform, "release", lambda: "5.14.0-1")
         monkeypatch.setattr(where, name, value)
         with pytest.raises(UsageError, match=words):
             run_code("", allow_code=True)
@@ -543,6 +545,7 @@ class TestRefusals:
     ) -> None:
         (tmp_path / "jail.py").write_text(script)
         monkeypatch.setattr(sandbox, "JAIL", tmp_path / "jail.py")
+        monkeypatch.setattr(sandbox, "machine", lambda: "x86_64")
         monkeypatch.setattr(sandbox, "_map_ids", lambda _: None)
         with pytest.raises(RunError, match="without a verdict"):
             run_code("", allow_code=True)
