@@ -118,6 +118,7 @@ def run_code(program: str, *, allow_code: bool, limits: Limits = DEFAULT_LIMITS)
             return _converse(process, task)
         finally:
             killer.cancel()
+            killer.join()
 
 
 def _converse(process: subprocess.Popen[bytes], task: dict[str, Any]) -> Verdict:
