@@ -2,6 +2,7 @@
 
 Read in this order: score (a model and nats), held_out (bits per byte), tasks (files of items), choices (rank
 classification), run (all of it, for a saved step), start (in a process of its own).
+Programs that a model writes: programs (items), sandbox and jail (running one), run_programs (pass@k).
 Beside them views: the texts of an item that may stand in a training document. Importing this loads no torch.
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from dolma_pipeline.config.recipe import TrainConfig
+from dolma_pipeline.errors import UsageError
+from dolma_pipeline.evals import sandbox
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.train.files import Settings
@@ -77,3 +81,28 @@ def run(tmp_path: Path, tokenizer: Tokenizer, model: Decoder) -> Path:
         save({"model": model.state_dict()}, checkpoint_id=saved / "model_and_optim", no_dist=True)
     paths.write_bytes(saved / "commit.json", pretty({"format": 1, "step": 7}))
     return folder
+
+
+NAMESPACES = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.unshare(0x7E020000) or libc.mount(b"none", b"/", None, 0x44000, None):
+    sys.exit(os.strerror(ctypes.get_errno()))
+"""
+"""All of them, and a mount in the new ones."""
+
+
+@pytest.fixture(scope="session")
+def sandboxed() -> None:
+    """Skips, with the reason, where this machine cannot lock code in; elsewhere the sandbox has to work.
+
+    That it is refused there is tested everywhere.
+    """
+    try:
+        sandbox.machine()
+    except UsageError as error:
+        pytest.skip(str(error))
+    tried = subprocess.run([sys.executable, "-c", NAMESPACES], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"this machine allows no namespaces: {tried.stderr.strip()}")
+    sandbox.require_sandbox(allow_code=True)
