@@ -151,6 +151,14 @@ def _advice(older: Sequence[int]) -> str:
     )
 
 
+def load_parameter(run_dir: Path, step: int, name: str, into: torch.Tensor) -> torch.Tensor:
+    """Put one parameter of a saved step into a tensor of its shape, in place, and give it back; without others."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # as is meant
+        load({"model": {name: into}}, checkpoint_id=step_folder(run_dir, step) / STATE, no_dist=True)
+    return into
+
+
 def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:
     """The tensors themselves, which loading fills in place, in the model's order and under names as OLMo-core's."""
     moments = {name: optimizer.state[parameter] for name, parameter in model.named_parameters()}

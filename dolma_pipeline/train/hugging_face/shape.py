@@ -1,0 +1,187 @@
+"""A model's shape as `config.json`, and back. Does not load torch.
+
+OLMo's: LayerNorm without parameters, no biases, a bound on queries, keys and values on request. LLaMA's: RMSNorm,
+biases on request. muP's multipliers go into the weights (`weights.py`). A shape that neither class has is written
+under `model_type: dolma_pipeline`, with all fields of `ModelConfig`: `read_hf` reads it, transformers does not.
+Source: transformers 5.24.0, models/olmo and models/llama; config files of 4.x have `rope_theta` at the top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, Literal
+
+from dolma_pipeline.errors import DataError, UsageError
+from dolma_pipeline.train.presets import ModelConfig
+
+Form = Literal["hf", "safetensors"]
+FORMS: tuple[Form, ...] = ("hf", "safetensors")
+"""`hf`: a class of transformers, or an error. `safetensors`: our own names and fields, for any shape."""
+
+Dtype = Literal["fp32", "bf16"]
+DTYPES: dict[Dtype, str] = {"fp32": "float32", "bf16": "bfloat16"}
+"""Of written weights, as recipes name it -> as torch does."""
+
+OWN = "dolma_pipeline"
+CLASSES = {"olmo": "OlmoForCausalLM", "llama": "LlamaForCausalLM", OWN: "Decoder"}
+"""`model_type` -> the class that it stands for; the last is `dolma_pipeline.train.model.Decoder`."""
+
+_FUNCTION = (
+    "width", "num_layers", "num_heads", "num_kv_heads", "hidden", "tied", "rope_theta", "norm", "norm_eps", "biases",
+    "rope_fraction", "rope_interleaved", "clip_qkv", "embedding_scale", "logit_scale", "attention_scale",
+)  # fmt: skip
+"""Fields of `ModelConfig` that decide what is computed from ids, and from which tensors."""
+_OLMO_EPS = 1e-5  # a constant of OlmoLayerNorm
+_ROTARY = ("rope_scaling", "rope_parameters")
+
+
+def architecture(config: ModelConfig) -> str:
+    """The `model_type` in transformers that computes what a shape does: `olmo` or `llama`.
+
+    Raises:
+        UsageError: none does; it names what of the shape none has.
+    """
+    name = "llama" if config.norm == "rms_norm" else "olmo"
+    reasons = [
+        *(["LayerNorm with weight and bias"] if config.norm == "layer_norm" else []),
+        *([f"positions that turn {config.rope_fraction:g} of a head"] if config.rope_fraction != 1 else []),
+    ]
+    if name == "llama" and config.clip_qkv is not None:
+        reasons.append("RMSNorm with clip_qkv")
+    if name == "olmo" and config.biases:
+        reasons.append("LayerNorm with biases of matrices")
+    if config.norm == "layer_norm_plain" and config.norm_eps != _OLMO_EPS:
+        reasons.append(f"LayerNorm without parameters with norm_eps {config.norm_eps:g} (OLMo's is {_OLMO_EPS:g})")
+    if config.clip_qkv is not None and config.attention_scale is not None:
+        reasons.append("clip_qkv with an attention_scale, which cannot go into the weights of queries that are cut")
+    if reasons:
+        raise UsageError(
+            f"no class of transformers computes this model; none has {' or '.join(reasons)}. "
+            "--format safetensors writes it under our own names, which `train.init_from` reads."
+        )
+    return name
+
+
+def differing(there: ModelConfig, here: ModelConfig) -> list[str]:
+    """What of two shapes makes them other functions, or other tensors: `width: 64 there, 32 here`.
+
+    The number of ids and of rows, and the length of sequences, may differ.
+    """
+    pairs = {name: (getattr(there, name), getattr(here, name)) for name in _FUNCTION}
+    pairs["num_kv_heads"] = there.num_key_heads, here.num_key_heads
+    pairs["attention_scale"] = _attention_scale(there), _attention_scale(here)
+    return [f"{name}: {a} there, {b} here" for name, (a, b) in pairs.items() if a != b]
+
+
+def is_tied_there(config: ModelConfig) -> bool:
+    """Whether embedding and output stay one matrix: not where muP scales them, each by a number of its own."""
+    return config.tied and config.embedding_scale == 1 and config.logit_scale == 1
+
+
+def config_json(config: ModelConfig, *, form: Form, eos_id: int, dtype: str) -> dict[str, Any]:
+    """What `config.json` holds.
+
+    Args:
+        eos_id: the id that ends documents. dtype: of the weights, as torch names it: float32, bfloat16.
+
+    Raises:
+        UsageError: `hf` of a shape that no class has.
+    """
+    name = OWN if form == "safetensors" else architecture(config)
+    ends = {"bos_token_id": None, "eos_token_id": eos_id, "pad_token_id": None, "torch_dtype": dtype}
+    top = {"architectures": [CLASSES[name]], "model_type": name}
+    if name == OWN:
+        return {**top, **asdict(config), **ends}
+    own: dict[str, Any] = {"clip_qkv": config.clip_qkv}
+    if name == "llama":
+        own = {"rms_norm_eps": config.norm_eps, "mlp_bias": config.biases}
+    return {
+        **top,
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.width,
+        "intermediate_size": config.hidden,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_key_heads,
+        "hidden_act": "silu",
+        "max_position_embeddings": config.sequence_length,
+        "rope_theta": config.rope_theta,
+        "attention_bias": config.biases,
+        "attention_dropout": 0.0,
+        "tie_word_embeddings": is_tied_there(config),
+        **own,
+        **ends,
+    }
+
+
+def model_config_of(found: Mapping[str, Any], place: str) -> ModelConfig:
+    """The shape that a `config.json` tells of.
+
+    Args:
+        found: its content. place: its path, for errors.
+
+    Raises:
+        DataError: another model, a key that is missing, or something that `Decoder` does not compute.
+    """
+    name = found.get("model_type")
+    if name not in CLASSES:
+        raise DataError(f"{place}: model_type is {name!r}; the models that can be read are {', '.join(CLASSES)}.")
+    try:
+        if name == OWN:
+            return ModelConfig(**{field.name: found[field.name] for field in fields(ModelConfig)})
+        return _of_theirs(found, place, name)
+    except KeyError as error:
+        raise DataError(f"{place}: has no {error.args[0]!r}, which a model of {name} needs.") from None
+
+
+def _of_theirs(found: Mapping[str, Any], place: str, name: str) -> ModelConfig:
+    width, num_heads = found["hidden_size"], found["num_attention_heads"]
+    biases = bool(found.get("attention_bias", False))
+    expected: dict[str, object] = {"hidden_act": "silu", "attention_dropout": 0.0, "head_dim": width // num_heads}
+    if name == "llama":
+        expected |= {"mlp_bias": biases, "pretraining_tp": 1}
+    elif biases:
+        raise DataError(f"{place}: attention_bias is true; OLMo's shapes have no biases here.")
+    for key, value in expected.items():
+        if found.get(key, value) not in (value, None):
+            raise DataError(f"{place}: {key} is {found[key]!r}; models that can be read have {value!r}.")
+    return ModelConfig(
+        vocab_size=found["vocab_size"],
+        sequence_length=found["max_position_embeddings"],
+        width=width,
+        num_layers=found["num_hidden_layers"],
+        num_heads=num_heads,
+        hidden=found["intermediate_size"],
+        tied=bool(found.get("tie_word_embeddings", False)),
+        rope_theta=float(_rope_theta(found, place)),
+        norm_eps=found["rms_norm_eps"] if name == "llama" else _OLMO_EPS,
+        num_kv_heads=_fewer(found.get("num_key_value_heads"), num_heads),
+        norm="rms_norm" if name == "llama" else "layer_norm_plain",
+        biases=biases,
+        clip_qkv=found.get("clip_qkv"),
+    )
+
+
+def _attention_scale(config: ModelConfig) -> float:
+    return config.head_width**-0.5 if config.attention_scale is None else config.attention_scale
+
+
+def _fewer(num_kv_heads: int | None, num_heads: int) -> int | None:
+    return None if num_kv_heads == num_heads else num_kv_heads
+
+
+def _rope_theta(found: Mapping[str, Any], place: str) -> float:
+    """At the top in transformers 4, in `rope_parameters` in 5; where neither has it, its default."""
+    for key in _ROTARY:
+        settings = found.get(key) or {}
+        kind = settings.get("rope_type", settings.get("type", "default"))
+        factor = settings.get("partial_rotary_factor", 1.0)
+        if kind != "default" or factor != 1:
+            raise DataError(
+                f"{place}: {key} is {settings}; models that can be read turn whole heads, with positions as they are "
+                "(rope_type default)."
+            )
+        if "rope_theta" in settings:
+            return float(settings["rope_theta"])
+    return float(found.get("rope_theta", 10_000.0))
