@@ -1,4 +1,4 @@
-"""`python -m dolma_pipeline.train.hugging_face RUN_DIR STEP FOLDER --form hf|safetensors --dtype fp32|bf16`: weights."""
+"""`python -m dolma_pipeline.train.hugging_face RUN_DIR STEP FOLDER --form FORM --dtype DTYPE`: a step's weights."""
 
 from __future__ import annotations
 

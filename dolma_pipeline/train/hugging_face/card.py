@@ -7,6 +7,7 @@ so none is given, and the card says so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -34,7 +35,8 @@ def card(folder: RunFolder, settings: Settings, *, step: int, content: Mapping[s
     name = settings.train.model
     model_type = content["model_type"]
     tokens = _read(folder, "tokens/manifest.json")
-    num_tokens = step * settings.train.batch_tokens
+    commit = orjson.loads(folder.read(f"train/step-{step:06d}/commit.json"))
+    own = replace(settings.model, rows_multiple=1, tied=content.get("tie_word_embeddings", settings.model.tied))
     lines = [
         "---",
         *(["library_name: transformers", "pipeline_tag: text-generation"] if model_type != OWN else []),
@@ -43,8 +45,8 @@ def card(folder: RunFolder, settings: Settings, *, step: int, content: Mapping[s
         "",
         f"# {folder.url.rstrip('/').rpartition('/')[2]}, step {step:,}",
         "",
-        f"A decoder of shape `{name}`, {settings.model.num_parameters:,} parameters, trained by dolma-pipeline "
-        f"{made_by()['dolma_pipeline']} on {num_tokens:,} tokens. The weights are {content['torch_dtype']}.",
+        f"A decoder of shape `{name}`, {own.num_parameters:,} parameters, trained on {commit['tokens']:,} tokens. "
+        f"The weights are {content['torch_dtype']}, exported by dolma-pipeline {made_by()['dolma_pipeline']}.",
         "",
         *_use(model_type, ends, content),
         "## Licence",
@@ -71,7 +73,7 @@ def _use(model_type: str, ends: Ends, content: Mapping[str, Any]) -> Iterator[st
     if model_type == OWN:
         yield from (_NO_CLASS, "")
     else:
-        yield f"`{CLASSES[model_type]}` of transformers computes it; `AutoModelForCausalLM` and `AutoTokenizer` load it."
+        yield f"It is `{CLASSES[model_type]}` of transformers; `AutoModelForCausalLM` and `AutoTokenizer` load it."
     text = (
         f"Documents end with `{ends.eos}` (id {content['eos_token_id']}), which in training also stood before the next."
     )
