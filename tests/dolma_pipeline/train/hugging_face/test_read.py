@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.train.hugging_face.read import read_hf
-from dolma_pipeline.train.hugging_face.shape import Form, config_json
-from dolma_pipeline.train.hugging_face.write import write_weights
+from dolma_pipeline.train.hugging_face.shape import Form
 from dolma_pipeline.train.model import Decoder
 from dolma_pipeline.train.presets import ModelConfig
 
@@ -23,24 +21,6 @@ CRYSTAL = {
     "norm": "layer_norm", "biases": True, "rope_fraction": 0.5, "rope_interleaved": True, "tied": True,
     "embedding_scale": 14.6, "logit_scale": 0.1, "attention_scale": 0.25,
 }  # fmt: skip
-
-
-@pytest.fixture
-def exported(
-    tmp_path: Path, shape: Shape, random_model: RandomModel, saved_run: SavedRun
-) -> Callable[..., tuple[Path, Decoder]]:
-    """A folder with config and weights of a random model in this shape, and the model."""
-
-    def make(form: Form = "hf", **fields: object) -> tuple[Path, Decoder]:
-        model = random_model(shape(**fields))
-        folder = tmp_path / "out"
-        folder.mkdir()
-        content = config_json(model.config, form=form, eos_id=3, dtype="float32")
-        (folder / "config.json").write_bytes(pretty(content))
-        write_weights(saved_run(model), 7, folder, form=form, dtype="fp32", max_file_bytes=8_000)
-        return folder, model
-
-    return make
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""Models of random numbers, and folders of runs that hold one as training leaves it."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from dolma_pipeline.config.recipe import TrainConfig
+from dolma_pipeline.io import paths
+from dolma_pipeline.io.manifest import pretty
+from dolma_pipeline.train.files import Settings
+from dolma_pipeline.train.model import Decoder
+from dolma_pipeline.train.presets import ModelConfig
+
+STEP, TOKENS = 7, 7 * 4 * 16
+
+
+def random_model(config: ModelConfig, *, seed: int = 1) -> Decoder:
+    """Every number is drawn, those of norms and biases too."""
+    generator = torch.Generator().manual_seed(seed)
+    model = Decoder(config).requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return model
+
+
+def saved_run(folder: Path, model: Decoder, *, eos_id: int) -> Path:
+    """The folder, with this model as the checkpoint of step 7."""
+    length = model.config.sequence_length
+    train = TrainConfig(sequence_length=length, batch_tokens=4 * length)
+    settings = Settings(train=train, model=model.config, eos_id=eos_id, dataset="sha256:toy", seed=5)
+    paths.write_bytes(folder / "train/config.json", pretty(settings.as_dict()))
+    step = folder / "train" / f"step-{STEP:06d}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there are no other processes
+        save({"model": model.state_dict()}, checkpoint_id=step / "model_and_optim", no_dist=True)
+    paths.write_bytes(step / "commit.json", pretty({"format": 1, "step": STEP, "tokens": TOKENS}))
+    return folder
