@@ -33,6 +33,11 @@ _FUNCTION = (
 )  # fmt: skip
 """Fields of `ModelConfig` that decide what is computed from ids, and from which tensors."""
 _OLMO_EPS = 1e-5  # a constant of OlmoLayerNorm
+_SIZES = {
+    "vocab_size": "vocab_size", "sequence_length": "max_position_embeddings", "width": "hidden_size",
+    "num_layers": "num_hidden_layers", "num_heads": "num_attention_heads", "hidden": "intermediate_size",
+}  # fmt: skip
+"""Fields of ours that are whole numbers -> keys of theirs."""
 _ROTARY = ("rope_scaling", "rope_parameters")
 
 
@@ -98,14 +103,9 @@ def config_json(config: ModelConfig, *, form: Form, eos_id: int, dtype: str) -> 
         own = {"rms_norm_eps": config.norm_eps, "mlp_bias": config.biases}
     return {
         **top,
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.width,
-        "intermediate_size": config.hidden,
-        "num_hidden_layers": config.num_layers,
-        "num_attention_heads": config.num_heads,
+        **{theirs: getattr(config, ours) for ours, theirs in _SIZES.items()},
         "num_key_value_heads": config.num_key_heads,
         "hidden_act": "silu",
-        "max_position_embeddings": config.sequence_length,
         "rope_theta": config.rope_theta,
         "attention_bias": config.biases,
         "attention_dropout": 0.0,
@@ -125,7 +125,7 @@ def model_config_of(found: Mapping[str, Any], place: str) -> ModelConfig:
         DataError: another model, a key that is missing, or something that `Decoder` does not compute.
     """
     name = found.get("model_type")
-    if name not in CLASSES:
+    if not isinstance(name, str) or name not in CLASSES:
         raise DataError(f"{place}: model_type is {name!r}; the models that can be read are {', '.join(CLASSES)}.")
     try:
         if name == OWN:
@@ -133,42 +133,61 @@ def model_config_of(found: Mapping[str, Any], place: str) -> ModelConfig:
         return _of_theirs(found, place, name)
     except KeyError as error:
         raise DataError(f"{place}: has no {error.args[0]!r}, which a model of {name} needs.") from None
+    except UsageError as error:
+        raise DataError(f"{place}: {error}") from None
 
 
 def _of_theirs(found: Mapping[str, Any], place: str, name: str) -> ModelConfig:
-    width, num_heads = found["hidden_size"], found["num_attention_heads"]
+    sizes = {ours: _whole(found, key, place) for ours, key in _SIZES.items()}
+    num_kv_heads = found.get("num_key_value_heads")
+    if num_kv_heads is not None and sizes["num_heads"] % _whole(found, "num_key_value_heads", place):
+        raise DataError(
+            f"{place}: num_key_value_heads is {num_kv_heads}, which does not divide num_attention_heads "
+            f"{sizes['num_heads']}."
+        )
     biases = bool(found.get("attention_bias", False))
-    expected: dict[str, object] = {"hidden_act": "silu", "attention_dropout": 0.0, "head_dim": width // num_heads}
+    expected: dict[str, object] = {
+        "hidden_act": "silu",
+        "attention_dropout": 0.0,
+        "head_dim": sizes["width"] // sizes["num_heads"],
+    }
     if name == "llama":
-        expected |= {"mlp_bias": biases, "pretraining_tp": 1}
+        expected |= {"mlp_bias": biases, "pretraining_tp": 1, "clip_qkv": None}
     elif biases:
-        raise DataError(f"{place}: attention_bias is true; OLMo's shapes have no biases here.")
+        raise DataError(
+            f"{place}: attention_bias is true; models that can be read have no biases where OLMo's norms are."
+        )
     for key, value in expected.items():
-        if found.get(key, value) not in (value, None):
+        if found.get(key) is not None and found[key] != value:
             raise DataError(f"{place}: {key} is {found[key]!r}; models that can be read have {value!r}.")
     return ModelConfig(
-        vocab_size=found["vocab_size"],
-        sequence_length=found["max_position_embeddings"],
-        width=width,
-        num_layers=found["num_hidden_layers"],
-        num_heads=num_heads,
-        hidden=found["intermediate_size"],
+        **sizes,  # type: ignore[arg-type] # all are whole numbers
         tied=bool(found.get("tie_word_embeddings", False)),
-        rope_theta=float(_rope_theta(found, place)),
-        norm_eps=found["rms_norm_eps"] if name == "llama" else _OLMO_EPS,
-        num_kv_heads=_fewer(found.get("num_key_value_heads"), num_heads),
+        rope_theta=_rope_theta(found, place),
+        norm_eps=_number(found, "rms_norm_eps", place) if name == "llama" else _OLMO_EPS,
+        num_kv_heads=None if num_kv_heads == sizes["num_heads"] else num_kv_heads,
         norm="rms_norm" if name == "llama" else "layer_norm_plain",
         biases=biases,
-        clip_qkv=found.get("clip_qkv"),
+        clip_qkv=None if found.get("clip_qkv") is None else _number(found, "clip_qkv", place),
     )
+
+
+def _whole(found: Mapping[str, Any], key: str, place: str) -> int:
+    value = found[key]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise DataError(f"{place}: {key} is {value!r}; a whole number above 0 is needed.")
+    return value
+
+
+def _number(found: Mapping[str, Any], key: str, place: str) -> float:
+    value = found[key]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        raise DataError(f"{place}: {key} is {value!r}; a number above 0 is needed.")
+    return float(value)
 
 
 def _attention_scale(config: ModelConfig) -> float:
     return config.head_width**-0.5 if config.attention_scale is None else config.attention_scale
-
-
-def _fewer(num_kv_heads: int | None, num_heads: int) -> int | None:
-    return None if num_kv_heads == num_heads else num_kv_heads
 
 
 def _rope_theta(found: Mapping[str, Any], place: str) -> float:
@@ -183,5 +202,5 @@ def _rope_theta(found: Mapping[str, Any], place: str) -> float:
                 "(rope_type default)."
             )
         if "rope_theta" in settings:
-            return float(settings["rope_theta"])
-    return float(found.get("rope_theta", 10_000.0))
+            return _number(settings, "rope_theta", f"{place}: {key}")
+    return _number({"rope_theta": 10_000.0, **found}, "rope_theta", place)

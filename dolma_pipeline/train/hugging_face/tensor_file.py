@@ -78,6 +78,8 @@ class TensorFile:
                 header = orjson.loads(file.read(length))
             except orjson.JSONDecodeError as error:
                 raise DataError(f"{path}: not a file of safetensors: its header is not JSON: {error}") from None
+            if not isinstance(header, dict):
+                raise DataError(f"{path}: not a file of safetensors: its header is not a JSON object.")
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._first = _LENGTH_BYTES + length
         self.places = {name: self._place(name, found) for name, found in header.items() if name != _METADATA}
