@@ -74,10 +74,7 @@ def _use(model_type: str, ends: Ends, content: Mapping[str, Any]) -> Iterator[st
         yield from (_NO_CLASS, "")
     else:
         yield f"It is `{CLASSES[model_type]}` of transformers; `AutoModelForCausalLM` and `AutoTokenizer` load it."
-    text = (
-        f"Documents end with `{ends.eos}` (id {content['eos_token_id']}), which in training also stood before the next."
-    )
-    yield text
+    yield f"Documents end with `{ends.eos}` (id {content['eos_token_id']}); in training it stood before the next, too."
     if ends.adds:
         yield (
             f"The tokenizer puts {', '.join(f'`{token}`' for token in ends.adds)} around a text; in training it did "
