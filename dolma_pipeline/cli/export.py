@@ -50,7 +50,8 @@ def main(arguments: Arguments) -> Reply:
             step = chosen(committed_steps(place))
             form_of, dtype_of = next(f for f in FORMS if f == form), next(d for d in DTYPES if d == dtype)
             content = export(place, output, folder=folder, step=step, form=form_of, dtype=dtype_of)
-    return Reply(f"{given}: step {step:,} as {content['architectures'][0]}, {content['torch_dtype']}\n")
+    kind = content["architectures"][0] if form_of == "hf" else f"{content['architecture']}, under our own names"
+    return Reply(f"{given}: step {step:,} as {kind}, {content['torch_dtype']}\n")
 
 
 def _folder(arguments: Arguments) -> RunFolder:

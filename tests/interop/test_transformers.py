@@ -36,6 +36,7 @@ OURS: dict[str, dict[str, Any]] = {
     "olmo": {},
     "olmo_tied": {"tied": True},
     "olmo_clipped_grouped": {"clip_qkv": 0.4, "num_kv_heads": 2, "rope_theta": 500.0},
+    "olmo_mup": {"mup_base_width": 8, "embedding_scale": 3.7},
     "olmo_interleaved": {"rope_interleaved": True},
     "olmo_mup_tied": {"tied": True, "embedding_scale": 3.7, "logit_scale": 0.3, "attention_scale": 0.11},
     "llama": {"norm": "rms_norm", "norm_eps": 1e-6},

@@ -7,7 +7,6 @@ so none is given, and the card says so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -15,13 +14,13 @@ import orjson
 from dolma_pipeline.io.manifest import made_by
 from dolma_pipeline.storage.folder import RunFolder
 from dolma_pipeline.train.files import Settings
-from dolma_pipeline.train.hugging_face.shape import CLASSES, OWN
+from dolma_pipeline.train.hugging_face.shape import CLASSES, OWN, Form, num_parameters_there
 from dolma_pipeline.train.hugging_face.tokenizer import Ends
 
-_NO_CLASS = f"""\
-No class of transformers computes this model: `config.json` says `model_type: {OWN}`, with the fields of
-`dolma_pipeline.train.ModelConfig`, and the tensors have the names of `dolma_pipeline.train.model.Decoder`.
-`train.init_from` and `dolma_pipeline.train.hugging_face.read.read_hf` read it; `AutoModel` does not.
+_OWN_NAMES = f"""\
+The tensors have the names of dolma_pipeline, and no class of transformers is named: `config.json` says
+`model_type: {OWN}`, with the architecture and its shape. `train.init_from` and
+`dolma_pipeline.train.hugging_face.read.read_hf` read it; `AutoModel` does not.
 """
 
 
@@ -36,7 +35,8 @@ def card(folder: RunFolder, settings: Settings, *, step: int, content: Mapping[s
     model_type = content["model_type"]
     tokens = _read(folder, "tokens/manifest.json")
     commit = orjson.loads(folder.read(f"train/step-{step:06d}/commit.json"))
-    own = replace(settings.model, rows_multiple=1, tied=content.get("tie_word_embeddings", settings.model.tied))
+    form: Form = "safetensors" if model_type == OWN else "hf"
+    num_parameters = num_parameters_there(settings.model, form=form)
     lines = [
         "---",
         *(["library_name: transformers", "pipeline_tag: text-generation"] if model_type != OWN else []),
@@ -45,7 +45,7 @@ def card(folder: RunFolder, settings: Settings, *, step: int, content: Mapping[s
         "",
         f"# {folder.url.rstrip('/').rpartition('/')[2]}, step {step:,}",
         "",
-        f"A decoder of shape `{name}`, {own.num_parameters:,} parameters, trained on {commit['tokens']:,} tokens. "
+        f"A decoder of shape `{name}`, {num_parameters:,} parameters, trained on {commit['tokens']:,} tokens. "
         f"The weights are {content['torch_dtype']}, exported by dolma-pipeline {made_by()['dolma_pipeline']}.",
         "",
         *_use(model_type, ends, content),
@@ -71,7 +71,7 @@ def card(folder: RunFolder, settings: Settings, *, step: int, content: Mapping[s
 def _use(model_type: str, ends: Ends, content: Mapping[str, Any]) -> Iterator[str]:
     """How it is loaded, and what that does not tell."""
     if model_type == OWN:
-        yield from (_NO_CLASS, "")
+        yield from (_OWN_NAMES, "")
     else:
         yield f"It is `{CLASSES[model_type]}` of transformers; `AutoModelForCausalLM` and `AutoTokenizer` load it."
     yield f"Documents end with `{ends.eos}` (id {content['eos_token_id']}); in training it stood before the next, too."

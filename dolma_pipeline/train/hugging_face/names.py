@@ -6,8 +6,10 @@ Where they have several matrices we have one: queries, keys and values one below
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from dolma_pipeline.train.presets import ModelConfig
+from dolma_pipeline.train.spec import Shape
 
 EMBEDDING, HEAD = "embedding.weight", "head.weight"
 THEIR_EMBEDDING, THEIR_HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -22,11 +24,25 @@ _OUTSIDE = {
 }
 
 
-def their_parts(name: str, config: ModelConfig) -> list[tuple[str, int]]:
-    """Names of what one of our tensors is made of in theirs, from the top, and the rows of each.
+Parts = list[tuple[str, int]]
+"""Tensors of files that one of ours is made of, from the top, and the rows that are taken of each."""
+
+
+def own_part(name: str, shape: Sequence[int], config: Shape) -> Parts:
+    """One of our tensors in a file of ours: itself, without the padding rows of a decoder's vocabulary.
 
     Args:
-        name: of a parameter of `Decoder`, in a shape that has a class (`shape.architecture`).
+        name, shape: of a parameter of a model of this shape.
+    """
+    is_padded = isinstance(config, ModelConfig) and name in (EMBEDDING, HEAD)
+    return [(name, config.vocab_size if is_padded else shape[0] if shape else 1)]
+
+
+def their_parts(name: str, config: ModelConfig) -> Parts:
+    """What one of our tensors is made of in theirs.
+
+    Args:
+        name: of a parameter of `Decoder`, in a shape that has a class (`shape.class_for`).
     """
     if name in _OUTSIDE:
         return [(_OUTSIDE[name], config.width if name == "final_norm.weight" else config.vocab_size)]

@@ -14,51 +14,60 @@ import torch
 from torch import Tensor
 
 from dolma_pipeline.errors import DataError
-from dolma_pipeline.train.hugging_face.names import EMBEDDING, HEAD, THEIR_EMBEDDING, THEIR_HEAD, their_parts
-from dolma_pipeline.train.hugging_face.shape import OWN, differing, model_config_of
+from dolma_pipeline.train.hugging_face.names import (
+    EMBEDDING,
+    HEAD,
+    THEIR_EMBEDDING,
+    THEIR_HEAD,
+    Parts,
+    own_part,
+    their_parts,
+)
+from dolma_pipeline.train.hugging_face.shape import OWN
+from dolma_pipeline.train.hugging_face.shape_read import differing, shape_of
 from dolma_pipeline.train.hugging_face.tensor_file import TensorFile
 from dolma_pipeline.train.hugging_face.weights import as_ours
-from dolma_pipeline.train.model import Decoder
 from dolma_pipeline.train.presets import ModelConfig
+from dolma_pipeline.train.spec import Shape, spec_of
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 _COMPUTED = ".rotary_emb.inv_freq"
 """Ending of tensors in old files of LLaMA: what positions turn by, which follows from `rope_theta`."""
 _SHOWN = 5
-_Parts = list[tuple[str, int]]
-"""Tensors of files that one of ours is made of, from the top, and the rows that are taken of each."""
+_Files = Mapping[str, TensorFile]
+"""Of each tensor the file that it is in."""
 
 
 class Weights(Mapping[str, Tensor]):
-    """Parameters of `Decoder` by name, float32 on the CPU; each is read anew when it is asked for.
+    """Parameters of a model by name, float32 on the CPU; each is read anew when it is asked for.
 
     Made by `read_hf`, which has checked that all are there and fit.
     """
 
-    def __init__(self, parts: Mapping[str, _Parts], files: Mapping[str, TensorFile], config: ModelConfig) -> None:
-        self._parts, self._files, self._config = parts, files, config
+    def __init__(self, shapes: Mapping[str, torch.Size], parts: Mapping[str, Parts], files: _Files) -> None:
+        self._shapes, self._parts, self._files = shapes, parts, files
 
     def __getitem__(self, name: str) -> Tensor:
         """The parameter, with padding rows of 0. KeyError where the model has none of that name."""
         pieces = [self._files[theirs].read(theirs)[:rows] for theirs, rows in self._parts[name]]
-        return as_ours(name, pieces, self._config)
+        return as_ours(pieces, self._shapes[name])
 
     def __iter__(self) -> Iterator[str]:
         """Names in the order of the model."""
-        return iter(self._parts)
+        return iter(self._shapes)
 
     def __len__(self) -> int:
-        return len(self._parts)
+        return len(self._shapes)
 
 
-def read_hf(folder: str | Path, *, into: ModelConfig | None = None) -> tuple[ModelConfig, Weights]:
+def read_hf(folder: str | Path, *, into: Shape | None = None) -> tuple[Shape, Weights]:
     """The shape and the weights in a folder.
 
     Args:
         folder: with config.json and model.safetensors, or several such files and their index.
-        into: the shape that the weights are for. Its ids may be fewer (released models have rows above those of their
-            tokenizer), and its sequences shorter or longer. None takes the folder's.
+        into: the shape that the weights are for. A decoder's ids may be fewer (released models have rows above those
+            of their tokenizer), and sequences shorter or longer. None takes the folder's.
 
     Returns:
         `into`, or the folder's shape, and all parameters of it.
@@ -66,30 +75,32 @@ def read_hf(folder: str | Path, *, into: ModelConfig | None = None) -> tuple[Mod
     Raises:
         DataError: no such files, another model, tensors that are missing, unknown or of another shape, or another
             shape than `into`; it names the differences.
+        UnknownNameError: an architecture of our own form that no module here declares.
     """
     place = Path(folder)
     path = place / "config.json"
     content = _json(path)
-    found = model_config_of(content, str(path))
-    num_ids = found.vocab_size
-    config = found if into is None else into
-    if differences := differing(found, config):
+    there = shape_of(content, str(path))
+    here = there if into is None else into
+    if differences := differing(there, here):
         raise DataError(f"{path}: another shape than the model that its weights are for: {'; '.join(differences)}.")
-    if config.vocab_size > num_ids:
-        raise DataError(f"{path}: the model has {num_ids:,} ids, fewer than the {config.vocab_size:,} that are needed.")
+    if here.vocab_size > there.vocab_size:
+        raise DataError(
+            f"{path}: the model has {there.vocab_size:,} ids, fewer than the {here.vocab_size:,} that are needed."
+        )
     files = _files(place)
     with torch.device("meta"):
-        shapes = {name: tuple(value.shape) for name, value in Decoder(config).named_parameters()}
-    own = content["model_type"] == OWN
-    parts = {name: [(name, shape[0])] if own else their_parts(name, config) for name, shape in shapes.items()}
-    if own:
-        parts |= {name: [(name, config.vocab_size)] for name in (EMBEDDING, HEAD) if name in shapes}
+        shapes = {name: value.shape for name, value in spec_of(here).build(here).named_parameters()}
+    theirs = here if content["model_type"] != OWN and isinstance(here, ModelConfig) else None
+    parts = {
+        name: their_parts(name, theirs) if theirs else own_part(name, shape, here) for name, shape in shapes.items()
+    }
     wanted: dict[str, tuple[int, ...]] = {}
     for name, shape in shapes.items():
-        rows_there = {theirs: num_ids if name in (EMBEDDING, HEAD) else rows for theirs, rows in parts[name]}
-        wanted |= {theirs: (rows, *shape[1:]) for theirs, rows in rows_there.items()}
-    _check(place, wanted, files, tied=config.tied)
-    return config, Weights(parts, files, config)
+        cut = isinstance(here, ModelConfig) and name in (EMBEDDING, HEAD)
+        wanted |= {one: (there.vocab_size if cut else rows, *shape[1:]) for one, rows in parts[name]}
+    _check(place, wanted, files, tied=theirs is not None and theirs.tied)
+    return here, Weights(shapes, parts, files)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -104,7 +115,7 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _files(folder: Path) -> dict[str, TensorFile]:
+def _files(folder: Path) -> _Files:
     """Every tensor's file, by the tensor's name."""
     if (folder / WEIGHTS).is_file():
         names = [WEIGHTS]
@@ -129,7 +140,7 @@ def _files(folder: Path) -> dict[str, TensorFile]:
     return found
 
 
-def _check(folder: Path, wanted: Mapping[str, tuple[int, ...]], files: Mapping[str, TensorFile], *, tied: bool) -> None:
+def _check(folder: Path, wanted: Mapping[str, tuple[int, ...]], files: _Files, *, tied: bool) -> None:
     """Hold that the files have what the model needs, in these shapes, and nothing else."""
     extra = {name for name in files if name not in wanted and not name.endswith(_COMPUTED)}
     if tied and THEIR_HEAD in extra and THEIR_EMBEDDING in files:

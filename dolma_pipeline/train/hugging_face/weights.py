@@ -9,13 +9,13 @@ Names of axes: D width, H heads, K width of a head, V vocabulary rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from dolma_pipeline.train.hugging_face.names import EMBEDDING, HEAD, KEYS, QUERIES, THEIR_HEAD, their_parts
-from dolma_pipeline.train.hugging_face.shape import is_tied_there
+from dolma_pipeline.train.hugging_face.shape import is_tied_there, query_scale
 from dolma_pipeline.train.presets import ModelConfig
 
 
@@ -31,34 +31,24 @@ def as_theirs(name: str, value: Tensor, config: ModelConfig) -> dict[str, Tensor
         ((theirs, _),) = their_parts(name, config)
         found = {theirs: _scaled(rows_VD, config.embedding_scale)}
         if config.tied and not is_tied_there(config):
-            found[THEIR_HEAD] = _scaled(rows_VD, config.logit_scale)
+            found[THEIR_HEAD] = _scaled(rows_VD, config.logit_multiplier)
         return found
     if name == HEAD:
-        return {THEIR_HEAD: _scaled(value[: config.vocab_size], config.logit_scale)}
+        return {THEIR_HEAD: _scaled(value[: config.vocab_size], config.logit_multiplier)}
     parts = their_parts(name, config)
     pieces = torch.split(value, [rows for _, rows in parts])
     return {theirs: _turned(theirs, piece, config) for (theirs, _), piece in zip(parts, pieces, strict=True)}
 
 
-def as_ours(name: str, pieces: Sequence[Tensor], config: ModelConfig) -> Tensor:
-    """One of our parameters, float32, from what transformers has for it; padding rows are 0.
+def as_ours(pieces: Sequence[Tensor], shape: torch.Size) -> Tensor:
+    """One of our parameters, float32, from what files have for it; padding rows are 0.
 
     Args:
-        pieces: the tensors of `their_parts`, in its order.
-        config: of a shape that was read: no multipliers, pairs half a head apart.
+        pieces: the tensors of `their_parts` or `own_part`, in that order. shape: of the parameter.
     """
     value = torch.cat([piece.float() for piece in pieces]) if len(pieces) > 1 else pieces[0].float()
-    return padded(value, config) if name in (EMBEDDING, HEAD) else value
-
-
-def padded(value_VD: Tensor, config: ModelConfig) -> Tensor:
-    """[vocab_size, D] with rows of 0 below, up to the rows that our embedding has."""
-    return torch.nn.functional.pad(value_VD, (0, 0, 0, config.num_rows - value_VD.shape[0]))
-
-
-def without_padding(values: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Parameters under our own names, the rows of no id cut off."""
-    return {name: value[: config.vocab_size] if name in (EMBEDDING, HEAD) else value for name, value in values.items()}
+    missing = shape[0] - value.shape[0] if shape else 0
+    return torch.cat((value, value.new_zeros((missing, *shape[1:])))) if missing else value
 
 
 def _turned(theirs: str, piece: Tensor, config: ModelConfig) -> Tensor:
@@ -69,9 +59,7 @@ def _turned(theirs: str, piece: Tensor, config: ModelConfig) -> Tensor:
     if config.rope_interleaved:
         pairs = torch.unflatten(piece, 0, (-1, config.head_width // 2, 2))
         piece = pairs.transpose(1, 2).flatten(0, 2)
-    if is_query and config.attention_scale is not None:
-        piece = _scaled(piece, config.attention_scale * config.head_width**0.5)
-    return piece
+    return _scaled(piece, query_scale(config)) if is_query else piece
 
 
 def _scaled(value: Tensor, factor: float) -> Tensor:

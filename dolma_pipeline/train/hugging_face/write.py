@@ -16,11 +16,13 @@ from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.train.checkpoint import load_parameter
 from dolma_pipeline.train.files import read_settings
+from dolma_pipeline.train.hugging_face.names import own_part
 from dolma_pipeline.train.hugging_face.read import INDEX, WEIGHTS
 from dolma_pipeline.train.hugging_face.shape import DTYPES, Dtype, Form
 from dolma_pipeline.train.hugging_face.tensor_file import write_tensors
-from dolma_pipeline.train.hugging_face.weights import as_theirs, without_padding
-from dolma_pipeline.train.model import Decoder
+from dolma_pipeline.train.hugging_face.weights import as_theirs
+from dolma_pipeline.train.presets import ModelConfig
+from dolma_pipeline.train.spec import spec_of
 
 MAX_FILE_BYTES = 5_000_000_000
 """Of one file; a parameter that is larger has a file of its own. transformers cuts so as well."""
@@ -46,11 +48,14 @@ def write_weights(
     """
     config = read_settings(run_dir).model
     with torch.device("meta"):
-        parameters = {name: value.detach() for name, value in Decoder(config).named_parameters()}
+        parameters = {name: value.detach() for name, value in spec_of(config).build(config).named_parameters()}
 
     def converted(name: str, value: Tensor) -> dict[str, Tensor]:
-        found = as_theirs(name, value, config) if form == "hf" else without_padding({name: value}, config)
-        return {theirs: tensor.to(getattr(torch, DTYPES[dtype])) for theirs, tensor in found.items()}
+        if form == "hf" and isinstance(config, ModelConfig):
+            found = as_theirs(name, value, config)
+        else:
+            found = {one: value[:rows] if value.ndim else value for one, rows in own_part(name, value.shape, config)}
+        return {one: tensor.to(getattr(torch, DTYPES[dtype])) for one, tensor in found.items()}
 
     planned = {name: converted(name, value) for name, value in parameters.items()}
     files = _cut(planned, max_file_bytes)

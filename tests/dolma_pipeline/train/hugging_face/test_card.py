@@ -78,9 +78,9 @@ def test_all_that_the_run_knows(run: Callable[..., RunFolder]) -> None:
     assert text == told(folder)
 
 
-def test_a_model_that_no_class_has_is_said_to_have_none(run: Callable[..., RunFolder]) -> None:
+def test_a_model_under_our_own_names_is_said_to_have_no_class(run: Callable[..., RunFolder]) -> None:
     text = told(run(norm="layer_norm"), form="safetensors")
-    assert "No class of transformers computes this model" in text
+    assert "no class of transformers is named: `config.json` says" in text
     assert "library_name" not in text
     assert "AutoTokenizer" not in text
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from dolma_pipeline.errors import DataError, UsageError
-from dolma_pipeline.train.hugging_face.shape import config_json, differing, model_config_of
-from dolma_pipeline.train.presets import ModelConfig, model_config
+from dolma_pipeline.train import ModelConfig, model_config
+from dolma_pipeline.train.hugging_face.shape import config_json
+from dolma_pipeline.train.hugging_face.shape_read import differing, shape_of
 
 Shape = Callable[..., ModelConfig]
 
@@ -39,7 +40,7 @@ def test_olmo_is_as_released() -> None:
     """But for its rows, which are not padded here: allenai/OLMo-1B-hf has 50,304."""
     config = model_config("olmo-1b", vocab_size=50_280, sequence_length=2048)
     assert config_json(config, form="hf", eos_id=50279, dtype="bfloat16") == OLMO_1B
-    assert model_config_of(OLMO_1B, "config.json") == config
+    assert shape_of(OLMO_1B, "config.json") == config
 
 
 def test_llama(shape: Shape) -> None:
@@ -49,14 +50,14 @@ def test_llama(shape: Shape) -> None:
     told = ("rms_norm_eps", "attention_bias", "mlp_bias", "num_key_value_heads", "rope_theta")
     assert [content[key] for key in told] == [1e-6, True, True, 2, 500_000.0]
     assert "clip_qkv" not in content
-    assert replace(model_config_of(content, "x"), rows_multiple=64) == config
+    assert replace(shape_of(content, "x"), rows_multiple=64) == config
 
 
 def test_any_shape_in_our_own_form(shape: Shape) -> None:
-    config = shape(norm="layer_norm", biases=True, rope_fraction=0.25, rope_interleaved=True, logit_scale=0.1)
+    config = shape(norm="layer_norm", biases=True, rope_fraction=0.5, rope_interleaved=True, logit_scale=0.1)
     content = config_json(config, form="safetensors", eos_id=2, dtype="float32")
-    assert (content["architectures"], content["model_type"]) == (["Decoder"], "dolma_pipeline")
-    assert model_config_of(content, "x") == config
+    assert (content["architecture"], content["model_type"]) == ("decoder", "dolma_pipeline")
+    assert shape_of(content, "x") == config
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_any_shape_in_our_own_form(shape: Shape) -> None:
         ({"rope_fraction": 0.5}, "positions that turn 0.5 of a head"),
         ({"norm": "rms_norm", "clip_qkv": 8.0}, "RMSNorm with clip_qkv"),
         ({"norm_eps": 1e-6}, r"LayerNorm without parameters with norm_eps 1e-06 \(OLMo's is 1e-05\)"),
-        ({"clip_qkv": 8.0, "attention_scale": 0.1}, "clip_qkv with an attention_scale"),
+        ({"clip_qkv": 8.0, "attention_scale": 0.1}, "clip_qkv with scaled attention"),
     ],
 )
 def test_shapes_that_no_class_has(shape: Shape, given: dict[str, Any], reason: str) -> None:
@@ -76,8 +77,8 @@ def test_shapes_that_no_class_has(shape: Shape, given: dict[str, Any], reason: s
 
 
 def test_all_that_does_not_fit_is_named(shape: Shape) -> None:
-    crystal = shape(norm="layer_norm", biases=True, rope_fraction=0.25)
-    with pytest.raises(UsageError, match=r"weight and bias or positions that turn 0\.25 of a head or LayerNorm with b"):
+    crystal = shape(norm="layer_norm", biases=True, rope_fraction=0.5)
+    with pytest.raises(UsageError, match=r"weight and bias or positions that turn 0\.5 of a head or LayerNorm with b"):
         config_json(crystal, form="hf", eos_id=2, dtype="float32")
 
 
@@ -91,7 +92,7 @@ def test_all_that_does_not_fit_is_named(shape: Shape) -> None:
         ({"num_hidden_layers": "16"}, "num_hidden_layers is '16'; a whole number above 0 is needed"),
         ({"vocab_size": True}, "vocab_size is True; a whole number"),
         ({"num_attention_heads": 0}, "num_attention_heads is 0; a whole number"),
-        ({"num_key_value_heads": 3}, "num_key_value_heads is 3, which does not divide num_attention_heads 16"),
+        ({"num_key_value_heads": 3}, "16 heads of queries cannot share 3 of keys"),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling is .*linear.*rope_type default"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope_parameters is .*yarn"),
         ({"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "rope_parameters is .*0.5"),
@@ -104,13 +105,21 @@ def test_all_that_does_not_fit_is_named(shape: Shape) -> None:
         ({"model_type": "llama"}, "has no 'rms_norm_eps', which a model of llama needs"),
         ({"model_type": "llama", "rms_norm_eps": 1e-6, "mlp_bias": True}, "mlp_bias is True; .* have False"),
         ({"model_type": "llama", "rms_norm_eps": 1e-6, "clip_qkv": 8.0}, "clip_qkv is 8.0; .* have None"),
-        ({"model_type": "dolma_pipeline"}, "has no 'sequence_length', which a model of dolma_pipeline needs"),
+        ({"model_type": "dolma_pipeline"}, "has no 'architecture', which a model of dolma_pipeline needs"),
+        (
+            {"model_type": "dolma_pipeline", "architecture": "decoder", "shape": {"width": 16}},
+            "has no 'vocab_size', which a model of dolma_pipeline needs",
+        ),
+        (
+            {"model_type": "dolma_pipeline", "architecture": "decoder", "shape": {"widths": 16}},
+            "shape has 'widths', which this version does not know",
+        ),
         ({"num_attention_heads": 17, "num_key_value_heads": 17}, "width 2048 needs heads of an even width"),
     ],
 )  # fmt: skip
 def test_configs_that_are_not_read(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=f"at/config.json: .*{message}"):
-        model_config_of(OLMO_1B | changed, "at/config.json")
+        shape_of(OLMO_1B | changed, "at/config.json")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +133,7 @@ def test_configs_that_are_not_read(changed: dict[str, Any], message: str) -> Non
 )
 def test_both_ways_to_name_the_base_of_rotations(changed: dict[str, Any], theta: float) -> None:
     content = {key: value for key, value in (OLMO_1B | changed).items() if value is not None}
-    assert model_config_of(content, "x").rope_theta == theta
+    assert shape_of(content, "x").rope_theta == theta
 
 
 def test_differences_are_those_of_the_function(shape: Shape) -> None:
@@ -134,7 +143,7 @@ def test_differences_are_those_of_the_function(shape: Shape) -> None:
     assert differing(shape(width=64, norm="rms_norm"), here) == [
         "width: 64 there, 16 here",
         "norm: rms_norm there, layer_norm_plain here",
-        "attention_scale: 0.25 there, 0.5 here",
+        "attention_multiplier: 0.25 there, 0.5 here",
     ]
 
 
@@ -144,8 +153,10 @@ def test_every_field_of_a_shape_is_thought_of(shape: Shape) -> None:
         "width": 32, "num_layers": 3, "num_heads": 2, "hidden": 40, "tied": True, "rope_theta": 2.0, "norm_eps": 1e-6,
         "num_kv_heads": 2, "norm": "rms_norm", "biases": True, "rope_fraction": 0.5, "rope_interleaved": True,
         "clip_qkv": 1.0, "embedding_scale": 2.0, "logit_scale": 2.0, "attention_scale": 2.0,
+        "mup_base_width": 4,
     }  # fmt: skip
-    free = {"vocab_size", "sequence_length", "rows_multiple"}
+    free = {"vocab_size", "sequence_length", "rows_multiple", "init", "init_std"}
     assert {field.name for field in fields(ModelConfig)} == {*other, *free}
     for name, value in other.items():
-        assert any(line.startswith(f"{name}: ") for line in differing(shape(**{name: value}), shape())), name
+        assert differing(shape(**{name: value}), shape()), name
+    assert differing(shape(init="normal", init_std=0.1), shape()) == []
