@@ -12,22 +12,22 @@ from dolma_pipeline.config.recipe import TrainConfig
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.train.files import Settings
-from dolma_pipeline.train.model import Decoder
-from dolma_pipeline.train.presets import ModelConfig
+from dolma_pipeline.train.language_model import LanguageModel
+from dolma_pipeline.train.spec import Shape, spec_of
 
 STEP, TOKENS = 7, 7 * 4 * 16
 
 
-def random_model(config: ModelConfig, *, seed: int = 1) -> Decoder:
+def random_model(config: Shape, *, seed: int = 1) -> LanguageModel:
     """Every number is drawn, those of norms and biases too."""
     generator = torch.Generator().manual_seed(seed)
-    model = Decoder(config).requires_grad_(False)
+    model = spec_of(config).build(config).requires_grad_(False)
     for parameter in model.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
     return model
 
 
-def saved_run(folder: Path, model: Decoder, *, eos_id: int) -> Path:
+def saved_run(folder: Path, model: LanguageModel, *, eos_id: int) -> Path:
     """The folder, with this model as the checkpoint of step 7."""
     length = model.config.sequence_length
     train = TrainConfig(sequence_length=length, batch_tokens=4 * length)

@@ -13,11 +13,14 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from dolma_pipeline.io import paths
+from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.storage.folder import run_folder
 from dolma_pipeline.tokens.encode import encoder
 from dolma_pipeline.tokens.tokenizer import parse_tokenizer
 from dolma_pipeline.train.hugging_face.read import read_hf
+from dolma_pipeline.train.hugging_face.shape import DTYPES, config_json
 from dolma_pipeline.train.hugging_face.start import export
+from dolma_pipeline.train.hugging_face.write import write_weights
 from dolma_pipeline.train.model import Decoder
 from dolma_pipeline.train.presets import ModelConfig
 from tests.saved_models import STEP, random_model, saved_run
@@ -94,19 +97,24 @@ def theirs(
 ) -> tuple[Path, dict[str, Any]]:
     """A folder with logits and with the models that transformers made, and what else it says."""
     folder = tmp_path_factory.mktemp("interop")
-    models = {}
+    models = {"whole": str(folder / "whole")}
     for name, model in ours.items():
         run = saved_run(folder / "runs" / name, model, eos_id=0)
-        paths.write_bytes(run / "tokenizer/tokenizer.json", tokenizer().to_str().encode())
-        for dtype in ("fp32", "bf16"):
+        for dtype in DTYPES:
             place = folder / f"{name}_{dtype}"
-            export(run, place, folder=run_folder(str(run)), step=STEP, dtype=dtype)
+            place.mkdir()
+            content = config_json(model.config, form="hf", eos_id=0, dtype=DTYPES[dtype])
+            (place / "config.json").write_bytes(pretty(content))
+            write_weights(run, STEP, place, form="hf", dtype=dtype, max_file_bytes=20_000)
             models[place.name] = str(place)
+    run = folder / "runs" / "olmo"
+    paths.write_bytes(run / "tokenizer/tokenizer.json", tokenizer().to_str().encode())
+    export(run, folder / "whole", folder=run_folder(str(run)), step=STEP)
     asked = {
         "models": models,
         "made": {name: {"folder": str(folder / name), "config": config} for name, config in THEIRS.items()},
         "ids": ids.tolist(),
-        "tokenizers": {"olmo": models["olmo_fp32"]},
+        "tokenizers": {"whole": models["whole"]},
         "texts": TEXTS,
         "num_written": WRITTEN,
         "out": str(folder),
@@ -125,7 +133,6 @@ def test_their_logits_are_ours(
     assert told["models"][f"{name}_fp32"]["tied"] == (model.config.tied and "mup" not in name)
     logits = model(ids)
     found = np.load(folder / f"{name}_fp32.npy")
-    print(name, np.abs(found - logits.numpy()).max(), np.abs(found).max())
     np.testing.assert_allclose(found, logits.numpy(), rtol=1e-5, atol=1e-5)
     written = ids[:1, :3]
     while written.shape[1] < 3 + WRITTEN and (written.shape[1] == 3 or written[0, -1] != 0):
@@ -146,7 +153,6 @@ def test_in_bf16_they_are_as_near_as_rounded_weights_are(
     model.load_state_dict(dict(weights))
     logits = model.bfloat16()(ids).float().numpy()
     found = np.load(folder / f"{name}_bf16.npy")
-    print(name, np.abs(found - logits).max(), np.abs(found).max())
     assert np.abs(found - logits).max() < 0.05 * np.abs(logits).max()
 
 
@@ -158,13 +164,18 @@ def test_models_of_theirs_are_read(name: str, ids: torch.Tensor, theirs: tuple[P
     model = Decoder(config).requires_grad_(False)
     model.load_state_dict(dict(weights))
     found = np.load(folder / f"{name}.npy")
-    print(name, np.abs(found - model(ids).numpy()).max(), np.abs(found).max())
     np.testing.assert_allclose(model(ids).numpy(), found, rtol=1e-5, atol=1e-5)
+
+
+def test_a_whole_folder_is_what_its_parts_are(theirs: tuple[Path, dict[str, Any]]) -> None:
+    folder, told = theirs
+    assert told["models"]["whole"] == told["models"]["olmo_fp32"]
+    assert np.array_equal(np.load(folder / "whole.npy"), np.load(folder / "olmo_fp32.npy"))
 
 
 def test_the_tokenizer_is_ours(theirs: tuple[Path, dict[str, Any]]) -> None:
     _, told = theirs
     encode = encoder(parse_tokenizer(tokenizer().to_str())).encode
-    assert told["tokens"]["olmo"]["ids"] == encode(pa.array(TEXTS)).to_pylist()
-    assert told["tokens"]["olmo"]["eos"] == 0
-    assert told["tokens"]["olmo"]["decoded"] == TEXTS
+    assert told["tokens"]["whole"]["ids"] == encode(pa.array(TEXTS)).to_pylist()
+    assert told["tokens"]["whole"]["eos"] == 0
+    assert told["tokens"]["whole"]["decoded"] == TEXTS

@@ -26,7 +26,7 @@ from dolma_pipeline.train.hugging_face.names import (
 from dolma_pipeline.train.hugging_face.shape import OWN
 from dolma_pipeline.train.hugging_face.shape_read import differing, shape_of
 from dolma_pipeline.train.hugging_face.tensor_file import TensorFile
-from dolma_pipeline.train.hugging_face.weights import as_ours
+from dolma_pipeline.train.hugging_face.weights import as_ours, first_rows
 from dolma_pipeline.train.presets import ModelConfig
 from dolma_pipeline.train.spec import Shape, spec_of
 
@@ -50,7 +50,7 @@ class Weights(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         """The parameter, with padding rows of 0. KeyError where the model has none of that name."""
-        pieces = [self._files[theirs].read(theirs)[:rows] for theirs, rows in self._parts[name]]
+        pieces = [first_rows(self._files[theirs].read(theirs), rows) for theirs, rows in self._parts[name]]
         return as_ours(pieces, self._shapes[name])
 
     def __iter__(self) -> Iterator[str]:
@@ -98,7 +98,8 @@ def read_hf(folder: str | Path, *, into: Shape | None = None) -> tuple[Shape, We
     wanted: dict[str, tuple[int, ...]] = {}
     for name, shape in shapes.items():
         cut = isinstance(here, ModelConfig) and name in (EMBEDDING, HEAD)
-        wanted |= {one: (there.vocab_size if cut else rows, *shape[1:]) for one, rows in parts[name]}
+        rows_there = {one: there.vocab_size if cut else rows for one, rows in parts[name]}
+        wanted |= {one: (rows, *shape[1:]) if shape else () for one, rows in rows_there.items()}
     _check(place, wanted, files, tied=theirs is not None and theirs.tied)
     return here, Weights(shapes, parts, files)
 

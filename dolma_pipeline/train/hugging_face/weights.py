@@ -51,6 +51,11 @@ def as_ours(pieces: Sequence[Tensor], shape: torch.Size) -> Tensor:
     return torch.cat((value, value.new_zeros((missing, *shape[1:])))) if missing else value
 
 
+def first_rows(value: Tensor, rows: int) -> Tensor:
+    """As many rows from the top; a single number has one."""
+    return value[:rows] if value.ndim else value
+
+
 def _turned(theirs: str, piece: Tensor, config: ModelConfig) -> Tensor:
     """Queries and keys for pairs half a head apart; queries with what attention is scaled by beyond 1/sqrt(K)."""
     is_query = f".{QUERIES}." in theirs

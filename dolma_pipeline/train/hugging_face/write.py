@@ -20,7 +20,7 @@ from dolma_pipeline.train.hugging_face.names import own_part
 from dolma_pipeline.train.hugging_face.read import INDEX, WEIGHTS
 from dolma_pipeline.train.hugging_face.shape import DTYPES, Dtype, Form
 from dolma_pipeline.train.hugging_face.tensor_file import write_tensors
-from dolma_pipeline.train.hugging_face.weights import as_theirs
+from dolma_pipeline.train.hugging_face.weights import as_theirs, first_rows
 from dolma_pipeline.train.presets import ModelConfig
 from dolma_pipeline.train.spec import spec_of
 
@@ -54,7 +54,7 @@ def write_weights(
         if form == "hf" and isinstance(config, ModelConfig):
             found = as_theirs(name, value, config)
         else:
-            found = {one: value[:rows] if value.ndim else value for one, rows in own_part(name, value.shape, config)}
+            found = {one: first_rows(value, rows) for one, rows in own_part(name, value.shape, config)}
         return {one: tensor.to(getattr(torch, DTYPES[dtype])) for one, tensor in found.items()}
 
     planned = {name: converted(name, value) for name, value in parameters.items()}

@@ -4,16 +4,18 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from dolma_pipeline.errors import DataError
+from dolma_pipeline.errors import DataError, UnknownNameError
 from dolma_pipeline.train.hugging_face.read import read_hf
 from dolma_pipeline.train.hugging_face.shape import Form
 from dolma_pipeline.train.hugging_face.tensor_file import TensorFile, write_tensors
 from dolma_pipeline.train.model import Decoder
 from dolma_pipeline.train.presets import ModelConfig
+from dolma_pipeline.train.spec import MODELS
 
 Shape = Callable[..., ModelConfig]
 RandomModel = Callable[..., Decoder]
@@ -171,4 +173,23 @@ def test_folders_that_hold_no_such_model(exported: Callable[..., tuple[Path, Dec
         read_hf(folder)
     (folder / "config.json").write_text("{")
     with pytest.raises(DataError, match=r"config\.json: not JSON"):
+        read_hf(folder)
+
+
+def test_another_architecture(exported: Callable[..., tuple[Path, Decoder]], pairs: Any, shape: Any) -> None:
+    folder, model = exported("safetensors", config=pairs)
+    found, weights = read_hf(folder, into=pairs)
+    assert found is pairs
+    assert list(weights) == ["heat", "embedding.weight", "head.weight"]
+    for name, value in model.named_parameters():
+        assert torch.equal(weights[name], value)
+    assert read_hf(folder)[0] == pairs
+    with pytest.raises(DataError, match=r"another shape .*: architecture: pairs there, decoder here\."):
+        read_hf(folder, into=shape())
+    with pytest.raises(DataError, match=r"another shape .*: width: 4 there, 5 here\."):
+        read_hf(folder, into=dataclasses.replace(pairs, width=5))
+    with pytest.raises(DataError, match=r"weight is \[13, 4\]; by config\.json it would be \[12, 4\]"):
+        read_hf(folder, into=dataclasses.replace(pairs, vocab_size=12))
+    del MODELS["pairs"]
+    with pytest.raises(UnknownNameError, match="unknown architecture 'pairs'"):
         read_hf(folder)

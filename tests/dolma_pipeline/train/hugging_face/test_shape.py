@@ -8,7 +8,7 @@ import pytest
 
 from dolma_pipeline.errors import DataError, UsageError
 from dolma_pipeline.train import ModelConfig, model_config
-from dolma_pipeline.train.hugging_face.shape import config_json
+from dolma_pipeline.train.hugging_face.shape import config_json, num_parameters_there
 from dolma_pipeline.train.hugging_face.shape_read import differing, shape_of
 
 Shape = Callable[..., ModelConfig]
@@ -80,6 +80,13 @@ def test_all_that_does_not_fit_is_named(shape: Shape) -> None:
     crystal = shape(norm="layer_norm", biases=True, rope_fraction=0.5)
     with pytest.raises(UsageError, match=r"weight and bias or positions that turn 0\.5 of a head or LayerNorm with b"):
         config_json(crystal, form="hf", eos_id=2, dtype="float32")
+
+
+def test_another_architecture_has_no_class(pairs: Any) -> None:
+    with pytest.raises(UsageError, match=r"none has the architecture pairs\. --format safetensors writes it"):
+        config_json(pairs, form="hf", eos_id=2, dtype="float32")
+    assert config_json(pairs, form="safetensors", eos_id=2, dtype="float32")["architecture"] == "pairs"
+    assert num_parameters_there(pairs, form="safetensors") == 2 * 13 * 4 + 1
 
 
 @pytest.mark.parametrize(
