@@ -33,6 +33,7 @@ WRITTEN = 5
 TEXTS = [
     "The cat sat on the mat.", "Grüße aus Köln – 你好, 世界! 😀", "  a  b\n\n\tc ", "", "def f(x):\n    return x + 1\n",
     "mail |||EMAIL|||, twice |||EMAIL|||", "don't , . ! 'll", "\u00e9 e\u0301 \ufffd \x00",
+    f"it ends with {EOS} and goes on",
 ]  # fmt: skip
 
 OURS: dict[str, dict[str, Any]] = {
@@ -176,6 +177,10 @@ def test_a_whole_folder_is_what_its_parts_are(theirs: tuple[Path, dict[str, Any]
 def test_the_tokenizer_is_ours(theirs: tuple[Path, dict[str, Any]]) -> None:
     _, told = theirs
     encode = encoder(parse_tokenizer(tokenizer().to_str())).encode
-    assert told["tokens"]["whole"]["ids"] == encode(pa.array(TEXTS)).to_pylist()
+    ours = encode(pa.array(TEXTS)).to_pylist()
+    assert 0 not in ours[-1]  # here a special token that a text shows is text
+    assert told["tokens"]["whole"]["as_text"] == ours
+    assert told["tokens"]["whole"]["ids"][:-1] == ours[:-1]
+    assert 0 in told["tokens"]["whole"]["ids"][-1]
     assert told["tokens"]["whole"]["eos"] == 0
     assert told["tokens"]["whole"]["decoded"] == TEXTS

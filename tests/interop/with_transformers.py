@@ -67,8 +67,10 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
     tokens = {}
     for name, folder in asked["tokenizers"].items():
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        split = transformers.AutoTokenizer.from_pretrained(folder, split_special_tokens=True)
         tokens[name] = {
             "ids": [tokenizer(text, add_special_tokens=False)["input_ids"] for text in asked["texts"]],
+            "as_text": [split(text)["input_ids"] for text in asked["texts"]],
             "eos": tokenizer.eos_token_id,
             "decoded": [tokenizer.decode(tokenizer(text)["input_ids"]) for text in asked["texts"]],
         }
