@@ -1,6 +1,6 @@
 """Weights from a folder in the files of Hugging Face, under our names: OLMo's, LLaMA's, and what `export` writes.
 
-Files are mapped and a tensor is read when it is asked for, so memory is that of one tensor, whatever the model.
+A tensor is read when it is asked for, so memory is that of one parameter, twice, whatever the model.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ Source: https://github.com/huggingface/safetensors, the section "Format" of its 
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,7 +57,7 @@ class _Place(NamedTuple):
 
 
 class TensorFile:
-    """A file of tensors, mapped: opening reads its header only.
+    """A file of tensors: opening reads its header only.
 
     Args:
         path: of the file.
@@ -80,7 +79,6 @@ class TensorFile:
                 raise DataError(f"{path}: not a file of safetensors: its header is not JSON: {error}") from None
             if not isinstance(header, dict):
                 raise DataError(f"{path}: not a file of safetensors: its header is not a JSON object.")
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._first = _LENGTH_BYTES + length
         self.places = {name: self._place(name, found) for name, found in header.items() if name != _METADATA}
         end = max((place.end for place in self.places.values()), default=0)
@@ -94,7 +92,11 @@ class TensorFile:
         dtype, shape, start, end = self.places[name]
         if start == end:
             return torch.empty(shape, dtype=dtype)
-        content = bytearray(self._map[self._first + start : self._first + end])
+        content = bytearray(end - start)
+        with open(self.path, "rb") as file:
+            file.seek(self._first + start)
+            if file.readinto(content) != len(content):
+                raise DataError(f"{self.path}: {name} is not all there any more; the file was cut off.")
         return torch.frombuffer(content, dtype=dtype).view(shape)
 
     def _place(self, name: str, found: Any) -> _Place:

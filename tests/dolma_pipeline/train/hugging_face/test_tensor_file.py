@@ -59,6 +59,15 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert torch.equal(file.read("b"), TENSORS["b"])
 
 
+def test_a_file_that_is_cut_off_after_it_was_opened(tmp_path: Path) -> None:
+    path = write(tmp_path / "x", TENSORS)
+    file = TensorFile(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert torch.equal(file.read("one"), TENSORS["one"])
+    with pytest.raises(DataError, match=r"x: half is not all there any more"):
+        file.read("half")
+
+
 def test_parts_of_a_tensor_are_written_in_their_order(tmp_path: Path) -> None:
     whole = torch.arange(12.0).view(3, 4)
     tensors = {"columns": whole.T, "rows": whole[1:]}
