@@ -11,6 +11,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from dolma_pipeline.config.recipe import TrainConfig
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
+from dolma_pipeline.train.commit import Commit, file_record, write_commit
 from dolma_pipeline.train.files import Settings
 from dolma_pipeline.train.language_model import LanguageModel
 from dolma_pipeline.train.spec import Shape, spec_of
@@ -37,5 +38,6 @@ def saved_run(folder: Path, model: LanguageModel, *, eos_id: int) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there are no other processes
         save({"model": model.state_dict()}, checkpoint_id=step / "model_and_optim", no_dist=True)
-    paths.write_bytes(step / "commit.json", pretty({"format": 1, "step": STEP, "tokens": TOKENS}))
+    files = {path.relative_to(step).as_posix(): file_record(path) for path in sorted(step.rglob("*")) if path.is_file()}
+    write_commit(step, Commit(step=STEP, tokens=TOKENS, files=files))
     return folder

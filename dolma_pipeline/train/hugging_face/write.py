@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
-from dolma_pipeline.train.checkpoint import load_parameter
+from dolma_pipeline.train.checkpoint import load_tensors, verified
 from dolma_pipeline.train.files import read_settings
 from dolma_pipeline.train.hugging_face.names import own_part
 from dolma_pipeline.train.hugging_face.read import INDEX, WEIGHTS
@@ -45,6 +45,9 @@ def write_weights(
 
     Returns:
         Bytes of all tensors.
+
+    Raises:
+        DamagedCheckpointError: a file of the checkpoint is not what it was.
     """
     config = read_settings(run_dir).model
     with torch.device("meta"):
@@ -58,12 +61,14 @@ def write_weights(
         return {one: tensor.to(getattr(torch, DTYPES[dtype])) for one, tensor in found.items()}
 
     planned = {name: converted(name, value) for name, value in parameters.items()}
+    saved = verified(run_dir, step)
     files = _cut(planned, max_file_bytes)
     names = [WEIGHTS] if len(files) == 1 else [_numbered(i, len(files)) for i in range(1, len(files) + 1)]
 
     def read(chosen: list[str]) -> Iterator[tuple[str, Tensor]]:
         for name in chosen:
-            value = load_parameter(run_dir, step, name, torch.empty(parameters[name].shape))
+            value = torch.empty(parameters[name].shape)
+            load_tensors(saved, {name: value})
             yield from converted(name, value).items()
 
     total, places = 0, dict[str, str]()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dolma_pipeline.errors import DamagedCheckpointError
 from dolma_pipeline.train.hugging_face.tensor_file import TensorFile
 from dolma_pipeline.train.hugging_face.write import write_weights
 from dolma_pipeline.train.model import Decoder
@@ -60,3 +61,14 @@ def test_our_own_names(run: tuple[Path, Decoder], tmp_path: Path) -> None:
     for name in file.places:
         ours = parameters[name][:60] if name in ("embedding.weight", "head.weight") else parameters[name]
         assert torch.equal(file.read(name), ours.bfloat16())
+
+
+def test_a_damaged_checkpoint_is_named_and_not_used(run: tuple[Path, Decoder], tmp_path: Path) -> None:
+    (part,) = (run[0] / f"train/step-{STEP:06d}/model_and_optim").glob("*.distcp")
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(DamagedCheckpointError, match=rf"{part.name}: damaged: its sha256 is"):
+        write_weights(run[0], STEP, tmp_path / "out", form="hf", dtype="fp32")
+    assert not [*(tmp_path / "out").iterdir()]
