@@ -41,8 +41,8 @@ chaos: $(VENV)/installed-dev ## tasks repeated, late, at once, and with workers 
 test-slow: $(VENV)/installed-dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-interop: $(VENV)/installed-dev $(INTEROP_VENV)/installed ## our shards read by OLMo-core, in an environment of its own
-	DOLMA_PIPELINE_INTEROP_PYTHON=$(abspath $(INTEROP_VENV))/bin/python $(BIN)/python -m pytest -m interop
+interop: $(VENV)/installed-dev $(INTEROP_VENV)/installed ## OLMo-core, transformers and lm-eval read what is ours, in an environment of its own
+	DOLMA_PIPELINE_INTEROP_PYTHON=$(abspath $(INTEROP_VENV))/bin/python $(BIN)/python -m pytest -m interop tests/interop
 
 stores: $(VENV)/installed-dev $(STORES_VENV)/installed ## run folders on emulators of others: moto, and azurite where npm is there
 	DOLMA_PIPELINE_MOTO=$(abspath $(STORES_VENV))/bin/moto_server \
@@ -75,7 +75,8 @@ $(CORPUS)/collected: | $(VENV)/installed
 
 $(INTEROP_VENV)/installed: constraints.txt
 	$(PYTHON) -m venv --clear $(INTEROP_VENV)
-	$(INTEROP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 ai2-olmo-core==3.0.0
+	$(INTEROP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		torch==2.13.0 ai2-olmo-core==3.0.0 transformers==5.24.0 safetensors==0.8.0 lm-eval==0.4.13
 	touch $@
 
 $(STORES_VENV)/installed: constraints.txt

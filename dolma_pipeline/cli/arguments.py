@@ -70,7 +70,7 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     flags: set[str] = set()
     values: dict[str, tuple[str, ...]] = {}
     given: list[str] = []
-    options = {option.name: option for command in COMMANDS.values() for option in command.options}
+    options = _options(before)
     rest = iter(before)
     for argument in rest:
         name, equals, value = argument.partition("=")
@@ -92,7 +92,7 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     if {"--verbose", "--quiet"} <= flags:
         raise UsageError("found both -v and -q; give one of them")
     command = _command(words[0]) if words else None
-    formats = values.pop(FORMAT.name, ("text",))
+    formats = values.pop(FORMAT.name, ("text",)) if options.get(FORMAT.name) is FORMAT else ("text",)
     parsed = Arguments(
         command=command,
         words=tuple(words[1:]),
@@ -105,6 +105,13 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     if command is not None and not flags & {"--help", "--version"}:
         _check(parsed, command, given)
     return parsed
+
+
+def _options(before: Sequence[str]) -> dict[str, Option]:
+    """All options by name, those of the command that was named first: commands may share a name."""
+    options = {option.name: option for command in COMMANDS.values() for option in command.options}
+    named = next((COMMANDS[argument] for argument in before if argument in COMMANDS), None)
+    return options | {option.name: option for option in (named.options if named else ())}
 
 
 def _value(option: Option, value: str | None, rest: Iterator[str]) -> str:

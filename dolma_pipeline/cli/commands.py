@@ -193,6 +193,30 @@ _ALL = (
         ("eval",),
     ),
     Command(
+        name="export",
+        group="Make",
+        summary="a saved model for transformers, with tokenizer and card",
+        module="export",
+        usage="RUN|RECIPE --output FOLDER [KEY=VALUE ...]",
+        details="Writes the model of a saved step as safetensors, with config.json, its tokenizer, and a card of what\n"
+        "it was trained on. OLMo's shapes are OlmoForCausalLM, LLaMA's LlamaForCausalLM; what no class of\n"
+        "transformers computes is an error, unless --format safetensors. See docs/export.md.",
+        example="dolma-pipeline export runs/quickstart --output model\n"
+        "dolma-pipeline export my.yaml --step 2000 --dtype bf16 --output model",
+        options=(
+            Option(name="--output", value="FOLDER", purpose="to write; empty or not there yet"),
+            Option(name="--step", value="N", purpose="of a checkpoint; default the last"),
+            Option(
+                name="--format",
+                value="hf|safetensors",
+                choices=("hf", "safetensors"),
+                purpose="hf, the default, is what transformers loads; safetensors our own names, for any shape",
+            ),
+            Option(name="--dtype", value="fp32|bf16", choices=("fp32", "bf16"), purpose="of the weights; default fp32"),
+        ),
+        takes_overrides=True,
+    ),
+    Command(
         name="explain",
         group="Look",
         summary="one document: attributes, rules, dedupe steps, and what it is a copy of",

@@ -125,12 +125,30 @@ def load_model(run_dir: Path, step: int, *, model: nn.Module) -> None:
     Raises:
         DamagedCheckpointError: a file of the checkpoint is not what it was.
     """
+    load_tensors(verified(run_dir, step), model.state_dict())
+
+
+def verified(run_dir: Path, step: int) -> Path:
+    """Where the tensors of a saved step lie, all its files looked at, without other processes.
+
+    Raises:
+        DamagedCheckpointError: a file of the checkpoint is not what it was.
+    """
     folder = step_folder(run_dir, step)
     commit = read_commit(folder)
     verify(folder, commit, sorted(commit.files or ()))
+    return folder / STATE
+
+
+def load_tensors(folder: Path, tensors: dict[str, Any]) -> None:
+    """Put some of a model's tensors, by name, into tensors of their shape, in place, without other processes.
+
+    Args:
+        folder: as `verified` gives it.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled")  # as is meant
-        load({"model": model.state_dict()}, checkpoint_id=folder / STATE, no_dist=True)
+        load({"model": tensors}, checkpoint_id=folder, no_dist=True)
 
 
 def _own_files(folder: Path) -> list[str]:

@@ -9,8 +9,7 @@ import contextlib
 import gzip
 import hashlib
 import json
-import os
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,20 +52,8 @@ def texts(data: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def python(request: pytest.FixtureRequest) -> str:
-    """The other environment's Python. Without it a test run at large skips; one of interop alone fails."""
-    found = os.environ.get("DOLMA_PIPELINE_INTEROP_PYTHON")
-    if found:
-        return os.path.abspath(found)
-    message = "DOLMA_PIPELINE_INTEROP_PYTHON is not set; `make interop` sets it"
-    if request.config.getoption("markexpr") == "interop":
-        pytest.fail(message)
-    pytest.skip(message)
-
-
-@pytest.fixture(scope="module")
 def seen(
-    python: str, data: Path, texts: list[str], tmp_path_factory: pytest.TempPathFactory
+    answers: Callable[..., dict[str, Any]], data: Path, texts: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[TokenDataset, dict[str, Any]]:
     """Our dataset, and what OLMo-core says of the same folder."""
     path = data / "tokenizer" / "allenai_gpt-neox-olmo-dolma-v1_5.json"
@@ -83,18 +70,10 @@ def seen(
         "epochs": EPOCHS,
         "world_sizes": WORLD_SIZES,
     }
-    script = Path(__file__).with_name("read_with_olmo_core.py")
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [python, str(script), json.dumps(asked)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+    return (
+        TokenDataset(folder, sequence_length=LENGTH, dtype=info.dtype),
+        answers("read_with_olmo_core.py", asked, folder=folder),
     )
-    assert done.returncode == 0, done.stderr
-    return TokenDataset(folder, sequence_length=LENGTH, dtype=info.dtype), json.loads(done.stdout.splitlines()[-1])
 
 
 def test_same_instances(seen: tuple[TokenDataset, dict[str, Any]]):

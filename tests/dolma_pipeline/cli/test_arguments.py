@@ -98,3 +98,13 @@ def test_errors(typed: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_arguments(typed.split())
     assert message in str(caught.value)
+
+
+def test_an_option_of_two_commands_is_that_of_the_one_named() -> None:
+    exported = parse_arguments(["export", "runs/a", "--format", "safetensors", "--output", "m"])
+    assert (exported.format, exported.values["--format"]) == ("text", ("safetensors",))
+    assert parse_arguments(["--format", "json", "list", "taggers"]).format == "json"
+    with pytest.raises(UsageError, match="--format takes hf or safetensors, found 'json'"):
+        parse_arguments(["--format", "json", "export", "runs/a"])
+    with pytest.raises(UsageError, match="--format takes text or json, found 'hf'"):
+        parse_arguments(["list", "taggers", "--format=hf"])
