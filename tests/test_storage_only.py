@@ -62,6 +62,7 @@ EXCEPTIONS = {
     "dolma_pipeline/look/elsewhere.py": "a folder for another process, which goes with it",
     "dolma_pipeline/engines/watchdog.py": "/proc: which processes there are",
     "dolma_pipeline/fit/*.py": "texts and models at paths that scratch gave, and a model where the user wants it",
+    "dolma_pipeline/cli/plot.py": "a picture where the user wants it",
     "dolma_pipeline/kernels/fasttext*.py": "a model, from its path",
     "dolma_pipeline/kernels/warm.py": "a stamp beside numba's cache",
     "dolma_pipeline/registry.py": "the user's modules, which travel as text",
