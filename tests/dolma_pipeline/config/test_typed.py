@@ -41,7 +41,7 @@ def error(text: str) -> str:
         ("workers: atuo", "workers: found text 'atuo', expected a whole number or auto; did you mean 'auto'?"),
         ("normalize: nfc", "normalize: found text 'nfc', expected a list; write [nfc]"),
         ("normalize: [nfd]", "normalize.0: found text 'nfd', expected one of nfc, whitespace; did you mean 'nfc'?"),
-        ("train: [1]", "train: found a list of 1, expected a mapping with the keys model, sequence_length, "),
+        ("train: [1]", "train: found a list of 1, expected a mapping with the keys model, shape, "),
         ("train:", "train: found nothing, expected a mapping with the keys model, "),
         ("eval: {held_out: no}", "eval.held_out: found text 'no', expected true or false"),
         ("eval: {tasks: a.jsonl}", "eval.tasks: found text 'a.jsonl', expected a list; write [a.jsonl]"),
@@ -80,7 +80,10 @@ def error(text: str) -> str:
         ),
         # unknown and missing
         ("trian: {}", "trian: no key named 'trian'. Did you mean 'train'?"),
-        ("train: {learning_rate: 1}", "train.learning_rate: no key named 'learning_rate'. There are: batch_tokens, "),
+        (
+            "train: {learning_rate: 1}",
+            "train.learning_rate: no key named 'learning_rate'. There are: allow_older_checkpoint, ",
+        ),
         ("vocab_size: 3", "vocab_size: no key named 'vocab_size'. There are: "),
         ("dedupe: {}", "dedupe.steps: is missing; expected a list of mappings: ways to find duplicates, in order"),
         (

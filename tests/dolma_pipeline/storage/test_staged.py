@@ -138,3 +138,16 @@ def test_a_store_that_refuses_a_checkpoint_is_told(folder: RunFolder, monkeypatc
         write(place, {**step(20), "train/step-000020/commit.json": b"20"})
         assert refused.wait(20)
     assert folder.stat("train/step-000020/commit.json") is None
+
+
+def test_checkpoints_that_do_not_stay_go_from_the_store_too(folder: RunFolder) -> None:
+    """Those of before too, of which the copy has only the newest; a file beside the folders is read and put back."""
+    folder.write("quarantine.jsonl", b"by hand\n")
+    under = (*UNDER, "quarantine.jsonl")
+    with staged(folder, Scratch(), under=under, steps=lambda whole: whole[-1:], keep=lambda whole: whole[-2:]) as place:
+        assert (place / "quarantine.jsonl").read_bytes() == b"by hand\n"
+        write(place, {"quarantine.jsonl": b"by hand\nby train\n", **step(30), "train/step-000030/commit.json": b"30"})
+    assert folder.read("quarantine.jsonl") == b"by hand\nby train\n"
+    names = {name.split("/")[1] for name in contents(folder) if name.startswith("train/step-")}
+    assert names == {"step-000010", "step-000020", "step-000030"}  # 20 was never whole
+    assert not [name for name in contents(folder) if name.startswith("train/step-000000/")]
