@@ -14,7 +14,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -128,7 +127,7 @@ def generate(
         for position in range(max_tokens):
             ids = sampling.choose(batch.logits_RV, [starts[i].text for i in chosen], position=position)
             kept = []
-            for row, (i, new) in enumerate(zip(chosen, _agreed(ids, batch.logits_RV.device), strict=True)):
+            for row, (i, new) in enumerate(zip(chosen, ids, strict=True)):
                 if new == eos_id:
                     continue
                 written[i].append(new)
@@ -195,12 +194,3 @@ class _Batch:
                 at=at.to(self.device),
             )
         return logits_RV.float()
-
-
-def _agreed(ids: Sequence[int], device: torch.device) -> list[int]:
-    """What the first process chose, where several compute the same: they must stop at the same id."""
-    if not (dist.is_initialized() and dist.get_world_size() > 1):
-        return list(ids)
-    chosen = torch.tensor(ids, device=device)
-    dist.broadcast(chosen, src=0)
-    return [int(i) for i in chosen.tolist()]

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import RunError
+from dolma_pipeline.evals.sharded import lead, leading
 from dolma_pipeline.evals.trees import Tree, Window, trees
 from dolma_pipeline.train.checkpoint import load_model
 from dolma_pipeline.train.files import Settings, committed_steps, train_folder
@@ -40,7 +41,7 @@ Ids = NDArray[np.int64]
 
 
 def saved_model(run_dir: Path, step: int, *, settings: Settings) -> LanguageModel:
-    """The model of a saved step, float32, on a GPU if there is one.
+    """The model of a saved step, float32, on a GPU if there is one; over all processes of a torchrun, if it is one.
 
     Raises:
         RunError: no whole checkpoint of that step; it says which there are.
@@ -49,6 +50,8 @@ def saved_model(run_dir: Path, step: int, *, settings: Settings) -> LanguageMode
     if step not in steps:
         shown = ", ".join(map(str, steps)) or "none"
         raise RunError(f"{train_folder(run_dir)}: no checkpoint of step {step}. There are: {shown}.")
+    if (world := leading()) is not None:
+        return lead(run_dir, step, settings=settings, world=world)
     with torch.device("meta"):
         model = spec_of(settings.model).build(settings.model)
     model.to_empty(device="cuda" if torch.cuda.is_available() else "cpu")
@@ -157,7 +160,7 @@ def _nats(model: LanguageModel, asked: _Asked) -> NDArray[np.float64]:
     )
     mask_BTS = None if asked.sees is None else torch.from_numpy(asked.sees).to(device)
     found = []
-    with torch.inference_mode():
+    with torch.no_grad():
         logits_NV = model(tokens_BT, positions_BT=depths_BT, mask_BTS=mask_BTS, at=at)
         firsts = range(0, len(at), ROWS_AT_ONCE)
         cuts = np.searchsorted(asked.rows, [*firsts, len(at)])
