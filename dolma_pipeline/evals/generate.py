@@ -10,7 +10,7 @@ Cost: an id needs a forward pass over one position and a copy of its text's keys
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -52,15 +52,31 @@ class Completer:
     num_cut: prompts so far that were cut at their left.
     """
 
-    def __init__(self, model: LanguageModel, codec: Codec, *, eos_id: int, seed: str = "0", top_p: float = 1.0) -> None:
-        """Args: seed: of draws; make it the task's, so that tasks with equal keys draw apart. eos_id: ends a text."""
+    def __init__(
+        self,
+        model: LanguageModel,
+        codec: Codec,
+        *,
+        eos_id: int,
+        seed: str = "0",
+        top_p: float = 1.0,
+        prefix: Literal["eos", "none"] = "eos",
+    ) -> None:
+        """A completer.
+
+        Args:
+            eos_id: ends a text. seed: of draws; with the task's name in it, tasks whose keys are equal draw apart.
+            top_p: see `Sampling`. prefix: `eos` reads each prompt after EOS, as documents are in training; `none` only
+                a prompt of nothing.
+        """
         self.model, self.codec, self.eos_id, self.seed, self.top_p = model, codec, eos_id, seed, top_p
+        self.prefix = prefix
         self.num_cut = 0
 
     def __call__(
         self, prompts: Sequence[Prompt], *, max_tokens: int, stop: Sequence[str], samples: int, temperature: float
     ) -> list[list[str]]:
-        """See `Complete`. Each prompt is read after EOS, as documents are in training.
+        """See `Complete`.
 
         Raises:
             UsageError: a number that is out of its range, or an empty stop.
@@ -72,7 +88,8 @@ class Completer:
         drawn = samples if temperature else 1  # the likeliest text is the same each time
         starts = []
         for prompt, ids in zip(prompts, self.codec.encode([prompt.text for prompt in prompts]), strict=True):
-            ids = np.concatenate(([self.eos_id], ids))
+            if self.prefix == "eos" or not len(ids):
+                ids = np.concatenate(([self.eos_id], ids))
             self.num_cut += len(ids) > room
             starts += [Start(ids[-room:], Text(prompt.key, sample)) for sample in range(drawn)]
 

@@ -85,13 +85,28 @@ def score(model: LanguageModel, windows: Sequence[Window]) -> list[float]:
     What windows begin with in common is read once (`evals.trees`). Trees of like size are computed together, padded on
     the right, which nothing sees; logits are computed at targets only. Neither changes a number beyond its rounding.
     """
+    return [window.nats for window in score_greedy(model, windows, with_greedy=False)]
+
+
+class Scored(NamedTuple):
+    """What is known of a window. nats: summed over its targets. greedy: whether each target is the likeliest id."""
+
+    nats: float
+    greedy: bool
+
+
+def score_greedy(model: LanguageModel, windows: Sequence[Window], *, with_greedy: bool = True) -> list[Scored]:
+    """As `score`, and whether each window's targets are what the model would write; false where that is not asked."""
     room = ROOM[next(model.parameters()).device.type]
     nats = np.zeros(len(windows))
+    greedy = np.full(len(windows), with_greedy)
     found = (tree for tree in trees(windows) if len(tree.scored))
     for batch in batches(found, room=room, vocab_size=model.config.vocab_size):
         asked = _asked(batch, windows)
-        np.add.at(nats, asked.windows, _nats(model, asked))
-    return [float(value) for value in nats]
+        target_nats, likeliest = _nats(model, asked, with_likeliest=with_greedy)
+        np.add.at(nats, asked.windows, target_nats)
+        np.logical_and.at(greedy, asked.windows, likeliest)
+    return [Scored(float(value), bool(flag)) for value, flag in zip(nats, greedy, strict=True)]
 
 
 def batches(found: Iterable[Tree], *, room: Room, vocab_size: int) -> Iterator[list[Tree]]:
@@ -151,21 +166,29 @@ def _asked(batch: Sequence[Tree], windows: Sequence[Window]) -> _Asked:
     return _Asked(tokens, depths, sees, np.concatenate(at), rows[order], targets[order], owners[order])
 
 
-def _nats(model: LanguageModel, asked: _Asked) -> NDArray[np.float64]:
-    """Of each target; probabilities are computed in float32, of some rows at a time, which stay in a CPU's cache."""
+def _nats(
+    model: LanguageModel, asked: _Asked, *, with_likeliest: bool
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Of each target: its nats, and whether it is the likeliest id (true where that is not asked).
+
+    Probabilities are computed in float32, of some rows at a time, which stay in a CPU's cache.
+    """
     device = next(model.parameters()).device
     tokens_BT, depths_BT, at, rows, targets = (
         torch.from_numpy(array).to(device)
         for array in (asked.tokens, asked.depths, asked.at, asked.rows, asked.targets)
     )
     mask_BTS = None if asked.sees is None else torch.from_numpy(asked.sees).to(device)
-    found = []
+    nats, likeliest = [], []
     with torch.no_grad():
         logits_NV = model(tokens_BT, positions_BT=depths_BT, mask_BTS=mask_BTS, at=at)
         firsts = range(0, len(at), ROWS_AT_ONCE)
         cuts = np.searchsorted(asked.rows, [*firsts, len(at)])
         for first, start, end in zip(firsts, cuts, cuts[1:], strict=False):
             log_p = logits_NV[first : first + ROWS_AT_ONCE].float().log_softmax(-1)
-            found.append(-log_p[rows[start:end] - first, targets[start:end]])
-        nats: NDArray[np.float64] = torch.cat(found).double().cpu().numpy()
-    return nats
+            place, target = rows[start:end] - first, targets[start:end]
+            nats.append(-log_p[place, target])
+            if with_likeliest:
+                likeliest.append(log_p.argmax(-1)[place] == target)
+        flags = torch.cat(likeliest).cpu().numpy() if with_likeliest else np.ones(len(asked.rows), np.bool_)
+        return torch.cat(nats).double().cpu().numpy(), flags
