@@ -1,4 +1,7 @@
-"""`python -m dolma_pipeline.evals RUN_DIR STEP [--task FILE]... [--no-held-out]`: score a saved step."""
+"""`python -m dolma_pipeline.evals RUN_DIR STEP [--task FILE]... [--no-held-out]`: score a saved step.
+
+Under torchrun the model is spread over its processes (`evals.sharded`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.errors import DolmaError
 from dolma_pipeline.evals.run import evaluate
+from dolma_pipeline.evals.sharded import followed
 from dolma_pipeline.train.processes import end_with_launcher
 
 if __name__ == "__main__":
@@ -20,7 +24,8 @@ if __name__ == "__main__":
     parser.add_argument("--no-held-out", action="store_true", help="leave out bits per byte of held-out documents")
     given = parser.parse_args()
     try:
-        evaluate(given.run_dir, given.step, EvalConfig(held_out=not given.no_held_out, tasks=tuple(given.task)))
+        with followed(given.run_dir):
+            evaluate(given.run_dir, given.step, EvalConfig(held_out=not given.no_held_out, tasks=tuple(given.task)))
     except DolmaError as error:
         print(f"eval: error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dolma_pipeline.evals.score import Window, cut, score
+from dolma_pipeline.evals.score import cut, score
+from dolma_pipeline.evals.trees import Window
 from dolma_pipeline.train.language_model import LanguageModel
 from dolma_pipeline.train.model import IGNORED
 

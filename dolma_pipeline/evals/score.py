@@ -6,7 +6,7 @@ Cost: a forward pass, about a third of training; at most 256 MB of logits at onc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,25 +15,33 @@ import torch
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import RunError
+from dolma_pipeline.evals.sharded import lead, leading
+from dolma_pipeline.evals.trees import Tree, Window, trees
 from dolma_pipeline.train.checkpoint import load_model
 from dolma_pipeline.train.files import Settings, committed_steps, train_folder
 from dolma_pipeline.train.language_model import LanguageModel
-from dolma_pipeline.train.model import IGNORED, nats
+from dolma_pipeline.train.model import IGNORED
 from dolma_pipeline.train.spec import spec_of
 
-LOGITS_AT_ONCE = 2**26
-"""Logits computed at once, at most, unless one window has more."""
+
+class Room(NamedTuple):
+    """How much is computed at once, unless one tree alone has more. tokens: of a batch. logits: of its targets."""
+
+    tokens: int
+    logits: int
 
 
-class Window(NamedTuple):
-    """A stretch that the model reads at once: ids, and the id that follows each, `IGNORED` where it is not scored."""
+ROOM = {"cpu": Room(tokens=2**11, logits=2**22), "cuda": Room(tokens=2**14, logits=2**28)}
+"""By the kind of device."""
 
-    inputs: NDArray[np.int64]
-    targets: NDArray[np.int64]
+ROWS_AT_ONCE = 64
+"""Rows of logits that become probabilities together."""
+
+Ids = NDArray[np.int64]
 
 
 def saved_model(run_dir: Path, step: int, *, settings: Settings) -> LanguageModel:
-    """The model of a saved step, float32, on a GPU if there is one.
+    """The model of a saved step, float32, on a GPU if there is one; over all processes of a torchrun, if it is one.
 
     Raises:
         RunError: no whole checkpoint of that step; it says which there are.
@@ -42,6 +50,8 @@ def saved_model(run_dir: Path, step: int, *, settings: Settings) -> LanguageMode
     if step not in steps:
         shown = ", ".join(map(str, steps)) or "none"
         raise RunError(f"{train_folder(run_dir)}: no checkpoint of step {step}. There are: {shown}.")
+    if (world := leading()) is not None:
+        return lead(run_dir, step, settings=settings, world=world)
     with torch.device("meta"):
         model = spec_of(settings.model).build(settings.model)
     model.to_empty(device="cuda" if torch.cuda.is_available() else "cpu")
@@ -72,24 +82,113 @@ def cut(ids: NDArray[Any], *, length: int) -> Iterator[Window]:
 def score(model: LanguageModel, windows: Sequence[Window]) -> list[float]:
     """Nats of each window, summed over its targets; in the order given.
 
-    Windows of like length are computed together, padded on the right, which nothing before can see.
+    What windows begin with in common is read once (`evals.trees`). Trees of like size are computed together, padded on
+    the right, which nothing sees; logits are computed at targets only. Neither changes a number beyond its rounding.
+    """
+    return [window.nats for window in score_greedy(model, windows, with_greedy=False)]
+
+
+class Scored(NamedTuple):
+    """What is known of a window. nats: summed over its targets. greedy: whether each target is the likeliest id."""
+
+    nats: float
+    greedy: bool
+
+
+def score_greedy(model: LanguageModel, windows: Sequence[Window], *, with_greedy: bool = True) -> list[Scored]:
+    """As `score`, and whether each window's targets are what the model would write; false where that is not asked."""
+    room = ROOM[next(model.parameters()).device.type]
+    nats = np.zeros(len(windows))
+    greedy = np.full(len(windows), with_greedy)
+    found = (tree for tree in trees(windows) if len(tree.scored))
+    for batch in batches(found, room=room, vocab_size=model.config.vocab_size):
+        asked = _asked(batch, windows)
+        target_nats, likeliest = _nats(model, asked, with_likeliest=with_greedy)
+        np.add.at(nats, asked.windows, target_nats)
+        np.logical_and.at(greedy, asked.windows, likeliest)
+    return [Scored(float(value), bool(flag)) for value, flag in zip(nats, greedy, strict=True)]
+
+
+def batches(found: Iterable[Tree], *, room: Room, vocab_size: int) -> Iterator[list[Tree]]:
+    """Trees in batches of no more tokens and logits than there is room for, unless one alone has more; large first."""
+    batch: list[Tree] = []
+    num_scored = 0
+    for tree in sorted(found, key=lambda tree: -len(tree.tokens)):
+        num_scored += len(tree.scored)
+        num_tokens = (len(batch) + 1) * len((batch or [tree])[0].tokens)
+        if batch and (num_tokens > room.tokens or num_scored * vocab_size > room.logits):
+            yield batch
+            batch, num_scored = [], len(tree.scored)
+        batch.append(tree)
+    if batch:
+        yield batch
+
+
+class _Asked(NamedTuple):
+    """A batch as the model reads it, and what is asked of it.
+
+    tokens, depths: int64 [B, T]. sees: bool [B, T, T], or None if each tree is a chain. at: places in the flattened
+    [B, T] whose logits are wanted, N of them. rows, targets, windows: of each target, sorted by the first: which of
+    those N it comes after, its id, the window that it belongs to.
+    """
+
+    tokens: Ids
+    depths: Ids
+    sees: NDArray[np.bool_] | None
+    at: Ids
+    rows: Ids
+    targets: Ids
+    windows: Ids
+
+
+def _asked(batch: Sequence[Tree], windows: Sequence[Window]) -> _Asked:
+    longest = len(batch[0].tokens)
+    tokens, depths = np.zeros((2, len(batch), longest), np.int64)
+    sees = None
+    if any(tree.branches for tree in batch):
+        # What pads a row sees itself, as no softmax is of nothing.
+        sees = np.repeat(np.eye(longest, dtype=np.bool_)[None], len(batch), axis=0)
+    at, asked = [], []
+    num_scored = 0
+    for row, tree in enumerate(batch):
+        size = len(tree.tokens)
+        tokens[row, :size], depths[row, :size] = tree.tokens, tree.depths
+        if sees is not None:
+            sees[row, :size, :size] = tree.seen()
+        at.append(row * longest + tree.scored)
+        for i, nodes in zip(tree.windows, tree.nodes, strict=True):
+            scored = windows[i].targets != IGNORED
+            rows = num_scored + np.searchsorted(tree.scored, nodes[scored])
+            asked.append(np.stack([rows, windows[i].targets[scored], np.full(len(rows), i)]))
+        num_scored += len(tree.scored)
+    rows, targets, owners = np.concatenate(asked, axis=1)
+    order = np.argsort(rows, kind="stable")
+    return _Asked(tokens, depths, sees, np.concatenate(at), rows[order], targets[order], owners[order])
+
+
+def _nats(
+    model: LanguageModel, asked: _Asked, *, with_likeliest: bool
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Of each target: its nats, and whether it is the likeliest id (true where that is not asked).
+
+    Probabilities are computed in float32, of some rows at a time, which stay in a CPU's cache.
     """
     device = next(model.parameters()).device
-    order = sorted(range(len(windows)), key=lambda i: (-len(windows[i].inputs), i))
-    scores = [0.0] * len(windows)
-    first = 0
-    while first < len(order):
-        longest = len(windows[order[first]].inputs)
-        chosen = order[first : first + max(1, LOGITS_AT_ONCE // (longest * model.config.vocab_size))]
-        first += len(chosen)
-        tokens_BT = np.zeros((len(chosen), longest), np.int64)
-        labels_BT = np.full((len(chosen), longest), IGNORED, np.int64)
-        for row, i in enumerate(chosen):
-            tokens_BT[row, : len(windows[i].inputs)] = windows[i].inputs
-            labels_BT[row, : len(windows[i].targets)] = windows[i].targets
-        with torch.inference_mode():
-            logits_BTV = model(torch.from_numpy(tokens_BT).to(device))
-            nats_B = nats(logits_BTV, torch.from_numpy(labels_BT).to(device)).sum(dim=1, dtype=torch.float64)
-        for i, value in zip(chosen, nats_B.tolist(), strict=True):
-            scores[i] = value
-    return scores
+    tokens_BT, depths_BT, at, rows, targets = (
+        torch.from_numpy(array).to(device)
+        for array in (asked.tokens, asked.depths, asked.at, asked.rows, asked.targets)
+    )
+    mask_BTS = None if asked.sees is None else torch.from_numpy(asked.sees).to(device)
+    nats, likeliest = [], []
+    with torch.no_grad():
+        logits_NV = model(tokens_BT, positions_BT=depths_BT, mask_BTS=mask_BTS, at=at)
+        firsts = range(0, len(at), ROWS_AT_ONCE)
+        cuts = np.searchsorted(asked.rows, [*firsts, len(at)])
+        for first, start, end in zip(firsts, cuts, cuts[1:], strict=False):
+            log_p = logits_NV[first : first + ROWS_AT_ONCE].float().log_softmax(-1)
+            place, target = rows[start:end] - first, targets[start:end]
+            nats.append(-log_p[place, target])
+            if with_likeliest:
+                likeliest.append(log_p.argmax(-1)[place] == target)
+        flags = torch.cat(likeliest).cpu().numpy() if with_likeliest else np.ones(len(asked.rows), np.bool_)
+        return torch.cat(nats).double().cpu().numpy(), flags

@@ -119,13 +119,16 @@ def check(folder: Path) -> Commit:
     return commit
 
 
-def load_model(run_dir: Path, step: int, *, model: nn.Module) -> None:
-    """Put the weights of a saved step into an unsharded model, in place, without other processes.
+def load_model(run_dir: Path, step: int, *, model: nn.Module, together: bool = False) -> None:
+    """Put the weights of a saved step into a model, in place.
+
+    Args:
+        model: whole; or, `together`, spread over the processes of a group, all of which call this.
 
     Raises:
         DamagedCheckpointError: a file of the checkpoint is not what it was.
     """
-    load_tensors(verified(run_dir, step), model.state_dict())
+    load_tensors(verified(run_dir, step), model.state_dict(), together=together)
 
 
 def verified(run_dir: Path, step: int) -> Path:
@@ -140,15 +143,15 @@ def verified(run_dir: Path, step: int) -> Path:
     return folder / STATE
 
 
-def load_tensors(folder: Path, tensors: dict[str, Any]) -> None:
-    """Put some of a model's tensors, by name, into tensors of their shape, in place, without other processes.
+def load_tensors(folder: Path, tensors: dict[str, Any], *, together: bool = False) -> None:
+    """Put some of a model's tensors, by name, into tensors of their shape, in place.
 
     Args:
-        folder: as `verified` gives it.
+        folder: as `verified` gives it. together: all processes of a group call this, each with its share.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled")  # as is meant
-        load({"model": tensors}, checkpoint_id=folder, no_dist=True)
+        load({"model": tensors}, checkpoint_id=folder, no_dist=not together)
 
 
 def _own_files(folder: Path) -> list[str]:

@@ -100,7 +100,8 @@ class Cache:
 class Reading(NamedTuple):
     """How a batch is read, the same for all blocks.
 
-    cos, sin: of its positions. mask: bool [B, 1, T, S], true where a position may look; None is causal from the first.
+    cos, sin: of its positions. mask: [B, 1, T, S], added to products of queries and keys: 0 where a position may look,
+    else -inf (a bool would be turned into that in each block anew); None is causal from the first.
     cache: what was read before.
     """
 
@@ -213,9 +214,11 @@ class Decoder(LanguageModel):
         config = self.config
         if positions_BT is None:
             positions_BT = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
-        mask = None if mask_BTS is None else mask_BTS[:, None]
-        reading = Reading(*rotations(config, positions_BT), mask, cache)
         x_BTD = self.embedding(tokens_BT)
+        mask = None
+        if mask_BTS is not None:
+            mask = x_BTD.new_zeros(mask_BTS.shape).masked_fill_(~mask_BTS, -torch.inf)[:, None]
+        reading = Reading(*rotations(config, positions_BT), mask, cache)
         if config.embedding_scale != 1:
             x_BTD = x_BTD * config.embedding_scale
         for block in self.blocks:

@@ -5,10 +5,10 @@
     make bench ROWS=run SCALE=0.1           smaller corpora, to try; no promise is meant for them
     python tests/benchmarks/bench.py --documents 'my/**/*.jsonl.gz'
 
-Rows: gopher minhash tokenize read near documents repeats builtin fineweb rules dolma fasttext (against peers), run beam
-workers memory worker files (whole runs), threshold budget seed (changes of a finished run), compile fixed (start-up),
-whatif, verified (near-duplicates, part by part), tasks pool (runners), store listing (object stores). Each takes
-minutes at most.
+Rows: gopher minhash tokenize read near documents repeats builtin fineweb rules dolma fasttext evals (against peers),
+run beam workers memory worker files (whole runs), threshold budget seed (changes of a finished run), compile fixed
+(start-up), whatif, verified (near-duplicates, part by part), tasks pool (runners), store listing (object stores). Each
+takes minutes at most.
 
 Every measurement is a process of its own with one thread. Speeds are MB (10^6 bytes of UTF-8 text) per second of CPU
 time; against peers, start-up, reading the sample and the first call are outside. Each row is printed when it is done;
@@ -29,6 +29,7 @@ import before
 import bench_again
 import bench_dedupe
 import bench_elsewhere
+import bench_evals
 import bench_run
 import bench_scale
 import bench_start
@@ -116,6 +117,11 @@ class Bench:
         """Language and a classifier beside fastText."""
         drawn = samples.draw(samples.read(self.sources), KERNEL_MB)
         return bench_taggers.fasttext(drawn, self.work)
+
+    def evals(self) -> Iterable[Row]:
+        """Rank classification beside lm-eval's."""
+        drawn = samples.draw(samples.read(self.sources), KERNEL_MB)
+        return bench_evals.choices(self.work, drawn, self.peers)
 
     def gopher(self) -> list[Row]:
         """gopher_v1 against Dolma's tagger and datatrove's two filters."""
@@ -208,6 +214,7 @@ def measures(bench: Bench) -> dict[str, Callable[[], Iterable[Row]]]:
         "rules": bench.rules,
         "dolma": bench.dolma,
         "fasttext": bench.fasttext,
+        "evals": bench.evals,
     }
     whole = {name: lambda measure=measure: measure(bench.runs()) for name, measure in WHOLE_RUNS.items()}
     return {**peers, **whole}

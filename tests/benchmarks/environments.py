@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-PEERS = {"dolma": "dolma==1.2.1", "datatrove": "datatrove==0.10.1"}
+PEERS = {"dolma": "dolma==1.2.1", "datatrove": "datatrove==0.10.1", "lm_eval": "lm_eval==0.4.13"}
 
 _ONE_THREAD = ("OMP", "OPENBLAS", "MKL", "NUMBA", "RAYON")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,15 @@ TEXTS = {
     "web": ["The cat sat on the mat.", "Grüße aus Köln – 你好, 世界! 😀", "a" * 90 + " end", "", "x"],
     "code": ["def f(x):\n    return x + 1\n", "print('<|endoftext|> is text here')\n"],
 }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Two threads share matrices this small at many times the cost on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.evals import questions
 from dolma_pipeline.evals.choices import rank_answers
-from dolma_pipeline.evals.score import Window
 from dolma_pipeline.evals.tasks import Item
+from dolma_pipeline.evals.trees import Window
 from dolma_pipeline.train.model import Decoder
 
 

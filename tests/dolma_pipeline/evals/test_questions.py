@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dolma_pipeline.evals.questions import Question, score_questions, windows_of
-from dolma_pipeline.evals.score import Window, score
+from dolma_pipeline.evals.score import score
+from dolma_pipeline.evals.trees import Window
 from dolma_pipeline.train.model import IGNORED, Decoder
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from dolma_pipeline.errors import RunError
 from dolma_pipeline.evals import score as scoring
-from dolma_pipeline.evals.score import Window, cut, saved_model, score, weights_digest
+from dolma_pipeline.evals.score import cut, saved_model, score, weights_digest
+from dolma_pipeline.evals.trees import Window, trees
 from dolma_pipeline.train.files import read_settings
 from dolma_pipeline.train.model import IGNORED, Decoder
 
@@ -38,19 +39,47 @@ def plain_nats(model: Decoder, window: Window) -> float:
     return float(total)
 
 
-@pytest.mark.parametrize("at_once", [1, 5_000, 2**26])
-def test_windows_of_any_length_are_scored_as_one_by_one(
-    model: Decoder, monkeypatch: pytest.MonkeyPatch, at_once: int
-) -> None:
-    monkeypatch.setattr(scoring, "LOGITS_AT_ONCE", at_once)
-    random = np.random.default_rng(3)
+def random_windows(random: np.random.Generator, *, vocab_size: int) -> list[Window]:
+    """As of questions whose answers, contexts and beginnings are shared, repeated, cut at their left or empty."""
     windows = []
-    for length in (5, 24, 1, 24, 7, 13, 2):
-        ids = random.integers(0, model.config.vocab_size, length + 1)
-        targets = np.where(random.random(length) < 0.3, IGNORED, ids[1:])
+    shared = random.integers(0, vocab_size, 20)
+    for length in (5, 24, 1, 24, 7, 13, 2, 9, 12):
+        start = shared[: random.integers(0, length + 1)]
+        middle = random.integers(0, 3, random.integers(0, length - len(start) + 1))
+        ids = np.concatenate((start, middle, random.integers(0, vocab_size, length + 1)))[: length + 1]
+        targets = np.where(random.random(len(ids) - 1) < 0.5, IGNORED, ids[1:])
         windows.append(Window(ids[:-1], targets))
-    assert score(model, windows) == pytest.approx([plain_nats(model, window) for window in windows], rel=1e-5)
+        if random.random() < 0.5:  # another answer to it, or the same
+            cut = random.integers(0, length)
+            other = np.concatenate((ids[:cut], random.integers(0, 3, length + 1 - cut)))
+            windows.append(Window(other[:-1], other[1:].copy()))
+    return windows
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("tokens", "logits"), [(1, 1), (60, 2**20), (2**11, 2**22)])
+def test_windows_are_scored_as_one_by_one(
+    model: Decoder, monkeypatch: pytest.MonkeyPatch, tokens: int, logits: int, seed: int
+) -> None:
+    monkeypatch.setitem(scoring.ROOM, "cpu", scoring.Room(tokens=tokens, logits=logits))
+    monkeypatch.setattr(scoring, "ROWS_AT_ONCE", 1 + 5 * seed)
+    windows = random_windows(np.random.default_rng(seed), vocab_size=model.config.vocab_size)
+    expected = [plain_nats(model, window) for window in windows]
+    assert score(model, windows) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    assert score(model, windows[::-1]) == pytest.approx(expected[::-1], rel=1e-5, abs=1e-6)
+
+
+def test_nothing_to_score(model: Decoder) -> None:
     assert score(model, []) == []
+    assert score(model, [Window(np.array([3]), np.array([IGNORED]))]) == [0.0]
+
+
+def test_batches_keep_to_the_room_unless_one_tree_alone_does_not() -> None:
+    windows = [Window(np.arange(n) + 100 * i, np.arange(n)) for i, n in enumerate((3, 9, 4, 4, 2, 3))]
+    found = list(scoring.batches(trees(windows), room=scoring.Room(tokens=8, logits=60), vocab_size=10))
+    assert [[len(tree.tokens) for tree in batch] for batch in found] == [[9], [4], [4], [3, 3], [2]]
+    found = list(scoring.batches(trees(windows), room=scoring.Room(tokens=8, logits=90), vocab_size=10))
+    assert [[len(tree.tokens) for tree in batch] for batch in found] == [[9], [4, 4], [3, 3], [2]]
 
 
 def test_a_saved_model_is_read_back(run: Path, model: Decoder) -> None:
