@@ -1,8 +1,8 @@
 """A small FSDP2 trainer: shards of tokens in, checkpoints and metrics out.
 
 Read in this order: presets (shapes), model (the decoder), spec (what an architecture is), decoder (ours as one),
-initial (first weights), shard (FSDP2), data (order to batches), objective, optim, step (one of them), checkpoint, log,
-train (the loop, top to bottom), processes (what starts it). Importing this package does not load torch.
+initial (first weights), shard (FSDP2), data (order to batches), objective, optim, schedule, step (one of them),
+checkpoint, log, train (the loop, top to bottom), processes (what starts it). Importing this package loads no torch.
 """
 
 from dolma_pipeline.train.decoder import DECODER

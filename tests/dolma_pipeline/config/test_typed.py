@@ -41,7 +41,7 @@ def error(text: str) -> str:
         ("workers: atuo", "workers: found text 'atuo', expected a whole number or auto; did you mean 'auto'?"),
         ("normalize: nfc", "normalize: found text 'nfc', expected a list; write [nfc]"),
         ("normalize: [nfd]", "normalize.0: found text 'nfd', expected one of nfc, whitespace; did you mean 'nfc'?"),
-        ("train: [1]", "train: found a list of 1, expected a mapping with the keys model, sequence_length, "),
+        ("train: [1]", "train: found a list of 1, expected a mapping with the keys model, shape, sequence_length, "),
         ("train:", "train: found nothing, expected a mapping with the keys model, "),
         ("eval: {held_out: no}", "eval.held_out: found text 'no', expected true or false"),
         ("eval: {tasks: a.jsonl}", "eval.tasks: found text 'a.jsonl', expected a list; write [a.jsonl]"),
@@ -131,7 +131,7 @@ def test_a_key_of_another_section_is_pointed_to() -> None:
 
 def test_places_are_those_of_the_line_that_is_wrong() -> None:
     assert error("train:\n  lr: 3e-3\n  schedule: linaer\n") == (
-        f"my.yaml:{FIRST + 2}: train.schedule: found text 'linaer', expected one of linear, constant; "
+        f"my.yaml:{FIRST + 2}: train.schedule: found text 'linaer', expected one of linear, cosine, wsd, constant; "
         "did you mean 'linear'?"
     )
     assert error("eval:\n  tasks:\n    - a\n    - 1\n").startswith(
