@@ -16,12 +16,22 @@ from dolma_pipeline.train.files import (
 )
 from dolma_pipeline.train.presets import PRESETS, ModelConfig
 from dolma_pipeline.train.processes import launch, require_torch, resolve_processes
-from dolma_pipeline.train.spec import MODELS, ModelSpec, Role, Shape, model_config, register_model, spec_for
+from dolma_pipeline.train.spec import (
+    MODELS,
+    USUAL_VOCABULARY,
+    ModelSpec,
+    Role,
+    Shape,
+    model_config,
+    register_model,
+    spec_for,
+)
 
 __all__ = [
     "DECODER",
     "MODELS",
     "PRESETS",
+    "USUAL_VOCABULARY",
     "ModelConfig",
     "ModelSpec",
     "Role",

@@ -6,6 +6,8 @@ import pytest
 
 from dolma_pipeline.config import recipe_from_text
 from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.config.resolve import resolved
+from dolma_pipeline.config.write import resolved_yaml
 from dolma_pipeline.errors import ConfigError
 
 BASE = "output: runs/a\nsources: {web: {documents: a}}\ntag: {taggers: [gopher_v1]}\n"
@@ -103,6 +105,16 @@ def error(text: str) -> str:
 )
 def test_errors(line: str, message: str) -> None:
     assert error(line + "\n").startswith(f"my.yaml:{FIRST}: {message}")
+
+
+def test_a_shape_keeps_its_values_whatever_their_type() -> None:
+    shards = "tokenizer: {train: bpe}\nmix: {}\ntokens: {}\n"
+    found = recipe(shards + "train:\n  shape: {width: 64, tied: true, norm: rms_norm, clip_qkv: ~, norm_eps: 1e-6}\n")
+    assert found.train is not None
+    shape = {"width": 64, "tied": True, "norm": "rms_norm", "clip_qkv": None, "norm_eps": 1e-6}
+    assert found.train.shape == shape
+    assert recipe_from_text(resolved_yaml(found)) == resolved(found)
+    assert found.place("train.shape.width") == f"my.yaml:{FIRST + 4}: train.shape.width"
 
 
 def test_a_key_that_has_moved_says_where() -> None:
