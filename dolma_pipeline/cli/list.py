@@ -16,9 +16,6 @@ from dolma_pipeline.errors import AssetError, DolmaError, UnknownNameError, Usag
 if TYPE_CHECKING:
     from dolma_pipeline.tagging import TaggerSpec
 
-VOCABULARY = 50_280
-"""Sizes of models are counted at this many entries: OLMo's vocabulary."""
-
 Record = dict[str, Any]
 
 
@@ -98,14 +95,16 @@ def mixers() -> list[Record]:
 
 
 def models() -> list[Record]:
-    """Every named size of model, with its parameters at OLMo's vocabulary."""
-    from dolma_pipeline.train import MODELS, model_config
+    """Every named size of model, with its parameters at the vocabulary that it was made for."""
+    from dolma_pipeline.train import MODELS, USUAL_VOCABULARY, model_config
 
     records = []
-    for name, shape in (preset for spec in MODELS.values() for preset in spec.presets.items()):
-        count = model_config(name, vocab_size=VOCABULARY, sequence_length=2048).num_parameters
-        summary = f"{count / 1e6:,.1f} million parameters at a vocabulary of {VOCABULARY:,}"
-        records.append({"name": name, "summary": summary, "num_parameters": count, "shape": dict(shape)})
+    for spec in MODELS.values():
+        for name, shape in spec.presets.items():
+            vocab_size = spec.vocabularies.get(name, USUAL_VOCABULARY)
+            count = model_config(name, vocab_size=vocab_size, sequence_length=2048).num_parameters
+            summary = f"{count / 1e6:,.1f} million parameters at a vocabulary of {vocab_size:,}"
+            records.append({"name": name, "summary": summary, "num_parameters": count, "shape": dict(shape)})
     return records
 
 

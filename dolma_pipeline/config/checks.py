@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from dolma_pipeline.config.idle_keys import idle_key
 from dolma_pipeline.config.keys import fields_of
 from dolma_pipeline.config.preset_rules import with_presets
 from dolma_pipeline.config.recipe import (
@@ -355,6 +356,8 @@ def _check_train_and_eval(recipe: Recipe) -> None:
             "train.batch_tokens",
             f"{train.batch_tokens} is not a multiple of train.sequence_length {train.sequence_length}; {near} would be",
         )
+    if train is not None and (idle := idle_key(train)):
+        raise fail(recipe, f"train.{idle[0]}", idle[1])
     if recipe.eval is not None:
         _check_eval(recipe, held_out=recipe.eval.held_out, tasks=recipe.eval.tasks)
 

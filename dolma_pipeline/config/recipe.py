@@ -17,6 +17,7 @@ from dolma_pipeline.config.keys import Key
 from dolma_pipeline.errors import ConfigError
 
 Auto = Literal["auto"]
+Schedule = Literal["linear", "cosine", "wsd", "constant"]
 STAGES = ("tag", "decontaminate", "dedupe", "tokenizer", "mix", "tokens", "train", "eval")
 """The stages in the order in which they run; each is a section of the recipe of the same name."""
 
@@ -314,8 +315,22 @@ class TrainConfig:
     max_skipped_steps: Annotated[
         int, Key(purpose="in a row, with no finite gradient, end training", unit="steps", at_least=1)
     ] = 20
+    grad_clip_warmup_steps: Annotated[
+        int, Key(purpose="first steps, of which the norm may be larger", unit="steps", at_least=0)
+    ] = 0
+    grad_clip_warmup_factor: Annotated[
+        float | None, Key(purpose="so many times max_grad_norm over these steps", above=0, derived="10")
+    ] = None
     warmup_steps: Annotated[int, Key(purpose="until the peak learning rate", unit="steps", at_least=0)] = 30
-    schedule: Annotated[Literal["linear", "constant"], Key(purpose="of the learning rate after warmup")] = "linear"
+    schedule: Annotated[Schedule, Key(purpose="of the learning rate after warmup")] = "linear"
+    final_lr_share: Annotated[
+        float | None,
+        Key(purpose="of the peak, at the last step; not for constant", at_least=0, at_most=1, derived="0.1"),
+    ] = None
+    decay_share: Annotated[
+        float | None,
+        Key(purpose="wsd: of all steps, the last, in which the rate goes down", above=0, at_most=1, derived="0.1"),
+    ] = None
     processes: Annotated[
         int | Auto, Key(purpose="of torchrun; auto: one a GPU, or one a core up to 2", unit="processes", at_least=1)
     ] = "auto"

@@ -112,6 +112,8 @@ class _Builder:
             raise ConfigError(f"{located.at}: {path}: {error}") from error
 
     def value(self, hint: Any, key: Key, located: Located, path: str) -> Any:
+        if hint is Any:
+            return self.anything(located, path)
         self.origin[path] = located.at
         options = options_of(hint)
         if located.value is None and NoneType in options and not (section_of(hint) and not located.text):

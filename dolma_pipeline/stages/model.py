@@ -34,22 +34,23 @@ class TrainStage(Stage):
 
     def check(self, process: Process) -> Sequence[str]:
         """The model must exist and fit the tokenizer."""
-        from dolma_pipeline.train import model_config
+        from dolma_pipeline.train import model_config, spec_for
 
         recipe = process.run.recipe
         assert recipe.train is not None
+        with at(recipe, "train.model"):
+            try:
+                spec_for(recipe.train.model)
+            except UnknownNameError as error:  # without its hint, which names the key again
+                raise ConfigError(unknown_name(error.kind, error.name, error.known)) from error
         if recipe.tokenizer:
-            with at(recipe, "train.model"):
-                length = recipe.train.sequence_length
-                try:
-                    model_config(
-                        recipe.train.model,
-                        vocab_size=recipe.tokenizer.vocab_size,
-                        sequence_length=length,
-                        shape=recipe.train.shape,
-                    )
-                except UnknownNameError as error:  # without its hint, which names the key again
-                    raise ConfigError(unknown_name(error.kind, error.name, error.known)) from error
+            with at(recipe, "train.shape" if recipe.train.shape else "train.model"):
+                model_config(
+                    recipe.train.model,
+                    vocab_size=recipe.tokenizer.vocab_size,
+                    sequence_length=recipe.train.sequence_length,
+                    shape=recipe.train.shape,
+                )
         return ()
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:

@@ -1,8 +1,8 @@
 """A small FSDP2 trainer: shards of tokens in, checkpoints and metrics out.
 
 Read in this order: presets (shapes), model (the decoder), spec (what an architecture is), decoder (ours as one),
-initial (first weights), shard (FSDP2), data (order to batches), objective, optim, step (one of them), checkpoint, log,
-train (the loop, top to bottom), processes (what starts it). Importing this package does not load torch.
+initial (first weights), shard (FSDP2), data (order to batches), objective, optim, schedule, step (one of them),
+checkpoint, log, train (the loop, top to bottom), processes (what starts it). Importing this package loads no torch.
 """
 
 from dolma_pipeline.train.decoder import DECODER
@@ -16,12 +16,22 @@ from dolma_pipeline.train.files import (
 )
 from dolma_pipeline.train.presets import PRESETS, ModelConfig
 from dolma_pipeline.train.processes import launch, require_torch, resolve_processes
-from dolma_pipeline.train.spec import MODELS, ModelSpec, Role, Shape, model_config, register_model, spec_for
+from dolma_pipeline.train.spec import (
+    MODELS,
+    USUAL_VOCABULARY,
+    ModelSpec,
+    Role,
+    Shape,
+    model_config,
+    register_model,
+    spec_for,
+)
 
 __all__ = [
     "DECODER",
     "MODELS",
     "PRESETS",
+    "USUAL_VOCABULARY",
     "ModelConfig",
     "ModelSpec",
     "Role",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from dolma_pipeline.train.presets import NORMAL_STD, PRESETS, ModelConfig
+from dolma_pipeline.train.presets import NORMAL_STD, PRESETS, VOCABULARIES, ModelConfig
 from dolma_pipeline.train.spec import Kind, ModelSpec, Role, register_model
 
 if TYPE_CHECKING:
@@ -58,6 +58,14 @@ def _blocks(model: Decoder) -> Iterable[nn.Module]:
 
 
 DECODER = register_model(
-    ModelSpec(name="decoder", config=ModelConfig, presets=PRESETS, build=_build, role=role, blocks=_blocks)
+    ModelSpec(
+        name="decoder",
+        config=ModelConfig,
+        presets=PRESETS,
+        build=_build,
+        role=role,
+        blocks=_blocks,
+        vocabularies=VOCABULARIES,
+    )
 )
 """OLMo's, LLaMA's and CrystalCoder's architecture."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from dolma_pipeline.config.idle_keys import idle_key
 from dolma_pipeline.config.recipe import TrainConfig
 from dolma_pipeline.errors import DataError, RunError, SettingsChangedError, UsageError
 from dolma_pipeline.io import paths
@@ -65,6 +66,8 @@ class Settings:
             )
         if config.warmup_steps < 0:
             raise UsageError(f"train.warmup_steps is {config.warmup_steps}; it must be 0 or more.")
+        if idle := idle_key(config):
+            raise UsageError(f"train.{idle[0]} {idle[1]}.")
 
     @property
     def batch_instances(self) -> int:

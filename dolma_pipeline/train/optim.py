@@ -1,10 +1,10 @@
-"""AdamW and its learning rate.
+"""AdamW.
 
 Weight decay is of the kinds of parameters that the recipe names, by default matrices only, and each parameter learns
 at its role's share of the rate. What a step takes off a weight is its own rate times the decay, as torch and
 CrystalCoder have it, so under muP hidden matrices are decayed less the wider they are.
-Source: Loshchilov and Hutter 2019 (arXiv 1711.05101); the defaults, and the linear schedule down to a tenth of the
-peak, are OLMo-7B's (arXiv 2402.00838, section 3.1). Cost: two more copies of the parameters.
+Source: Loshchilov and Hutter 2019 (arXiv 1711.05101); the defaults are OLMo-7B's (arXiv 2402.00838, section 3.1).
+Cost: two more copies of the parameters.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from torch import nn
 from dolma_pipeline.config.recipe import TrainConfig
 from dolma_pipeline.train.language_model import LanguageModel
 from dolma_pipeline.train.spec import spec_of
-
-FINAL_SHARE = 0.1
-"""The linear schedule ends at this share of the peak."""
 
 
 def adamw(model: LanguageModel, config: TrainConfig) -> torch.optim.AdamW:
@@ -50,16 +47,3 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Let the next step be of this learning rate, each group at its share."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["rate_scale"]
-
-
-def learning_rate(step: int, *, config: TrainConfig, num_steps: int) -> float:
-    """The rate of a step (from 1): up in a straight line over `warmup_steps`, then level or down to a tenth.
-
-    A run of fewer steps than the warm-up ends on its way up.
-    """
-    if step <= config.warmup_steps:
-        return config.lr * step / config.warmup_steps
-    if config.schedule == "constant":
-        return config.lr
-    done = (step - config.warmup_steps) / (num_steps - config.warmup_steps)
-    return config.lr * (1 - (1 - FINAL_SHARE) * done)

@@ -198,3 +198,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """Name -> the fields of `ModelConfig` that do not come from the data."""
+
+VOCABULARIES: Mapping[str, int] = {
+    **dict.fromkeys(PRESETS, 50_280),
+    **dict.fromkeys(("1m", "tiny", "4m"), 4_096),
+    "amber-7b": 32_000,
+    "crystalcoder-7b": 32_032,
+}
+"""Name -> the entries of the tokenizer that a preset was made for; at them it has the size of its name."""

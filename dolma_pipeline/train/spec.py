@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from dolma_pipeline.train.language_model import LanguageModel
 
+USUAL_VOCABULARY = 50_280
+"""Sizes are told at this many entries, OLMo's vocabulary, unless a preset has one of its own."""
+
 Kind = Literal["matrices", "embedding", "norms", "biases"]
 """What a parameter is, as `train.weight_decay_on` names it."""
 
@@ -80,6 +83,7 @@ class ModelSpec:
         name: of the architecture, as `train/config.json` keeps it.
         config: the dataclass of its shapes (`Shape`).
         presets: name, as `train.model` gives it -> the fields that do not come from the data.
+        vocabularies: name of a preset -> vocabulary at which its size is told; `USUAL_VOCABULARY` where it has none.
         build: a model of a shape, on torch's default device; its first values do not matter.
         role: of the parameter of this name, in a model of this shape.
         blocks: modules of a model that are gathered one at a time when it is sharded, in the order in which they run.
@@ -92,6 +96,7 @@ class ModelSpec:
     build: Callable[[Any], LanguageModel]
     role: Callable[[str, Any], Role]
     blocks: Callable[[Any], Iterable[nn.Module]]
+    vocabularies: Mapping[str, int] = field(default_factory=dict)
     declared_in: str = field(default_factory=running_file)
 
 

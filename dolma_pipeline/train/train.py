@@ -18,10 +18,11 @@ from dolma_pipeline.train.files import Settings, read_settings, step_folder
 from dolma_pipeline.train.language_model import LanguageModel
 from dolma_pipeline.train.log import Log
 from dolma_pipeline.train.objective import NextToken
-from dolma_pipeline.train.optim import adamw, learning_rate
+from dolma_pipeline.train.optim import adamw
 from dolma_pipeline.train.quarantine import by_hand_digest, masked
 from dolma_pipeline.train.resume import take_up
 from dolma_pipeline.train.retention import superseded
+from dolma_pipeline.train.schedule import clipping_norm, learning_rate
 from dolma_pipeline.train.shard import build
 from dolma_pipeline.train.signals import Stop
 from dolma_pipeline.train.speed import Speed, peak_flops
@@ -116,10 +117,9 @@ def fit(
         state.masked |= begun.by_hand_at(state.done)
         before = frozenset(state.masked)
         rate = learning_rate(step, config=config, num_steps=num_steps)
+        norm = clipping_norm(step, config=config)
         batch = batches.read(step, masked=before)
-        outcome = take_step(
-            state, batch, objective=objective, rate=rate, max_grad_norm=config.max_grad_norm, world=world
-        )
+        outcome = take_step(state, batch, objective=objective, rate=rate, max_grad_norm=norm, world=world)
         blame = outcome.blame
         if log:
             for instance, reason in blame.instances if blame else ():

@@ -209,6 +209,16 @@ def test_an_error_names_file_and_line(here: Path, tmp_path: Path, capsys: pytest
         ({"dedupe__prefer": "length_v1.wrds DESC"}, '"prefer"', "dedupe.prefer: no field of"),
         ({"train": {"model": "tinny"}}, '"model"', "train.model: no model named 'tinny'. Did you mean 'tiny'?"),
         (
+            {"train": {"shape": {"widht": 64}}},
+            '"shape"',
+            "train.shape: no field of 'tiny' in train.shape named 'widht'",
+        ),
+        (
+            {"train": {"shape": {"num_layers": 0}}},
+            '"shape"',
+            "train.shape: num_layers: found the number 0, expected at",
+        ),
+        (
             {"sources": {"web": {"documents": "in/web/*", "attributes": "no/scores"}}, "mix__sources": {}},
             '"attributes"',
             "sources.web.attributes: no/scores: no such folder",

@@ -83,6 +83,9 @@ def test_models(capsys: pytest.CaptureFixture[str]) -> None:
     found = {one["name"]: one for one in listed("models", capsys)}
     assert list(found) == list(PRESETS)
     assert found["olmo-1b"]["num_parameters"] == 1_176_764_416  # Groeneveld et al. 2024, table 1: 1.18 B
+    assert found["amber-7b"]["summary"] == "6,738.4 million parameters at a vocabulary of 32,000"
+    assert found["crystalcoder-7b"]["summary"] == "6,575.3 million parameters at a vocabulary of 32,032"
+    assert found["tiny"]["summary"] == "1.9 million parameters at a vocabulary of 4,096"
     assert found["tiny"]["shape"]["width"] == 128
     assert main(["list", "models"]) == 0
     assert "    num_parameters  1,176,764,416\n" in capsys.readouterr().out

@@ -158,6 +158,12 @@ def test_the_columns_are_those_of_documents() -> None:
         ("tokens.eos=</s>", "tokens.eos: '</s>' is not a special token; `tokenizer.special_tokens` is <|endoftext|>:"),
         ("train.batch_tokens=1000", "train.batch_tokens: 1000 is not a multiple of train.sequence_length 256; 1024"),
         ("train.batch_tokens=100", "train.batch_tokens: 100 is not a multiple of train.sequence_length 256; 256"),
+        ("train={schedule: constant, final_lr_share: 0.2}", "train.final_lr_share: has no effect with schedule: const"),
+        ("train={decay_share: 0.2}", "train.decay_share: is for schedule: wsd; with schedule: linear it has no effect"),
+        (
+            "train={grad_clip_warmup_factor: 4}",
+            "train.grad_clip_warmup_factor: has no effect without grad_clip_warmup_steps; add them, or take it out",
+        ),
         ("eval.held_out=false", "eval: has nothing to score: held_out is false and there are no tasks"),
     ],
 )

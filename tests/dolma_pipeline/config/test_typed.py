@@ -6,6 +6,8 @@ import pytest
 
 from dolma_pipeline.config import recipe_from_text
 from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.config.resolve import resolved
+from dolma_pipeline.config.write import resolved_yaml
 from dolma_pipeline.errors import ConfigError
 
 BASE = "output: runs/a\nsources: {web: {documents: a}}\ntag: {taggers: [gopher_v1]}\n"
@@ -108,6 +110,16 @@ def test_errors(line: str, message: str) -> None:
     assert error(line + "\n").startswith(f"my.yaml:{FIRST}: {message}")
 
 
+def test_a_shape_keeps_its_values_whatever_their_type() -> None:
+    shards = "tokenizer: {train: bpe}\nmix: {}\ntokens: {}\n"
+    found = recipe(shards + "train:\n  shape: {width: 64, tied: true, norm: rms_norm, clip_qkv: ~, norm_eps: 1e-6}\n")
+    assert found.train is not None
+    shape = {"width": 64, "tied": True, "norm": "rms_norm", "clip_qkv": None, "norm_eps": 1e-6}
+    assert found.train.shape == shape
+    assert recipe_from_text(resolved_yaml(found)) == resolved(found)
+    assert found.place("train.shape.width") == f"my.yaml:{FIRST + 4}: train.shape.width"
+
+
 def test_a_key_that_has_moved_says_where() -> None:
     with pytest.raises(ConfigError) as caught:
         recipe_from_text(BASE, "tag.modules=[./my_taggers.py]")
@@ -134,7 +146,7 @@ def test_a_key_of_another_section_is_pointed_to() -> None:
 
 def test_places_are_those_of_the_line_that_is_wrong() -> None:
     assert error("train:\n  lr: 3e-3\n  schedule: linaer\n") == (
-        f"my.yaml:{FIRST + 2}: train.schedule: found text 'linaer', expected one of linear, constant; "
+        f"my.yaml:{FIRST + 2}: train.schedule: found text 'linaer', expected one of linear, cosine, wsd, constant; "
         "did you mean 'linear'?"
     )
     assert error("eval:\n  tasks:\n    - a\n    - 1\n").startswith(

@@ -54,6 +54,8 @@ def test_changed_settings_are_named_once_there_are_checkpoints(tmp_path: Path) -
         ({"save_every_steps": 0}, "train.save_every_steps is 0; it must be above 0"),
         ({"lr": -1.0}, "train.lr is -1.0; it must be above 0"),
         ({"warmup_steps": -1}, "train.warmup_steps is -1; it must be 0 or more"),
+        ({"schedule": "cosine", "decay_share": 0.2}, "train.decay_share is for schedule: wsd; with schedule: cosine"),
+        ({"schedule": "constant", "final_lr_share": 0.1}, "train.final_lr_share has no effect with schedule: constant"),
         ({"sequence_length": 1}, "train.sequence_length is 1; it must be at least 2"),
     ],
 )

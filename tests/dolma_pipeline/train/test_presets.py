@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from dolma_pipeline.config.keys import rows_of
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.train.model import Decoder
 from dolma_pipeline.train.presets import PRESETS, ModelConfig
@@ -66,6 +68,15 @@ def test_sizes(name: str, vocab_size: int, count: int) -> None:
 def test_sizes_of_which_no_exact_count_is_published(name: str, vocab_size: int, published: float) -> None:
     count = model_config(name, vocab_size=vocab_size, sequence_length=2048).num_parameters
     assert count == pytest.approx(published, rel=0.01)
+
+
+def test_the_page_on_models_has_every_field_and_every_preset() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
+    table = "".join(f"| `{row.path}` | {row.type} | {row.default} | {row.purpose} |\n" for row in rows_of(ModelConfig))
+    assert f"|---|---|---|---|\n{table}\n" in page
+    for name, shape in PRESETS.items():
+        shown = [shape[key] for key in ("num_layers", "width", "num_heads", "hidden")]
+        assert f"| `{name}` | {' | '.join(map(str, shown))} | {'yes' if shape['tied'] else 'no'} | " in page
 
 
 def test_flops_of_a_token() -> None:

@@ -79,6 +79,25 @@ def test_losses_are_those_of_before(tmp_path: Path, world: World, corpus: np.nda
         assert values == pytest.approx(golden[name], rel=1e-4), name
 
 
+def test_the_first_steps_are_clipped_to_a_larger_norm(
+    tmp_path: Path, world: World, corpus: np.ndarray, settings: Settings, changed: Callable[..., Settings]
+) -> None:
+    """Norms are between 1.9 and 3.3 here, so that 1 clips all of them and 10 none."""
+    runs = {
+        "always": changed(settings),
+        "never": changed(settings, max_grad_norm=10.0),
+        "not at first": changed(settings, grad_clip_warmup_steps=6),
+        "not in this run": changed(settings, grad_clip_warmup_steps=12, grad_clip_warmup_factor=10.0),
+    }
+    for name, one in runs.items():
+        fit(tmp_path / name, settings=one, dataset=corpus, world=world)
+    found = {name: losses(tmp_path / name) for name in runs}
+    assert found["not in this run"] == found["never"] != found["always"]
+    # the first loss that clipping in step 7 can change is that of step 8
+    assert found["not at first"][:7] == found["never"][:7]
+    assert found["not at first"][7:] != found["never"][7:]
+
+
 def test_what_a_run_leaves(tmp_path: Path, world: World, corpus: np.ndarray, settings: Settings) -> None:
     fit(tmp_path, settings=settings, dataset=corpus, world=world)
     assert committed_steps(tmp_path) == [0, 4, 8, 12]
