@@ -17,7 +17,7 @@ SIZES = {"arc_easy": (25, 4), "hellaswag": (45, 25)}
 """Task -> words of a question and of an answer, where items are made."""
 NUM_ITEMS, TIMES = 100, 3
 AT_LEAST = {("hellaswag", "20m"): 2.0}
-"""Of long answers little is shared: half as many ids are read, and with a deep model those are nearly all of the time."""
+"""Of long answers little is shared: half as many ids are read, and with a deep model those are nearly all the work."""
 
 
 def choices(work: Path, texts: Sequence[Text], peers: Path) -> Iterator[Row]:

@@ -89,7 +89,7 @@ def run(tmp_path: Path, tokenizer: Tokenizer, model: Decoder) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there are no other processes
         save({"model": model.state_dict()}, checkpoint_id=saved / "model_and_optim", no_dist=True)
-    paths.write_bytes(saved / "commit.json", pretty({"format": 1, "step": 7}))
+    paths.write_bytes(saved / "commit.json", pretty({"format": 1, "step": 7, "tokens": 7 * 256}))
     return folder
 
 
