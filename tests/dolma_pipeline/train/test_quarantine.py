@@ -38,7 +38,7 @@ def test_a_line_counts_once_its_steps_are_done(tmp_path: Path) -> None:
 
 def test_only_lines_of_the_trainer_are_cut(tmp_path: Path) -> None:
     path = write(tmp_path, own(1, 2) + BY_HAND + own(7, 5) + own(9, 6) + b'{"by":"train","insta')
-    lines = OwnLines(tmp_path, until=4)
+    lines = OwnLines(tmp_path, until=2)  # before the step of a line by hand
     assert path.read_bytes() == own(1, 2) + BY_HAND
     lines.append(instance=3, step=6, reason="loss is nan")
     lines.close()
