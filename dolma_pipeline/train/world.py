@@ -7,17 +7,19 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.distributed as dist
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 
 from dolma_pipeline.errors import UsageError
+from dolma_pipeline.train.mesh import make_mesh
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """rank: of this process, from 0. size: number of processes. device: of this one. mesh: one axis, all of them."""
+    """rank: of this process, from 0. size: number of processes. device: of this one. mesh: of all, see `make_mesh`."""
 
     rank: int
     size: int
@@ -26,7 +28,7 @@ class World:
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[World]:
+def joined(*, shard_over: Literal["all", "node"] = "all") -> Iterator[World]:
     """Join the processes that torchrun started, or be a group of one where it did not.
 
     Each process gets a GPU of its own; where the machine has none, all work on the CPU.
@@ -56,7 +58,7 @@ def joined() -> Iterator[World]:
     store = None if "RANK" in os.environ else dist.HashStore()  # type: ignore[attr-defined]
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
-        yield World(rank, size, device, init_device_mesh(device.type, (size,)))
+        yield World(rank, size, device, make_mesh(device.type, size, shard_over=shard_over))
     finally:
         dist.destroy_process_group()
 
