@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 import torch
@@ -15,6 +16,9 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.train.mesh import make_mesh
+
+TIMEOUT = timedelta(minutes=30)
+"""How long a process waits for others before it ends with an error: longer than one writes a checkpoint or shuffles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ def joined(*, shard_over: Literal["all", "node"] = "all") -> Iterator[World]:
     else:
         device, backend = torch.device("cpu"), "gloo"
     store = None if "RANK" in os.environ else dist.HashStore()  # type: ignore[attr-defined]
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     try:
         yield World(rank, size, device, make_mesh(device.type, size, shard_over=shard_over))
     finally:
