@@ -92,7 +92,7 @@ def plain(model: str, num_steps: int) -> dict[str, Any]:
     from dolma_pipeline.train.initial import initial_value
 
     settings, data = settings_of(model, num_steps), Clocked(model, num_steps, processes=1)
-    order = Order(num_instances=len(data), batch_instances=SEQUENCES[model], seed=SEED)
+    order = Order(num_instances=len(data), batch_instances=SEQUENCES[model], seed=SEED, kind="olmo-core")
     decoder = Decoder(settings.model)
     with torch.no_grad():
         for name, parameter in decoder.named_parameters():
