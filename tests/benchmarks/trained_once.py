@@ -26,7 +26,7 @@ from dolma_pipeline.train import model_config
 from dolma_pipeline.train.data import read_batch
 from dolma_pipeline.train.files import Settings
 from dolma_pipeline.train.model import IGNORED, Decoder
-from dolma_pipeline.train.optim import adamw, learning_rate
+from dolma_pipeline.train.optim import adamw
 
 LENGTH, SEED, WARM_UP = 256, 1, 3
 VOCABULARY = {"tiny": 4096, "20m": 50_280}
@@ -90,6 +90,7 @@ def ours(model: str, num_steps: int) -> dict[str, Any]:
 def plain(model: str, num_steps: int) -> dict[str, Any]:
     """A loop written by hand, from the same first weights."""
     from dolma_pipeline.train.initial import initial_value
+    from dolma_pipeline.train.schedule import learning_rate
 
     settings, data = settings_of(model, num_steps), Clocked(model, num_steps, processes=1)
     order = Order(num_instances=len(data), batch_instances=SEQUENCES[model], seed=SEED, kind="olmo-core")
