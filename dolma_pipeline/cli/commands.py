@@ -180,9 +180,12 @@ _ALL = (
     _stage(
         "train",
         "train a model on shards, with FSDP",
-        "Trains with torchrun in processes of its own, from the last checkpoint if there is one.",
+        "Trains with torchrun in processes of its own, from the last checkpoint if there is one. --config-only is for\n"
+        "torchrun by hand, on several nodes: see docs/clusters.md.",
         "dolma-pipeline train my.yaml\ndolma-pipeline train my.yaml train.model=20m train.max_tokens=50M --redo",
         ("train",),
+        module="train",
+        options=(Option(name="--config-only", purpose="write train/config.json and order.json; starts nothing"),),
     ),
     _stage(
         "eval",

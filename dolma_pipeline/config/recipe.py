@@ -345,6 +345,16 @@ class TrainConfig:
     )
     precision: Annotated[Literal["fp32", "bf16"], Key(purpose="of the arithmetic; weights stay fp32")] = "fp32"
     save_every_steps: Annotated[int, Key(purpose="between checkpoints", unit="steps", at_least=1)] = 100
+    micro_batch_tokens: Annotated[
+        int | Auto, Key(purpose="that a process computes at once; auto: by how many logits", unit="tokens", at_least=2)
+    ] = "auto"
+    activation_checkpointing: Annotated[
+        Literal["none", "block"], Key(purpose="block: keep the input of each block and compute the rest again")
+    ] = "none"
+    compile: Annotated[bool, Key(purpose="blocks by torch.compile; minutes at the start, and a C++ compiler")] = False
+    shard_over: Annotated[
+        Literal["all", "node"], Key(purpose="processes that share one copy of the model; node: each node has a copy")
+    ] = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

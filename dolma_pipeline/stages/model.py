@@ -54,7 +54,7 @@ class TrainStage(Stage):
         return ()
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
-        """`train`: not the number of processes, on which only the rounding of sums depends."""
+        """`train`: not keys on which only the rounding of sums depends, such as the number of processes."""
         from dolma_pipeline.train import spec_for
         from dolma_pipeline.train.compatible import deciding
 

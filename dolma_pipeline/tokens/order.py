@@ -10,6 +10,7 @@ Source: OLMo-core, `data/data_loader.py` (NumpyDataLoaderBase), `data/utils.py` 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 from dolma_pipeline.errors import UsageError
 
 OrderKind = Literal["hashed", "olmo-core"]
+
+Shuffles = Callable[[int, int], NDArray[np.uint32]]
 
 _MAX_INSTANCES = 2**32 - 1
 
@@ -67,7 +70,23 @@ class Order:
         return int.from_bytes(hashlib.sha256(f"order/{self.seed}/{epoch}".encode()).digest()[:16], "little")
 
 
-def batch_instances(step: int, *, rank: int, world_size: int, order: Order) -> NDArray[np.uint32]:
+def shuffle(instances: NDArray[np.uint32], seed: int) -> None:
+    """Shuffle in place, by PCG64; the draws depend on nothing but the dtype's width, the number and the seed."""
+    np.random.Generator(np.random.PCG64(seed)).shuffle(instances)
+
+
+@lru_cache(maxsize=2)
+def kept_shuffle(num_instances: int, seed: int) -> NDArray[np.uint32]:
+    """All instances in the order of one epoch, uint32 [num_instances], read-only; the last two are kept."""
+    instances = np.arange(num_instances, dtype=np.uint32)
+    shuffle(instances, seed)
+    instances.flags.writeable = False
+    return instances
+
+
+def batch_instances(
+    step: int, *, rank: int, world_size: int, order: Order, shuffles: Shuffles = kept_shuffle
+) -> NDArray[np.uint32]:
     """The instances that a rank sees at a step.
 
     Args:
@@ -75,6 +94,7 @@ def batch_instances(step: int, *, rank: int, world_size: int, order: Order) -> N
         rank: 0 to world_size - 1.
         world_size: number of ranks; must divide the batch.
         order: see `Order`.
+        shuffles: gives the shuffle of a number of instances by a seed; `StoredShuffles` shares it with other processes.
 
     Returns:
         uint32[order.batch_instances / world_size], read-only.
@@ -85,9 +105,8 @@ def batch_instances(step: int, *, rank: int, world_size: int, order: Order) -> N
         raise UsageError(f"a batch of {order.batch_instances} instances does not divide by {world_size} ranks")
     epoch = order.epoch_of(step)
     first = (step - 1) % order.steps_per_epoch * order.batch_instances
-    return _permutation(order.num_instances, order.shuffle_seed(epoch))[
-        first + rank : first + order.batch_instances : world_size
-    ]
+    mine = slice(first + rank, first + order.batch_instances, world_size)
+    return shuffles(order.num_instances, order.shuffle_seed(epoch))[mine]
 
 
 def step_of(instance: int, *, order: Order, epoch: int = 1) -> int | None:
@@ -104,18 +123,9 @@ def step_of(instance: int, *, order: Order, epoch: int = 1) -> int | None:
 
 
 @lru_cache(maxsize=2)
-def _permutation(num_instances: int, seed: int) -> NDArray[np.uint32]:
-    """All instances in the order of one epoch; uint32, as the shuffle's draws depend on nothing else."""
-    permutation = np.arange(num_instances, dtype=np.uint32)
-    np.random.Generator(np.random.PCG64(seed)).shuffle(permutation)
-    permutation.flags.writeable = False
-    return permutation
-
-
-@lru_cache(maxsize=2)
 def _places(num_instances: int, seed: int) -> NDArray[np.uint32]:
     """The inverse: where in the order each instance stands."""
     places = np.empty(num_instances, np.uint32)
-    places[_permutation(num_instances, seed)] = np.arange(num_instances, dtype=np.uint32)
+    places[kept_shuffle(num_instances, seed)] = np.arange(num_instances, dtype=np.uint32)
     places.flags.writeable = False
     return places

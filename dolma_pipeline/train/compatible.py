@@ -22,6 +22,10 @@ HOW = (
     "keep_every_steps",
     "allow_older_checkpoint",
     "max_skipped_steps",
+    "micro_batch_tokens",
+    "activation_checkpointing",
+    "compile",
+    "shard_over",
 )
 """Keys of `train` that say how, not what: of the result at most the rounding of sums depends on them. They may change
 at any time."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dolma_pipeline.errors import DataError
-from dolma_pipeline.tokens.order import Order, batch_instances
+from dolma_pipeline.tokens.order import Order, Shuffles, batch_instances, kept_shuffle
 from dolma_pipeline.train.model import IGNORED
 
 
@@ -76,7 +76,10 @@ class Batches(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TokenBatches:
-    """Batches of a dataset in an order, for one process. eos_id: of masked instances. vocab_size: bound of ids."""
+    """Batches of a dataset in an order, for one process.
+
+    eos_id: of masked instances. vocab_size: bound of ids. shuffles: see `batch_instances`.
+    """
 
     dataset: Instances
     order: Order
@@ -84,6 +87,7 @@ class TokenBatches:
     world_size: int
     eos_id: int
     vocab_size: int
+    shuffles: Shuffles = kept_shuffle
 
     def read(self, step: int, *, masked: Collection[int]) -> Batch:
         """See `read_batch`."""
@@ -96,6 +100,7 @@ class TokenBatches:
             masked=masked,
             eos_id=self.eos_id,
             vocab_size=self.vocab_size,
+            shuffles=self.shuffles,
         )
 
 
@@ -109,6 +114,7 @@ def read_batch(
     masked: Collection[int],
     eos_id: int,
     vocab_size: int,
+    shuffles: Shuffles = kept_shuffle,
 ) -> Batch:
     """The batch of a process at a step (from 1).
 
@@ -119,7 +125,9 @@ def read_batch(
     Raises:
         DataError: an id that the model has no row for: shards and tokenizer do not belong together.
     """
-    instances = [int(i) for i in batch_instances(step, rank=rank, world_size=world_size, order=order)]
+    instances = [
+        int(i) for i in batch_instances(step, rank=rank, world_size=world_size, order=order, shuffles=shuffles)
+    ]
     tokens_BT = np.stack([dataset[i].astype(np.int64) for i in instances])
     rows, columns = np.nonzero(tokens_BT >= vocab_size)
     if len(rows):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from dolma_pipeline.errors import RunError, StoppedError, UsageError
 from dolma_pipeline.tokens.dataset import TokenDataset
 from dolma_pipeline.tokens.order import Order
 from dolma_pipeline.train.files import read_settings
+from dolma_pipeline.train.micro_batches import micro_batch_instances
 from dolma_pipeline.train.signals import raised_as_interrupts
 
 LIFELINE = "DOLMA_PIPELINE_LIFELINE"
@@ -33,6 +35,14 @@ STOP = "s"
 """What a launcher writes to a child that it asks to stop."""
 STOPPED = "stopped: "
 """What a child's line begins with, after its name, when it has saved before its end because it was asked to."""
+
+ALLOCATOR = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    "MALLOC_TOP_PAD_": str(2**28),
+}
+"""For glibc: memory that a step let go of stays with the process, else each step gets its megabytes of activations from
+the kernel page by page, zeroed, and gives them back. Tokens a CPU-second: tiny +28 %, 20m +7 %; the same bytes."""
 
 _PATIENCE_SECONDS = 20.0
 _TAIL_LINES = 80
@@ -81,6 +91,7 @@ def launch(run_dir: Path, *, processes: int) -> None:
     settings = read_settings(run_dir)
     dataset = TokenDataset(run_dir / "tokens" / "train", sequence_length=settings.train.sequence_length)
     Order(num_instances=len(dataset), batch_instances=settings.batch_instances, seed=settings.seed)  # checks both
+    micro_batch_instances(settings, processes=processes, device="cpu")  # checks it; on a GPU the same
     command = ["-m", "dolma_pipeline.train", str(run_dir.resolve())]
     if processes > 1:  # one needs no torchrun above it: 4 s and 300 MB less
         command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *command]
@@ -219,6 +230,7 @@ def _environment(base: Mapping[str, str], *, threads: int) -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning made a busy machine 5 times slower
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # matrix products on a GPU that give the same bits each time
         LIFELINE: "stdin",
+        **{name: value for name, value in ALLOCATOR.items() if name not in base and platform.libc_ver()[0] == "glibc"},
     }
 
 

@@ -23,9 +23,6 @@ from dolma_pipeline.train.objective import Objective
 from dolma_pipeline.train.optim import set_rate
 from dolma_pipeline.train.world import World
 
-LOGITS_AT_ONCE = 2**28
-"""A process computes as many sequences at once as make at most this many logits (1 GB as float32), or one."""
-
 
 @dataclass(slots=True)
 class State:
@@ -55,15 +52,25 @@ class Outcome(NamedTuple):
 
 
 def take_step(
-    state: State, batch: Batch, *, objective: Objective, rate: float, max_grad_norm: float, world: World
+    state: State,
+    batch: Batch,
+    *,
+    objective: Objective,
+    rate: float,
+    max_grad_norm: float,
+    micro_batch: int,
+    world: World,
 ) -> Outcome:
     """Go one step on a batch; all processes of `world` call this together, each with its part of the batch.
 
     Args:
         rate: learning rate of this step. max_grad_norm: gradients are scaled down to this norm.
+        micro_batch: instances that are computed at once.
     """
     count = _sum_over_all(torch.tensor(objective.count(batch)), world)
-    losses_B = forward_backward(state.model, batch, objective=objective, count=count, world=world)
+    losses_B = forward_backward(
+        state.model, batch, objective=objective, count=count, micro_batch=micro_batch, world=world
+    )
     total = _sum_over_all(losses_B.sum(dtype=torch.float64), world)
     grad_norm = _clip(state.model, max_grad_norm)
     found = None
@@ -76,7 +83,7 @@ def take_step(
         state.optimizer.zero_grad()
 
         def norm_of(part: Batch) -> float:
-            forward_backward(state.model, part, objective=objective, count=count, world=world)
+            forward_backward(state.model, part, objective=objective, count=count, micro_batch=micro_batch, world=world)
             norm = _clip(state.model, max_grad_norm)
             state.optimizer.zero_grad()
             return norm
@@ -97,20 +104,24 @@ def take_step(
     return Outcome(total / count if count else math.nan, grad_norm, found)
 
 
-def forward_backward(model: LanguageModel, batch: Batch, *, objective: Objective, count: float, world: World) -> Tensor:
-    """Gradients of a process's share of the loss, in as many passes as memory asks for.
+def forward_backward(
+    model: LanguageModel, batch: Batch, *, objective: Objective, count: float, micro_batch: int, world: World
+) -> Tensor:
+    """Gradients of a process's share of the loss, summed over micro-batches.
+
+    Each micro-batch's gradients are reduced and scattered as they come, so that no process ever holds more than its
+    slice of them and one block's in full: 4 bytes a parameter over the number of processes. To reduce once at the end
+    would save traffic, but needs all gradients in full, 4 bytes a parameter in each process.
 
     Args:
         count: what the loss is divided by, over all processes.
+        micro_batch: instances that are computed at once.
 
     Returns:
         The loss of each instance before that division, float32 [B].
     """
-    size = max(1, LOGITS_AT_ONCE // (batch.tokens.shape[1] * model.config.vocab_size))
-    parts = batch.split(size)
     losses = []
-    for number, part in enumerate(parts, 1):
-        model.set_requires_gradient_sync(number == len(parts))  # type: ignore[operator]
+    for part in batch.split(micro_batch):
         losses_B = objective.losses(model, part.to(world.device))
         # FSDP takes the mean over processes; times their number makes it the sum. (gloo has no scaled sum.)
         (losses_B.sum() / max(count, 1) * world.size).backward()  # type: ignore[no-untyped-call]

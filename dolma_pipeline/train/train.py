@@ -9,21 +9,25 @@ import torch
 from dolma_pipeline.errors import StoppedError
 from dolma_pipeline.io.manifest import digest
 from dolma_pipeline.tokens.order import Order
+from dolma_pipeline.tokens.stored_order import StoredShuffles
 from dolma_pipeline.train import checkpoint
 from dolma_pipeline.train.agree import agreed, any_asks, same_everywhere
 from dolma_pipeline.train.blame import Patience, largest_weight
 from dolma_pipeline.train.data import Instances, TokenBatches
 from dolma_pipeline.train.data_check import check_tokens
 from dolma_pipeline.train.files import Settings, read_settings, step_folder
+from dolma_pipeline.train.first_weights import draw
 from dolma_pipeline.train.language_model import LanguageModel
 from dolma_pipeline.train.log import Log
+from dolma_pipeline.train.micro_batches import micro_batch_instances
 from dolma_pipeline.train.objective import NextToken
 from dolma_pipeline.train.optim import adamw
+from dolma_pipeline.train.prefetch import Prefetched
 from dolma_pipeline.train.quarantine import by_hand_digest, masked
 from dolma_pipeline.train.resume import take_up
 from dolma_pipeline.train.retention import superseded
 from dolma_pipeline.train.schedule import clipping_norm, learning_rate
-from dolma_pipeline.train.shard import build
+from dolma_pipeline.train.shard import shell
 from dolma_pipeline.train.signals import Stop
 from dolma_pipeline.train.speed import Speed, peak_flops
 from dolma_pipeline.train.step import State, take_step
@@ -46,7 +50,7 @@ def train(run_dir: Path, *, stop: Stop | None = None) -> None:
 
     settings = read_settings(run_dir)
     dataset = TokenDataset(run_dir / "tokens" / "train", sequence_length=settings.train.sequence_length)
-    with joined() as world:
+    with joined(shard_over=settings.train.shard_over) as world:
         warn_of_idle_gpus()
         agreed(lambda: check_tokens(run_dir, settings))
         same_everywhere("train/config.json", digest(settings.as_dict()))
@@ -67,15 +71,26 @@ def fit(
     order = Order(
         num_instances=len(dataset), batch_instances=settings.batch_instances, seed=settings.seed, kind=config.order
     )
-    batches = TokenBatches(dataset, order, world.rank, world.size, settings.eos_id, settings.model.vocab_size)
+    shuffles = StoredShuffles(run_dir / "cache" / "order")
+    batches = TokenBatches(dataset, order, world.rank, world.size, settings.eos_id, settings.model.vocab_size, shuffles)
     objective = NextToken()
-    model = build(settings.model, seed=settings.seed, mesh=world.mesh, device=world.device, precision=config.precision)
+    micro_batch = micro_batch_instances(settings, processes=world.size, device=world.device.type)
+    model = shell(
+        settings.model,
+        mesh=world.mesh,
+        device=world.device,
+        precision=config.precision,
+        activation_checkpointing=config.activation_checkpointing,
+        compile_blocks=config.compile,
+    )
     state = State(model, adamw(model, config))
 
     # -- from the newest checkpoint, or from the first weights ------------------------------------
     found = checkpoint.load_newest(
         run_dir, model=model, optimizer=state.optimizer, allow_older=config.allow_older_checkpoint
     )
+    if found is None:
+        draw(model, seed=settings.seed, mesh=world.mesh, device=world.device)
     state.done = found or 0
     begun = agreed(lambda: take_up(run_dir, settings, order, done=found))
     state.masked = masked(begun.quarantine, done=state.done)
@@ -113,13 +128,20 @@ def fit(
         save(0)
 
     # -- the steps --------------------------------------------------------------------------------
+    ahead = Prefetched(batches, last_step=num_steps)
     for step in range(state.done + 1, num_steps + 1):
         state.masked |= begun.by_hand_at(state.done)
         before = frozenset(state.masked)
         rate = learning_rate(step, config=config, num_steps=num_steps)
-        norm = clipping_norm(step, config=config)
-        batch = batches.read(step, masked=before)
-        outcome = take_step(state, batch, objective=objective, rate=rate, max_grad_norm=norm, world=world)
+        outcome = take_step(
+            state,
+            ahead.read(step, masked=before),
+            objective=objective,
+            rate=rate,
+            max_grad_norm=clipping_norm(step, config=config),
+            micro_batch=micro_batch,
+            world=world,
+        )
         blame = outcome.blame
         if log:
             for instance, reason in blame.instances if blame else ():
@@ -143,6 +165,7 @@ def fit(
             raise StoppedError(f"step {step} of {num_steps} is saved; the same command goes on from there")
     if log:
         log.close()
+        shuffles.remove()  # all have read their last batch: they saved with this one
     return model
 
 

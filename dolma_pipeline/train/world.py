@@ -7,17 +7,23 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
 
 import torch
 import torch.distributed as dist
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 
 from dolma_pipeline.errors import UsageError
+from dolma_pipeline.train.mesh import make_mesh
+
+TIMEOUT = timedelta(minutes=30)
+"""How long a process waits for others before it ends with an error: longer than one writes a checkpoint or shuffles."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """rank: of this process, from 0. size: number of processes. device: of this one. mesh: one axis, all of them."""
+    """rank: of this process, from 0. size: number of processes. device: of this one. mesh: of all, see `make_mesh`."""
 
     rank: int
     size: int
@@ -26,7 +32,7 @@ class World:
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[World]:
+def joined(*, shard_over: Literal["all", "node"] = "all") -> Iterator[World]:
     """Join the processes that torchrun started, or be a group of one where it did not.
 
     Each process gets a GPU of its own; where the machine has none, all work on the CPU.
@@ -54,9 +60,9 @@ def joined() -> Iterator[World]:
     else:
         device, backend = torch.device("cpu"), "gloo"
     store = None if "RANK" in os.environ else dist.HashStore()  # type: ignore[attr-defined]
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     try:
-        yield World(rank, size, device, init_device_mesh(device.type, (size,)))
+        yield World(rank, size, device, make_mesh(device.type, size, shard_over=shard_over))
     finally:
         dist.destroy_process_group()
 

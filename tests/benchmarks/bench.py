@@ -7,8 +7,8 @@
 
 Rows: gopher minhash tokenize read near documents repeats builtin fineweb rules dolma fasttext evals (against peers),
 run beam workers memory worker files (whole runs), threshold budget seed (changes of a finished run), compile fixed
-(start-up), whatif, verified (near-duplicates, part by part), tasks pool (runners), store listing (object stores). Each
-takes minutes at most.
+(start-up), whatif, verified (near-duplicates, part by part), tasks pool (runners), store listing (object stores), train
+processes (the trainer; needs torch, and `processes` idle cores). Each takes minutes at most.
 
 Every measurement is a process of its own with one thread. Speeds are MB (10^6 bytes of UTF-8 text) per second of CPU
 time; against peers, start-up, reading the sample and the first call are outside. Each row is printed when it is done;
@@ -34,6 +34,7 @@ import bench_run
 import bench_scale
 import bench_start
 import bench_taggers
+import bench_train
 import bench_verified
 import bench_whatif
 import environments
@@ -196,6 +197,8 @@ WHOLE_RUNS: dict[str, Callable[[Runs], Iterable[Row]]] = {
     "pool": bench_elsewhere.pool,
     "store": bench_elsewhere.store,
     "listing": bench_elsewhere.listing,
+    "train": bench_train.speed,
+    "processes": bench_train.processes,
 }
 
 

@@ -19,7 +19,18 @@ HERE = Path(__file__).parent
 def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The benchmark's modules, which find each other in their own folder."""
     monkeypatch.syspath_prepend(str(HERE))
-    names = ("before", "bench", "bench_run", "corpora", "environments", "recipes", "rows", "samples")
+    names = (
+        "before",
+        "bench",
+        "bench_run",
+        "bench_train",
+        "corpora",
+        "environments",
+        "recipes",
+        "rows",
+        "samples",
+        "trained_once",
+    )
     return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
 
 
@@ -273,3 +284,46 @@ def test_a_measured_run_counts_what_it_reads_and_encodes(modules: Any, tmp_path:
     assert again["encoded_mb"] < 1e-4  # the test strings
     assert "scan" not in again["cpu_s_by_step"]
     assert again["kept"] == 40
+
+
+def test_training_is_measured_by_the_median_step_after_the_first(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = modules.trained_once.Clocked("tiny", 6, processes=1)
+    now = iter([0.0, 9.0, 20.0, 21.0, 23.0, 26.0])  # steps of 9, 11, 1, 2 and 3 seconds
+    monkeypatch.setattr(modules.trained_once.time, "process_time", lambda: next(now))
+    for instance in range(6 * 16):
+        data[instance]
+    assert data.speeds("tiny")["a_cpu_s"] == 16 * 256 / 2.5
+
+
+def test_a_loop_by_hand_trains_what_the_trainer_does(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("VOCABULARY", {"tiny": 64}), ("SEQUENCES", {"tiny": 2}), ("LENGTH", 8)):
+        monkeypatch.setattr(modules.trained_once, name, value)
+    ours, plain = (getattr(modules.trained_once, what)("tiny", 5) for what in ("ours", "plain"))
+    assert ours["losses"] == pytest.approx(plain["losses"], rel=1e-5)
+    assert len({*ours["losses"]}) == 5
+    assert min(ours["a_cpu_s"], plain["a_cpu_s"]) > 0
+
+
+def test_promises_of_training(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = {"0": [4.0, 3.0], "1": [4.0, 3.0], "2": [4.0, 3.0003]}
+
+    def measured(script: str, what: str, model: str, steps: int, *number: int, **where: Any) -> dict[str, Any]:
+        key = str(number[0]) if number else "0"
+        speeds = {("ours", False): 10.0, ("plain", False): 8.0, ("ours", True): 7.9, ("processes", False): 5.0}
+        speed = speeds[what, "python" in where]
+        assert ("MALLOC_MMAP_MAX_" in where["variables"]) == ("python" not in where)
+        return {"a_cpu_s": speed, "a_wall_s": 2 * speed if key == "2" else speed, "losses": losses[key]}
+
+    monkeypatch.setattr(modules.bench_train.environments, "measure", measured)
+    runs = SimpleNamespace(times=1, old=SimpleNamespace(python="old", home=Path("old")))
+    rows = [*modules.bench_train.speed(runs), *modules.bench_train.processes(runs)]
+    assert {row.name: (row.ratio, row.kept) for row in rows} == {
+        "train_tiny": (1.25, True),
+        "train_tiny_before": (pytest.approx(10 / 7.9), True),
+        "train_20m": (1.25, True),
+        "train_20m_before": (pytest.approx(10 / 7.9), True),
+        "train_tiny_two": (2.0, True),
+        "train_20m_two": (2.0, True),
+    }
+    losses["2"] = [4.0, 3.01]  # other numbers than one process: no speed counts
+    assert [row.kept for row in modules.bench_train.processes(runs)] == [False, False]

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from dolma_pipeline.errors import RunError
 from dolma_pipeline.train import objective
 from dolma_pipeline.train.blame import Patience, Place, bisected
 from dolma_pipeline.train.files import Settings, committed_steps
+from dolma_pipeline.train.first_weights import draw
+from dolma_pipeline.train.language_model import LanguageModel
 from dolma_pipeline.train.model import nats
-from dolma_pipeline.train.optim import adamw
 from dolma_pipeline.train.train import fit
 from dolma_pipeline.train.world import World
 
@@ -165,14 +167,14 @@ def test_weights_that_are_to_blame_condemn_no_sequence(
     factor: float,
     words: str,
 ) -> None:
-    def spoilt(model: torch.nn.Module, config: object) -> torch.optim.Optimizer:
+    def spoilt(model: LanguageModel, **given: Any) -> None:
+        draw(model, **given)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if name.startswith(("blocks.1.mlp", "head")):
                     parameter.mul_(factor)
-        return adamw(model, config)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("dolma_pipeline.train.train.adamw", spoilt)
+    monkeypatch.setattr("dolma_pipeline.train.train.draw", spoilt)
     with pytest.raises(RunError, match=rf"^step 2: the last 2 steps.* {words}"):
         fit(tmp_path, settings=changed(settings, max_skipped_steps=2), dataset=corpus, world=world)
     assert not (tmp_path / "quarantine.jsonl").exists()

@@ -38,6 +38,15 @@ def test_changed_settings_are_named_once_there_are_checkpoints(tmp_path: Path) -
     write_config(tmp_path, TrainConfig(lr=0.1, processes=2), **GIVEN)  # the same settings
     write_config(tmp_path, TrainConfig(lr=0.1, save_every_steps=7), **GIVEN)  # decides nothing but when to save
     assert read_settings(tmp_path).train.save_every_steps == 7
+    how = {"micro_batch_tokens": 512, "activation_checkpointing": "block", "compile": True, "shard_over": "node"}
+    write_config(tmp_path, TrainConfig(lr=0.1, save_every_steps=7, **how), **GIVEN)  # type: ignore[arg-type]
+    assert read_settings(tmp_path).train.activation_checkpointing == "block"
+    path = tmp_path / "train/config.json"
+    content = json.loads(path.read_text())
+    for key in how:  # as a version wrote it that did not have them
+        del content["train"][key]
+    path.write_text(json.dumps(content))
+    write_config(tmp_path, TrainConfig(lr=0.1, save_every_steps=7, **how), **GIVEN)  # type: ignore[arg-type]
     with pytest.raises(SettingsChangedError, match=r"train.lr: 0.1 -> 0.2; train.model: 'tiny' -> '20m'.* Give --redo"):
         write_config(tmp_path, TrainConfig(lr=0.2, model="20m", save_every_steps=7), **GIVEN)
     with pytest.raises(SettingsChangedError, match=r"other settings: dataset: 'sha256:d' -> 'sha256:e'\. Give"):

@@ -278,6 +278,28 @@ def test_how_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
         resolve_processes(TrainConfig(sequence_length=32, batch_tokens=6 * 32, processes=4))
 
 
+def test_memory_stays_with_children_unless_the_user_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = sorted(processes.ALLOCATOR)
+    script = f"import os; print(*[os.environ.get(name) for name in {names!r}])"
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "7")
+    for library, expected in (("glibc", "0 7 8589934592\n"), ("", "None 7 None\n")):
+        monkeypatch.setattr(processes.platform, "libc_ver", lambda library=library: (library, ""))
+        supervise(["-c", script], name="train", log=tmp_path / "log.txt", threads=1)
+        assert (tmp_path / "log.txt").read_text() == expected
+
+
+def test_micro_batches_are_looked_at_before_anything_starts(
+    tmp_path: Path, settings: Settings, changed: Callable[..., Settings], make_run: Callable[[Path, Settings], Path]
+) -> None:
+    run = make_run(tmp_path / "run", changed(settings, micro_batch_tokens=8 * 32))
+    with pytest.raises(UsageError, match=r"train.micro_batch_tokens is 256, but each of 2 processes has 4 sequences"):
+        launch(run, processes=2)
+
+
 def test_gpus_are_counted() -> None:
     assert processes.num_gpus() == torch.cuda.device_count()
 

@@ -37,7 +37,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def in_world(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """`train` joins the processes that there are."""
-    monkeypatch.setattr("dolma_pipeline.train.train.joined", lambda: contextlib.nullcontext(world))
+    monkeypatch.setattr("dolma_pipeline.train.train.joined", lambda **mesh: contextlib.nullcontext(world))
 
 
 @pytest.mark.usefixtures("in_world")

@@ -1,0 +1,85 @@
+"""`train`: the stage; with --config-only the files that torchrun by hand needs, and no training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from dolma_pipeline.cli import run
+from dolma_pipeline.cli.arguments import Arguments, Reply
+from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.errors import UsageError
+
+CONFIG_ONLY = "--config-only"
+
+
+def main(arguments: Arguments) -> Reply:
+    """Run the stage, or write its settings.
+
+    Raises:
+        UsageError: options that do not go together; tokens that are not finished; settings that do not fit them.
+        DolmaError: whatever the run raises.
+    """
+    if CONFIG_ONLY not in arguments.flags:
+        return run.main(arguments)
+    others = [option for option in ("--redo", "--dry-run", "--attach", "--cancel") if option in arguments.flags]
+    if others or arguments.beam_options:
+        found = " and ".join([CONFIG_ONLY, *others, *(["Beam options"] if arguments.beam_options else [])])
+        raise UsageError(f"found {found}; {CONFIG_ONLY} starts nothing and goes alone")
+    folder = write_training(run.open_for(arguments))
+    if arguments.format == "json":
+        return Reply(json.dumps({"run": str(folder)}) + "\n")
+    return Reply(
+        f"{folder / 'train'}: config.json and order.json are written; nothing was started. On every node:\n"
+        f"  torchrun ... -m dolma_pipeline.train {folder}\n"
+    )
+
+
+def write_training(recipe: Recipe) -> Path:
+    """Write `train/config.json` and `train/order.json` of a recipe's run; returns the run's folder.
+
+    Raises:
+        UsageError: the folder is on an object store; tokens that are not finished, or were made with other settings;
+            fewer instances than a batch; a model that does not exist.
+        SettingsChangedError: there are checkpoints that were made with other settings.
+        DataError: parts that are not those of the manifest, or checkpoints that were trained in another order.
+    """
+    from dolma_pipeline.look.folder import begun, check_made
+    from dolma_pipeline.run.manifests import read_manifest
+    from dolma_pipeline.runner.lock import RunLock
+    from dolma_pipeline.tokens import Order, TokenDataset
+    from dolma_pipeline.train import write_config
+    from dolma_pipeline.train.data_check import check_order, check_tokens
+
+    found = begun(recipe)
+    check_made(found, ["tokens"])
+    run_folder, config = found.run.folder, found.run.recipe.train
+    assert config is not None
+    folder = run_folder.local_path()
+    if folder is None:
+        raise UsageError(
+            f"{recipe.output} is on an object store, but torchrun needs a run's folder on a disk that all nodes see. "
+            "Copy it there, and give the copy to this command: output=/path/of/the/copy."
+        )
+    tokens = read_manifest(run_folder, "tokens")
+    assert tokens is not None
+    with RunLock(run_folder):
+        settings = write_config(
+            folder,
+            config,
+            vocab_size=tokens["vocab_size"],
+            eos_id=tokens["eos"],
+            dataset=tokens["dataset"],
+            seed=found.run.recipe.seed,
+            modules=found.run.modules,
+        )
+        dataset = TokenDataset(folder / "tokens" / "train", sequence_length=config.sequence_length)
+        order = Order(
+            num_instances=len(dataset),
+            batch_instances=settings.batch_instances,
+            seed=settings.seed,
+            kind=settings.train.order,
+        )
+        check_tokens(folder, settings)
+        check_order(folder, settings, order)
+    return folder
