@@ -53,18 +53,6 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def python(request: pytest.FixtureRequest) -> str:
-    """The other environment's Python. Without it a test run at large skips; one of interop alone fails."""
-    found = os.environ.get("DOLMA_PIPELINE_INTEROP_PYTHON")
-    if found:
-        return os.path.abspath(found)
-    message = "DOLMA_PIPELINE_INTEROP_PYTHON is not set; `make interop` sets it"
-    if request.config.getoption("markexpr") == "interop":
-        pytest.fail(message)
-    pytest.skip(message)
-
-
 def numbers(answers: Any) -> list[float]:
     """All log-likelihoods in what lm-eval lists of a sample, and whether each was greedy, as 0 or 1."""
     if isinstance(answers, list):

@@ -89,3 +89,16 @@ def test_a_saved_model_is_read_back(run: Path, model: Decoder) -> None:
     assert weights_digest(other) != weights_digest(model)
     with pytest.raises(RunError, match=r"no checkpoint of step 8. There are: 7\."):
         saved_model(run, 8, settings=read_settings(run))
+
+
+def test_greedy_is_what_the_model_would_write(model: Decoder) -> None:
+    start = np.array([5, 9, 4])
+    ids = start.tolist()
+    for _ in range(4):
+        ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
+    other = [*ids[:-1], (ids[-1] + 1) % model.config.vocab_size]
+    targets = [np.array([IGNORED, IGNORED, *each[3:]]) for each in (ids, other)]
+    windows = [Window(np.array(each[:-1]), labels) for each, labels in zip((ids, other), targets, strict=True)]
+    found = scoring.score_greedy(model, windows)
+    assert [each.greedy for each in found] == [True, False]
+    assert [each.nats for each in found] == score(model, windows)
