@@ -187,13 +187,45 @@ _ALL = (
         module="train",
         options=(Option(name="--config-only", purpose="write train/config.json and order.json; starts nothing"),),
     ),
-    _stage(
-        "eval",
-        "bits per byte of each source, and tasks",
-        "Scores the model before and after training: bits per byte of each source's held-out documents, and\n"
-        "multiple-choice tasks by the likelihood of each choice.",
-        "dolma-pipeline eval my.yaml\ndolma-pipeline eval my.yaml 'eval.tasks=[tasks/arc_easy.jsonl]'",
-        ("eval",),
+    Command(
+        name="eval",
+        group="Make",
+        summary="bits per byte of each source, and tasks",
+        module="eval",
+        usage="RECIPE|RUN [KEY=VALUE ...]",
+        details="Scores the model before and after training: bits per byte of held-out documents and of domains, and\n"
+        "tasks: choices by their likelihood, and what the model writes. With a step, a checkpoint, a limit or tasks,\n"
+        "or the folder of a run in place of a recipe: what is asked is scored at once, whoever trained the run.\n"
+        "Results are added to those that the step has. See docs/evaluation.md.",
+        example="dolma-pipeline eval my.yaml\n"
+        "dolma-pipeline eval my.yaml 'eval.tasks=[tasks/arc_easy.jsonl]'\n"
+        "dolma-pipeline eval runs/web-en --all --task tasks/mmlu.yaml\n"
+        "dolma-pipeline eval my.yaml --step 100 --step 200 --limit 50 --precision bf16",
+        options=(
+            DRY_RUN,
+            REDO,
+            ATTACH,
+            CANCEL,
+            FORMAT,
+            Option(name="--step", value="N", purpose="a step to score; may be repeated", repeats=True),
+            Option(name="--all", purpose="score every checkpoint"),
+            Option(name="--checkpoint", value="PATH", purpose="a checkpoint's folder, of this run or another"),
+            Option(name="--limit", value="N", purpose="only the first N items; kept apart from whole results"),
+            Option(
+                name="--task",
+                value="FILE",
+                purpose="score on this, not on what the recipe says; may be repeated",
+                repeats=True,
+            ),
+            Option(
+                name="--precision",
+                value="fp32|bf16",
+                choices=("fp32", "bf16"),
+                purpose="of the arithmetic; results of bf16 are kept apart",
+            ),
+        ),
+        stages=("eval",),
+        section="eval",
     ),
     Command(
         name="export",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dolma_pipeline.errors import DataError, UsageError
-from dolma_pipeline.evals.tasks import read_items
+from dolma_pipeline.evals.items import read_items
 
 GOOD = '{"id": "a", "context": "Q:", "choices": [" yes", " no"], "gold": 1, "license": "free"}\n'
 BETWEEN = (
