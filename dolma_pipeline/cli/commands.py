@@ -278,6 +278,27 @@ _ALL = (
         takes_overrides=True,
     ),
     Command(
+        name="compare",
+        group="Look",
+        summary="whether one of two scored models is better, item by item",
+        module="compare",
+        usage="RUN[@STEP] RUN[@STEP]",
+        details="Compares the scores of two runs, or of two steps of one: a paired bootstrap over the items of each\n"
+        "task and the documents of each source. Shows the difference, the middle 95 % of the draws, and in which\n"
+        "share of them the second is better. Refused where the items differ. Without a step: the last that was scored.",
+        example="dolma-pipeline compare runs/a runs/b\n"
+        "dolma-pipeline compare runs/a@100 runs/a@200 --name arc_easy --format json",
+        options=(
+            Option(name="--name", value="NAME", purpose="only this task or source; may be repeated", repeats=True),
+            Option(name="--seed", value="N", purpose="of the draws; default 0"),
+            Option(name="--limit", value="N", purpose="results of the first N items"),
+            Option(
+                name="--precision", value="fp32|bf16", choices=("fp32", "bf16"), purpose="of the results; default fp32"
+            ),
+            FORMAT,
+        ),
+    ),
+    Command(
         name="find",
         group="Look",
         summary="a text, or the spans of a model's output, in token parts that have an index",

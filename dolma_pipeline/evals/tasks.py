@@ -47,6 +47,11 @@ class TaskConfig:
     group: Annotated[str, Key(purpose="key of the items that examples share, and by which scores are shown")] = ""
     prefix: Annotated[Literal["eos", "none"], Key(purpose="the id before a prompt")] = "eos"
     neutral: Annotated[str, Key(purpose="context without a question, for acc_pmi", at_least=1)] = "Answer:"
+    match: Annotated[Literal["number", "text"], Key(purpose="what of the answer must be the same")] = "number"
+    max_tokens: Annotated[int, Key(purpose="that the model writes, at most", unit="tokens", at_least=1)] = 256
+    stop: Annotated[tuple[str, ...], Key(purpose="texts before the first of which it ends", one_or_more=True)] = ()
+    samples: Annotated[int, Key(purpose="texts for each prompt", at_least=1)] = 1
+    temperature: Annotated[float, Key(purpose="of sampling; 0 takes the likeliest id each time", at_least=0)] = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,5 +164,7 @@ def _check_keys(config: TaskConfig, origin: Mapping[str, str], keys: frozenset[s
             raise ConfigError(f"{place}: {name}: has no effect without `shots`; add `shots: 5`, or leave it out")
     if config.shots and config.examples is None:
         raise ConfigError(f"{origin['shots']}: shots: needs `examples`, a file of JSON lines to draw them from")
+    if config.samples > 1 and not config.temperature:
+        raise ConfigError(f"{origin['samples']}: samples: all would be the same with temperature 0; set `temperature`")
     if "seed" in origin and config.draw == "first":
         raise ConfigError(f"{origin['seed']}: seed: has no effect with `draw: first`; add `draw: keyed`")

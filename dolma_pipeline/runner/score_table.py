@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dolma_pipeline.evals.compare import Comparison
 
 Scores = Mapping[int, Mapping[str, Any]]
 """Step -> its results (`evals.results`)."""
@@ -56,3 +59,13 @@ def _with_error(entry: Mapping[str, Any]) -> str:
     metric = entry["metric"]
     error = entry.get(f"{metric}_stderr")
     return f"{entry[metric]:.3f}" + (f" ± {error:.3f}" if error is not None else "")
+
+
+def comparison_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
+    """Two models on each metric of each task (`evals.compare`)."""
+    rows = [["task", "metric", "a", "b", "b - a", "from", "to", "b better", "items"]]
+    for one in comparisons:
+        numbers = [f"{value:.4f}" for value in (one.a, one.b)]
+        numbers += [f"{value:+.4f}" for value in (one.difference, one.low, one.high)]
+        rows.append([one.name, one.metric, *numbers, f"{one.share:.1%}", f"{one.num_items:,}"])
+    return rows

@@ -229,8 +229,6 @@ def test_broken_weights_have_no_score(run: Path, model: Decoder) -> None:
         warnings.simplefilter("ignore")  # that there are no other processes
         save({"model": broken}, checkpoint_id=run / "train/step-000007/model_and_optim", no_dist=True)
     cats = write(run / "cats.jsonl", TASK)
-    with pytest.raises(
-        RunError, match=r"^step 7, cats: 2 of 2 numbers are not finite: embedding\.weight of this"
-    ):
+    with pytest.raises(RunError, match=r"^step 7, cats: 2 of 2 numbers are not finite: embedding\.weight of this"):
         evaluate(run, 7, EvalConfig(held_out=False, tasks=(cats,)))
     assert not (run / "eval").exists()
