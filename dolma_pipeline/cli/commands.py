@@ -332,9 +332,9 @@ _ALL = (
     Command(
         name="list",
         group="Extend",
-        summary="taggers, mixers, models, assets, presets of rules",
+        summary="taggers, mixers, models, assets, presets of rules, tasks",
         module="list",
-        usage="taggers|mixers|models|assets|presets",
+        usage="taggers|mixers|models|assets|presets|tasks",
         details="Shows names, what they do, their parameters with defaults, and where they come from.",
         example="dolma-pipeline list taggers --measure\n"
         "dolma-pipeline list taggers --module my_taggers.py\n"

@@ -19,16 +19,17 @@ class NamedTask:
     keys: Mapping[str, str | int | list[str]] = field(default_factory=dict)
 
 
-_OLMO = "Groeneveld et al. 2024 (arXiv 2402.00838), section 3.1 and appendix"
+_OLMO = "Groeneveld et al. 2024 (arXiv 2402.00838); metric as in allenai/OLMo-in-loop-evals"
+_OLMES = "Groeneveld et al. 2024 (arXiv 2402.00838); metric as in Gu et al. 2024 (arXiv 2406.08446)"
 _MMLU = "Hendrycks et al. 2021 (arXiv 2009.03300)"
 _LETTERS = "{question}\n{lettered}\nAnswer:"
 
 NAMED: Mapping[str, NamedTask] = {
     "arc_easy": NamedTask(summary="science questions, easy", source=_OLMO, keys={"metric": "acc"}),
-    "arc_challenge": NamedTask(summary="science questions, hard", source=_OLMO, keys={"metric": "acc_pmi"}),
+    "arc_challenge": NamedTask(summary="science questions, hard", source=_OLMES, keys={"metric": "acc_pmi"}),
     "boolq": NamedTask(summary="yes or no, with a passage", source=_OLMO, keys={"metric": "acc"}),
     "hellaswag": NamedTask(summary="how a scene goes on", source=_OLMO, keys={"metric": "acc_norm"}),
-    "openbookqa": NamedTask(summary="elementary science facts", source=_OLMO, keys={"metric": "acc_pmi"}),
+    "openbookqa": NamedTask(summary="elementary science facts", source=_OLMES, keys={"metric": "acc_pmi"}),
     "piqa": NamedTask(summary="physical common sense", source=_OLMO, keys={"metric": "acc_norm"}),
     "sciq": NamedTask(summary="science exams, with a passage", source=_OLMO, keys={"metric": "acc"}),
     "winogrande": NamedTask(summary="what a pronoun stands for", source=_OLMO, keys={"metric": "acc"}),
