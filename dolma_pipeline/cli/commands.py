@@ -211,6 +211,7 @@ _ALL = (
             Option(name="--all", purpose="score every checkpoint"),
             Option(name="--checkpoint", value="PATH", purpose="a checkpoint's folder, of this run or another"),
             Option(name="--limit", value="N", purpose="only the first N items; kept apart from whole results"),
+            Option(name="--allow-code", purpose="run programs that the model writes, locked in (docs/code-tasks.md)"),
             Option(
                 name="--task",
                 value="FILE",

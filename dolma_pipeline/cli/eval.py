@@ -8,7 +8,7 @@ from dolma_pipeline.cli import run
 from dolma_pipeline.cli.arguments import Arguments, Reply
 from dolma_pipeline.errors import UsageError
 
-DIRECT = ("--step", "--all", "--checkpoint", "--limit", "--task", "--precision")
+DIRECT = ("--step", "--all", "--checkpoint", "--limit", "--task", "--precision", "--allow-code")
 """Options that the stage has not."""
 
 
@@ -56,6 +56,7 @@ def _score(arguments: Arguments, place: str) -> Reply:
             limit=_number("--limit", values["--limit"][-1], 1) if "--limit" in values else None,
             precision=values.get("--precision", (None,))[-1],
             redo="--redo" in arguments.flags,
+            allow_code="--allow-code" in arguments.flags,
         ),
     )
     if arguments.format == "json":

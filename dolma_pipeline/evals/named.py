@@ -64,4 +64,35 @@ NAMED: Mapping[str, NamedTask] = {
         source="Lin et al. 2022 (arXiv 2109.07958)",
         keys={"kind": "mc2", "prompt": "Q: {question}\nA:", "answer": " {choice}", "metric": "mc2"},
     ),
+    "gsm8k": NamedTask(
+        summary="grade school maths, the number behind ####; 5 or 8 examples are usual",
+        source="Cobbe et al. 2021 (arXiv 2110.14168)",
+        keys={
+            "kind": "exact_match",
+            "prompt": "Question: {question}\nAnswer:",
+            "stop": ["Question:"],
+            "max_tokens": 256,
+            "metric": "exact_match",
+        },
+    ),
+    "humaneval": NamedTask(
+        summary="functions of Python, run against tests",
+        source="Chen et al. 2021 (arXiv 2107.03374)",
+        keys={"kind": "code", "max_tokens": 512},
+    ),
+    "mbpp": NamedTask(
+        summary="small programs of Python, run against tests; `shots: 3` are its own examples",
+        source="Austin et al. 2021 (arXiv 2108.07732)",
+        keys={"kind": "code", "max_tokens": 512},
+    ),
+    "toxigen": NamedTask(
+        summary="what the model goes on with after ToxiGen's prompts, for a classifier to judge",
+        source="Hartvigsen et al. 2022 (arXiv 2203.09509)",
+        keys={"kind": "write", "max_tokens": 64, "metric": "written_chars"},
+    ),
+    "alpaca_eval": NamedTask(
+        summary="answers to AlpacaEval's instructions, for a model to judge",
+        source="Li et al. 2023 (github.com/tatsu-lab/alpaca_eval)",
+        keys={"kind": "write", "prompt": "{instruction}", "max_tokens": 512, "metric": "written_chars"},
+    ),
 }

@@ -19,6 +19,7 @@ from dolma_pipeline.errors import DataError, UsageError
 from dolma_pipeline.evals.documents import read_domains
 from dolma_pipeline.evals.kinds import KINDS
 from dolma_pipeline.evals.results import add, begun, is_there, results_path, rows_path, variant
+from dolma_pipeline.evals.sandbox import require_sandbox
 from dolma_pipeline.evals.tasks import Task, read_task
 from dolma_pipeline.io import paths
 from dolma_pipeline.train.files import Settings, read_settings
@@ -38,12 +39,14 @@ class Options:
     """What a call may ask beyond the recipe.
 
     limit: only so many items of each task, and documents of each source; None is all. weights: the run folder that the
-    checkpoints are read from, where it is not the run's own. redo: score again what is there.
+    checkpoints are read from, where it is not the run's own. redo: score again what is there. allow_code: code that the
+    model writes may be run.
     """
 
     limit: int | None = None
     weights: Path | None = None
     redo: bool = False
+    allow_code: bool = False
 
 
 def evaluate(run_dir: Path, step: int, config: EvalConfig, options: Options | None = None) -> dict[str, Any]:
@@ -94,6 +97,8 @@ class Evaluation:
         self._tasks = read_tasks(config)
         self._domains = read_domains(config.documents)
         self._sources = held_out_sources(run_dir) if config.held_out else []
+        if any(task.config.kind == "code" for task, _ in self._tasks.values()):
+            require_sandbox(allow_code=options.allow_code)
         if not (self._sources or self._domains or self._tasks):
             raise UsageError("eval: there is nothing to score: no held-out documents, no documents and no tasks.")
 
@@ -118,7 +123,14 @@ class Evaluation:
             import torch
 
             model.to(torch.bfloat16)
-        subject = Subject(model=model, eos_id=self._settings.eos_id, encode=encode, decode=text.decode, step=step)
+        subject = Subject(
+            model=model,
+            eos_id=self._settings.eos_id,
+            encode=encode,
+            decode=text.decode,
+            step=step,
+            allow_code=self._options.allow_code,
+        )
         head = {
             "step": step,
             "tokens": step * self._settings.train.batch_tokens,

@@ -36,7 +36,7 @@ def launch(
         ]
     arguments += ["--limit", str(options.limit)] if options.limit is not None else []
     arguments += ["--weights", str(options.weights.resolve())] if options.weights is not None else []
-    arguments += ["--redo"] if options.redo else []
+    arguments += [*(["--redo"] if options.redo else []), *(["--allow-code"] if options.allow_code else [])]
     log = run_dir / "log" / "eval.txt"
     supervise(arguments, name="eval", log=log, threads=num_cores())
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from dolma_pipeline.errors import RunError
 
 if TYPE_CHECKING:
+    from dolma_pipeline.evals.generate import Completer
     from dolma_pipeline.train.language_model import LanguageModel
 
 Ids = NDArray[np.int64]
 Encode = Callable[[Sequence[str]], list[Ids]]
-Decode = Callable[[NDArray[Any]], str]
+Decode = Callable[[NDArray[Any] | Sequence[int]], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Subject:
 
     model: float32 or bfloat16, on its device. eos_id: the id that ends documents, and begins what is read.
     encode: texts -> their ids; a special token's name in a text stays text. decode: ids -> text. step: of training.
+    allow_code: code that the model writes may be run.
     """
 
     model: LanguageModel
@@ -33,11 +35,26 @@ class Subject:
     encode: Encode
     decode: Decode
     step: int
+    allow_code: bool = False
 
     @property
     def length(self) -> int:
         """Of the model's window."""
         return self.model.config.sequence_length
+
+    def completer(self, name: str, *, seed: int) -> Completer:
+        """The model as one that writes.
+
+        Args:
+            name: of the task. seed: of what is drawn, which differs between tasks of one seed, too.
+
+        Raises:
+            RunError: its weights are not finite.
+        """
+        from dolma_pipeline.evals.generate import Completer
+
+        self.require_finite_weights(name=name)
+        return Completer(self.model, self, eos_id=self.eos_id, seed=f"{name}/{seed}")
 
     def require_finite(self, nats: Iterable[float], *, name: str) -> None:
         """Stop where a score would be made of numbers that are none.

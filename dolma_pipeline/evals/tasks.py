@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from dolma_pipeline.config.keys import Key
 from dolma_pipeline.config.typed import build_section
 from dolma_pipeline.config.yaml import Located, read_yaml
-from dolma_pipeline.errors import ConfigError, unknown_name
+from dolma_pipeline.errors import ConfigError, UsageError, unknown_name
 from dolma_pipeline.evals.few_shot import Draw, Examples
 from dolma_pipeline.evals.named import NAMED
 from dolma_pipeline.evals.rows import Row, read_rows
@@ -24,7 +24,7 @@ from dolma_pipeline.io.manifest import digest
 
 ENDINGS = (".yaml", ".yml")
 _FILE = ("a task file", "`items`")
-_SHOTS = ("examples", "draw", "seed", "separator")
+_SHOTS = ("examples", "draw", "separator")
 """Keys that say nothing without `shots`."""
 
 
@@ -42,7 +42,7 @@ class TaskConfig:
     shots: Annotated[int, Key(purpose="examples before each item", at_least=0)] = 0
     examples: Annotated[str | None, Key(purpose="JSON lines that examples are drawn from")] = None
     draw: Annotated[Draw, Key(purpose="the first examples, or others for each item by a keyed hash")] = "first"
-    seed: Annotated[int, Key(purpose="of the keyed draw", at_least=0)] = 0
+    seed: Annotated[int, Key(purpose="of the keyed draw, and of sampling", at_least=0)] = 0
     separator: Annotated[str, Key(purpose="behind each example")] = "\n\n"
     group: Annotated[str, Key(purpose="key of the items that examples share, and by which scores are shown")] = ""
     prefix: Annotated[Literal["eos", "none"], Key(purpose="the id before a prompt")] = "eos"
@@ -52,19 +52,22 @@ class TaskConfig:
     stop: Annotated[tuple[str, ...], Key(purpose="texts before the first of which it ends", one_or_more=True)] = ()
     samples: Annotated[int, Key(purpose="texts for each prompt", at_least=1)] = 1
     temperature: Annotated[float, Key(purpose="of sampling; 0 takes the likeliest id each time", at_least=0)] = 0.0
+    ks: Annotated[tuple[int, ...], Key(purpose="of pass@k", at_least=1)] = (1,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A task that was read and checked.
 
-    name: of its results. config: all keys, resolved. rows: the items as they stand. examples: None without shots.
-    metric: the first of its metrics. data: digest of the file of items. settings: digest of all else that scores
-    depend on. path: of the file that names it.
+    name: of its results. config: all keys, resolved. items_path: of the file of items. rows: the items as they stand;
+    none where the kind reads that file itself. examples: None where there is no file of them. metric: the first of its
+    metrics. data: digest of the file of items. settings: digest of all else that scores depend on. path: of the file
+    that names it.
     """
 
     name: str
     config: TaskConfig
+    items_path: Path
     rows: tuple[Row, ...]
     examples: Examples | None
     metric: str
@@ -88,9 +91,9 @@ def read_task(path: Path) -> Task:
     from dolma_pipeline.evals.kinds import KINDS
 
     if path.suffix in ENDINGS:
-        tree = read_yaml(str(path), kind=_FILE)
+        tree, key = read_yaml(str(path), kind=_FILE), f"{path}: items"
     else:
-        read_rows(path, key="eval.tasks")
+        key = "eval.tasks"
         tree = Located({"items": Located(path.name, str(path), str(path), path.name)}, str(path))
     given = _with_preset(tree, path)
     config: TaskConfig
@@ -99,14 +102,17 @@ def read_task(path: Path) -> Task:
         raise ConfigError(f"{origin['kind']}: kind: {unknown_name('kind', config.kind, KINDS)}")
     kind = KINDS[config.kind]
     _check_keys(config, origin, kind.keys)
-    metric = config.metric or kind.metrics[0]
-    if metric not in kind.metrics:
-        raise ConfigError(f"{origin['metric']}: metric: {unknown_name('metric', metric, kind.metrics)}")
+    metrics = [f"pass@{k}" for k in config.ks] if "ks" in kind.keys else kind.metrics
+    metric = config.metric or metrics[0]
+    if metric not in metrics:
+        raise ConfigError(f"{origin['metric']}: metric: {unknown_name('metric', metric, metrics)}")
     items = path.parent / paths.expanded(config.items)
-    rows = tuple(read_rows(items, key=f"{path}: items"))
+    if not items.is_file():
+        raise UsageError(f"{key}: {items}: no such file.")
+    rows = () if kind.reads_file else tuple(read_rows(items, key=key))
     examples, examples_digest = None, ""
-    if config.shots:
-        place = path.parent / paths.expanded(str(config.examples))
+    if config.examples is not None:
+        place = path.parent / paths.expanded(config.examples)
         found = read_rows(place, key=f"{path}: examples")
         examples = Examples(found, config.shots, config.draw, config.seed, config.group, str(place))
         examples_digest = f"sha256:{paths.sha256_file(place)}"
@@ -115,6 +121,7 @@ def read_task(path: Path) -> Task:
     return Task(
         name=path.stem,
         config=config,
+        items_path=items,
         rows=rows,
         examples=examples,
         metric=metric,
@@ -162,9 +169,10 @@ def _check_keys(config: TaskConfig, origin: Mapping[str, str], keys: frozenset[s
             raise ConfigError(f"{place}: {name}: has no effect on a task of kind {config.kind}; leave it out")
         if name in _SHOTS and not config.shots:
             raise ConfigError(f"{place}: {name}: has no effect without `shots`; add `shots: 5`, or leave it out")
-    if config.shots and config.examples is None:
+    if config.shots and config.examples is None and "examples" in keys:
         raise ConfigError(f"{origin['shots']}: shots: needs `examples`, a file of JSON lines to draw them from")
     if config.samples > 1 and not config.temperature:
         raise ConfigError(f"{origin['samples']}: samples: all would be the same with temperature 0; set `temperature`")
-    if "seed" in origin and config.draw == "first":
-        raise ConfigError(f"{origin['seed']}: seed: has no effect with `draw: first`; add `draw: keyed`")
+    if "seed" in origin and config.draw == "first" and not config.temperature:
+        with_what = "`draw: keyed`" + (", or a `temperature`" if "temperature" in keys else "")
+        raise ConfigError(f"{origin['seed']}: seed: has no effect without {with_what}")

@@ -35,7 +35,7 @@ class Wanted:
 
     steps: of checkpoints; () is the first and the last. every: all that are whole. checkpoint: the folder of one,
     `…/train/step-000200`, of this run or another. tasks: task files in place of all that the recipe says. limit, redo:
-    of `evals.Options`. precision: in place of the recipe's.
+    and allow_code: of `evals.Options`. precision: in place of the recipe's.
     """
 
     steps: tuple[int, ...] = ()
@@ -45,6 +45,7 @@ class Wanted:
     limit: int | None = None
     precision: str | None = None
     redo: bool = False
+    allow_code: bool = False
 
 
 def score_run(place: str, overrides: Sequence[str], wanted: Wanted) -> Mapping[int, Mapping[str, Any]]:
@@ -112,7 +113,7 @@ def _chosen(config: EvalConfig | None, folder: RunFolder, wanted: Wanted) -> Eva
 def _score(folder: RunFolder, config: EvalConfig, scratch: Scratch, wanted: Wanted) -> Mapping[int, Mapping[str, Any]]:
     from dolma_pipeline.evals import launch
 
-    options = Options(limit=wanted.limit, redo=wanted.redo)
+    options = Options(limit=wanted.limit, redo=wanted.redo, allow_code=wanted.allow_code)
     if (other := _other_run(folder, wanted)) is not None:
         options, steps = replace(options, weights=other[0]), [other[1]]
     else:

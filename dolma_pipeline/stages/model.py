@@ -170,7 +170,13 @@ class EvalStage(Stage):
         assert recipe.eval is not None
         with at(recipe, "eval.tasks"):
             config = with_local_tasks(process, recipe.eval)
-            read_tasks(config)
+            tasks = read_tasks(config)
+            for name, (task, _) in tasks.items():
+                if task.config.kind == "code":
+                    raise UsageError(
+                        f"{name} runs programs that the model writes, which a stage does not. Take it out of the "
+                        f"recipe, and score it with: dolma-pipeline eval RECIPE --task {task.path} --allow-code"
+                    )
         with at(recipe, "eval.documents"):
             read_domains(config.documents)
         return ()

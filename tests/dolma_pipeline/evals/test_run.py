@@ -18,6 +18,7 @@ from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.errors import DataError, RunError, UsageError
 from dolma_pipeline.evals import evaluate
 from dolma_pipeline.evals.run import Options, run_tokenizer
+from dolma_pipeline.evals.subject import Subject
 from dolma_pipeline.tokens.encode import encoder
 from dolma_pipeline.train.files import read_settings
 from dolma_pipeline.train.model import Decoder
@@ -232,3 +233,42 @@ def test_broken_weights_have_no_score(run: Path, model: Decoder) -> None:
     with pytest.raises(RunError, match=r"^step 7, cats: 2 of 2 numbers are not finite: embedding\.weight of this"):
         evaluate(run, 7, EvalConfig(held_out=False, tasks=(cats,)))
     assert not (run / "eval").exists()
+
+
+def test_tasks_that_let_the_model_write(run: Path) -> None:
+    write(run / "sums-items.jsonl", '{"id": "a", "question": "1 + 1?", "answer": "#### 2"}\n')
+    sums = write(run / "sums.yaml", "preset: gsm8k\nitems: sums-items.jsonl\nmax_tokens: 5\n")
+    write(run / "say-items.jsonl", '{"id": "x", "prompt": "the cat"}\n{"id": "y", "prompt": "that"}\n')
+    config = "kind: write\nitems: say-items.jsonl\nmax_tokens: 6\nsamples: 2\ntemperature: 1.0\nseed: 3\n"
+    say = write(run / "say.yaml", config)
+    found = evaluate(run, 7, EvalConfig(held_out=False, tasks=(sums, say)))["tasks"]
+    assert (found["sums"]["num_items"], found["sums"]["exact_match"], found["sums"]["num_cut"]) == (1, 0.0, 1)
+    assert found["sums"]["metric"] == "exact_match"
+    path = run / "eval/step-000007/say.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row["id"], row["prompt"], row["sample"]) for row in rows] == [
+        ("x", "the cat", 0), ("x", "the cat", 1), ("y", "that", 0), ("y", "that", 1),
+    ]  # fmt: skip
+    assert rows[0]["text"] != rows[1]["text"]
+    content = path.read_bytes()
+    path.unlink()
+    evaluate(run, 7, EvalConfig(held_out=False, tasks=(say,)))
+    assert path.read_bytes() == content
+    write(run / "say.yaml", config.replace("seed: 3", "seed: 4"))
+    evaluate(run, 7, EvalConfig(held_out=False, tasks=(say,)))
+    assert path.read_bytes() != content
+
+
+def test_programs_are_not_run_without_permission(run: Path) -> None:
+    row = {"task_id": "a", "prompt": "x", "entry_point": "f", "canonical_solution": "y", "test": "z"}
+    write(run / "humaneval.jsonl", json.dumps(row))
+    with pytest.raises(UsageError, match="--allow-code"):
+        evaluate(run, 7, EvalConfig(held_out=False, tasks=(str(run / "humaneval.jsonl"),)))
+
+
+def test_a_broken_model_writes_nothing(run: Path, model: Decoder) -> None:
+    broken = Decoder(model.config)
+    torch.nn.init.constant_(broken.embedding.weight, math.nan)
+    subject = Subject(model=broken, eos_id=0, encode=list, decode=str, step=7)
+    with pytest.raises(RunError, match=r"^step 7, say: nothing can be scored: embedding\.weight of this"):
+        subject.completer("say", seed=0)
