@@ -44,6 +44,9 @@ def read_domain(name: str, files: Sequence[str]) -> Domain:
     return Domain(ids, texts, f"sha256:{digest.hexdigest()}")
 
 
-def read_domains(documents: Mapping[str, Sequence[str]]) -> dict[str, Domain]:
+Domains = Mapping[str, Domain]
+
+
+def read_domains(documents: Mapping[str, Sequence[str]]) -> Domains:
     """All domains of `eval.documents`, by name."""
     return {name: read_domain(name, files) for name, files in documents.items()}

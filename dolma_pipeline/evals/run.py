@@ -16,7 +16,7 @@ import orjson
 
 from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.errors import DataError, UsageError
-from dolma_pipeline.evals.documents import read_domains
+from dolma_pipeline.evals.documents import Domains, read_domains
 from dolma_pipeline.evals.kinds import KINDS
 from dolma_pipeline.evals.results import add, begun, is_there, results_path, rows_path, variant
 from dolma_pipeline.evals.sandbox import require_sandbox
@@ -94,11 +94,9 @@ class Evaluation:
         self._run_dir, self._config, self._options = run_dir, config, options
         self._weights = options.weights or run_dir
         self._settings: Settings = read_settings(self._weights)
-        self._tasks = read_tasks(config)
-        self._domains = read_domains(config.documents)
+        self._tasks, self._domains = check_tasks(config, allow_code=options.allow_code)
         self._sources = held_out_sources(run_dir) if config.held_out else []
-        if any(task.config.kind == "code" for task, _ in self._tasks.values()):
-            require_sandbox(allow_code=options.allow_code)
+        self._tokenizer = run_tokenizer(run_dir, self._settings)
         if not (self._sources or self._domains or self._tasks):
             raise UsageError("eval: there is nothing to score: no held-out documents, no documents and no tasks.")
 
@@ -111,8 +109,7 @@ class Evaluation:
         from dolma_pipeline.evals.subject import Subject
         from dolma_pipeline.tokens.encode import encoder
 
-        tokenizer = run_tokenizer(self._run_dir, self._settings)
-        text = encoder(tokenizer)
+        text = encoder(self._tokenizer)
 
         def encode(texts: Sequence[str]) -> list[Any]:
             return [row.values.to_numpy().astype(np.int64) for row in text.encode(pa.array(texts, pa.string()))]
@@ -136,7 +133,7 @@ class Evaluation:
             "tokens": step * self._settings.train.batch_tokens,
             "digests": {
                 "train_data": self._settings.dataset,
-                "tokenizer": f"sha256:{tokenizer.sha256}",
+                "tokenizer": f"sha256:{self._tokenizer.sha256}",
                 "weights": weights,
             },
         }
@@ -269,6 +266,18 @@ def read_tasks(config: EvalConfig) -> dict[str, tuple[Task, Sequence[Any]]]:
     """
     tasks = {name: read_task(path) for name, path in task_files(config).items()}
     return {name: (task, KINDS[task.config.kind].read(task)) for name, task in tasks.items()}
+
+
+def check_tasks(config: EvalConfig, *, allow_code: bool) -> tuple[dict[str, tuple[Task, Sequence[Any]]], Domains]:
+    """Tasks with their items, and domains, all read and checked; loads no torch.
+
+    Raises:
+        As `read_tasks` and `read_domains`, and UsageError: programs are to be run without permission or a sandbox.
+    """
+    tasks, domains = read_tasks(config), read_domains(config.documents)
+    if any(task.config.kind == "code" for task, _ in tasks.values()):
+        require_sandbox(allow_code=allow_code)
+    return tasks, domains
 
 
 def _say(text: str) -> None:

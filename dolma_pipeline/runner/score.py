@@ -14,7 +14,7 @@ from typing import Any
 
 from dolma_pipeline.config.recipe import EvalConfig, Recipe
 from dolma_pipeline.errors import RunError, UsageError
-from dolma_pipeline.evals.run import Options
+from dolma_pipeline.evals.run import Options, check_tasks
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.manifests import read_manifest
 from dolma_pipeline.run.process import Process
@@ -72,6 +72,7 @@ def score_run(place: str, overrides: Sequence[str], wanted: Wanted) -> Mapping[i
         folder = run_folder(place)
         config, scratch = _chosen(None, folder, wanted), Scratch()
     try:
+        check_tasks(config, allow_code=wanted.allow_code)
         return _score(folder, config, scratch, wanted)
     finally:
         Process.leave()

@@ -184,7 +184,8 @@ class EvalStage(Stage):
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
         """`eval`: of the model and of the tasks' and documents' content.
 
-        Its results are no part of what goes when it is made again: those that hold stay, by their digests.
+        Its results are no part of what goes when it is made again: those that hold stay, by their digests. All go
+        when they are of another training.
         """
         from dolma_pipeline.evals.documents import read_domains
         from dolma_pipeline.evals.run import read_tasks
@@ -201,7 +202,10 @@ class EvalStage(Stage):
             reads["eval.precision"] = config.precision
         files = {f"eval.tasks.{name}": digest([task.data, task.settings]) for name, (task, _) in tasks.items()}
         files |= {f"eval.documents.{name}": domain.data for name, domain in domains.items()}
-        return [Artifact("eval", "eval", reads, files=files, needs=(known["train"],), owns=(layout.manifest("eval"),))]
+        made = read_manifest(process.run.folder, "eval")
+        is_other = made is not None and made["needs"].get("train") != known["train"].digest
+        owns = () if is_other else (layout.manifest("eval"),)
+        return [Artifact("eval", "eval", reads, files=files, needs=(known["train"],), owns=owns)]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """One phase of the launcher."""
