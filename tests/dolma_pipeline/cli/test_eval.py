@@ -17,6 +17,7 @@ from dolma_pipeline import evals
 from dolma_pipeline.cli import main
 from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.evals.run import Evaluation, Options
+from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.runner import score
 from tests.dolma_pipeline.evals.conftest import model, run, tokenizer  # noqa: F401 fixtures
 
@@ -35,7 +36,9 @@ RECIPE: dict[str, Any] = {
 def place(run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
     """The folder of a run with checkpoints of steps 7, 9 and 20, and a task; scoring stays in this process."""
     for step in (9, 20):
-        shutil.copytree(run / "train/step-000007", run / f"train/step-{step:06d}")
+        folder = run / f"train/step-{step:06d}"
+        shutil.copytree(run / "train/step-000007", folder)
+        (folder / "commit.json").write_bytes(pretty({"format": 1, "step": step, "tokens": step * 96}))
     (run.parent / "cats.jsonl").write_text(ITEM * 3)
 
     def here(run_dir: Path, *, steps: Sequence[int], config: EvalConfig, options: Options) -> dict[int, Any]:
