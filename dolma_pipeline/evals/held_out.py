@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError
-from dolma_pipeline.evals.score import Window, cut, score
+from dolma_pipeline.evals.score import cut, score
 from dolma_pipeline.evals.scored import Scored, ScoredItem, estimates
 from dolma_pipeline.evals.subject import Subject
+from dolma_pipeline.evals.trees import Window
 from dolma_pipeline.tokens.dataset import TokenDataset
 from dolma_pipeline.tokens.shards import PartFile, dataset_digest
 
