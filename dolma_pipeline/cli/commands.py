@@ -187,13 +187,46 @@ _ALL = (
         module="train",
         options=(Option(name="--config-only", purpose="write train/config.json and order.json; starts nothing"),),
     ),
-    _stage(
-        "eval",
-        "bits per byte of each source, and tasks",
-        "Scores the model before and after training: bits per byte of each source's held-out documents, and\n"
-        "multiple-choice tasks by the likelihood of each choice.",
-        "dolma-pipeline eval my.yaml\ndolma-pipeline eval my.yaml 'eval.tasks=[tasks/arc_easy.jsonl]'",
-        ("eval",),
+    Command(
+        name="eval",
+        group="Make",
+        summary="bits per byte of each source, and tasks",
+        module="eval",
+        usage="RECIPE|RUN [KEY=VALUE ...]",
+        details="Scores the model before and after training: bits per byte of held-out documents and of domains, and\n"
+        "tasks: choices by their likelihood, and what the model writes. With a step, a checkpoint, a limit or tasks,\n"
+        "or the folder of a run in place of a recipe: what is asked is scored at once, whoever trained the run.\n"
+        "Results are added to those that the step has. See docs/evaluation.md.",
+        example="dolma-pipeline eval my.yaml\n"
+        "dolma-pipeline eval my.yaml 'eval.tasks=[tasks/arc_easy.jsonl]'\n"
+        "dolma-pipeline eval runs/web-en --all --task tasks/mmlu.yaml\n"
+        "dolma-pipeline eval my.yaml --step 100 --step 200 --limit 50 --precision bf16",
+        options=(
+            DRY_RUN,
+            REDO,
+            ATTACH,
+            CANCEL,
+            FORMAT,
+            Option(name="--step", value="N", purpose="a step to score; may be repeated", repeats=True),
+            Option(name="--all", purpose="score every checkpoint"),
+            Option(name="--checkpoint", value="PATH", purpose="a checkpoint's folder, of this run or another"),
+            Option(name="--limit", value="N", purpose="only the first N items; kept apart from whole results"),
+            Option(name="--allow-code", purpose="run programs that the model writes, locked in (docs/code-tasks.md)"),
+            Option(
+                name="--task",
+                value="FILE",
+                purpose="score on this, not on what the recipe says; may be repeated",
+                repeats=True,
+            ),
+            Option(
+                name="--precision",
+                value="fp32|bf16",
+                choices=("fp32", "bf16"),
+                purpose="of the arithmetic; results of bf16 are kept apart",
+            ),
+        ),
+        stages=("eval",),
+        section="eval",
     ),
     Command(
         name="export",
@@ -246,6 +279,27 @@ _ALL = (
         takes_overrides=True,
     ),
     Command(
+        name="compare",
+        group="Look",
+        summary="whether one of two scored models is better, item by item",
+        module="compare",
+        usage="RUN[@STEP] RUN[@STEP]",
+        details="Compares the scores of two runs, or of two steps of one: a paired bootstrap over the items of each\n"
+        "task and the documents of each source. Shows the difference, the middle 95 % of the draws, and in which\n"
+        "share of them the second is better. Refused where the items differ. Without a step: the last that was scored.",
+        example="dolma-pipeline compare runs/a runs/b\n"
+        "dolma-pipeline compare runs/a@100 runs/a@200 --name arc_easy --format json",
+        options=(
+            Option(name="--name", value="NAME", purpose="only this task or source; may be repeated", repeats=True),
+            Option(name="--seed", value="N", purpose="of the draws; default 0"),
+            Option(name="--limit", value="N", purpose="results of the first N items"),
+            Option(
+                name="--precision", value="fp32|bf16", choices=("fp32", "bf16"), purpose="of the results; default fp32"
+            ),
+            FORMAT,
+        ),
+    ),
+    Command(
         name="find",
         group="Look",
         summary="a text, or the spans of a model's output, in token parts that have an index",
@@ -279,9 +333,9 @@ _ALL = (
     Command(
         name="list",
         group="Extend",
-        summary="taggers, mixers, models, assets, presets of rules",
+        summary="taggers, mixers, models, assets, presets of rules, tasks",
         module="list",
-        usage="taggers|mixers|models|assets|presets",
+        usage="taggers|mixers|models|assets|presets|tasks",
         details="Shows names, what they do, their parameters with defaults, and where they come from.",
         example="dolma-pipeline list taggers --measure\n"
         "dolma-pipeline list taggers --module my_taggers.py\n"

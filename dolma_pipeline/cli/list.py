@@ -1,4 +1,4 @@
-"""`list taggers|mixers|models|assets|presets`: what there is, what it does, its parameters, where it comes from.
+"""`list taggers|mixers|models|assets|presets|tasks`: what there is, what it does, its parameters, its origin.
 
 `list taggers --measure` takes half a second of CPU a tagger, and what their models take to load.
 """
@@ -125,6 +125,22 @@ def assets() -> list[Record]:
     ]
 
 
+def tasks() -> list[Record]:
+    """Every kind of tasks with its metrics and keys, then every named task: summary, where it comes from, its keys."""
+    from dolma_pipeline.evals.kinds import KINDS
+    from dolma_pipeline.evals.named import NAMED
+
+    kinds = [
+        {"name": f"kind: {name}", "summary": kind.summary, "metrics": [*kind.metrics], "keys": sorted(kind.keys)}
+        for name, kind in KINDS.items()
+    ]
+    named = [
+        {"name": name, "summary": task.summary, "source": task.source, "keys": dict(task.keys)}
+        for name, task in NAMED.items()
+    ]
+    return [*kinds, *named]
+
+
 def presets() -> list[Record]:
     """Every preset of rules that has a name: summary, papers, taggers, rules with what each asks or does, file."""
     from dolma_pipeline.config.presets import preset_names, read_preset
@@ -153,6 +169,7 @@ KINDS: Mapping[str, Callable[[], list[Record]]] = {
     "models": models,
     "assets": assets,
     "presets": presets,
+    "tasks": tasks,
 }
 
 
@@ -198,4 +215,6 @@ def _plain(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_plain(inner) for inner in value) + "]"
+    if isinstance(value, str) and (value != value.strip() or "\n" in value):
+        return json.dumps(value, ensure_ascii=False)
     return "none" if value is None else str(value)

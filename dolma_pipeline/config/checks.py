@@ -16,6 +16,7 @@ from dolma_pipeline.config.recipe import (
     TARGETS,
     DecontaminateConfig,
     DedupeStepConfig,
+    EvalConfig,
     MixConfig,
     Recipe,
     ReplaceConfig,
@@ -359,15 +360,21 @@ def _check_train_and_eval(recipe: Recipe) -> None:
     if train is not None and (idle := idle_key(train)):
         raise fail(recipe, f"train.{idle[0]}", idle[1])
     if recipe.eval is not None:
-        _check_eval(recipe, held_out=recipe.eval.held_out, tasks=recipe.eval.tasks)
+        _check_eval(recipe, recipe.eval)
 
 
-def _check_eval(recipe: Recipe, *, held_out: bool, tasks: tuple[str, ...]) -> None:
-    if held_out and recipe.mix is not None and recipe.mix.held_out is None:
+def _check_eval(recipe: Recipe, config: EvalConfig) -> None:
+    if config.held_out and recipe.mix is not None and recipe.mix.held_out is None:
         raise fail(recipe, "eval.held_out", "is true, but nothing is held out; add `mix.held_out`, or write false here")
-    if not held_out and not tasks:
-        raise fail(recipe, "eval", "has nothing to score: held_out is false and there are no tasks")
-    _check_unique(recipe, "eval.tasks", tasks)
+    if not config.held_out and not config.tasks and not config.documents:
+        raise fail(recipe, "eval", "has nothing to score: held_out is false and there are no tasks and no documents")
+    _check_unique(recipe, "eval.tasks", config.tasks)
+    for domain, files in config.documents.items():
+        if not _SOURCE.fullmatch(domain):
+            raise fail(recipe, f"eval.documents.{domain}", "a domain's name has letters, digits, - and _ only")
+        if not files:
+            raise fail(recipe, f"eval.documents.{domain}", "has no files; name one, or leave the domain out")
+        _check_unique(recipe, f"eval.documents.{domain}", files)
 
 
 def _check_field(recipe: Recipe, key: str, field: str) -> None:

@@ -362,9 +362,12 @@ class EvalConfig:
     """What a trained model is scored on."""
 
     held_out: Annotated[bool, Key(purpose="bits per byte of each source's held-out part, before and after")] = True
-    tasks: Annotated[
-        tuple[str, ...], Key(purpose='JSONL files of {"id", "context", "choices", "gold"}, one item a line')
-    ] = ()
+    tasks: Annotated[tuple[str, ...], Key(purpose="task files (YAML), or JSONL files of items")] = ()
+    documents: Annotated[
+        Mapping[str, tuple[str, ...]],
+        Key(purpose="domain: JSONL files with `text`, for bits per byte by domain", one_or_more=True),
+    ] = field(default_factory=dict)
+    precision: Annotated[Literal["fp32", "bf16"], Key(purpose="of the arithmetic")] = "fp32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

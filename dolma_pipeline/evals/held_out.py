@@ -1,4 +1,4 @@
-"""Bits per byte of held-out documents: how many bits the model needs for a byte of text, whatever the tokenizer.
+"""Bits per byte of documents: how many bits the model needs for a byte of text, whatever the tokenizer.
 
 Sum of nats over all tokens of a source, over ln 2, over the UTF-8 bytes of the text that those tokens stand for (not
 a mean of documents' means: a long document weighs as much as its bytes). Each document starts after EOS, as in
@@ -9,7 +9,8 @@ model's window are cut into windows that follow each other, each token a target 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.evals.score import cut, score
+from dolma_pipeline.evals.scored import Scored, ScoredItem, estimates
+from dolma_pipeline.evals.subject import Subject
+from dolma_pipeline.evals.trees import Window
 from dolma_pipeline.tokens.dataset import TokenDataset
 from dolma_pipeline.tokens.shards import PartFile, dataset_digest
-from dolma_pipeline.train.language_model import LanguageModel
 
 Ids = NDArray[np.unsignedinteger[Any]]
 
@@ -50,33 +53,55 @@ def folder_digest(folder: Path) -> str:
     return dataset_digest(map(PartFile.of, TokenDataset(folder, sequence_length=1).parts))
 
 
-def bits_per_byte(
-    model: LanguageModel, documents: Sequence[Ids], *, eos_id: int, decode: Callable[[Ids], str]
-) -> dict[str, int | float]:
-    """The numbers of one source.
+def bits_per_byte(subject: Subject, name: str, documents: Sequence[NDArray[Any]], *, ids: Iterable[str]) -> Scored:
+    """The numbers of one source or domain.
 
     Args:
-        documents: ids of each, without EOS.
-        decode: ids -> text.
+        name: for errors. documents: token ids of each, without EOS. ids: a name for each document, for its row.
 
     Returns:
-        num_documents, num_tokens (targets), num_bytes, nats (summed), nats_per_token, bits_per_byte.
+        num_documents, num_tokens (targets), num_bytes, nats (summed), nats_per_token, perplexity (its exponential),
+        bits_per_byte and its standard error (of the ratio estimator, over documents).
 
     Raises:
-        DataError: there is no text.
+        DataError: there is no text. RunError: the model's numbers are not finite.
     """
-    num_bytes = sum(len(decode(ids).encode("utf-8")) for ids in documents)
+    sizes = [len(subject.decode(document).encode("utf-8")) for document in documents]
     num_tokens = sum(map(len, documents))
-    if not num_bytes:
-        raise DataError(f"{len(documents)} held-out documents hold no text, so nothing can be measured on them.")
-    length = model.config.sequence_length
-    starts = [np.concatenate(([eos_id], ids)) for ids in documents]
-    nats = math.fsum(score(model, [window for ids in starts for window in cut(ids, length=length)]))
-    return {
-        "num_documents": len(documents),
-        "num_tokens": num_tokens,
-        "num_bytes": num_bytes,
-        "nats": nats,
-        "nats_per_token": nats / num_tokens,
-        "bits_per_byte": nats / math.log(2) / num_bytes,
-    }
+    if not sum(sizes):
+        raise DataError(f"{name}: {len(documents)} documents hold no text, so nothing can be measured on them.")
+    windows, owners = list[Window](), list[int]()
+    for number, document in enumerate(documents):
+        found = list(cut(np.concatenate(([subject.eos_id], document)), length=subject.length))
+        windows += found
+        owners += [number] * len(found)
+    each = score(subject.model, windows)
+    subject.require_finite(each, name=name)
+    nats = math.fsum(each)
+    by_document: list[list[float]] = [[] for _ in documents]
+    for owner, value in zip(owners, each, strict=True):
+        by_document[owner].append(value)
+    items = [
+        ScoredItem(
+            id_, {"bits_per_byte": (math.fsum(values) / math.log(2), float(size))}, {"num_tokens": len(document)}
+        )
+        for id_, values, size, document in zip(ids, by_document, sizes, documents, strict=True)
+    ]
+    return Scored(
+        {
+            "num_documents": len(documents),
+            "num_tokens": num_tokens,
+            "num_bytes": sum(sizes),
+            "nats": nats,
+            "nats_per_token": nats / num_tokens,
+            "perplexity": _exponential(nats / num_tokens),
+            "bits_per_byte": nats / math.log(2) / sum(sizes),
+            "bits_per_byte_stderr": estimates(items)["bits_per_byte_stderr"],
+        },
+        items,
+    )
+
+
+def _exponential(nats: float) -> float | None:
+    """None where it is too large for a number: above 709 nats a token."""
+    return math.exp(nats) if nats < math.log(sys.float_info.max) else None

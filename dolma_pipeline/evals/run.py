@@ -1,32 +1,55 @@
-"""Score a saved step and write `eval/step-000200.json`: numbers, and digests of the data, weights and tokenizer.
+"""Score saved steps and write `eval/step-000200.json`: numbers, and digests of the data, weights and tokenizer.
 
-Nothing in the file differs between equal runs. Cost: with `tiny` about 15,000 tokens a CPU-second.
+Nothing in the files differs between equal runs. What a step has been scored on already, by its digests, is not scored
+again. Cost: with `tiny` about 15,000 tokens a CPU-second.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from dolma_pipeline.config.recipe import EvalConfig
-from dolma_pipeline.errors import UsageError
+from dolma_pipeline.errors import DataError, UsageError
+from dolma_pipeline.evals.documents import Domains, read_domains
+from dolma_pipeline.evals.kinds import KINDS
+from dolma_pipeline.evals.results import add, begun, is_there, results_path, rows_path, variant
+from dolma_pipeline.evals.sandbox import require_sandbox
+from dolma_pipeline.evals.tasks import Task, read_task
 from dolma_pipeline.io import paths
-from dolma_pipeline.io.manifest import pretty
-from dolma_pipeline.train.files import read_settings
+from dolma_pipeline.train.files import Settings, read_settings
 
-FORMAT = 1
-
-
-def results_path(run_dir: Path, step: int) -> Path:
-    """Where the results of a step lie."""
-    return run_dir / "eval" / f"step-{step:06d}.json"
+if TYPE_CHECKING:
+    from dolma_pipeline.evals.scored import Scored
+    from dolma_pipeline.evals.subject import Subject
+    from dolma_pipeline.tokens.tokenizer import TokenizerInfo
 
 
-def evaluate(run_dir: Path, step: int, config: EvalConfig) -> dict[str, Any]:
+WROTE = "eval: wrote "
+"""A line of the log that starts so names a file of results."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a call may ask beyond the recipe.
+
+    limit: only so many items of each task, and documents of each source; None is all. weights: the run folder that the
+    checkpoints are read from, where it is not the run's own. redo: score again what is there. allow_code: code that the
+    model writes may be run.
+    """
+
+    limit: int | None = None
+    weights: Path | None = None
+    redo: bool = False
+    allow_code: bool = False
+
+
+def evaluate(run_dir: Path, step: int, config: EvalConfig, options: Options | None = None) -> dict[str, Any]:
     """Score the checkpoint of `step` in this process, write the results and return them.
 
     Args:
@@ -35,57 +58,169 @@ def evaluate(run_dir: Path, step: int, config: EvalConfig) -> dict[str, Any]:
         config: what to score it on. Task files are named by their path; their stem names the results.
 
     Returns:
-        format, step, tokens (seen in training), digests, held_out (source -> numbers), tasks (name -> numbers).
+        format, step, tokens (seen in training), digests, held_out, documents, tasks: each name -> numbers, of all that
+        this step was scored on so far.
 
     Raises:
-        RunError: the run is not trained, or that step is not saved.
+        RunError: the run is not trained, that step is not saved, or its numbers are not finite.
         UsageError: no held-out documents, or no such task file, or two of one name.
-        DataError: a task file, shard or tokenizer that is not what it should be; names the place.
+        ConfigError: a task file with something wrong.
+        DataError: items, documents, a shard or tokenizer that is not what it should be; names the place.
     """
-    import numpy as np
-    import pyarrow as pa
+    return Evaluation(run_dir, config, options or Options()).score(step)
 
-    from dolma_pipeline.evals.choices import rank_answers
-    from dolma_pipeline.evals.held_out import bits_per_byte, folder_digest, read_documents
-    from dolma_pipeline.evals.score import saved_model, weights_digest
-    from dolma_pipeline.evals.tasks import read_items
-    from dolma_pipeline.tokens.encode import encoder
+
+@dataclass(frozen=True)
+class _Part:
+    """A task, source or domain. digests: of what its score depends on, beside the model. score: the work."""
+
+    section: str
+    name: str
+    digests: Mapping[str, str]
+    more: Mapping[str, Any]
+    task: Task | None = None
+    items: Sequence[Any] = field(default=())
+
+
+class Evaluation:
+    """What is scored, read and checked once, for any number of steps."""
+
+    def __init__(self, run_dir: Path, config: EvalConfig, options: Options) -> None:
+        """Read tasks, documents and settings; loads no torch.
+
+        Raises:
+            As `evaluate`, but for what is wrong with a step.
+        """
+        self._run_dir, self._config, self._options = run_dir, config, options
+        self._weights = options.weights or run_dir
+        self._settings: Settings = read_settings(self._weights)
+        self._tasks, self._domains = check_tasks(config, allow_code=options.allow_code)
+        self._sources = held_out_sources(run_dir) if config.held_out else []
+        self._tokenizer = run_tokenizer(run_dir, self._settings)
+        if not (self._sources or self._domains or self._tasks):
+            raise UsageError("eval: there is nothing to score: no held-out documents, no documents and no tasks.")
+
+    def score(self, step: int) -> dict[str, Any]:
+        """Score one step; see `evaluate`."""
+        import numpy as np
+        import pyarrow as pa
+
+        from dolma_pipeline.evals.score import saved_model, weights_digest
+        from dolma_pipeline.evals.subject import Subject
+        from dolma_pipeline.tokens.encode import encoder
+
+        text = encoder(self._tokenizer)
+
+        def encode(texts: Sequence[str]) -> list[Any]:
+            return [row.values.to_numpy().astype(np.int64) for row in text.encode(pa.array(texts, pa.string()))]
+
+        model = saved_model(self._weights, step, settings=self._settings)
+        weights = weights_digest(model)
+        if self._config.precision == "bf16":
+            import torch
+
+            model.to(torch.bfloat16)
+        subject = Subject(
+            model=model,
+            eos_id=self._settings.eos_id,
+            encode=encode,
+            decode=text.decode,
+            step=step,
+            allow_code=self._options.allow_code,
+        )
+        head = {
+            "step": step,
+            "tokens": step * self._settings.train.batch_tokens,
+            "digests": {
+                "train_data": self._settings.dataset,
+                "tokenizer": f"sha256:{self._tokenizer.sha256}",
+                "weights": weights,
+            },
+        }
+        elsewhere = weights.removeprefix("sha256:")[:12] if self._weights != self._run_dir else ""
+        kind = variant(limit=self._options.limit, precision=self._config.precision, weights=elsewhere)
+        if kind:
+            head |= {"limit": self._options.limit, "precision": self._config.precision}
+        results = begun(results_path(self._run_dir, step, kind), head)
+        for part in self._parts():
+            rows = rows_path(self._run_dir, step, part.section, part.name, kind)
+            if not self._options.redo and is_there(results, part.section, part.name, part.digests, rows):
+                _say(f"step {step}, {part.name}: scored already")
+                continue
+            found = self._score(subject, part)
+            entry = {**found.numbers, **part.more, **part.digests}
+            lines = [item.row() for item in found.items]
+            results = add(self._run_dir, head, part.section, part.name, entry, lines, variant=kind)
+            _say(f"step {step}, {part.name}: {told(entry)}")
+        _say(f"wrote {results_path(self._run_dir, step, kind)}")
+        return results
+
+    def _parts(self) -> list[_Part]:
+        from dolma_pipeline.evals.held_out import folder_digest
+
+        limit = self._options.limit
+        sources = [_Part("held_out", one, {"data": folder_digest(self._held_out(one))}, {}) for one in self._sources]
+        domains = [_Part("documents", name, {"data": one.data}, {}) for name, one in self._domains.items()]
+        tasks = [
+            _Part(
+                "tasks",
+                name,
+                {"data": task.data, "settings": task.settings},
+                {"kind": task.config.kind, "metric": task.metric},
+                task,
+                items[:limit],
+            )
+            for name, (task, items) in self._tasks.items()
+        ]
+        return [*sources, *domains, *tasks]
+
+    def _held_out(self, source: str) -> Path:
+        return self._run_dir / "tokens" / "held_out" / source
+
+    def _score(self, subject: Subject, part: _Part) -> Scored:
+        from dolma_pipeline.evals.held_out import bits_per_byte, read_documents
+
+        limit = self._options.limit
+        if part.task is not None:
+            return KINDS[part.task.config.kind].score(subject, part.task, part.items)
+        if part.section == "documents":
+            domain = self._domains[part.name]
+            return bits_per_byte(subject, part.name, subject.encode(domain.texts[:limit]), ids=domain.ids[:limit])
+        size = self._settings.model.vocab_size
+        found = list(read_documents(self._held_out(part.name), eos_id=subject.eos_id, vocab_size=size))[:limit]
+        return bits_per_byte(subject, part.name, found, ids=map(str, range(len(found))))
+
+
+def told(entry: Mapping[str, Any]) -> str:
+    """The first number of an entry, for a line of progress."""
+    if "metric" not in entry:
+        return f"{entry['bits_per_byte']:.4f} bits/byte"
+    chance = f", chance {entry['chance']:.3f}" if "chance" in entry else ""
+    return f"{entry['metric']} {entry[entry['metric']]:.3f}{chance}"
+
+
+def run_tokenizer(run_dir: Path, settings: Settings) -> TokenizerInfo:
+    """The tokenizer of a run; what was a special token when the data was made is one here, whoever named it.
+
+    Raises:
+        DataError: not a tokenizer, or not that of the model.
+    """
     from dolma_pipeline.tokens.tokenizer import load_tokenizer
 
-    settings = read_settings(run_dir)
-    sources = held_out_sources(run_dir) if config.held_out else []
-    tasks = {name: read_items(path) for name, path in task_files(config).items()}
-    tokenizer = load_tokenizer(run_dir / "tokenizer" / "tokenizer.json", engine="tokenizers")
-    text = encoder(tokenizer)
-    model = saved_model(run_dir, step, settings=settings)
-    results: dict[str, Any] = {
-        "format": FORMAT,
-        "step": step,
-        "tokens": step * settings.train.batch_tokens,
-        "digests": {
-            "train_data": settings.dataset,
-            "tokenizer": f"sha256:{tokenizer.sha256}",
-            "weights": weights_digest(model),
-        },
-        "held_out": {},
-        "tasks": {},
-    }
-
-    def encode(texts: Sequence[str]) -> list[Any]:
-        return [row.values.to_numpy().astype(np.int64) for row in text.encode(pa.array(texts, pa.string()))]
-
-    for source in sources:
-        folder = run_dir / "tokens" / "held_out" / source
-        documents = list(read_documents(folder, eos_id=settings.eos_id, vocab_size=settings.model.vocab_size))
-        numbers = bits_per_byte(model, documents, eos_id=settings.eos_id, decode=text.decode)
-        results["held_out"][source] = {**numbers, "data": folder_digest(folder)}
-        _say(f"step {step}, {source}: {numbers['bits_per_byte']:.4f} bits/byte")
-    for name, path in task_files(config).items():
-        ranking = rank_answers(model, tasks[name], eos_id=settings.eos_id, encode=encode)
-        results["tasks"][name] = {**ranking, "data": f"sha256:{paths.sha256_file(path)}"}
-        _say(f"step {step}, {name}: acc {ranking['acc']:.3f}, chance {ranking['chance']:.3f}")
-    paths.write_bytes(results_path(run_dir, step), pretty(results))
-    return results
+    manifest = run_dir / "tokenizer" / "manifest.json"
+    record = orjson.loads(manifest.read_bytes()) if manifest.is_file() else {}
+    special = record.get("tokenizer", {}).get("special", {})
+    path = run_dir / "tokenizer" / "tokenizer.json"
+    found = load_tokenizer(path, special_tokens=[*special], engine="tokenizers")
+    by_id = {id_: token for token, id_ in {**found.added_ids, **found.special_ids}.items()}
+    if settings.eos_id in by_id and by_id[settings.eos_id] not in found.special_ids:
+        found = load_tokenizer(path, special_tokens=[*special, by_id[settings.eos_id]], engine="tokenizers")
+    if found.num_ids > settings.model.vocab_size:
+        raise DataError(
+            f"{path}: has {found.num_ids} ids, but the model's vocabulary has {settings.model.vocab_size}; it is not "
+            "the tokenizer that the model was trained with."
+        )
+    return found
 
 
 def held_out_sources(run_dir: Path) -> list[str]:
@@ -121,6 +256,28 @@ def task_files(config: EvalConfig) -> dict[str, Path]:
             raise UsageError(f"eval.tasks: {files[path.stem]} and {path} have the same name; rename one of them.")
         files[path.stem] = path
     return files
+
+
+def read_tasks(config: EvalConfig) -> dict[str, tuple[Task, Sequence[Any]]]:
+    """Name -> task and its items, each checked.
+
+    Raises:
+        As `read_task`, and DataError: an item that is not what its kind takes.
+    """
+    tasks = {name: read_task(path) for name, path in task_files(config).items()}
+    return {name: (task, KINDS[task.config.kind].read(task)) for name, task in tasks.items()}
+
+
+def check_tasks(config: EvalConfig, *, allow_code: bool) -> tuple[dict[str, tuple[Task, Sequence[Any]]], Domains]:
+    """Tasks with their items, and domains, all read and checked; loads no torch.
+
+    Raises:
+        As `read_tasks` and `read_domains`, and UsageError: programs are to be run without permission or a sandbox.
+    """
+    tasks, domains = read_tasks(config), read_domains(config.documents)
+    if any(task.config.kind == "code" for task, _ in tasks.values()):
+        require_sandbox(allow_code=allow_code)
+    return tasks, domains
 
 
 def _say(text: str) -> None:

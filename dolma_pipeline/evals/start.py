@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from dolma_pipeline.config.recipe import EvalConfig
-from dolma_pipeline.evals.run import results_path, task_files
+from dolma_pipeline.evals.run import WROTE, Options, task_files
 from dolma_pipeline.train.processes import num_cores, require_torch, supervise
 
 
-def launch(run_dir: Path, *, step: int, config: EvalConfig) -> dict[str, Any]:
-    """Like `evaluate`, in another process; what that says goes to `log/eval.txt`, its progress to standard error.
+def launch(
+    run_dir: Path, *, steps: Sequence[int], config: EvalConfig, options: Options | None = None
+) -> dict[int, dict[str, Any]]:
+    """Like `evaluate` for each step, in another process; its progress goes to standard error, all to `log/eval.txt`.
+
+    Returns:
+        Step -> its results.
 
     Raises:
         UsageError: torch is missing.
         RunError: it failed; with the end of its worker log.
     """
     require_torch()
-    arguments = ["-m", "dolma_pipeline.evals", str(run_dir.resolve()), str(step)]
-    arguments += [] if config.held_out else ["--no-held-out"]
+    options = options or Options()
+    arguments = ["-m", "dolma_pipeline.evals", str(run_dir.resolve()), *map(str, steps)]
+    arguments += ["--precision", config.precision, *([] if config.held_out else ["--no-held-out"])]
     arguments += [word for path in task_files(config).values() for word in ("--task", str(path.resolve()))]
-    supervise(arguments, name="eval", log=run_dir / "log" / "eval.txt", threads=num_cores())
-    results: dict[str, Any] = orjson.loads(results_path(run_dir, step).read_bytes())
-    return results
+    for domain, files in config.documents.items():
+        arguments += [
+            word for file in files for word in ("--documents", f"{domain}={Path(file).expanduser().resolve()}")
+        ]
+    arguments += ["--limit", str(options.limit)] if options.limit is not None else []
+    arguments += ["--weights", str(options.weights.resolve())] if options.weights is not None else []
+    arguments += [*(["--redo"] if options.redo else []), *(["--allow-code"] if options.allow_code else [])]
+    log = run_dir / "log" / "eval.txt"
+    supervise(arguments, name="eval", log=log, threads=num_cores())
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    written = [Path(line.removeprefix(WROTE)) for line in lines if line.startswith(WROTE)]
+    found = [orjson.loads(path.read_bytes()) for path in written]
+    return {results["step"]: results for results in found}

@@ -1,88 +1,178 @@
-"""Task files: a JSON object a line, a question and answers of which one is right.
+"""Task files: what is asked of a model, and how its answers are scored.
 
-    {"id": "arc/17", "context": "Question: ...\\nAnswer:", "choices": [" yes", " no"], "gold": 0}
-
-What is scored is the choice as it stands, its leading space included. Where the answers stand within the question (as
-in Winogrande) `contexts`, one a choice, and one `continuation` take the place of `context`; then the continuation is
-scored after each context. Other keys are of no concern here.
+A file of items alone, JSON lines, is a task of the kind `choices`, or the named task that it is called like. A YAML
+file beside the items says more: kind, examples, prompt, metric (`TaskConfig`). docs/evaluation.md is its reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import orjson
+from dolma_pipeline.config.keys import Key
+from dolma_pipeline.config.typed import build_section
+from dolma_pipeline.config.yaml import Located, read_yaml
+from dolma_pipeline.errors import ConfigError, UsageError, unknown_name
+from dolma_pipeline.evals.few_shot import Draw, Examples
+from dolma_pipeline.evals.named import NAMED
+from dolma_pipeline.evals.rows import Row, read_rows
+from dolma_pipeline.evals.template import Template
+from dolma_pipeline.io import paths
+from dolma_pipeline.io.manifest import digest
 
-from dolma_pipeline.errors import DataError, UsageError
+ENDINGS = (".yaml", ".yml")
+_FILE = ("a task file", "`items`")
+_SHOTS = ("examples", "draw", "separator")
+"""Keys that say nothing without `shots`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A question. answers: (context, continuation) of each choice. gold: index of the right one. place: file:line."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskConfig:
+    """The keys of a task file."""
 
-    place: str
-    answers: tuple[tuple[str, str], ...]
-    gold: int
+    items: Annotated[str, Key(purpose="JSON lines; a path that starts at this file", at_least=1)]
+    preset: Annotated[str | None, Key(purpose="a named task whose keys hold where this file is silent")] = None
+    kind: Annotated[str, Key(purpose="what is asked: `list tasks` shows the kinds", at_least=1)] = "choices"
+    metric: Annotated[str | None, Key(purpose="the first of the metrics; all are reported")] = None
+    prompt: Annotated[str | None, Key(purpose="template of what stands before the answer; default {context}")] = None
+    answer: Annotated[str, Key(purpose="template of an answer: {choice}, {letter}", at_least=1)] = "{choice}"
+    header: Annotated[str, Key(purpose="template of what stands before all, once")] = ""
+    shots: Annotated[int, Key(purpose="examples before each item", at_least=0)] = 0
+    examples: Annotated[str | None, Key(purpose="JSON lines that examples are drawn from")] = None
+    draw: Annotated[Draw, Key(purpose="the first examples, or others for each item by a keyed hash")] = "first"
+    seed: Annotated[int, Key(purpose="of the keyed draw, and of sampling", at_least=0)] = 0
+    separator: Annotated[str, Key(purpose="behind each example")] = "\n\n"
+    group: Annotated[str, Key(purpose="key of the items that examples share, and by which scores are shown")] = ""
+    prefix: Annotated[Literal["eos", "none"], Key(purpose="the id before a prompt")] = "eos"
+    neutral: Annotated[str, Key(purpose="context without a question, for acc_pmi", at_least=1)] = "Answer:"
+    match: Annotated[Literal["number", "text"], Key(purpose="what of the answer must be the same")] = "number"
+    max_tokens: Annotated[int, Key(purpose="that the model writes, at most", unit="tokens", at_least=1)] = 256
+    stop: Annotated[tuple[str, ...], Key(purpose="texts before the first of which it ends", one_or_more=True)] = ()
+    samples: Annotated[int, Key(purpose="texts for each prompt", at_least=1)] = 1
+    temperature: Annotated[float, Key(purpose="of sampling; 0 takes the likeliest id each time", at_least=0)] = 0.0
+    ks: Annotated[tuple[int, ...], Key(purpose="of pass@k", at_least=1)] = (1,)
 
 
-def read_items(path: Path) -> list[Item]:
-    """The items of a task file, in order.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A task that was read and checked.
+
+    name: of its results. config: all keys, resolved. items_path: of the file of items. rows: the items as they stand;
+    none where the kind reads that file itself. examples: None where there is no file of them. metric: the first of its
+    metrics. data: digest of the file of items. settings: digest of all else that scores depend on. path: of the file
+    that names it.
+    """
+
+    name: str
+    config: TaskConfig
+    items_path: Path
+    rows: tuple[Row, ...]
+    examples: Examples | None
+    metric: str
+    data: str
+    settings: str
+    path: Path
+
+    def template(self, key: str) -> Template:
+        """The template under a key of the task file."""
+        return Template(getattr(self.config, key), key=f"{self.path}: {key}")
+
+
+def read_task(path: Path) -> Task:
+    """The task in a file.
 
     Raises:
         UsageError: no such file.
-        DataError: a line that is not an item, or no items at all; it names file and line.
+        ConfigError: a task file with something wrong; names file, line and key.
+        DataError: a file of items or examples that is not JSON lines.
     """
-    if not path.is_file():
-        raise UsageError(f"eval.tasks: {path}: no such file.")
-    items = list(_items(path))
-    if not items:
-        raise DataError(f"{path}: no items. A task file has a JSON object on each line.")
-    return items
+    from dolma_pipeline.evals.kinds import KINDS
+
+    if path.suffix in ENDINGS:
+        tree, key = read_yaml(str(path), kind=_FILE), f"{path}: items"
+    else:
+        key = "eval.tasks"
+        tree = Located({"items": Located(path.name, str(path), str(path), path.name)}, str(path))
+    given = _with_preset(tree, path)
+    config: TaskConfig
+    config, origin = build_section(TaskConfig, given)
+    if config.kind not in KINDS:
+        raise ConfigError(f"{origin['kind']}: kind: {unknown_name('kind', config.kind, KINDS)}")
+    kind = KINDS[config.kind]
+    _check_keys(config, origin, kind.keys)
+    metrics = [f"pass@{k}" for k in config.ks] if "ks" in kind.keys else kind.metrics
+    metric = config.metric or metrics[0]
+    if metric not in metrics:
+        raise ConfigError(f"{origin['metric']}: metric: {unknown_name('metric', metric, metrics)}")
+    items = path.parent / paths.expanded(config.items)
+    if not items.is_file():
+        raise UsageError(f"{key}: {items}: no such file.")
+    rows = () if kind.reads_file else tuple(read_rows(items, key=key))
+    examples, examples_digest = None, ""
+    if config.examples is not None:
+        place = path.parent / paths.expanded(config.examples)
+        found = read_rows(place, key=f"{path}: examples")
+        examples = Examples(found, config.shots, config.draw, config.seed, config.group, str(place))
+        examples_digest = f"sha256:{paths.sha256_file(place)}"
+    said = {field.name: getattr(config, field.name) for field in fields(config)}
+    shaping = {key: said[key] for key in sorted(kind.keys)} | {"kind": config.kind, "examples": examples_digest}
+    return Task(
+        name=path.stem,
+        config=config,
+        items_path=items,
+        rows=rows,
+        examples=examples,
+        metric=metric,
+        data=f"sha256:{paths.sha256_file(items)}",
+        settings=digest(shaping),
+        path=path,
+    )
 
 
-def _items(path: Path) -> Iterator[Item]:
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        place = f"{path}:{number}"
-        if not line.strip():
-            continue
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise DataError(f"{place}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{place}: not a JSON object: {line[:60]!r}")
-        choices = _texts(row, "choices", place)
-        if len(choices) < 2:
-            raise DataError(f'{place}: "choices" has {len(choices)} text; at least 2 are needed to choose from.')
-        answers = _answers(row, choices, place)
-        gold = row.get("gold")
-        if not isinstance(gold, int) or isinstance(gold, bool) or not 0 <= gold < len(choices):
-            raise DataError(f'{place}: "gold" is {gold!r}; it must be a number from 0 to {len(choices) - 1}.')
-        yield Item(place, tuple(answers), gold)
+def files_of(path: Path) -> list[str]:
+    """The files that a task file names, as it names them; none of a file of items.
+
+    Raises:
+        ConfigError: as `read_task`, of the task file alone.
+    """
+    if path.suffix not in ENDINGS:
+        return []
+    config, _ = build_section(TaskConfig, _with_preset(read_yaml(str(path), kind=_FILE), path))
+    return [name for name in (config.items, config.examples) if name]
 
 
-def _answers(row: dict[str, Any], choices: list[str], place: str) -> list[tuple[str, str]]:
-    if "contexts" in row:
-        contexts, continuation = _texts(row, "contexts", place), row.get("continuation")
-        if len(contexts) != len(choices):
-            raise DataError(f'{place}: {len(contexts)} "contexts" for {len(choices)} "choices"; there is one for each.')
-        if not isinstance(continuation, str) or not continuation:
-            raise DataError(f'{place}: "contexts" needs a text as "continuation"; it is {continuation!r}.')
-        return [(context, continuation) for context in contexts]
-    context = row.get("context")
-    if not isinstance(context, str):
-        raise DataError(f'{place}: "context" is {context!r}; it must be a text (an empty one is allowed).')
-    if "" in choices:
-        raise DataError(f'{place}: an empty text in "choices" cannot be scored.')
-    return [(context, choice) for choice in choices]
+def _with_preset(tree: Located, path: Path) -> Located:
+    """The tree with the keys of its preset: of the one that it names, or of the one that the file is called like."""
+    assert isinstance(tree.value, dict)
+    said = tree.value.get("preset")
+    name = said.value if said is not None else path.stem
+    if name not in NAMED:
+        if said is not None and isinstance(name, str):
+            raise ConfigError(f"{said.place}: preset: {unknown_name('preset', name, NAMED)}")
+        return tree
+    own = {key: _located(value, f"preset {name}") for key, value in NAMED[str(name)].keys.items()}
+    return Located({**own, **tree.value}, tree.place)
 
 
-def _texts(row: dict[str, Any], key: str, place: str) -> list[str]:
-    value = row.get(key)
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        shown = f"it is {value!r}"[:80] if key in row else f"the line has: {', '.join(sorted(row)) or 'nothing'}"
-        raise DataError(f'{place}: "{key}" must be a list of texts; {shown}.')
-    return value
+def _located(value: Any, place: str) -> Located:
+    inner = [_located(one, place) for one in value] if isinstance(value, list) else value
+    return Located(inner, place, place, str(value), quoted=isinstance(value, str))
+
+
+def _check_keys(config: TaskConfig, origin: Mapping[str, str], keys: frozenset[str]) -> None:
+    """A key that would change nothing is an error."""
+    for key, place in origin.items():
+        name = key.partition(".")[0]
+        if name not in keys | {"items", "preset", "kind", "metric"}:
+            raise ConfigError(f"{place}: {name}: has no effect on a task of kind {config.kind}; leave it out")
+        if name in _SHOTS and not config.shots:
+            raise ConfigError(f"{place}: {name}: has no effect without `shots`; add `shots: 5`, or leave it out")
+    if config.shots and config.examples is None and "examples" in keys:
+        raise ConfigError(f"{origin['shots']}: shots: needs `examples`, a file of JSON lines to draw them from")
+    if config.samples > 1 and not config.temperature:
+        raise ConfigError(f"{origin['samples']}: samples: all would be the same with temperature 0; set `temperature`")
+    if "seed" in origin and config.draw == "first" and not config.temperature:
+        with_what = "`draw: keyed`" + (", or a `temperature`" if "temperature" in keys else "")
+        raise ConfigError(f"{origin['seed']}: seed: has no effect without {with_what}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from dolma_pipeline.evals.results import FOLDER, variant
 from dolma_pipeline.io.manifest import Counts
 from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.run.manifests import read_manifest
@@ -109,8 +110,11 @@ def read_result(
 
 
 def _scores(run: Run) -> Iterator[tuple[int, dict[str, Any]]]:
-    for entry in run.folder.list("eval"):
-        name = entry.name.removeprefix("eval/")
+    config = run.recipe.eval
+    kind = variant(precision=config.precision) if config is not None else ""
+    folder = f"{FOLDER}/{kind}" if kind else FOLDER
+    for entry in run.folder.list(folder):
+        name = entry.name.removeprefix(f"{folder}/")
         if name.startswith("step-") and name.endswith(".json"):
             yield int(name.removesuffix(".json").split("-")[1]), orjson.loads(run.folder.read(entry.name))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dolma_pipeline.run.artifact import EARLIER
 from dolma_pipeline.run.layout import INDEX
 from dolma_pipeline.run.stage import STAGES, stages_in_order
+from dolma_pipeline.runner.score_table import titled_rows
 from dolma_pipeline.stages.mixes import MIX, verdicts_of
 from dolma_pipeline.stages.tokens.stage import TokensStage
 from dolma_pipeline.train.curves import curve_text
@@ -41,8 +42,7 @@ def result_text(result: Result) -> str:
         ("attributes made elsewhere: files that fit the documents", _aligned_rows(result, mixes), ""),
         *sources,
         ("training", _training_rows(result), _curve(result)),
-        ("bits per byte, held out", _score_rows(result), ""),
-        ("tasks", _task_rows(result), ""),
+        *((title, rows, "") for title, rows in titled_rows(result.scores)),
         ("files that could not be read to their end", _lost_rows(result), ""),
     ):
         if len(rows) > 1:
@@ -287,40 +287,6 @@ def _curve(result: Result) -> str:
     curve = curve_text([row["loss"] for row in result.metrics if row["loss"] is not None])
     skipped = sum(bool(row.get("skipped")) for row in result.metrics)
     return f"loss {curve}" + (f"; {skipped:,} steps skipped" if skipped else "") if curve else ""
-
-
-def _score_rows(result: Result) -> list[list[str]]:
-    if not result.scores:
-        return []
-    steps = sorted(result.scores)
-    sources = sorted({s for scores in result.scores.values() for s in scores.get("held_out", {})})
-    rows = [["source", *(f"step {step}" for step in steps), "documents", "bytes"]]
-    for source in sources:
-        found = [result.scores[step].get("held_out", {}).get(source, {}) for step in steps]
-        last = found[-1]
-        values = [f"{one['bits_per_byte']:.4f}" if one else "-" for one in found]
-        rows.append([source, *values, f"{last.get('num_documents', 0):,}", f"{last.get('num_bytes', 0):,}"])
-    return rows
-
-
-def _task_rows(result: Result) -> list[list[str]]:
-    if not result.scores:
-        return []
-    last = result.scores[max(result.scores)]
-    rows = [["task", "items", "acc", "acc per char", "chance", "bits per byte of the answer"]]
-    for name, one in sorted(last.get("tasks", {}).items()):
-        error = one.get("acc_stderr")
-        rows.append(
-            [
-                name,
-                f"{one['num_items']:,}",
-                f"{one['acc']:.3f}" + (f" ± {error:.3f}" if error is not None else ""),
-                f"{one['acc_norm']:.3f}",
-                f"{one['chance']:.3f}",
-                f"{one['gold_bits_per_byte']:.4f}",
-            ]
-        )
-    return rows
 
 
 def _next(result: Result) -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from dolma_pipeline.config.recipe import EvalConfig
-from dolma_pipeline.errors import ConfigError, UnknownNameError, unknown_name
+from dolma_pipeline.errors import ConfigError, UnknownNameError, UsageError, unknown_name
+from dolma_pipeline.io.manifest import digest
 from dolma_pipeline.io.url_patterns import read_small
+from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.manifests import close, read_manifest
 from dolma_pipeline.run.phase import OneTask, Record, Task, Work
@@ -20,7 +24,9 @@ from dolma_pipeline.storage.inputs import is_url, location, name_of, put_local
 from dolma_pipeline.storage.staged import staged
 
 STAGED = ("tokens", "tokenizer", "train", "quarantine.jsonl")
-"""What training and evaluation read of a run: folders and files."""
+"""What training reads of a run: folders and files."""
+SCORED = ("tokens", "tokenizer", "train", "eval")
+"""What evaluation reads: results stay where others are added."""
 CONFIG = "train/config.json"
 """The settings that the checkpoints of a run were made with."""
 
@@ -112,19 +118,36 @@ def _quarantine(process: Process) -> dict[str, str]:
 
 
 def with_local_tasks(process: Process, config: EvalConfig) -> EvalConfig:
-    """The section, its task files on this machine's disk: those that have a URL are copied to scratch, once a process.
+    """The section, its files on this machine's disk: those that have a URL are copied to scratch, once a process.
+
+    What a task file names beside it comes with it.
 
     Raises:
-        UsageError: one that is not there, or cannot be read.
+        UsageError: one that is not there, or cannot be read. ConfigError: a task file that is wrong.
     """
+    from dolma_pipeline.evals.tasks import files_of
 
-    def copied(url: str) -> str:
+    def copied(key: str, url: str, beside: str = "") -> Path:
         place = location(url, process.run.recipe.input_settings())
-        content = read_small(place, f"eval.tasks: {url}")
-        key = f"tasks/{hashlib.sha256(url.encode()).hexdigest()[:16]}/{name_of(place)}"
-        return str(process.scratch.cached(key, lambda target: put_local(target, content)))
+        content = read_small(place, f"{key}: {url}")
+        folder = f"tasks/{hashlib.sha256((beside or url).encode()).hexdigest()[:16]}"
+        return process.scratch.cached(f"{folder}/{name_of(place)}", lambda target: put_local(target, content))
 
-    return replace(config, tasks=tuple(copied(task) if is_url(task) else task for task in config.tasks))
+    def task(url: str) -> str:
+        if not is_url(url):
+            return url
+        path = copied("eval.tasks", url)
+        for name in files_of(path):
+            if "/" in name:
+                raise UsageError(f"{url}: names {name}; what a task file at a URL names lies beside it.")
+            copied("eval.tasks", f"{url.rpartition('/')[0]}/{name}", beside=url)
+        return str(path)
+
+    documents = {
+        domain: tuple(str(copied(f"eval.documents.{domain}", one)) if is_url(one) else one for one in files)
+        for domain, files in config.documents.items()
+    }
+    return replace(config, tasks=tuple(map(task, config.tasks)), documents=documents)
 
 
 class EvalStage(Stage):
@@ -139,27 +162,50 @@ class EvalStage(Stage):
         return process.run.recipe.eval is not None and process.run.recipe.train is not None
 
     def check(self, process: Process) -> Sequence[str]:
-        """Tasks must be files of items."""
-        from dolma_pipeline.evals.run import task_files
-        from dolma_pipeline.evals.tasks import read_items
+        """Tasks must be files of items, domains files of documents."""
+        from dolma_pipeline.evals.documents import read_domains
+        from dolma_pipeline.evals.run import read_tasks
 
         recipe = process.run.recipe
         assert recipe.eval is not None
         with at(recipe, "eval.tasks"):
-            for path in task_files(with_local_tasks(process, recipe.eval)).values():
-                read_items(path)
+            config = with_local_tasks(process, recipe.eval)
+            tasks = read_tasks(config)
+            for name, (task, _) in tasks.items():
+                if task.config.kind == "code":
+                    raise UsageError(
+                        f"{name} runs programs that the model writes, which a stage does not. Take it out of the "
+                        f"recipe, and score it with: dolma-pipeline eval RECIPE --task {task.path} --allow-code"
+                    )
+        with at(recipe, "eval.documents"):
+            read_domains(config.documents)
         return ()
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
-        """`eval`: of the model and of the tasks' content."""
-        from dolma_pipeline.evals.run import task_files
-        from dolma_pipeline.io.paths import sha256_file
+        """`eval`: of the model and of the tasks' and documents' content.
 
-        config = process.run.recipe.eval
-        assert config is not None
-        tasks = task_files(with_local_tasks(process, config))
-        files = {f"eval.tasks.{name}": sha256_file(path) for name, path in tasks.items()}
-        return [Artifact("eval", "eval", {"eval.held_out": config.held_out}, files=files, needs=(known["train"],))]
+        Its results are no part of what goes when it is made again: those that hold stay, by their digests. All go
+        when they are of another training.
+        """
+        from dolma_pipeline.evals.documents import read_domains
+        from dolma_pipeline.evals.run import read_tasks
+
+        recipe = process.run.recipe
+        assert recipe.eval is not None
+        config = with_local_tasks(process, recipe.eval)
+        with at(recipe, "eval.tasks"):
+            tasks = read_tasks(config)
+        with at(recipe, "eval.documents"):
+            domains = read_domains(config.documents)
+        reads: dict[str, Any] = {"eval.held_out": config.held_out}
+        if config.precision != "fp32":
+            reads["eval.precision"] = config.precision
+        files = {f"eval.tasks.{name}": digest([task.data, task.settings]) for name, (task, _) in tasks.items()}
+        files |= {f"eval.documents.{name}": domain.data for name, domain in domains.items()}
+        made = read_manifest(process.run.folder, "eval")
+        is_other = made is not None and made["needs"].get("train") != known["train"].digest
+        owns = () if is_other else (layout.manifest("eval"),)
+        return [Artifact("eval", "eval", reads, files=files, needs=(known["train"],), owns=owns)]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """One phase of the launcher."""
@@ -241,8 +287,7 @@ class Scoring(_InLauncher):
         assert config is not None
         config = with_local_tasks(process, config)
         folder = process.run.folder
-        with staged(folder, process.scratch, under=STAGED, steps=lambda whole: [whole[0], whole[-1]]) as place:
+        with staged(folder, process.scratch, under=SCORED, steps=lambda whole: [whole[0], whole[-1]]) as place:
             steps = committed_steps(place)
-            for step in sorted({steps[0], steps[-1]}):
-                launch(place, step=step, config=config)
+            launch(place, steps=sorted({steps[0], steps[-1]}), config=config)
         return Work()

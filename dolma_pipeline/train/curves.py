@@ -60,8 +60,9 @@ def read_curves(folder: RunFolder) -> Curves:
         for source, found in sorted(result.get("held_out", {}).items()):
             bits.setdefault(source, []).append(Point(step, found["bits_per_byte"]))
         for name, found in sorted(result.get("tasks", {}).items()):
-            if "acc" in found:
-                point = Point(step, found["acc"], found.get("acc_stderr"), found.get("chance"))
+            metric = found.get("metric", "acc")
+            if metric in found and found.get("kind") != "write":
+                point = Point(step, found[metric], found.get(f"{metric}_stderr"), found.get("chance"))
                 tasks.setdefault(name, []).append(point)
     return Curves(
         loss=[Point(row["step"], row["loss"]) for row in rows if row["loss"] is not None],

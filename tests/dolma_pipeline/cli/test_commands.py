@@ -15,7 +15,7 @@ def test_every_command_is_built(command: Command) -> None:
     assert importlib.util.find_spec(f"dolma_pipeline.cli.{command.module}") is not None
     assert set(command.stages) <= set(STAGES)
     assert all(line.startswith(f"dolma-pipeline {command.name}") for line in command.example.splitlines())
-    assert command.takes_recipe == (command.module in ("run", "mix", "train"))
+    assert command.takes_recipe == (command.module in ("run", "mix", "train", "eval"))
 
 
 def test_every_stage_is_run_by_some_command() -> None:

@@ -112,13 +112,25 @@ def test_presets(capsys: pytest.CaptureFixture[str]) -> None:
     assert "    remove  c4.ends: [c4_v1.lines_without_end]\n" in text
 
 
+def test_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {one["name"]: one for one in listed("tasks", capsys)}
+    assert found["kind: choices"]["metrics"][:2] == ["acc", "acc_norm"]
+    assert "neutral" not in found["kind: mc2"]["keys"]
+    assert found["mmlu"]["keys"]["group"] == "subject"
+    assert all(one["summary"] and (one.get("source") or one["metrics"]) for one in found.values())
+    assert main(["list", "tasks"]) == 0
+    text = capsys.readouterr().out
+    assert "arc_challenge\n    science questions, hard\n" in text
+    assert 'prompt="Q: {question}\\nA:"' in text
+
+
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        (["list"], "error: 'list' takes one of taggers, mixers, models, assets, presets; found 0\n"),
+        (["list"], "error: 'list' takes one of taggers, mixers, models, assets, presets, tasks; found 0\n"),
         (
             ["list", "models", "mixers"],
-            "error: 'list' takes one of taggers, mixers, models, assets, presets; found 2\n",
+            "error: 'list' takes one of taggers, mixers, models, assets, presets, tasks; found 2\n",
         ),
         (["list", "mixers", "--measure"], "error: --measure is for 'list taggers'\n"),
         (["list", "assets", "--module", "own.py"], "error: --module is for 'list taggers'\n"),

@@ -62,6 +62,6 @@ def test_two_processes_write_what_one_writes(run: Path) -> None:
 
 @pytest.mark.slow
 def test_an_error_of_the_first_ends_all(run: Path) -> None:
-    done = spread(run, 3, "--no-held-out")
+    done = spread(run, 3)
     assert done.returncode != 0
     assert "no checkpoint of step 3. There are: 7." in done.stderr

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,21 +8,29 @@ import pytest
 from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.errors import RunError
 from dolma_pipeline.evals import evaluate, launch
+from dolma_pipeline.evals.run import Options
 
 
 def test_another_process_finds_the_same(run: Path) -> None:
     task = run.parent / "cats.jsonl"
     task.write_text('{"id": "a", "context": "The cat sat", "choices": [" on the mat", " return"], "gold": 0}\n')
-    config = EvalConfig(tasks=(str(task),))
-    theirs = launch(run, step=7, config=config)
-    ours = evaluate(run, 7, config)
+    documents = run.parent / "notes.jsonl"
+    documents.write_text('{"text": "The cat sat."}\n')
+    config = EvalConfig(tasks=(str(task),), documents={"notes": (str(documents),)}, precision="bf16")
+    launch(run, steps=[7], config=config, options=Options(limit=2))
+    path = run / "eval/bf16-limit-2/step-000007.json"
+    theirs = json.loads(path.read_bytes())
+    path.unlink()
+    ours = evaluate(run, 7, config, Options(limit=2))
+    assert (theirs["limit"], theirs["precision"]) == (2, "bf16")
     assert theirs["digests"] == ours["digests"]
     assert theirs["tasks"]["cats"]["gold_bits_per_byte"] == pytest.approx(ours["tasks"]["cats"]["gold_bits_per_byte"])
     for source in ("web", "code"):
         assert theirs["held_out"][source]["nats"] == pytest.approx(ours["held_out"][source]["nats"], rel=1e-6)
+    assert theirs["documents"]["notes"]["nats"] == pytest.approx(ours["documents"]["notes"]["nats"], rel=1e-6)
     assert "eval: step 7, web: " in (run / "log/eval.txt").read_text()
 
 
 def test_its_error_is_told(run: Path) -> None:
     with pytest.raises(RunError, match=r"^eval: .*no checkpoint of step 3\. There are: 7\."):
-        launch(run, step=3, config=EvalConfig(held_out=False))
+        launch(run, steps=[3], config=EvalConfig())

@@ -1,0 +1,71 @@
+"""Tables of scores: bits per byte of sources and domains, and tasks, with a column for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dolma_pipeline.evals.compare import Comparison
+
+Scores = Mapping[int, Mapping[str, Any]]
+"""Step -> its results (`evals.results`)."""
+
+
+def score_rows(scores: Scores, section: str) -> list[list[str]]:
+    """Bits per byte of each source (`held_out`) or domain (`documents`)."""
+    names = sorted({name for results in scores.values() for name in results.get(section, {})})
+    if not names:
+        return []
+    steps = sorted(scores)
+    rows = [
+        ["source" if section == "held_out" else "domain", *(f"step {step}" for step in steps), "documents", "bytes"]
+    ]
+    for name in names:
+        found = [scores[step].get(section, {}).get(name) for step in steps]
+        last = next(one for one in reversed(found) if one)
+        values = [f"{one['bits_per_byte']:.4f}" if one else "-" for one in found]
+        rows.append([name, *values, f"{last['num_documents']:,}", f"{last['num_bytes']:,}"])
+    return rows
+
+
+def task_rows(scores: Scores) -> list[list[str]]:
+    """The primary metric of each task, its standard error, and what blind guessing would reach."""
+    names = sorted({name for results in scores.values() for name in results.get("tasks", {})})
+    if not names:
+        return []
+    steps = sorted(scores)
+    rows = [["task", "metric", *(f"step {step}" for step in steps), "chance", "items", "bits per byte of the answer"]]
+    for name in names:
+        found = [scores[step].get("tasks", {}).get(name) for step in steps]
+        last = next(one for one in reversed(found) if one)
+        chance = f"{last['chance']:.3f}" if "chance" in last else ""
+        bits = f"{last['gold_bits_per_byte']:.4f}" if "gold_bits_per_byte" in last else ""
+        values = [_with_error(one) if one else "-" for one in found]
+        rows.append([name, last["metric"], *values, chance, f"{last['num_items']:,}", bits])
+    return rows
+
+
+def titled_rows(scores: Scores) -> Sequence[tuple[str, list[list[str]]]]:
+    """All of them, each with its title; those of nothing are empty."""
+    return (
+        ("bits per byte, held out", score_rows(scores, "held_out")),
+        ("bits per byte by domain", score_rows(scores, "documents")),
+        ("tasks", task_rows(scores)),
+    )
+
+
+def _with_error(entry: Mapping[str, Any]) -> str:
+    metric = entry["metric"]
+    error = entry.get(f"{metric}_stderr")
+    return f"{entry[metric]:.3f}" + (f" ± {error:.3f}" if error is not None else "")
+
+
+def comparison_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
+    """Two models on each metric of each task (`evals.compare`)."""
+    rows = [["task", "metric", "a", "b", "b - a", "from", "to", "b better", "items"]]
+    for one in comparisons:
+        numbers = [f"{value:.4f}" for value in (one.a, one.b)]
+        numbers += [f"{value:+.4f}" for value in (one.difference, one.low, one.high)]
+        rows.append([one.name, one.metric, *numbers, f"{one.share:.1%}", f"{one.num_items:,}"])
+    return rows

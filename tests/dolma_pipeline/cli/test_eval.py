@@ -1,0 +1,190 @@
+"""`eval` with options, and of folders: from what is typed to what is printed and written."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="evaluation needs torch")
+
+from dolma_pipeline import evals
+from dolma_pipeline.cli import main
+from dolma_pipeline.config.recipe import EvalConfig
+from dolma_pipeline.evals.run import Evaluation, Options
+from dolma_pipeline.io.manifest import pretty
+from dolma_pipeline.runner import score
+from tests.dolma_pipeline.evals.conftest import model, run, tokenizer  # noqa: F401 fixtures
+
+ITEM = '{"id": "a", "context": "The cat sat", "choices": [" on the mat", " return"], "gold": 0}\n'
+RECIPE: dict[str, Any] = {
+    "sources": {"web": {"documents": "docs/*.jsonl"}},
+    "tokenizer": {"load": "tokenizer.json", "special_tokens": ["<|endoftext|>"]},
+    "mix": {"held_out": {"share": 0.1}},
+    "tokens": {"eos": "<|endoftext|>"},
+    "train": {},
+    "eval": {"held_out": True},
+}
+
+
+@pytest.fixture
+def place(run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
+    """The folder of a run with checkpoints of steps 7, 9 and 20, and a task; scoring stays in this process."""
+    for step in (9, 20):
+        folder = run / f"train/step-{step:06d}"
+        shutil.copytree(run / "train/step-000007", folder)
+        (folder / "commit.json").write_bytes(pretty({"format": 1, "step": step, "tokens": step * 96}))
+    (run.parent / "cats.jsonl").write_text(ITEM * 3)
+
+    def here(run_dir: Path, *, steps: Sequence[int], config: EvalConfig, options: Options) -> dict[int, Any]:
+        evaluation = Evaluation(run_dir, config, options)
+        return {step: evaluation.score(step) for step in steps}
+
+    monkeypatch.setattr(evals, "launch", here)
+    monkeypatch.chdir(run.parent)
+    return run
+
+
+@pytest.fixture
+def recipe(place: Path) -> str:
+    (place.parent / "my.yaml").write_text(json.dumps({"output": str(place), **RECIPE}))
+    return str(place.parent / "my.yaml")
+
+
+def single(text: str) -> str:
+    """With one blank where there are several."""
+    return re.sub(" +", " ", text)
+
+
+def steps(place: Path, folder: str = "eval") -> list[int]:
+    return sorted(int(path.stem.removeprefix("step-")) for path in (place / folder).glob("step-*.json"))
+
+
+def test_a_folder_is_scored_before_and_after_training(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not (place / "train/manifest.json").exists()  # trained by hand
+    assert main(["eval", str(place)]) == 0
+    assert steps(place) == [7, 20]
+    out = single(capsys.readouterr().out)
+    assert out.startswith("bits per byte, held out\nsource step 7 step 20 documents bytes\n")
+    assert "tasks" not in out
+
+
+def test_steps_and_tasks(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(place), "--step", "9", "--step", "7", "--task", "cats.jsonl", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)["scores"]
+    assert {step: [*results["tasks"]] for step, results in found.items()} == {"7": ["cats"], "9": ["cats"]}
+    assert found["7"]["held_out"] == {}
+    assert main(["eval", str(place), "--all"]) == 0
+    assert steps(place) == [7, 9, 20]
+    table = single(capsys.readouterr().out)
+    assert "tasks\ntask metric step 7 step 9 step 20 chance items bits per byte of the answer\n" in table
+    assert " ± " in table
+
+
+def test_a_limit_and_bf16_are_kept_apart(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = ["eval", str(place), "--step", "7", "--limit", "2", "--precision", "bf16", "--task", "cats.jsonl"]
+    assert main([*typed, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["scores"]["7"]["tasks"]["cats"]["num_items"] == 2
+    assert (steps(place), steps(place, "eval/bf16-limit-2")) == ([], [7])
+
+
+def test_a_checkpoint_by_its_path(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(place), "--checkpoint", str(place / "train/step-000009")]) == 0
+    assert steps(place) == [9]
+    shutil.copytree(place / "train", tmp_path / "other/train")  # a copy of checkpoints without their data
+    capsys.readouterr()
+    other = tmp_path / "other/train/step-000007"
+    assert main(["eval", str(place), "--checkpoint", str(other), "--format", "json"]) == 0
+    weights = json.loads(capsys.readouterr().out)["scores"]["7"]["digests"]["weights"]
+    assert (steps(place), steps(place, f"eval/{weights.removeprefix('sha256:')[:12]}")) == ([9], [7])
+    assert not (tmp_path / "other/eval").exists()
+
+
+def test_a_recipe_says_what_is_scored(recipe: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place.parent / "notes.jsonl").write_text('{"text": "The cat."}\n')
+    assert main(["eval", recipe, "--step", "9", "eval.documents.notes=notes.jsonl", "eval.tasks=[cats.jsonl]"]) == 0
+    assert "bits per byte by domain\ndomain step 9 documents bytes\n" in single(capsys.readouterr().out)
+    found = json.loads((place / "eval/step-000009.json").read_bytes())
+    assert [[*found[section]] for section in ("held_out", "documents", "tasks")] == [
+        ["code", "web"], ["notes"], ["cats"],
+    ]  # fmt: skip
+
+
+def test_the_recipe_of_a_folder_is_its_own(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree = {"output": "moved/since", **RECIPE, "eval": {"held_out": False, "tasks": ["cats.jsonl"]}}
+    (place / "recipe.yaml").write_text(json.dumps(tree))
+    assert main(["eval", str(place), "--step", "9", "--format", "json"]) == 0
+    assert [*json.loads(capsys.readouterr().out)["scores"]["9"]["tasks"]] == ["cats"]
+    assert main(["eval", str(place), "--step", "9", "eval.tasks=[]", "eval.held_out=true"]) == 0
+
+
+def test_a_run_that_was_trained_by_hand_needs_no_record_of_it(recipe: str, place: Path) -> None:
+    assert main(["eval", recipe]) == 0
+    assert steps(place) == [7, 20]
+    assert not (place / "eval/manifest.json").exists()
+
+
+def test_a_training_that_the_stage_has_begun_is_not_taken_for_one_by_hand(recipe: str, place: Path) -> None:
+    opened = score._recipe(recipe, [])
+    assert opened is not None
+    assert score.trained_elsewhere(opened)
+    begun = place / ".done/train-0123456789ab/covers.json"
+    begun.parent.mkdir(parents=True)
+    begun.write_text("{}")
+    assert not score.trained_elsewhere(opened)
+    shutil.rmtree(place / ".done")
+    (place / "train/manifest.json").write_text("{}")
+    assert not score.trained_elsewhere(opened)
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "words"),
+    [
+        (["--step", "8"], 2, "/train: no checkpoint of step 8. There are: 7, 9, 20."),
+        (["--step", "x"], 2, "--step takes a whole number from 0 on, found 'x'"),
+        (["--limit", "0"], 2, "--limit takes a whole number from 1 on, found '0'"),
+        (["--step", "7", "--all"], 2, "found --step and --all; give one of them"),
+        (["--all", "--dry-run"], 2, "found --dry-run, which are for the stage: give a recipe alone"),
+        (["--checkpoint", "train"], 2, "not the folder of a checkpoint, which is called …/train/step-000200"),
+        (["--checkpoint", "x/train/step-000007"], 2, "no checkpoint that is whole: it has no commit.json"),
+        (["--task", "none.jsonl"], 2, "eval.tasks: none.jsonl: no such file."),
+        (["eval.held_out=false"], 2, "has no recipe.yaml that it could change"),
+    ],
+)
+def test_what_cannot_be(
+    place: Path, typed: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", str(place), *typed]) == code
+    assert words in capsys.readouterr().err
+    assert not (place / "eval").exists()
+
+
+def test_a_folder_without_checkpoints(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for commit in place.glob("train/*/commit.json"):
+        commit.unlink()
+    assert main(["eval", str(place)]) == 1
+    assert "/train: no checkpoint that is whole. Train first" in capsys.readouterr().err
+
+
+def test_two_steps_are_compared(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(place), "--all"]) == 0
+    assert main(["eval", str(place), "--step", "9", "--task", "cats.jsonl"]) == 0
+    capsys.readouterr()
+    assert main(["compare", f"{place}@7", str(place)]) == 0  # the last one is 20
+    out = single(capsys.readouterr().out)
+    assert out.startswith(f"a: {place}/eval/step-000007.json\nb: {place}/eval/step-000020.json\n\ntask metric a b")
+    assert "web bits_per_byte" in out
+    assert main(["compare", f"{place}@9", f"{place}@20"]) == 0
+    assert f"cats: only in {place}/eval/step-000009.json\n" in capsys.readouterr().out
+    assert main(["compare", f"{place}@9", f"{place}@7", "--name", "web", "--format", "json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["comparisons"]
+    assert (found["name"], found["difference"], found["share"], found["num_items"]) == ("web", 0.0, 0.5, 5)
+    assert main(["compare", str(place)]) == 2
+    assert "'compare' takes two runs, such as runs/a@200 runs/b; found 1" in capsys.readouterr().err
+    assert main(["compare", f"{place}@x", str(place)]) == 2
+    assert "@STEP takes a whole number from 0 on, found 'x'" in capsys.readouterr().err
