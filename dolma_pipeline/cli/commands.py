@@ -228,6 +228,20 @@ _ALL = (
         stages=("eval",),
         section="eval",
     ),
+    _stage(
+        "sft",
+        "teach a model to answer, on dialogues",
+        "Goes on with the model of `train`, or of sft.init_from, on JSONL of dialogues: what it learns are answers.",
+        "dolma-pipeline sft my.yaml\ndolma-pipeline sft my.yaml sft.init_from=runs/base@200 sft.epochs=2 --redo",
+        ("sft",),
+    ),
+    _stage(
+        "dpo",
+        "teach it which of two answers is better",
+        "Goes on with the model of `sft`, of `train`, or of dpo.init_from, on JSONL of pairs of answers.",
+        "dolma-pipeline dpo my.yaml\ndolma-pipeline dpo my.yaml dpo.beta=0.3 --redo",
+        ("dpo",),
+    ),
     Command(
         name="export",
         group="Make",

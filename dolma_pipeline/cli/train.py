@@ -45,14 +45,17 @@ def write_training(recipe: Recipe) -> Path:
         DataError: parts that are not those of the manifest, or checkpoints that were trained in another order.
     """
     from dolma_pipeline.look.folder import begun, check_made
-    from dolma_pipeline.run.manifests import read_manifest
+    from dolma_pipeline.run.process import Process
     from dolma_pipeline.runner.lock import RunLock
-    from dolma_pipeline.tokens import Order, TokenDataset
-    from dolma_pipeline.train import write_config
+    from dolma_pipeline.stages.model import settings_given
+    from dolma_pipeline.train import sections_of, write_config
     from dolma_pipeline.train.data_check import check_order, check_tokens
+    from dolma_pipeline.train.order_file import order_content
+    from dolma_pipeline.train.stages import open_parts
 
     found = begun(recipe)
-    check_made(found, ["tokens"])
+    assert found.run.recipe.train is not None
+    check_made(found, [*sections_of(found.run.recipe.train)])
     run_folder, config = found.run.folder, found.run.recipe.train
     assert config is not None
     folder = run_folder.local_path()
@@ -61,25 +64,9 @@ def write_training(recipe: Recipe) -> Path:
             f"{recipe.output} is on an object store, but torchrun needs a run's folder on a disk that all nodes see. "
             "Copy it there, and give the copy to this command: output=/path/of/the/copy."
         )
-    tokens = read_manifest(run_folder, "tokens")
-    assert tokens is not None
     with RunLock(run_folder):
-        settings = write_config(
-            folder,
-            config,
-            vocab_size=tokens["vocab_size"],
-            eos_id=tokens["eos"],
-            dataset=tokens["dataset"],
-            seed=found.run.recipe.seed,
-            modules=found.run.modules,
-        )
-        dataset = TokenDataset(folder / "tokens" / "train", sequence_length=config.sequence_length)
-        order = Order(
-            num_instances=len(dataset),
-            batch_instances=settings.batch_instances,
-            seed=settings.seed,
-            kind=settings.train.order,
-        )
+        settings = write_config(folder, config, **settings_given(Process.of(found.run), config))
+        sizes = {section: len(parts) for section, parts in open_parts(folder, config).items()}
         check_tokens(folder, settings)
-        check_order(folder, settings, order)
+        check_order(folder, order_content(settings, sizes))
     return folder

@@ -20,8 +20,10 @@ from dolma_pipeline.config.recipe import (
     MixConfig,
     Recipe,
     ReplaceConfig,
+    SftConfig,
     TokenizerConfig,
     TokensConfig,
+    TrainConfig,
     fail,
     without_value,
 )
@@ -112,7 +114,7 @@ def _without(stage: str, needed: str) -> str:
 
 
 def _check_sources(recipe: Recipe) -> None:
-    if not recipe.sources:
+    if not recipe.sources and not {*recipe.stages()} <= {"sft", "dpo"}:
         raise fail(recipe, "sources", "is empty; name at least one source of documents")
     lower: dict[str, str] = {}
     for name, source in recipe.sources.items():
@@ -357,10 +359,73 @@ def _check_train_and_eval(recipe: Recipe) -> None:
             "train.batch_tokens",
             f"{train.batch_tokens} is not a multiple of train.sequence_length {train.sequence_length}; {near} would be",
         )
-    if train is not None and (idle := idle_key(train)):
+    if train is not None and not train.stages and (idle := idle_key(train)):
         raise fail(recipe, f"train.{idle[0]}", idle[1])
+    if train is not None:
+        _check_saving(recipe, "train", train)
+        _check_training_stages(recipe, train)
+    if recipe.sft is not None:
+        _check_adaptation(recipe, "sft", recipe.sft, twice=False)
+    if recipe.dpo is not None:
+        _check_adaptation(recipe, "dpo", recipe.dpo, twice=True)
     if recipe.eval is not None:
         _check_eval(recipe, recipe.eval)
+
+
+def _check_saving(recipe: Recipe, section: str, config: TrainConfig) -> None:
+    if config.checkpoints is not None and f"{section}.save_every_steps" in recipe.origin:
+        message = f"has no effect beside {section}.checkpoints; leave out one of the two"
+        raise fail(recipe, f"{section}.save_every_steps", message)
+
+
+def _check_adaptation(recipe: Recipe, section: str, config: SftConfig, *, twice: bool) -> None:
+    _check_saving(recipe, section, config)
+    _check_unique(recipe, f"{section}.data", config.data)
+    if idle := idle_key(config):
+        raise fail(recipe, f"{section}.{idle[0]}", idle[1])
+    if not config.data:
+        raise fail(recipe, f"{section}.data", "names no file")
+    whole = config.sequence_length * (2 if twice else 1)
+    if config.batch_tokens % whole:
+        near = max(1, round(config.batch_tokens / whole)) * whole
+        what = f"twice {section}.sequence_length (a pair is two)" if twice else f"{section}.sequence_length"
+        message = f"{config.batch_tokens} is not a multiple of {what}; {near} would be"
+        raise fail(recipe, f"{section}.batch_tokens", message)
+    for role in ("system", "user", "assistant"):
+        text = getattr(config.template, role)
+        if text.count("{content}") != 1:
+            raise fail(recipe, f"{section}.template.{role}", f"found {text!r}; it must have {{content}} in it, once")
+    if config.init_from is None and recipe.train is None and (section == "sft" or recipe.sft is None):
+        named = "`train`" if section == "sft" else "`sft` or `train`"
+        raise fail(recipe, section, f"has nothing to start from; add {named}, or write {section}.init_from")
+
+
+def _check_training_stages(recipe: Recipe, train: TrainConfig) -> None:
+    _check_unique(recipe, "train.stages", (stage.name for stage in train.stages))
+    for i, stage in enumerate(train.stages):
+        key, sections = f"train.stages.{i}", recipe.token_sections()
+        if stage.tokens not in sections:
+            hint = "A stage reads the parts of such a section; register_mix makes more of them."
+            raise fail(recipe, f"{key}.tokens", unknown_name("section of tokens", stage.tokens, sections, hint=hint))
+        eos, first = sections[stage.tokens].eos, sections[train.stages[0].tokens].eos
+        if eos != first:
+            raise fail(recipe, f"{stage.tokens}.eos", f"found '{eos}'; the first stage's documents end with '{first}'")
+        own = TrainConfig(
+            schedule=stage.schedule or train.schedule,
+            final_lr_share=stage.final_lr_share,
+            decay_share=stage.decay_share,
+        )
+        if idle := idle_key(own):
+            raise fail(recipe, f"{key}.{idle[0]}", idle[1])
+        if stage.max_tokens < train.batch_tokens:
+            raise fail(recipe, f"{key}.max_tokens", f"{stage.max_tokens} is less than train.batch_tokens, one step")
+        if stage.horizon_tokens is not None and stage.horizon_tokens < stage.max_tokens:
+            message = f"{stage.horizon_tokens} is less than its max_tokens: its schedule would end before it does"
+            raise fail(recipe, f"{key}.horizon_tokens", message)
+    total = sum(stage.max_tokens for stage in train.stages)
+    if train.stages and "train.max_tokens" in recipe.origin and train.max_tokens != total:
+        message = f"the stages have {total} together; leave it out, or write that"
+        raise fail(recipe, "train.max_tokens", message)
 
 
 def _check_eval(recipe: Recipe, config: EvalConfig) -> None:

@@ -151,7 +151,7 @@ def default_text(field: Field) -> str:
         for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
             if value % size == 0:
                 return f"{value // size}{letter}" + ("B" if field.key.unit == "bytes" else "")
-    return str(value)
+    return str(value).replace("\n", "\\n")
 
 
 def _word(option: Any, unit: str) -> str:

@@ -11,14 +11,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from dolma_pipeline.config.keys import Key
 from dolma_pipeline.errors import ConfigError
 
 Auto = Literal["auto"]
 Schedule = Literal["linear", "cosine", "wsd", "constant"]
-STAGES = ("tag", "decontaminate", "dedupe", "tokenizer", "mix", "tokens", "train", "eval")
+STAGES = ("tag", "decontaminate", "dedupe", "tokenizer", "mix", "tokens", "train", "eval", "sft", "dpo")
 """The stages in the order in which they run; each is a section of the recipe of the same name."""
 
 TARGETS = ("target_tokens", "target_bytes", "target_documents")
@@ -290,16 +290,43 @@ class TokensConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageConfig:
+    """A stretch of training on parts of its own; what it leaves out is as `train` has it."""
+
+    name: Annotated[str, Key(purpose="in metrics.jsonl and order.json", at_least=1)]
+    tokens: Annotated[str, Key(purpose="section whose parts it reads", at_least=1)] = "tokens"
+    max_tokens: Annotated[int, Key(purpose="when it ends, counted from its start", unit="tokens", at_least=2)]
+    horizon_tokens: Annotated[
+        int | None, Key(purpose="that its schedule is for; may be more", unit="tokens", derived="max_tokens")
+    ] = None
+    lr: Annotated[float | None, Key(purpose="peak learning rate", above=0, derived="train.lr")] = None
+    warmup_steps: Annotated[
+        int | None, Key(purpose="from its start", unit="steps", at_least=0, derived="train.warmup_steps")
+    ] = None
+    schedule: Annotated[Schedule | None, Key(purpose="of the learning rate", derived="train.schedule")] = None
+    final_lr_share: Annotated[
+        float | None, Key(purpose="of the peak, at the horizon", at_least=0, at_most=1, derived="train.final_lr_share")
+    ] = None
+    decay_share: Annotated[
+        float | None, Key(purpose="wsd: of the horizon, the last", above=0, at_most=1, derived="train.decay_share")
+    ] = None
+    reset_optimizer: Annotated[bool, Key(purpose="begin with moments of zero")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """A model to train on the shards."""
 
+    objective: ClassVar[str] = "next_token"
     model: Annotated[str, Key(purpose="a named size; `list models` shows them", at_least=1)] = "tiny"
     shape: Annotated[Mapping[str, Any], Key(purpose="fields of that model's shape with other values")] = field(
         default_factory=dict
     )
     sequence_length: Annotated[int, Key(purpose="of one sequence", unit="tokens", at_least=2)] = 256
     batch_tokens: Annotated[int, Key(purpose="in one step, over all processes", unit="tokens", at_least=2)] = 4096
-    max_tokens: Annotated[int, Key(purpose="when to stop", unit="tokens", at_least=1)] = 1_000_000
+    max_tokens: Annotated[int, Key(purpose="when to stop; with stages their sum", unit="tokens", at_least=1)] = (
+        1_000_000
+    )
     order: Annotated[
         Literal["hashed", "olmo-core"], Key(purpose="of the sequences; olmo-core: as OLMo-core draws it from the seed")
     ] = "hashed"
@@ -355,6 +382,80 @@ class TrainConfig:
     shard_over: Annotated[
         Literal["all", "node"], Key(purpose="processes that share one copy of the model; node: each node has a copy")
     ] = "all"
+    checkpoints: Annotated[
+        int | None, Key(purpose="one after each of so many equal pieces, not every save_every_steps", at_least=1)
+    ] = None
+    stages: Annotated[tuple[StageConfig, ...], Key(purpose="parts and schedules that follow each other")] = ()
+    init_from: Annotated[
+        str | None, Key(purpose="start from these weights: RUN@STEP, RUN, a Hugging Face folder", at_least=1)
+    ] = None
+    extend: Annotated[
+        bool, Key(purpose="go on with the optimizer and the steps of `init_from`, as if that run had been longer")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateConfig:
+    """How messages become text. EOS stands before a dialogue, and right behind the text of each answer."""
+
+    system: Annotated[str, Key(purpose="around a system message")] = "<|system|>\n{content}\n"
+    user: Annotated[str, Key(purpose="around a user's")] = "<|user|>\n{content}\n"
+    assistant: Annotated[str, Key(purpose="around an answer, which alone is learned")] = "<|assistant|>\n{content}\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SftConfig(TrainConfig):
+    """Go on with a model on dialogues. Its shape is that of `init_from`; its length follows from the data."""
+
+    objective: ClassVar[str] = "sft"
+    # No keys of this section:
+    model: str = ""
+    shape: Mapping[str, Any] = field(default_factory=dict)
+    max_tokens: int = 1
+    warmup_steps: int = 0
+    stages: tuple[StageConfig, ...] = ()
+    extend: bool = False
+
+    data: Annotated[
+        tuple[str, ...], Key(purpose="JSONL of messages, or prompt and response; may be patterns", one_or_more=True)
+    ]
+    template: Annotated[TemplateConfig, Key(purpose="how messages become text", derived="as below")] = field(
+        default_factory=TemplateConfig
+    )
+    epochs: Annotated[int, Key(purpose="how often each sequence is seen", at_least=1)] = 3
+    sequence_length: Annotated[int, Key(purpose="longer dialogues are cut, shorter ones share one", at_least=2)] = 2048
+    batch_tokens: Annotated[int, Key(purpose="in one step, over all processes", unit="tokens", at_least=2)] = 65_536
+    lr: Annotated[float, Key(purpose="peak learning rate", above=0)] = 2e-5
+    weight_decay: Annotated[float, Key(purpose="of AdamW", at_least=0)] = 0.0
+    warmup_share: Annotated[float, Key(purpose="of all steps, until the peak rate", at_least=0, below=1)] = 0.03
+    init_from: Annotated[
+        str | None,
+        Key(purpose="RUN@STEP, RUN or a Hugging Face folder", at_least=1, derived="the last step of `train`"),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DpoConfig(SftConfig):
+    """Go on with a model on pairs of answers, of which one is better (direct preference optimization)."""
+
+    objective: ClassVar[str] = "dpo"
+    data: Annotated[
+        tuple[str, ...], Key(purpose="JSONL of prompt, chosen and rejected; may be patterns", one_or_more=True)
+    ]
+    epochs: Annotated[int, Key(purpose="how often each pair is seen", at_least=1)] = 1
+    sequence_length: Annotated[int, Key(purpose="of one of the two; longer ones are cut", at_least=2)] = 2048
+    lr: Annotated[float, Key(purpose="peak learning rate", above=0)] = 5e-7
+    warmup_share: Annotated[float, Key(purpose="of all steps, until the peak rate", at_least=0, below=1)] = 0.1
+    beta: Annotated[float, Key(purpose="how dear it is to leave the model that it starts from", above=0)] = 0.1
+    label_smoothing: Annotated[
+        float, Key(purpose="share of pairs that may be the wrong way round", at_least=0, below=0.5)
+    ] = 0.0
+    init_from: Annotated[
+        str | None,
+        Key(
+            purpose="RUN@STEP, RUN or a Hugging Face folder", at_least=1, derived="the last step of `sft`, else `train`"
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -415,7 +516,10 @@ class Recipe:
     max_failed_files: Annotated[
         int, Key(purpose="files that could not be read to their end; above it: exit 3", unit="files", at_least=0)
     ] = 0
-    sources: Annotated[Mapping[str, SourceConfig], Key(purpose="what to read, by name", at_least=1)]
+    sources: Annotated[
+        Mapping[str, SourceConfig],
+        Key(purpose="what to read, by name; sft and dpo alone need none", at_least=1, derived="required"),
+    ] = field(default_factory=dict)
     normalize: Annotated[
         tuple[Literal["nfc", "whitespace"], ...], Key(purpose="done to texts as they are read, in order")
     ] = ()
@@ -440,6 +544,8 @@ class Recipe:
     tokens: Annotated[TokensConfig | None, Key(purpose="shards of token ids")] = None
     train: Annotated[TrainConfig | None, Key(purpose="a model on these shards")] = None
     eval: Annotated[EvalConfig | None, Key(purpose="scores of that model")] = None
+    sft: Annotated[SftConfig | None, Key(purpose="that model, or another, taught to answer")] = None
+    dpo: Annotated[DpoConfig | None, Key(purpose="and to prefer one answer to another")] = None
     beam: Annotated[BeamConfig, Key(purpose="where the pipelines run", shorthand="runner")] = field(
         default_factory=BeamConfig
     )

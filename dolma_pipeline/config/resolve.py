@@ -17,7 +17,8 @@ HELD_OUT_BYTES = 4_000_000
 
 
 def resolved(recipe: Recipe) -> Recipe:
-    """The same recipe with the rules of presets, `mix.documents` and the bound of `mix.held_out` written out.
+    """The same recipe with the rules of presets, `mix.documents` and the bound of `mix.held_out` written out, and
+    the length of a training in stages.
 
     Again, it changes nothing. Sections of stages from outside, other mixes among them, are left to these stages
     (`run.stage.resolved_recipe`), but for their presets.
@@ -26,6 +27,9 @@ def resolved(recipe: Recipe) -> Recipe:
         ConfigError: a preset that is not there or does not fit; a recipe that was checked has none.
     """
     recipe = with_presets(recipe)
+    if recipe.train is not None and recipe.train.stages:
+        total = sum(stage.max_tokens for stage in recipe.train.stages)
+        recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, max_tokens=total))
     if recipe.mix is None:
         return recipe
     mix = resolved_mix(recipe.mix, tokens=recipe.tokens is not None, tokenizer=recipe.tokenizer is not None)

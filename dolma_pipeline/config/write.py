@@ -23,6 +23,7 @@ from dolma_pipeline.config.recipe import (
     Recipe,
     ReplaceConfig,
     TokenizerConfig,
+    TrainConfig,
 )
 from dolma_pipeline.config.resolve import resolved
 from dolma_pipeline.config.yaml import scalar_of
@@ -72,6 +73,8 @@ def _applies(section: Any, name: str, value: Any) -> bool:
         return value is not None
     if isinstance(section, TokenizerConfig):
         return value is not None and not (section.load is not None and name in TRAIN_ONLY)
+    if isinstance(section, TrainConfig):
+        return name != "save_every_steps" or section.checkpoints is None
     return True
 
 

@@ -117,16 +117,18 @@ def _check_taggers(process: Process) -> None:
 
 
 def _check_model(recipe: Recipe, wanted: Sequence[str]) -> None:
-    """torch must be there if `train` or `eval` run, and so many processes must be possible."""
-    if not recipe.train:
-        return
+    """torch must be there if a model is trained or scored, and so many processes must be possible."""
     from dolma_pipeline.train import require_torch, resolve_processes
 
-    with at(recipe, "train.processes"):
-        if "train" in wanted or "eval" in wanted:
-            require_torch()
-        if recipe.train.processes != "auto" and "train" in wanted:
-            resolve_processes(recipe.train)
+    trained = [("train", recipe.train), ("sft", recipe.sft), ("dpo", recipe.dpo)]
+    for name, section in trained:
+        if section is None:
+            continue
+        with at(recipe, f"{name}.processes"):
+            if name in wanted or (name == "train" and "eval" in wanted):
+                require_torch()
+            if section.processes != "auto" and name in wanted:
+                resolve_processes(section)
 
 
 def needed_assets(process: Process) -> list[str]:

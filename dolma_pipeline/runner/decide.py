@@ -163,8 +163,11 @@ def refuse_changes(decisions: Sequence[Decision]) -> None:
 
 def is_trained_on_less(decision: Decision) -> bool:
     """Whether new input files would throw a model away; everything else that they make again is cheap to have."""
-    return decision.state == "again" and decision.artifact.stage in ("train", "eval")
+    return decision.state == "again" and decision.artifact.stage in MODELS
 
+
+MODELS = ("train", "eval", "sft", "dpo")
+"""Stages of a model, which run in processes of their own."""
 
 HIDDEN = ("index", "judge", "verdicts")
 """Stages without a command: they are run where another one needs them."""

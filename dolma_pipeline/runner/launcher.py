@@ -36,6 +36,7 @@ from dolma_pipeline.runner.before import (
 )
 from dolma_pipeline.runner.check import check_beam, check_output, check_stages, needed_assets, needed_files, sizes_of
 from dolma_pipeline.runner.decide import (
+    MODELS,
     Decision,
     check_order,
     decide,
@@ -110,7 +111,7 @@ def run(
             num_shards=inputs.num_shards,
             beam_options=beam_options,
         )
-        if not dry_run and not {*wanted} <= {"train", "eval"}:
+        if not dry_run and not {*wanted} <= {*MODELS}:
             stack.enter_context(engines)  # it loads while the rest is checked
         checked = _check(base, inputs, wanted)
         made = _look(checked, wanted, redo=redo)

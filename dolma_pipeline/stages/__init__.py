@@ -1,6 +1,7 @@
 """What each stage does: phases and consumers over the types of `run`, without Beam. Importing this registers all."""
 
 from dolma_pipeline.run.stage import register
+from dolma_pipeline.stages.adapt import AdaptStage
 from dolma_pipeline.stages.decontaminate.stage import DecontaminateStage
 from dolma_pipeline.stages.dedupe.stage import DedupeStage
 from dolma_pipeline.stages.index import IndexStage
@@ -23,5 +24,7 @@ for _stage in (
     TokensStage(),
     TrainStage(),
     EvalStage(),
+    AdaptStage("sft", "teach a model to answer, on dialogues", after=("train",)),
+    AdaptStage("dpo", "teach it which of two answers is better", after=("train", "sft")),
 ):
     register(_stage)

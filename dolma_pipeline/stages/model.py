@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dolma_pipeline.config.recipe import EvalConfig
+from dolma_pipeline.config.recipe import EvalConfig, TrainConfig
 from dolma_pipeline.errors import ConfigError, UnknownNameError, UsageError, unknown_name
 from dolma_pipeline.io.manifest import digest
 from dolma_pipeline.io.url_patterns import read_small
@@ -20,6 +20,7 @@ from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.stage import Stage, at, module_files
+from dolma_pipeline.stages.starts import check_fits, check_start, init_of, init_reads, own_keys
 from dolma_pipeline.storage.inputs import is_url, location, name_of, put_local
 from dolma_pipeline.storage.staged import staged
 
@@ -57,19 +58,21 @@ class TrainStage(Stage):
                     sequence_length=recipe.train.sequence_length,
                     shape=recipe.train.shape,
                 )
+        check_start(process, "train", recipe.train)
         return ()
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
         """`train`: not keys on which only the rounding of sums depends, such as the number of processes."""
-        from dolma_pipeline.train import spec_for
-        from dolma_pipeline.train.compatible import deciding
+        from dolma_pipeline.train import sections_of, spec_for
 
         recipe = process.run.recipe
-        assert recipe.train is not None  # asked for only where there is one
-        reads = {**{f"train.{key}": value for key, value in deciding(recipe.train).items()}, "seed": recipe.seed}
-        model = recipe.train.model
+        config = recipe.train
+        assert config is not None  # asked for only where there is one
+        reads = {**own_keys("train", config), **init_reads("train", config, init_of(process, "train", config))}
+        model = config.model
         files = {**module_files(process, f"model {model}", spec_for(model).declared_in), **_quarantine(process)}
-        return [Artifact("train", "train", reads, files=files, needs=(known["tokens"],))]
+        needs = tuple(known[section] for section in sections_of(config))
+        return [Artifact("train", "train", {**reads, "seed": recipe.seed}, files=files, needs=needs)]
 
     def begun(self, process: Process, artifact: Artifact, *, needs_done: bool) -> Sequence[str] | None:
         """Its checkpoints, by whatever they were made, torchrun too: `train/config.json` says with which settings."""
@@ -84,21 +87,29 @@ class TrainStage(Stage):
             return []
         if folder.stat(CONFIG) is None:
             return [f"{CONFIG}: it is gone, so nobody knows what the checkpoints were made with"]
-        tokens = read_manifest(folder, "tokens")
-        assert tokens is not None  # they are done
-        settings = settings_of(
-            config,
-            vocab_size=tokens["vocab_size"],
-            eos_id=tokens["eos"],
-            dataset=tokens["dataset"],
-            seed=process.run.recipe.seed,
-            modules=process.run.modules,
-        )
+        settings = settings_of(config, **settings_given(process, config))
         return conflicts(parse_config(folder.read(CONFIG), f"{folder.url}/{CONFIG}"), settings.as_dict())
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """One phase of the launcher."""
         return [Training((left["train"],))] if "train" in left else []
+
+
+def settings_given(process: Process, config: TrainConfig) -> dict[str, Any]:
+    """What beside the section settings are made of, by the names that `settings_of` has for it; its parts are done."""
+    from dolma_pipeline.train import dataset_of, sections_of
+
+    run = process.run
+    manifests = {section: read_manifest(run.folder, section) or {} for section in sections_of(config)}
+    first = next(iter(manifests.values()))
+    return {
+        "vocab_size": first["vocab_size"],
+        "eos_id": first["eos"],
+        "dataset": dataset_of({section: manifest["dataset"] for section, manifest in manifests.items()}),
+        "seed": run.recipe.seed,
+        "modules": run.modules,
+        "init": init_of(process, "train", config),
+    }
 
 
 def _quarantine(process: Process) -> dict[str, str]:
@@ -213,7 +224,9 @@ class EvalStage(Stage):
 
 
 @dataclass(frozen=True)
-class _InLauncher(OneTask):
+class InLauncher(OneTask):
+    """A phase that the launcher works on itself: what it starts are processes of their own."""
+
     @property
     def needs(self) -> frozenset[str]:
         """What its artifact is made from."""
@@ -231,7 +244,7 @@ class _InLauncher(OneTask):
 
 
 @dataclass(frozen=True)
-class Training(_InLauncher):
+class Training(InLauncher):
     """Trains on the run's parts, or goes on from the last checkpoint."""
 
     @property
@@ -241,36 +254,28 @@ class Training(_InLauncher):
 
     def work(self, process: Process, task: Task) -> Work:
         """Train."""
-        from dolma_pipeline.train import launch, resolve_processes, write_config
+        from dolma_pipeline.train import launch, resolve_processes, sections_of, write_config
         from dolma_pipeline.train.retention import kept
 
         run, config = process.run, process.run.recipe.train
         assert config is not None
-        tokens = read_manifest(run.folder, "tokens")
-        assert tokens is not None
+        given = settings_given(process, config)
         num_read = 2 if config.allow_older_checkpoint else 1
         with staged(
             run.folder,
             process.scratch,
-            under=STAGED,
+            under=[*dict.fromkeys((*STAGED, *sections_of(config)))],
             steps=lambda whole: whole[-num_read:],
             keep=lambda whole: kept(whole, config),
         ) as folder:
-            write_config(
-                folder,
-                config,
-                vocab_size=tokens["vocab_size"],
-                eos_id=tokens["eos"],
-                dataset=tokens["dataset"],
-                seed=run.recipe.seed,
-                modules=run.modules,
-            )
+            check_fits(process, "train", config, vocab_size=given["vocab_size"])
+            write_config(folder, config, **given)
             launch(folder, processes=resolve_processes(config))
         return Work()
 
 
 @dataclass(frozen=True)
-class Scoring(_InLauncher):
+class Scoring(InLauncher):
     """Scores the model before and after training."""
 
     @property

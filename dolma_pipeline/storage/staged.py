@@ -23,9 +23,10 @@ from dolma_pipeline.storage.scratch import Scratch
 POLL_SECONDS = 1.0
 """Between two looks for new checkpoints."""
 
-TRAIN, COMMIT = "train", "commit.json"
+COMMIT = "commit.json"
 _UNNAMED = re.compile(r"\..*\.tmp")
-_STEP = re.compile(r"train/step-(\d{6,})/")
+_STEP = re.compile(r"((?:\w+/)?train)/step-(\d{6,})/")
+"""A checkpoint of the run's model, or of a stage that goes on with it: `sft/train/step-000200/`."""
 
 
 @contextlib.contextmanager
@@ -42,7 +43,7 @@ def staged(
     Args:
         folder: of the run. scratch: where a copy may lie.
         under: folders in it whose files are read, and files.
-        steps: which of the checkpoints that are whole are needed, of their steps in order.
+        steps: which of the checkpoints that are whole are needed, of the steps of one training in order.
         keep: which of them stay in the store once another one is whole there.
 
     Raises:
@@ -70,18 +71,21 @@ def _fetch(folder: RunFolder, copy: Path, under: Sequence[str], steps: Callable[
     entries = [entry for one in under for entry in folder.list(one)]
     entries += [entry for one in under if (entry := folder.stat(one)) is not None]
     whole = _whole(entries)
-    wanted = {*steps(whole)} if whole else set()
-    needed = [e for e in entries if (match := _STEP.match(e.name)) is None or int(match[1]) in wanted]
+    wanted = {(training, step) for training, found in whole.items() for step in steps(found)}
+    needed = [e for e in entries if (match := _STEP.match(e.name)) is None or (match[1], int(match[2])) in wanted]
     megabytes = sum(entry.size for entry in needed) / 1e6
     print(f"copying {len(needed):,} files, {megabytes:,.0f} MB, from {folder.url}", file=sys.stderr, flush=True)
     for entry in needed:
         _copy(folder, entry, copy / entry.name)
 
 
-def _whole(entries: Iterable[Entry]) -> list[int]:
-    """Steps whose checkpoint is whole, in order."""
+def _whole(entries: Iterable[Entry]) -> dict[str, list[int]]:
+    """Steps whose checkpoint is whole, in order, by the folder of the training."""
     commits = (_STEP.match(entry.name) for entry in entries if entry.name.endswith(f"/{COMMIT}"))
-    return sorted(int(match[1]) for match in commits if match)
+    found: dict[str, list[int]] = {}
+    for training, step in sorted((match[1], int(match[2])) for match in commits if match):
+        found.setdefault(training, []).append(step)
+    return found
 
 
 def _copy(folder: RunFolder, entry: Entry, path: Path) -> None:
@@ -135,20 +139,20 @@ class _Returning:
             self._error = error
 
     def _put_checkpoints(self) -> None:
-        for commit in sorted(self._copy.glob(f"{TRAIN}/step-*/{COMMIT}")):
+        for commit in sorted(self._copy.rglob(f"step-*/{COMMIT}")):
             if _STEP.match(self._name(commit)) and self._seen.get(commit) != _state(commit):
                 self._put_step(commit.parent)
                 # What is known of the steps before it is there when the checkpoint is.
                 self._put(self._copy / one for one in self._under if (self._copy / one).is_file())
-                self._put(path for path in _files(self._copy / TRAIN) if not _STEP.match(self._name(path)))
+                self._put(path for path in _files(commit.parents[1]) if not _STEP.match(self._name(path)))
                 self._put([commit])
-                self._drop_superseded()
+                self._drop_superseded(self._name(commit.parents[1]))
 
-    def _drop_superseded(self) -> None:
+    def _drop_superseded(self, training: str) -> None:
         """Take away checkpoints that do not stay, also those that were made before this copy; their commits first."""
-        whole = _whole(self._folder.list(TRAIN))
+        whole = _whole(self._folder.list(training)).get(training, [])
         for step in sorted({*whole} - {*self._keep(whole)}):
-            place = f"{TRAIN}/step-{step:06d}"
+            place = f"{training}/step-{step:06d}"
             self._folder.delete([f"{place}/{COMMIT}"])
             self._folder.delete_tree(place)
 

@@ -5,8 +5,10 @@ initial (first weights), shard (FSDP2), data (order to batches), objective, opti
 checkpoint, log, train (the loop, top to bottom), processes (what starts it). Importing this package loads no torch.
 """
 
+from dolma_pipeline.train.adapt import prepare
 from dolma_pipeline.train.decoder import DECODER
 from dolma_pipeline.train.files import (
+    Init,
     Settings,
     committed_steps,
     read_settings,
@@ -16,6 +18,7 @@ from dolma_pipeline.train.files import (
 )
 from dolma_pipeline.train.presets import PRESETS, ModelConfig
 from dolma_pipeline.train.processes import launch, require_torch, resolve_processes
+from dolma_pipeline.train.source import Source, check_fit, check_tokenizer, find_source
 from dolma_pipeline.train.spec import (
     MODELS,
     USUAL_VOCABULARY,
@@ -26,24 +29,33 @@ from dolma_pipeline.train.spec import (
     register_model,
     spec_for,
 )
+from dolma_pipeline.train.stages import dataset_of, sections_of
 
 __all__ = [
     "DECODER",
     "MODELS",
     "PRESETS",
     "USUAL_VOCABULARY",
+    "Init",
     "ModelConfig",
     "ModelSpec",
     "Role",
     "Settings",
     "Shape",
+    "Source",
+    "check_fit",
+    "check_tokenizer",
     "committed_steps",
+    "dataset_of",
+    "find_source",
     "launch",
     "model_config",
+    "prepare",
     "read_settings",
     "register_model",
     "require_torch",
     "resolve_processes",
+    "sections_of",
     "spec_for",
     "step_folder",
     "train_folder",

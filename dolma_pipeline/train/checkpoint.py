@@ -119,6 +119,12 @@ def check(folder: Path) -> Commit:
     return commit
 
 
+def load_from(folder: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
+    """Put a checkpoint of any run into a model, and into its optimizer if there is one; all processes together."""
+    state = {"model": model.state_dict()} if optimizer is None else _state(model, optimizer)
+    load(state, checkpoint_id=folder / STATE)
+
+
 def load_model(run_dir: Path, step: int, *, model: nn.Module, together: bool = False) -> None:
     """Put the weights of a saved step into a model, in place.
 

@@ -11,9 +11,12 @@ from typing import Any
 
 import orjson
 
-from dolma_pipeline.config.recipe import TrainConfig
+from dolma_pipeline.config.recipe import DpoConfig, SftConfig, TrainConfig
 from dolma_pipeline.io.manifest import differences
 from dolma_pipeline.train.presets import ModelConfig
+
+KINDS = {kind.objective: kind for kind in (TrainConfig, SftConfig, DpoConfig)}
+"""Objective -> the section of a recipe that has it."""
 
 HOW = (
     "processes",
@@ -26,6 +29,8 @@ HOW = (
     "activation_checkpointing",
     "compile",
     "shard_over",
+    "checkpoints",
+    "init_from",
 )
 """Keys of `train` that say how, not what: of the result at most the rounding of sums depends on them. They may change
 at any time."""
@@ -55,8 +60,8 @@ BEFORE: Mapping[str, Any] = {"order": "olmo-core"}
 
 
 def deciding(config: TrainConfig) -> dict[str, Any]:
-    """The keys that a trained model's digest depends on, with their values."""
-    defaults = {one.name: _default(one) for one in fields(TrainConfig)}
+    """The keys that a trained model's digest depends on, with their values; what it starts from is not among them."""
+    defaults = {one.name: _default(one) for one in fields(config)}
     return {
         key: value
         for key, value in asdict(config).items()
@@ -66,9 +71,9 @@ def deciding(config: TrainConfig) -> dict[str, Any]:
 
 def filled(content: Mapping[str, Any]) -> dict[str, Any]:
     """What `config.json` holds, with the keys that came later than it: their defaults, or what was done before."""
-    found = {"architecture": DECODER, "module": None, **content}
+    found = {"architecture": DECODER, "module": None, "objective": "next_token", **content}
     return found | {
-        "train": {**_defaults(TrainConfig), **BEFORE, **content["train"]},
+        "train": {**_defaults(KINDS[found["objective"]]), **BEFORE, **content["train"]},
         "model": {**(_defaults(ModelConfig) if found["architecture"] == DECODER else {}), **content["model"]},
     }
 

@@ -7,8 +7,8 @@ become EOS and none of its labels count. Cost: one read of T tokens an instance 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.tokens.order import Order, Shuffles, batch_instances, kept_shuffle
 from dolma_pipeline.train.model import IGNORED
+from dolma_pipeline.train.stages import Stage, stage_at
 
 
 class Instances(Protocol):
@@ -36,18 +37,18 @@ class Batch:
     """What one process computes on in one step.
 
     instances: their numbers in the dataset. tokens, labels: int64 [B, T] on the CPU; `IGNORED` where nothing is scored.
+    more: what else an objective needs, by name, each with B first.
     """
 
     instances: list[int]
     tokens: Tensor
     labels: Tensor
+    more: Mapping[str, Tensor] = field(default_factory=dict)
 
     def split(self, size: int) -> list[Batch]:
         """Parts of at most `size` instances, in order."""
         firsts = range(0, len(self.instances), size)
-        return [
-            Batch(self.instances[i : i + size], self.tokens[i : i + size], self.labels[i : i + size]) for i in firsts
-        ]
+        return [self._part(slice(first, first + size)) for first in firsts]
 
     def take(self, rows: Sequence[int], *, size: int) -> Batch:
         """Some of its instances, filled up to `size` with ones of which nothing counts (number -1).
@@ -58,13 +59,24 @@ class Batch:
         tokens, labels = self.tokens[[*rows]], self.labels[[*rows]]
         return Batch(
             [self.instances[row] for row in rows] + [-1] * num_blank,
-            torch.cat((tokens, tokens.new_zeros(num_blank, tokens.shape[1]))),
+            _filled(tokens, num_blank),
             torch.cat((labels, labels.new_full((num_blank, labels.shape[1]), IGNORED))),
+            {name: _filled(value[[*rows]], num_blank) for name, value in self.more.items()},
         )
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on a device."""
-        return Batch(self.instances, self.tokens.to(device), self.labels.to(device))
+        more = {name: value.to(device) for name, value in self.more.items()}
+        return Batch(self.instances, self.tokens.to(device), self.labels.to(device), more)
+
+    def _part(self, at: slice) -> Batch:
+        more = {name: value[at] for name, value in self.more.items()}
+        return Batch(self.instances[at], self.tokens[at], self.labels[at], more)
+
+
+def _filled(value: Tensor, num_blank: int) -> Tensor:
+    """With so many rows of zeros more."""
+    return torch.cat((value, value.new_zeros(num_blank, *value.shape[1:])))
 
 
 class Batches(Protocol):
@@ -102,6 +114,26 @@ class TokenBatches:
             vocab_size=self.vocab_size,
             shuffles=self.shuffles,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StagedBatches:
+    """Batches of stages that follow each other, each of the parts of its section.
+
+    parts: by section. firsts: where the numbers of each section's instances begin.
+    """
+
+    stages: Sequence[Stage]
+    parts: Mapping[str, Batches]
+    firsts: Mapping[str, int]
+
+    def read(self, step: int, *, masked: Collection[int]) -> Batch:
+        """The batch of this process at a step, counted over all stages; instances are numbered over all sections."""
+        stage = stage_at(self.stages, step)
+        first = self.firsts[stage.tokens]
+        own = frozenset(instance - first for instance in masked)
+        batch = self.parts[stage.tokens].read(stage.offset + step - stage.done, masked=own)
+        return replace(batch, instances=[first + instance for instance in batch.instances])
 
 
 def read_batch(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import differences, pretty
 from dolma_pipeline.io.paths import sha256_file
-from dolma_pipeline.tokens.order import Order
 from dolma_pipeline.train.compatible import BEFORE
-from dolma_pipeline.train.files import FORMAT, Settings, committed_steps, train_folder
+from dolma_pipeline.train.files import Settings, committed_steps, train_folder
+from dolma_pipeline.train.stages import dataset_of, sections_of
 
 
 def check_tokens(run_dir: Path, settings: Settings) -> None:
@@ -29,17 +28,28 @@ def check_tokens(run_dir: Path, settings: Settings) -> None:
     Raises:
         DataError: another dataset, another list of parts than the manifest tells of, or a part of another size.
     """
-    folder = run_dir / "tokens"
+    manifests = {section: _manifest(run_dir / section) for section in sections_of(settings.train)}
+    found = dataset_of({section: str(manifest.get("dataset")) for section, manifest in manifests.items()})
+    if found != settings.dataset:
+        raise DataError(
+            f"{run_dir / ', '.join(manifests)}/manifest.json: dataset is {found}, but training is of "
+            f"{settings.dataset}. Give --redo to train on what is there now, or bring back the shards that training "
+            "began with."
+        )
+    for section, manifest in manifests.items():
+        _check_parts(run_dir / section, manifest)
+
+
+def _manifest(folder: Path) -> Mapping[str, Any]:
     path = folder / "manifest.json"
     if not path.is_file():
         raise DataError(f"{path}: no such file; the tokens stage writes it. Run it first.")
-    manifest: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if (found := manifest.get("dataset")) != settings.dataset:
-        raise DataError(
-            f"{path}: dataset is {found}, but training is of {settings.dataset}. Give --redo to train on what is there "
-            "now, or bring back the shards that training began with."
-        )
-    listed = manifest.get("shards")
+    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _check_parts(folder: Path, manifest: Mapping[str, Any]) -> None:
+    path, listed = folder / "manifest.json", manifest.get("shards")
     if listed is None:
         return  # shards that were made elsewhere have no list
     lines = folder / listed["file"]
@@ -54,18 +64,15 @@ def check_tokens(run_dir: Path, settings: Settings) -> None:
                     raise DataError(f"{part}: {size:,} bytes, where {lines} lists {output['bytes']:,}. Make it anew.")
 
 
-def check_order(run_dir: Path, settings: Settings, order: Order) -> None:
+def check_order(run_dir: Path, content: Mapping[str, Any]) -> None:
     """Write `train/order.json`; where there are checkpoints, only if it is not there: else it must say the same.
+
+    Args:
+        content: what it is to say.
 
     Raises:
         DataError: the checkpoints were trained in another order; names the keys.
     """
-    content = asdict(order) | {
-        "format": FORMAT,
-        "dataset": settings.dataset,
-        "sequence_length": settings.train.sequence_length,
-        "num_steps": settings.num_steps,
-    }
     path = train_folder(run_dir) / "order.json"
     if not committed_steps(run_dir) or not path.is_file():
         paths.write_bytes(path, pretty(content))

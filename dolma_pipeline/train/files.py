@@ -19,16 +19,31 @@ from typing import Any
 import orjson
 
 from dolma_pipeline.config.idle_keys import idle_key
-from dolma_pipeline.config.recipe import TrainConfig
+from dolma_pipeline.config.recipe import DpoConfig, StageConfig, TemplateConfig, TrainConfig
 from dolma_pipeline.errors import DataError, RunError, SettingsChangedError, UsageError
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.registry import UserModule, declared_by, install_modules
-from dolma_pipeline.train.compatible import carried_on, conflicts, filled
+from dolma_pipeline.train.compatible import KINDS, carried_on, conflicts, filled
 from dolma_pipeline.train.spec import Shape, model_config, spec_named, spec_of
+from dolma_pipeline.train.stages import Stage, stages_of
 
 FORMAT = 1
 """A key that came later has its default, or what was done before there was one (`compatible.BEFORE`), in older runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Init:
+    """What training starts from, as `train/config.json` keeps it.
+
+    step: of the checkpoint. weights: its digest. extend: its optimizer and its count of steps go on.
+    inside: of a model of the same recipe, its folder in the run's; None where `init_from` names one.
+    """
+
+    step: int
+    weights: str
+    extend: bool
+    inside: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +53,7 @@ class Settings:
     train: of the recipe (`processes` is not kept). model: the shape that `train.model` and `train.shape` stand for.
     eos_id: the id that ends documents. dataset: digest of the shards. seed: of weights and order.
     module: the user's module that declares the architecture, whole; None if it is ours.
+    init: what it starts from; None: weights drawn from the seed.
     """
 
     train: TrainConfig
@@ -46,12 +62,14 @@ class Settings:
     dataset: str
     seed: int
     module: UserModule | None = None
+    init: Init | None = None
 
     def __post_init__(self) -> None:
         config = self.train
-        if config.batch_tokens < config.sequence_length or config.batch_tokens % config.sequence_length:
+        if config.batch_tokens < instance_tokens(config) or config.batch_tokens % instance_tokens(config):
+            twice = "twice " if instance_tokens(config) != config.sequence_length else ""
             raise UsageError(
-                f"train.batch_tokens is {config.batch_tokens}, which is not a multiple of train.sequence_length "
+                f"train.batch_tokens is {config.batch_tokens}, which is not a multiple of {twice}train.sequence_length "
                 f"{config.sequence_length}. A batch is made of whole sequences."
             )
         for name in ("sequence_length", "max_tokens", "save_every_steps", "lr", "max_grad_norm", "eps"):
@@ -66,18 +84,41 @@ class Settings:
             )
         if config.warmup_steps < 0:
             raise UsageError(f"train.warmup_steps is {config.warmup_steps}; it must be 0 or more.")
-        if idle := idle_key(config):
+        if not config.stages and (idle := idle_key(config)):
             raise UsageError(f"train.{idle[0]} {idle[1]}.")
+        for stage in self.stages:
+            if stage.horizon < stage.num_steps:
+                raise UsageError(
+                    f"train.stages: {stage.name}: horizon_tokens is less than its max_tokens; its schedule would end "
+                    "before it does."
+                )
+        if config.checkpoints is not None and config.checkpoints > self.num_steps:
+            raise UsageError(f"train.checkpoints is {config.checkpoints}, but there are {self.num_steps} steps.")
+        if self.first_step >= self.num_steps:
+            raise UsageError(
+                f"train.max_tokens is {config.max_tokens}, {self.num_steps} steps, of which {self.first_step} are done "
+                f"in {config.init_from}: with train.extend it counts from that run's start. Raise it."
+            )
 
     @property
     def batch_instances(self) -> int:
         """Sequences in a step, over all processes."""
-        return self.train.batch_tokens // self.train.sequence_length
+        return instances_of(self.train)
 
     @property
     def num_steps(self) -> int:
-        """Steps that fit into `max_tokens`, at least 1."""
-        return max(1, self.train.max_tokens // self.train.batch_tokens)
+        """Steps that fit into `max_tokens`, or into each stage's, at least 1."""
+        return self.stages[-1].last_step
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Its stages; one where the recipe has none."""
+        return stages_of(self.train)
+
+    @property
+    def first_step(self) -> int:
+        """Steps that count as done before the first one."""
+        return self.init.step if self.init is not None and self.init.extend else 0
 
     def as_dict(self) -> dict[str, Any]:
         """What `config.json` holds."""
@@ -92,7 +133,19 @@ class Settings:
             "eos_id": self.eos_id,
             "dataset": self.dataset,
             "seed": self.seed,
+            **({"init": asdict(self.init)} if self.init else {}),
+            **({"objective": self.train.objective} if self.train.objective != "next_token" else {}),
         }
+
+
+def instance_tokens(config: TrainConfig) -> int:
+    """Tokens of what is trained on as one: a sequence, or the two of a pair."""
+    return config.sequence_length * (2 if isinstance(config, DpoConfig) else 1)
+
+
+def instances_of(config: TrainConfig) -> int:
+    """How many of them are in a batch."""
+    return config.batch_tokens // instance_tokens(config)
 
 
 def train_folder(run_dir: Path) -> Path:
@@ -121,6 +174,8 @@ def write_config(
     dataset: str,
     seed: int,
     modules: Sequence[UserModule] = (),
+    init: Init | None = None,
+    model: Shape | None = None,
 ) -> Settings:
     """Write `train/config.json`; where there are checkpoints, only if it says what they were made with.
 
@@ -133,12 +188,23 @@ def write_config(
         dataset: digest of the shards, from `tokens/manifest.json`.
         seed: the recipe's.
         modules: that the recipe names, installed; the one that declares the architecture is kept with the settings.
+        init: what it starts from, if the recipe says so.
+        model: its shape, where the section names none.
 
     Raises:
         UsageError: settings that do not fit each other, or no such model.
         SettingsChangedError: there are checkpoints that were made with other settings; it names the differences.
     """
-    settings = settings_of(config, vocab_size=vocab_size, eos_id=eos_id, dataset=dataset, seed=seed, modules=modules)
+    settings = settings_of(
+        config,
+        vocab_size=vocab_size,
+        eos_id=eos_id,
+        dataset=dataset,
+        seed=seed,
+        modules=modules,
+        init=init,
+        model=model,
+    )
     path = train_folder(run_dir) / "config.json"
     content = settings.as_dict()
     if committed_steps(run_dir):
@@ -161,13 +227,16 @@ def settings_of(
     dataset: str,
     seed: int,
     modules: Sequence[UserModule] = (),
+    init: Init | None = None,
+    model: Shape | None = None,
 ) -> Settings:
     """The settings that a recipe's `train` stands for; arguments and errors are those of `write_config`."""
-    model = model_config(
-        config.model, vocab_size=vocab_size, sequence_length=config.sequence_length, shape=config.shape
-    )
+    if model is None:
+        model = model_config(
+            config.model, vocab_size=vocab_size, sequence_length=config.sequence_length, shape=config.shape
+        )
     module = declared_by(spec_of(model).declared_in, modules)
-    return Settings(train=config, model=model, eos_id=eos_id, dataset=dataset, seed=seed, module=module)
+    return Settings(train=config, model=model, eos_id=eos_id, dataset=dataset, seed=seed, module=module, init=init)
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:
@@ -212,15 +281,24 @@ def read_settings(run_dir: Path) -> Settings:
     module = UserModule(**content["module"]) if content["module"] else None
     if module is not None:
         install_modules([module], keep=True)
-    known = {field.name for field in fields(TrainConfig)}
+    kind = KINDS[content["objective"]]
+    known = {field.name for field in fields(kind)}
     return Settings(
-        train=TrainConfig(**{name: _tuple(value) for name, value in content["train"].items() if name in known}),
+        train=_train_config(kind, {name: _tuple(value) for name, value in content["train"].items() if name in known}),
         model=spec_named(content["architecture"]).config(**content["model"]),
         eos_id=content["eos_id"],
         dataset=content["dataset"],
         seed=content["seed"],
         module=module,
+        init=Init(**content["init"]) if "init" in content else None,
     )
+
+
+def _train_config(kind: type[TrainConfig], content: dict[str, Any]) -> TrainConfig:
+    content["stages"] = tuple(StageConfig(**stage) for stage in content["stages"])
+    if "template" in content:
+        content["template"] = TemplateConfig(**content["template"])
+    return kind(**content)
 
 
 def _tuple(value: Any) -> Any:

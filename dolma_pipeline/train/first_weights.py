@@ -6,6 +6,8 @@ the longest draws 13 % of 65B, and 15 % of 7B.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -34,6 +36,13 @@ def draw(model: LanguageModel, *, seed: int, mesh: DeviceMesh, device: torch.dev
             drawn = initial_value(name, parameter.shape, config=model.config, seed=seed).to(device)
         for owner, (_, parameter) in enumerate(turn):
             _hand_out(drawn if owner == rank else None, parameter, owner=owner, mesh=mesh)
+
+
+def fill(model: LanguageModel, weights: Mapping[str, Tensor], *, mesh: DeviceMesh, device: torch.device) -> None:
+    """Set weights that were read; all processes of `mesh` call this together, the first one reads, one at a time."""
+    for name, parameter in model.named_parameters():
+        full = weights[name].to(device) if dist.get_rank() == 0 else None
+        _hand_out(full, parameter, owner=0, mesh=mesh)
 
 
 @torch.no_grad()

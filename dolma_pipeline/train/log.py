@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dolma_pipeline.train.board import open_board
@@ -43,14 +44,28 @@ class Log:
         self._speed, self._device_bytes, self._board = speed, device_bytes, open_board(run_dir, step=step)
         self._shown_step, self._shown_at = step, time.monotonic()
 
-    def step(self, step: int, *, loss: float, grad_norm: float, learning_rate: float, skipped: bool) -> None:
-        """One line of `metrics.jsonl`, and now and then a sign of life. Numbers that are not finite become null."""
+    def step(
+        self,
+        step: int,
+        *,
+        loss: float,
+        grad_norm: float,
+        learning_rate: float,
+        skipped: bool,
+        more: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """One line of `metrics.jsonl`, and now and then a sign of life. Numbers that are not finite become null.
+
+        Args:
+            more: what else the line says, such as its stage.
+        """
         row: dict[str, Any] = {
             "step": step,
             "tokens": step * self._batch_tokens,
             "loss": loss if math.isfinite(loss) else None,
             "grad_norm": grad_norm if math.isfinite(grad_norm) else None,
             "lr": learning_rate,
+            **more,
         }
         if skipped:
             row["skipped"] = True

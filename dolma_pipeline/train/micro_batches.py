@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from dolma_pipeline.errors import UsageError
-from dolma_pipeline.train.files import Settings
+from dolma_pipeline.train.files import Settings, instance_tokens
 
 LOGITS_AT_ONCE = {"cpu": 2**28, "cuda": 2**30}
 """`auto`: so many sequences as make at most this many logits, or one: 1 GB as float32 on a CPU, 4 GB on a GPU, whose
@@ -25,7 +25,7 @@ def micro_batch_instances(settings: Settings, *, processes: int, device: Literal
     Raises:
         UsageError: `train.micro_batch_tokens` does not cut a process's part of a batch into whole micro-batches.
     """
-    length, tokens = settings.train.sequence_length, settings.train.micro_batch_tokens
+    length, tokens = instance_tokens(settings.train), settings.train.micro_batch_tokens
     if tokens == "auto":
         return max(1, LOGITS_AT_ONCE[device] // (length * settings.model.vocab_size))
     share = settings.batch_instances // processes

@@ -6,12 +6,27 @@ processes nor on where masked instances fall. Sums of each instance are kept apa
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dolma_pipeline.train.data import Batch
 from dolma_pipeline.train.model import IGNORED, nats
+
+
+class Losses(NamedTuple):
+    """Of each instance.
+
+    losses: summed, float32 [B], with gradient. reports: further numbers by name, float32 [B], without; their sum over
+    all instances, divided as the loss is, goes into `metrics.jsonl`.
+    """
+
+    losses: Tensor
+    reports: Mapping[str, Tensor]
 
 
 class Objective(Protocol):
@@ -20,8 +35,8 @@ class Objective(Protocol):
     def count(self, batch: Batch) -> int:
         """What the loss of this process's batch is divided by, before it is summed over all: labels, or pairs."""
 
-    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The summed loss of each instance of a part of the batch, float32 [B], on the model's device, with gradient.
+    def losses(self, model: nn.Module, batch: Batch) -> Losses:
+        """The loss of each instance of a part of the batch, and what else is to be told of it.
 
         Args:
             batch: on the model's device.
@@ -29,12 +44,93 @@ class Objective(Protocol):
 
 
 class NextToken:
-    """Nats of each label that counts: the loss of language models. With labels on answers only it is that of SFT."""
+    """Nats of each label that counts: the loss of language models."""
 
     def count(self, batch: Batch) -> int:
         """Labels that count."""
         return int((batch.labels != IGNORED).sum())
 
-    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
+    def losses(self, model: nn.Module, batch: Batch) -> Losses:
         """Nats of each instance, summed over its labels."""
-        return nats(model(batch.tokens), batch.labels).sum(dim=1)
+        return Losses(nats(model(batch.tokens), batch.labels).sum(dim=1), {})
+
+
+class Answers(NextToken):
+    """SFT: the same over answers only, of dialogues that share a sequence and do not see each other.
+
+    Each has positions from 0, so a dialogue's loss is what it would be alone. `batch.more["segments"]` says which
+    tokens are of one.
+    """
+
+    def losses(self, model: nn.Module, batch: Batch) -> Losses:
+        """Nats of each sequence, summed over the labels of its answers."""
+        positions, mask = apart(batch.more["segments"])
+        logits = model(batch.tokens, positions_BT=positions, mask_BTS=mask)
+        return Losses(nats(logits, batch.labels).sum(dim=1), {})
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """DPO: the chosen answer is to gain on the rejected one, against the model that training started from.
+
+    With d the log-probability of an answer less its reference's, the loss of a pair is -ln sigmoid(beta * (d of the
+    chosen - d of the rejected)); with label smoothing e it is 1 - e times that, and e times that of the pair turned
+    round. An instance is a pair, its first half the chosen dialogue; `batch.more["reference"]` [B, 2T] holds the
+    reference's log-probability of each label.
+    Reported: `reward_chosen`, `reward_rejected` (beta * d), `reward_margin`, `accuracy` (share of margins above 0), and
+    `kl`: over the labels of a pair the mean of (ln r)^2 / 2, where r is the model's probability over the reference's:
+    the estimator k2 of Schulman 2020, "Approximating KL divergence", never negative, near KL(model || reference) while
+    that is small and the answers are the model's. These are the data's, so it tells how far the model has gone, no
+    more. (k3 has no bias, but grows without bound where a rejected answer becomes unlikely.)
+    Source: Rafailov et al. 2023 (arXiv 2305.18290), equation 7; label smoothing: Mitchell 2023, "A note on DPO with
+    noisy preferences".
+    """
+
+    beta: float
+    label_smoothing: float = 0.0
+
+    def count(self, batch: Batch) -> int:
+        """Pairs that count: those that are not masked."""
+        return int((batch.labels != IGNORED).any(dim=1).sum())
+
+    def losses(self, model: nn.Module, batch: Batch) -> Losses:
+        """The loss of each pair, and its reports."""
+        counts_BT = batch.labels != IGNORED
+        ratio_BT = (pair_logs(model, batch.tokens, batch.labels) - batch.more["reference"]) * counts_BT
+        rewards_B2 = self.beta * ratio_BT.view(len(ratio_BT), 2, -1).sum(dim=2)
+        margin_B = rewards_B2[:, 0] - rewards_B2[:, 1]
+        turned = self.label_smoothing
+        loss_B = -(1 - turned) * F.logsigmoid(margin_B) - turned * F.logsigmoid(-margin_B)
+        live_B = counts_BT.any(dim=1)
+        with torch.no_grad():
+            reports = {
+                "reward_chosen": rewards_B2[:, 0],
+                "reward_rejected": rewards_B2[:, 1],
+                "reward_margin": margin_B,
+                "accuracy": (margin_B > 0).float(),
+                "kl": (ratio_BT**2 / 2).sum(dim=1) / counts_BT.sum(dim=1).clamp(min=1),
+            }
+            told = {name: (value * live_B).detach() for name, value in reports.items()}
+        return Losses(loss_B * live_B, told)
+
+
+def pair_logs(model: nn.Module, tokens_BT: Tensor, labels_BT: Tensor) -> Tensor:
+    """ln p(label) at each position of pairs, float32 [B, 2T]; 0 where the label is `IGNORED`. The halves of a pair are
+    read apart from each other."""
+    halves, labels = (value.reshape(2 * len(value), -1) for value in (tokens_BT, labels_BT))
+    return -nats(model(halves), labels).view_as(labels_BT)
+
+
+def apart(segments_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions [B, T] and mask [B, T, T] of segments that share a row and do not see each other.
+
+    Args:
+        segments_BT: int64; equal numbers that stand together are one segment.
+    """
+    width = segments_BT.shape[1]
+    places = torch.arange(width, device=segments_BT.device)
+    begins = torch.ones_like(segments_BT, dtype=torch.bool)
+    begins[:, 1:] = segments_BT[:, 1:] != segments_BT[:, :-1]
+    start_BT = (begins * places).cummax(dim=1).values
+    causal = places[:, None] >= places[None, :]
+    return places - start_BT, causal & (segments_BT[:, :, None] == segments_BT[:, None, :])

@@ -47,3 +47,10 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Let the next step be of this learning rate, each group at its share."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["rate_scale"]
+
+
+def forget(optimizer: torch.optim.Optimizer) -> None:
+    """Set all moments and counts to zero, as before the first step."""
+    for state in optimizer.state.values():
+        for value in state.values():
+            value.zero_()

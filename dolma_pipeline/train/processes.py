@@ -22,11 +22,12 @@ from typing import NoReturn
 
 from dolma_pipeline.config.recipe import TrainConfig
 from dolma_pipeline.errors import RunError, StoppedError, UsageError
-from dolma_pipeline.tokens.dataset import TokenDataset
 from dolma_pipeline.tokens.order import Order
-from dolma_pipeline.train.files import read_settings
+from dolma_pipeline.train.adapted import open_examples
+from dolma_pipeline.train.files import instances_of, read_settings
 from dolma_pipeline.train.micro_batches import micro_batch_instances
 from dolma_pipeline.train.signals import raised_as_interrupts
+from dolma_pipeline.train.stages import open_parts
 
 LIFELINE = "DOLMA_PIPELINE_LIFELINE"
 """Environment variable that tells a child to end when its standard input does."""
@@ -57,7 +58,7 @@ def resolve_processes(config: TrainConfig) -> int:
         UsageError: torch is missing, or a batch cannot be shared out evenly.
     """
     require_torch()
-    num_instances = config.batch_tokens // config.sequence_length
+    num_instances = instances_of(config)
     if config.processes != "auto":
         if config.processes < 1 or num_instances % config.processes:
             raise UsageError(
@@ -89,8 +90,10 @@ def launch(run_dir: Path, *, processes: int) -> None:
     """
     require_torch()
     settings = read_settings(run_dir)
-    dataset = TokenDataset(run_dir / "tokens" / "train", sequence_length=settings.train.sequence_length)
-    Order(num_instances=len(dataset), batch_instances=settings.batch_instances, seed=settings.seed)  # checks both
+    next_token = settings.train.objective == "next_token"
+    data = open_parts(run_dir, settings.train).values() if next_token else [open_examples(run_dir / "data")]
+    for dataset in data:
+        Order(num_instances=len(dataset), batch_instances=settings.batch_instances, seed=settings.seed)  # checks both
     micro_batch_instances(settings, processes=processes, device="cpu")  # checks it; on a GPU the same
     command = ["-m", "dolma_pipeline.train", str(run_dir.resolve())]
     if processes > 1:  # one needs no torchrun above it: 4 s and 300 MB less

@@ -5,10 +5,11 @@ Does not load torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from dolma_pipeline.tokens.order import Order
 from dolma_pipeline.train.commit import read_commit
 from dolma_pipeline.train.data_check import check_order
 from dolma_pipeline.train.files import Settings, step_folder
@@ -34,19 +35,22 @@ class Begun:
         return {line.instance for line in self.quarantine if line.step == done and not line.own}
 
 
-def take_up(run_dir: Path, settings: Settings, order: Order, *, done: int | None) -> Begun:
+def take_up(
+    run_dir: Path, settings: Settings, order: Mapping[str, Any], *, num_instances: int, done: int | None
+) -> Begun:
     """Check the order, the quarantine and the disk against the checkpoint that training goes on from.
 
     Args:
+        order: what `order.json` is to say. num_instances: in all parts.
         done: its step; None: training starts.
 
     Raises:
         DataError: the checkpoint was trained in another order, or with other lines of quarantine; or a line is wrong.
         RunError: no room for one checkpoint.
     """
-    check_order(run_dir, settings, order)
+    check_order(run_dir, order)
     steps = done or 0
-    every = read_quarantine(run_dir, num_instances=order.num_instances)
+    every = read_quarantine(run_dir, num_instances=num_instances)
     lines = [line for line in every if not line.own or line.step <= steps]
     if done is not None and (commit := read_commit(step_folder(run_dir, done))).files is not None:
         refuse_late_lines(run_dir, lines, done=done, known=commit.quarantine)

@@ -9,6 +9,7 @@ from dolma_pipeline.config.recipe import TrainConfig
 from dolma_pipeline.errors import RunError
 from dolma_pipeline.io.disk import free_bytes, size_text
 from dolma_pipeline.train.files import Settings, committed_steps, train_folder
+from dolma_pipeline.train.stages import is_saved
 
 BYTES_PER_PARAMETER = 12
 """A weight and two moments, float32."""
@@ -34,9 +35,9 @@ def superseded(run_dir: Path, config: TrainConfig) -> list[int]:
 
 def steps_to_save(settings: Settings, *, done: int | None) -> list[int]:
     """The steps whose checkpoints are still to be written, signals left aside. done: None where nothing is."""
-    first = 0 if done is None else done + 1
-    every, last = settings.train.save_every_steps, settings.num_steps
-    return [step for step in range(first, last + 1) if step % every == 0 or step == last]
+    first = settings.first_step if done is None else done
+    later = [step for step in range(first + 1, settings.num_steps + 1) if is_saved(step, settings.stages)]
+    return [first, *later] if done is None else later
 
 
 def disk_told(run_dir: Path, settings: Settings, *, done: int | None) -> str:

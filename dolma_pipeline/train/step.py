@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor
 from dolma_pipeline.train.blame import Blame, blame
 from dolma_pipeline.train.data import Batch
 from dolma_pipeline.train.language_model import LanguageModel
-from dolma_pipeline.train.objective import Objective
+from dolma_pipeline.train.objective import Losses, Objective
 from dolma_pipeline.train.optim import set_rate
 from dolma_pipeline.train.world import World
 
@@ -38,12 +38,13 @@ class Outcome(NamedTuple):
     """What a step found, the same on all processes.
 
     loss: over all that counts, NaN where nothing does. grad_norm: before clipping.
-    blame: why nothing was changed, and by whom; None where the optimizer ran.
+    blame: why nothing was changed, and by whom; None where the optimizer ran. reports: what else the objective says.
     """
 
     loss: float
     grad_norm: float
     blame: Blame | None
+    reports: dict[str, float]
 
     @property
     def skipped(self) -> bool:
@@ -68,10 +69,11 @@ def take_step(
         micro_batch: instances that are computed at once.
     """
     count = _sum_over_all(torch.tensor(objective.count(batch)), world)
-    losses_B = forward_backward(
+    losses_B, reports = forward_backward(
         state.model, batch, objective=objective, count=count, micro_batch=micro_batch, world=world
     )
     total = _sum_over_all(losses_B.sum(dtype=torch.float64), world)
+    sums = {name: _sum_over_all(value.sum(dtype=torch.float64), world) for name, value in reports.items()}
     grad_norm = _clip(state.model, max_grad_norm)
     found = None
     if count == 0:
@@ -101,12 +103,13 @@ def take_step(
         state.masked.update(instance for instance, _ in found.instances)
     state.optimizer.zero_grad()
     state.done += 1
-    return Outcome(total / count if count else math.nan, grad_norm, found)
+    told = {name: value / max(count, 1) for name, value in sums.items()}
+    return Outcome(total / count if count else math.nan, grad_norm, found, told)
 
 
 def forward_backward(
     model: LanguageModel, batch: Batch, *, objective: Objective, count: float, micro_batch: int, world: World
-) -> Tensor:
+) -> Losses:
     """Gradients of a process's share of the loss, summed over micro-batches.
 
     Each micro-batch's gradients are reduced and scattered as they come, so that no process ever holds more than its
@@ -118,15 +121,19 @@ def forward_backward(
         micro_batch: instances that are computed at once.
 
     Returns:
-        The loss of each instance before that division, float32 [B].
+        The loss of each instance before that division, float32 [B], and what else was said of it.
     """
-    losses = []
+    found = []
     for part in batch.split(micro_batch):
-        losses_B = objective.losses(model, part.to(world.device))
+        losses_B, reports = objective.losses(model, part.to(world.device))
         # FSDP takes the mean over processes; times their number makes it the sum. (gloo has no scaled sum.)
         (losses_B.sum() / max(count, 1) * world.size).backward()  # type: ignore[no-untyped-call]
-        losses.append(losses_B.detach())
-    return torch.cat(losses)
+        found.append(Losses(losses_B.detach(), reports))
+    names = found[0].reports
+    return Losses(
+        torch.cat([one.losses for one in found]),
+        {name: torch.cat([one.reports[name] for one in found]) for name in names},
+    )
 
 
 def _sum_over_all(value: Tensor, world: World) -> float:

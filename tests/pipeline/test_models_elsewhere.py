@@ -43,6 +43,21 @@ def test_a_run_on_a_store_trains_what_one_on_a_disk_does(here: Path, tmp_path: P
 
 
 @pytest.mark.slow
+def test_a_model_on_a_store_goes_on_with_dialogues(here: Path, tmp_path: Path) -> None:
+    (here / "chat.jsonl").write_text('{"prompt": "river", "response": "stone"}\n' * 8)
+    chat = {"data": "chat.jsonl", "sequence_length": 64, "batch_tokens": 64, "processes": 1, "save_every_steps": 2}
+    trained = {"train": MODEL["train"], "sft": {**chat, "epochs": 1}}
+    with serving() as server, engine(Here()):
+        run(recipe(tmp_path / "run", **trained), quiet=True)
+        there = recipe("s3://bucket/runs/model", storage={"endpoint": server.endpoint}, **trained)
+        run(there, stages=("train",), quiet=True)
+        run(there, quiet=True)  # the model is copied from the store
+        made = hashes(run_folder("s3://bucket/runs/model", {"endpoint": server.endpoint}))
+        assert made == files(tmp_path / "run")
+        assert "sft/train/step-000002/commit.json" in made
+
+
+@pytest.mark.slow
 def test_a_model_that_is_scored_and_lost_and_made_again(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,13 +23,14 @@ from dolma_pipeline.stages.tokens.writers import writer_of
 
 
 class TokensStage(Stage):
-    """Parts of token ids. Training and evaluation take those of the stage `tokens`.
+    """Parts of token ids. Training takes those of `tokens`, or of its stages' sections, evaluation those of `tokens`.
 
     Args:
         name: of the stage: its section of the recipe, its folder. mix: the name of the mix that they are of.
     """
 
     summary = "shards for our trainer and OLMo-core"
+    before = ("train",)
     format = "olmo"
     """Of `writers`; no key of the recipe chooses another one yet."""
 

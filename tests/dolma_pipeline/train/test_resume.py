@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -60,7 +61,7 @@ def test_a_run_of_the_first_format_goes_on_as_it_would_have(
     assert (settings.train.order, settings.train.save_every_steps, settings.train.keep_last) == ("olmo-core", 2, 9)
     assert "order" not in json.loads((run / "train/config.json").read_text())["train"]
     with pytest.raises(SettingsChangedError, match=r"other settings: train.lr: 0.003 -> 0.5\. Give"):
-        write_config(run, TrainConfig(**{**vars_of(recipe), "lr": 0.5}), **given)  # type: ignore[arg-type]
+        write_config(run, dataclasses.replace(recipe, lr=0.5), **given)  # type: ignore[arg-type]
     train(run)
     found, expected = rows(run / "train/metrics.jsonl"), rows(run / "expected_metrics.jsonl")
     assert [row["step"] for row in found] == [1, 2, 3, 4, 5, 6, 7, 8]
@@ -72,10 +73,6 @@ def test_a_run_of_the_first_format_goes_on_as_it_would_have(
     assert "order olmo-core, going on after step 4" in shown
     train(run)  # and once more, from a checkpoint of now
     assert rows(run / "train/metrics.jsonl") == found
-
-
-def vars_of(config: TrainConfig) -> dict[str, object]:
-    return {name: getattr(config, name) for name in config.__dataclass_fields__}
 
 
 def test_orders_differ_and_are_kept(
