@@ -55,7 +55,8 @@ class TokenSources:
         ends, numbers = self._parts[part]
         places = np.arange(first, first + self._dataset.sequence_length, dtype=np.uint64)
         low, high = np.searchsorted(ends, (places[0], places[-1]), side="right")
-        return numbers[low + np.searchsorted(ends[low : high + 1], places, side="right")]
+        found: NDArray[np.int16] = numbers[low + np.searchsorted(ends[low : high + 1], places, side="right")]
+        return found
 
     def _read(self, part: int) -> tuple[NDArray[np.uint64], NDArray[np.int16]]:
         import pyarrow as pa
