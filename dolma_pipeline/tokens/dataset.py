@@ -34,7 +34,7 @@ class TokenDataset(Sequence[Ids]):
         dtype: of the files; None takes it from the manifest of the tokens stage, one or two folders up.
 
     Attributes:
-        sequence_length: as given. dtype: of the ids.
+        sequence_length: as given. folder: of the files. dtype: of the ids.
         parts: the files of ids, in order.
 
     Raises:
@@ -48,6 +48,7 @@ class TokenDataset(Sequence[Ids]):
         if sequence_length < 1:
             raise UsageError(f"instances of {sequence_length} tokens: at least 1 is needed")
         self.sequence_length = sequence_length
+        self.folder = folder
         self.parts = sorted(folder.glob("part-*.npy"))
         if not self.parts:
             why = "there is no such folder" if not folder.is_dir() else "the folder has none"
