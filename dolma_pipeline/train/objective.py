@@ -51,7 +51,7 @@ class Objective(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class NextToken:
     """Nats of each label that counts: the loss of language models.
 
