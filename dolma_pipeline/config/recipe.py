@@ -371,6 +371,9 @@ class TrainConfig:
         False
     )
     precision: Annotated[Literal["fp32", "bf16"], Key(purpose="of the arithmetic; weights stay fp32")] = "fp32"
+    loss_by_source: Annotated[
+        bool, Key(purpose="metrics tell the loss of each source; takes 10 bytes of memory a document")
+    ] = True
     save_every_steps: Annotated[int, Key(purpose="between checkpoints", unit="steps", at_least=1)] = 100
     micro_batch_tokens: Annotated[
         int | Auto, Key(purpose="that a process computes at once; auto: by how many logits", unit="tokens", at_least=2)
@@ -415,6 +418,7 @@ class SftConfig(TrainConfig):
     warmup_steps: int = 0
     stages: tuple[StageConfig, ...] = ()
     extend: bool = False
+    loss_by_source: bool = False
 
     data: Annotated[
         tuple[str, ...], Key(purpose="JSONL of messages, or prompt and response; may be patterns", one_or_more=True)

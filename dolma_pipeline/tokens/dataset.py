@@ -34,7 +34,7 @@ class TokenDataset(Sequence[Ids]):
         dtype: of the files; None takes it from the manifest of the tokens stage, one or two folders up.
 
     Attributes:
-        sequence_length: as given. dtype: of the ids.
+        sequence_length: as given. folder: of the files. dtype: of the ids.
         parts: the files of ids, in order.
 
     Raises:
@@ -48,6 +48,7 @@ class TokenDataset(Sequence[Ids]):
         if sequence_length < 1:
             raise UsageError(f"instances of {sequence_length} tokens: at least 1 is needed")
         self.sequence_length = sequence_length
+        self.folder = folder
         self.parts = sorted(folder.glob("part-*.npy"))
         if not self.parts:
             why = "there is no such folder" if not folder.is_dir() else "the folder has none"
@@ -78,7 +79,7 @@ class TokenDataset(Sequence[Ids]):
         """Ids of an instance, [sequence_length], a read-only view of the file; a list of them for a slice."""
         if isinstance(instance, slice):
             return [self[i] for i in range(*instance.indices(len(self)))]
-        part, first = self._place(instance)
+        part, first = self.place(instance)
         return self._map(part)[first : first + self.sequence_length]
 
     def take(self, instances: Iterable[SupportsIndex]) -> Ids:
@@ -91,14 +92,18 @@ class TokenDataset(Sequence[Ids]):
 
         DataError where the part's .parquet is missing, MisalignedError where it is of another run.
         """
-        part, first = self._place(instance)
+        part, first = self.place(instance)
         if part not in self._indexes:
             path = self.parts[part].with_suffix(".parquet")
             self._indexes[part] = PartIndex(path, num_tokens=self._num_tokens[part])
         return self._indexes[part].spans(first, first + self.sequence_length)
 
-    def _place(self, instance: SupportsIndex) -> tuple[int, int]:
-        """The part of an instance, and its first token there."""
+    def num_tokens_of(self, part: int) -> int:
+        """Ids in a file, by its place among `parts`."""
+        return self._num_tokens[part]
+
+    def place(self, instance: SupportsIndex) -> tuple[int, int]:
+        """The part of an instance, by its place among `parts`, and its first token there; IndexError outside."""
         at = instance.__index__()
         index = at + len(self) if at < 0 else at
         if not 0 <= index < len(self):

@@ -31,6 +31,7 @@ HOW = (
     "shard_over",
     "checkpoints",
     "init_from",
+    "loss_by_source",
 )
 """Keys of `train` that say how, not what: of the result at most the rounding of sums depends on them. They may change
 at any time."""

@@ -32,6 +32,13 @@ class Instances(Protocol):
         """The ids of an instance, T of them."""
 
 
+class Sources(Protocol):
+    """Of which source tokens are; `tokens.sources.TokenSources` is one."""
+
+    def __getitem__(self, instance: int, /) -> NDArray[np.int16]:
+        """The number of the source of each token of an instance, T of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one process computes on in one step.
@@ -90,7 +97,8 @@ class Batches(Protocol):
 class TokenBatches:
     """Batches of a dataset in an order, for one process.
 
-    eos_id: of masked instances. vocab_size: bound of ids. shuffles: see `batch_instances`.
+    eos_id: of masked instances. vocab_size: bound of ids. shuffles: see `batch_instances`. sources: of the tokens of an
+    instance, int16 [T]; where there are some, `more["sources"]` of a batch is the source of each label.
     """
 
     dataset: Instances
@@ -100,10 +108,11 @@ class TokenBatches:
     eos_id: int
     vocab_size: int
     shuffles: Shuffles = kept_shuffle
+    sources: Sources | None = None
 
     def read(self, step: int, *, masked: Collection[int]) -> Batch:
         """See `read_batch`."""
-        return read_batch(
+        batch = read_batch(
             step,
             dataset=self.dataset,
             order=self.order,
@@ -114,6 +123,12 @@ class TokenBatches:
             vocab_size=self.vocab_size,
             shuffles=self.shuffles,
         )
+        if self.sources is None:
+            return batch
+        sources_BT = np.full(batch.labels.shape, -1, np.int64)
+        for row, instance in enumerate(batch.instances):
+            sources_BT[row, :-1] = self.sources[instance][1:]
+        return replace(batch, more={"sources": torch.from_numpy(sources_BT)})
 
 
 @dataclass(frozen=True, slots=True)

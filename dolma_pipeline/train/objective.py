@@ -6,9 +6,10 @@ processes nor on where masked instances fall. Sums of each instance are kept apa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +22,8 @@ from dolma_pipeline.train.model import IGNORED, nats
 class Losses(NamedTuple):
     """Of each instance.
 
-    losses: summed, float32 [B], with gradient. reports: further numbers by name, float32 [B], without; their sum over
-    all instances, divided as the loss is, goes into `metrics.jsonl`.
+    losses: summed, float32 [B], with gradient. reports: further numbers by name, float32 [B], without; the objective
+    says what their sums over all instances tell (`Objective.told`).
     """
 
     losses: Tensor
@@ -42,17 +43,52 @@ class Objective(Protocol):
             batch: on the model's device.
         """
 
+    def told(self, sums: Mapping[str, float], count: float) -> dict[str, Any]:
+        """What goes into `metrics.jsonl`.
 
+        Args:
+            sums: the reports, summed over all instances of all processes. count: what the loss was divided by.
+        """
+
+
+@dataclass
 class NextToken:
-    """Nats of each label that counts: the loss of language models."""
+    """Nats of each label that counts: the loss of language models.
+
+    sources: names; where there are some, the loss of each is reported (`loss_by_source`), from
+    `batch.more["sources"]`: int64 [B, T], the index of each label's source, -1 of none.
+    """
+
+    sources: tuple[str, ...] = ()
 
     def count(self, batch: Batch) -> int:
         """Labels that count."""
         return int((batch.labels != IGNORED).sum())
 
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
-        """Nats of each instance, summed over its labels."""
-        return Losses(nats(model(batch.tokens), batch.labels).sum(dim=1), {})
+        """Nats of each instance, summed over its labels; nats and labels of each source."""
+        nats_BT = nats(model(batch.tokens), batch.labels)
+        reports: dict[str, Tensor] = {}
+        if self.sources:
+            with torch.no_grad():
+                # One column more, for labels that do not count and tokens of no source.
+                counts_BT = (batch.labels != IGNORED) & (batch.more["sources"] >= 0)
+                column_BT = torch.where(counts_BT, batch.more["sources"], len(self.sources))
+                sums_BS = nats_BT.new_zeros(len(nats_BT), len(self.sources) + 1)
+                found = {"nats": nats_BT.detach(), "labels": torch.ones_like(nats_BT)}
+                for what, value_BT in found.items():
+                    each_BS = sums_BS.scatter_add(1, column_BT, value_BT)
+                    reports |= {f"{what}/{name}": each_BS[:, i] for i, name in enumerate(self.sources)}
+        return Losses(nats_BT.sum(dim=1), reports)
+
+    def told(self, sums: Mapping[str, float], count: float) -> dict[str, Any]:
+        """`loss_by_source`: of the sources that have labels in the step."""
+        found = {
+            name: sums[f"nats/{name}"] / num_labels
+            for name in self.sources
+            if (num_labels := sums[f"labels/{name}"]) and math.isfinite(sums[f"nats/{name}"])
+        }
+        return {"loss_by_source": found} if self.sources else {}
 
 
 class Answers(NextToken):
@@ -112,6 +148,10 @@ class Preferences:
             }
             told = {name: (value * live_B).detach() for name, value in reports.items()}
         return Losses(loss_B * live_B, told)
+
+    def told(self, sums: Mapping[str, float], count: float) -> dict[str, Any]:
+        """The mean of each report over the pairs that count."""
+        return {name: value / max(count, 1) for name, value in sums.items()}
 
 
 def pair_logs(model: nn.Module, tokens_BT: Tensor, labels_BT: Tensor) -> Tensor:

@@ -68,12 +68,12 @@ def take_step(
         rate: learning rate of this step. max_grad_norm: gradients are scaled down to this norm.
         micro_batch: instances that are computed at once.
     """
-    count = _sum_over_all(torch.tensor(objective.count(batch)), world)
+    (count,) = _sums_over_all(torch.tensor([objective.count(batch)]), world)
     losses_B, reports = forward_backward(
         state.model, batch, objective=objective, count=count, micro_batch=micro_batch, world=world
     )
-    total = _sum_over_all(losses_B.sum(dtype=torch.float64), world)
-    sums = {name: _sum_over_all(value.sum(dtype=torch.float64), world) for name, value in reports.items()}
+    found_sums = [value.sum(dtype=torch.float64) for value in (losses_B, *reports.values())]
+    total, *report_sums = _sums_over_all(torch.stack(found_sums), world)
     grad_norm = _clip(state.model, max_grad_norm)
     found = None
     if count == 0:
@@ -103,7 +103,7 @@ def take_step(
         state.masked.update(instance for instance, _ in found.instances)
     state.optimizer.zero_grad()
     state.done += 1
-    told = {name: value / max(count, 1) for name, value in sums.items()}
+    told = objective.told(dict(zip(reports, report_sums, strict=True)), count)
     return Outcome(total / count if count else math.nan, grad_norm, found, told)
 
 
@@ -136,10 +136,12 @@ def forward_backward(
     )
 
 
-def _sum_over_all(value: Tensor, world: World) -> float:
-    total = value.to(world.device, torch.float64)
+def _sums_over_all(values: Tensor, world: World) -> list[float]:
+    """Each number summed over all processes."""
+    total = values.to(world.device, torch.float64)
     dist.all_reduce(total)
-    return total.item()
+    found: list[float] = total.tolist()
+    return found
 
 
 def _clip(model: nn.Module, max_norm: float) -> float:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dolma_pipeline.config.recipe import DpoConfig, TrainConfig
+from dolma_pipeline.tokens.dataset import TokenDataset
 from dolma_pipeline.tokens.order import Shuffles, kept_shuffle
+from dolma_pipeline.tokens.sources import TokenSources, training_sources
 from dolma_pipeline.train.adapted import Examples, open_examples
 from dolma_pipeline.train.data import Batches, Instances, StagedBatches, TokenBatches
 from dolma_pipeline.train.examples import ExampleBatches
@@ -99,11 +101,31 @@ def token_work(
     sizes = {section: len(instances) for section, instances in parts.items()}
     orders = {section: order_of(settings, size) for section, size in sizes.items()}
     vocab_size = settings.model.vocab_size
+    remarks = []
+    names: tuple[str, ...] = ()
+    sources: dict[str, TokenSources] = {}
+    if settings.train.loss_by_source:
+        files = {section: one for section, one in parts.items() if isinstance(one, TokenDataset)}
+        counted = {section: training_sources(one.folder.parent) for section, one in files.items()}
+        names = tuple(sorted({name for found in counted.values() for name in found}))
+        if files and not all(counted.values()):
+            names = ()
+            remarks.append("no loss by source: the manifest of the parts counts no sources")
+        names = names if len(names) > 1 else ()  # of a single one it is the loss
+        sources = {section: TokenSources(one, names) for section, one in files.items()} if names else {}
     batches = {
-        section: TokenBatches(instances, orders[section], world.rank, world.size, settings.eos_id, vocab_size, shuffles)
+        section: TokenBatches(
+            instances,
+            orders[section],
+            world.rank,
+            world.size,
+            settings.eos_id,
+            vocab_size,
+            shuffles,
+            sources.get(section),
+        )
         for section, instances in parts.items()
     }
-    remarks = []
     for section, one in orders.items():
         seen = sum(stage.num_steps for stage in settings.stages if stage.tokens == section) / one.steps_per_epoch
         if seen > 1:
@@ -112,6 +134,6 @@ def token_work(
     content, total = order_content(settings, sizes), sum(sizes.values())
     if not settings.train.stages:
         (only,) = batches.values()
-        return Work(only, NextToken(), content, total, remarks)
+        return Work(only, NextToken(names), content, total, remarks)
     staged = StagedBatches(settings.stages, batches, first_instances(sizes))
-    return Work(staged, NextToken(), content, total, remarks)
+    return Work(staged, NextToken(names), content, total, remarks)
