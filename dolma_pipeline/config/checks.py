@@ -115,6 +115,9 @@ def _without(stage: str, needed: str) -> str:
 
 def _check_sources(recipe: Recipe) -> None:
     if not recipe.sources and not {*recipe.stages()} <= {"sft", "dpo"}:
+        file = recipe.origin.get("output", "").rpartition(":")[0]
+        if file and "sources" not in recipe.origin:
+            raise ConfigError(f"{file}:1: sources: is missing; expected a mapping of name to mapping")
         raise fail(recipe, "sources", "is empty; name at least one source of documents")
     lower: dict[str, str] = {}
     for name, source in recipe.sources.items():

@@ -84,7 +84,7 @@ def error(text: str) -> str:
         ("trian: {}", "trian: no key named 'trian'. Did you mean 'train'?"),
         (
             "train: {learning_rate: 1}",
-            "train.learning_rate: no key named 'learning_rate'. There are: allow_older_checkpoint, ",
+            "train.learning_rate: no key named 'learning_rate'. There are: activation_checkpointing, ",
         ),
         ("vocab_size: 3", "vocab_size: no key named 'vocab_size'. There are: "),
         ("dedupe: {}", "dedupe.steps: is missing; expected a list of mappings: ways to find duplicates, in order"),
