@@ -47,7 +47,8 @@ def write_training(recipe: Recipe) -> Path:
     from dolma_pipeline.look.folder import begun, check_made
     from dolma_pipeline.run.process import Process
     from dolma_pipeline.runner.lock import RunLock
-    from dolma_pipeline.stages.model import settings_given
+    from dolma_pipeline.stages.model import prepare_scoring, settings_given
+    from dolma_pipeline.storage.inputs import is_url
     from dolma_pipeline.train import sections_of, write_config
     from dolma_pipeline.train.data_check import check_order, check_tokens
     from dolma_pipeline.train.order_file import order_content
@@ -64,8 +65,14 @@ def write_training(recipe: Recipe) -> Path:
             f"{recipe.output} is on an object store, but torchrun needs a run's folder on a disk that all nodes see. "
             "Copy it there, and give the copy to this command: output=/path/of/the/copy."
         )
+    if config.eval_every_steps is not None and recipe.eval is not None:
+        files = [*recipe.eval.tasks, *(file for each in recipe.eval.documents.values() for file in each)]
+        if far := next((file for file in files if is_url(file)), None):
+            raise UsageError(f"{far}: {CONFIG_ONLY} leaves no copy of a URL for training to score on. Name a file.")
     with RunLock(run_folder):
-        settings = write_config(folder, config, **settings_given(Process.of(found.run), config))
+        process = Process.of(found.run)
+        settings = write_config(folder, config, **settings_given(process, config))
+        prepare_scoring(process, folder, config)
         sizes = {section: len(parts) for section, parts in open_parts(folder, config).items()}
         check_tokens(folder, settings)
         check_order(folder, order_content(settings, sizes))

@@ -366,6 +366,8 @@ def _check_train_and_eval(recipe: Recipe) -> None:
         raise fail(recipe, f"train.{idle[0]}", idle[1])
     if train is not None:
         _check_saving(recipe, "train", train)
+        if train.eval_every_steps is not None and recipe.eval is None:
+            raise fail(recipe, "train.eval_every_steps", "there is no `eval:` that says what to score on; add it")
         _check_training_stages(recipe, train)
     if recipe.sft is not None:
         _check_adaptation(recipe, "sft", recipe.sft, twice=False)

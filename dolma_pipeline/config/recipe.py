@@ -374,6 +374,9 @@ class TrainConfig:
     loss_by_source: Annotated[
         bool, Key(purpose="metrics tell the loss of each source; takes 10 bytes of memory a document")
     ] = True
+    eval_every_steps: Annotated[
+        int | None, Key(purpose="save and score as `eval` says, while training", unit="steps", at_least=1)
+    ] = None
     save_every_steps: Annotated[int, Key(purpose="between checkpoints", unit="steps", at_least=1)] = 100
     micro_batch_tokens: Annotated[
         int | Auto, Key(purpose="that a process computes at once; auto: by how many logits", unit="tokens", at_least=2)
@@ -419,6 +422,7 @@ class SftConfig(TrainConfig):
     stages: tuple[StageConfig, ...] = ()
     extend: bool = False
     loss_by_source: bool = False
+    eval_every_steps: int | None = None
 
     data: Annotated[
         tuple[str, ...], Key(purpose="JSONL of messages, or prompt and response; may be patterns", one_or_more=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from enum import IntEnum
 from pathlib import Path
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
+from dolma_pipeline.train.agree import agreed
 from dolma_pipeline.train.checkpoint import load_model
 from dolma_pipeline.train.files import Settings, read_settings
 from dolma_pipeline.train.language_model import LanguageModel
@@ -62,6 +63,29 @@ def followed(run_dir: Path) -> Iterator[None]:
         finally:
             _leading.reset(token)
             _tell(_Say.END)
+
+
+def led(run_dir: Path, world: World, work: Callable[[], object]) -> None:
+    """Do some work in the first process of a world, which the others follow; one alone just does it.
+
+    Raises:
+        DolmaError: what the work raises, in all processes.
+    """
+    if world.rank:
+        _follow(run_dir, world)
+
+    def leads() -> None:
+        if world.size == 1:
+            work()
+            return
+        token = _leading.set(world)
+        try:
+            work()
+        finally:
+            _leading.reset(token)
+            _tell(_Say.END)
+
+    agreed(leads)
 
 
 def leading() -> World | None:

@@ -215,7 +215,9 @@ class EvalStage(Stage):
         files |= {f"eval.documents.{name}": domain.data for name, domain in domains.items()}
         made = read_manifest(process.run.folder, "eval")
         is_other = made is not None and made["needs"].get("train") != known["train"].digest
-        owns = () if is_other else (layout.manifest("eval"),)
+        # Scores that were made while this training ran came before there was a manifest of them.
+        scores_itself = recipe.train is not None and recipe.train.eval_every_steps is not None
+        owns = () if is_other and not scores_itself else (layout.manifest("eval"),)
         return [Artifact("eval", "eval", reads, files=files, needs=(known["train"],), owns=owns)]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
@@ -260,18 +262,39 @@ class Training(InLauncher):
         run, config = process.run, process.run.recipe.train
         assert config is not None
         given = settings_given(process, config)
+        if config.eval_every_steps is not None and not any(
+            entry.name.endswith("/commit.json") for entry in run.folder.list("train")
+        ):
+            run.folder.delete_tree("eval")  # scores of an earlier training
         num_read = 2 if config.allow_older_checkpoint else 1
         with staged(
             run.folder,
             process.scratch,
-            under=[*dict.fromkeys((*STAGED, *sections_of(config)))],
+            under=[*dict.fromkeys((*STAGED, *sections_of(config), *(["eval"] if config.eval_every_steps else [])))],
             steps=lambda whole: whole[-num_read:],
             keep=lambda whole: kept(whole, config),
         ) as folder:
             check_fits(process, "train", config, vocab_size=given["vocab_size"])
             write_config(folder, config, **given)
+            prepare_scoring(process, folder, config)
             launch(folder, processes=resolve_processes(config))
         return Work()
+
+
+def prepare_scoring(process: Process, folder: Path, config: TrainConfig) -> None:
+    """Write what checkpoints are scored on while training, if that is asked for.
+
+    Args:
+        folder: the run's, on this machine.
+
+    Raises:
+        UsageError, ConfigError: task files that are not there, or wrong.
+    """
+    from dolma_pipeline.evals.online import write_online
+
+    scored = process.run.recipe.eval
+    if config.eval_every_steps is not None and scored is not None:
+        write_online(folder, with_local_tasks(process, scored))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from dolma_pipeline.errors import DolmaError, StoppedError
+from dolma_pipeline.evals.online import scorer
 from dolma_pipeline.train.processes import STOPPED, end_process, end_with_launcher
 from dolma_pipeline.train.signals import Stop
 from dolma_pipeline.train.train import train
@@ -18,7 +19,7 @@ if __name__ == "__main__":
         sys.exit("Usage: python -m dolma_pipeline.train RUN_DIR")
     try:
         with stop.on_signals():
-            train(Path(sys.argv[1]), stop=stop)
+            train(Path(sys.argv[1]), stop=stop, scorer=scorer)
     except StoppedError as error:
         if os.environ.get("RANK", "0") == "0":
             print(f"train: {STOPPED}{error}", file=sys.stderr)

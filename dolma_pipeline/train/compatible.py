@@ -32,6 +32,7 @@ HOW = (
     "checkpoints",
     "init_from",
     "loss_by_source",
+    "eval_every_steps",
 )
 """Keys of `train` that say how, not what: of the result at most the rounding of sums depends on them. They may change
 at any time."""

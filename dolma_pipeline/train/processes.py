@@ -99,16 +99,25 @@ def launch(run_dir: Path, *, processes: int) -> None:
     if processes > 1:  # one needs no torchrun above it: 4 s and 300 MB less
         command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *command]
     threads = max(1, num_cores() // processes)
-    supervise(command, name="train", log=run_dir / "log" / "train.txt", threads=threads, saves=True)
+    supervise(command, name="train", log=run_dir / "log" / "train.txt", threads=threads, saves=True, also=("eval: ",))
 
 
-def supervise(arguments: Sequence[str], *, name: str, log: Path, threads: int, saves: bool = False) -> None:
+def supervise(
+    arguments: Sequence[str],
+    *,
+    name: str,
+    log: Path,
+    threads: int,
+    saves: bool = False,
+    also: tuple[str, ...] = (),
+) -> None:
     """Run this Python with `arguments` to its end; lines that start with `name: ` are shown on standard error.
 
     Args:
         log: file that gets all lines; begun anew.
         threads: of each process's matrix work.
         saves: asked to stop, it finishes its step and saves: an interrupt asks, and waits; another one ends it.
+        also: what other lines that are shown start with.
 
     Raises:
         RunError: it ended with an error; the message holds the line that it marked as `name: error: `, or its last.
@@ -138,7 +147,7 @@ def supervise(arguments: Sequence[str], *, name: str, log: Path, threads: int, s
             file.flush()
             if line.startswith(f"{name}: error: "):
                 errors.append(line.removeprefix(f"{name}: error: "))
-            elif line.startswith(f"{name}: "):
+            elif line.startswith((f"{name}: ", *also)):
                 if line.startswith(f"{name}: {STOPPED}"):
                     stopped = line.removeprefix(f"{name}: ").rstrip()
                 print(line, end="", file=sys.stderr, flush=True)

@@ -112,14 +112,19 @@ def first_instances(sizes: Mapping[str, int]) -> dict[str, int]:
 
 
 def is_saved(step: int, stages: Sequence[Stage]) -> bool:
-    """Whether a checkpoint is written after a step: at the end of a stage, and every `save_every_steps` or at the end
-    of each of `checkpoints` equal pieces of the run."""
+    """Whether a checkpoint is written after a step: at the end of a stage, where it is scored, and every
+    `save_every_steps` or at the end of each of `checkpoints` equal pieces of the run."""
     config, last = stages[-1].config, stages[-1].last_step
-    if any(step == stage.last_step for stage in stages):
+    if any(step == stage.last_step for stage in stages) or is_scored(step, config):
         return True
     if config.checkpoints is None:
         return step % config.save_every_steps == 0
     return step * config.checkpoints // last > (step - 1) * config.checkpoints // last
+
+
+def is_scored(step: int, config: TrainConfig) -> bool:
+    """Whether the checkpoint of a step is scored while training goes on: every `eval_every_steps`, from 0."""
+    return config.eval_every_steps is not None and step % config.eval_every_steps == 0
 
 
 def _with_keys(config: TrainConfig, stage: StageConfig) -> TrainConfig:

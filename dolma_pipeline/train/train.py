@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -29,17 +30,21 @@ from dolma_pipeline.train.shard import shell
 from dolma_pipeline.train.signals import Stop
 from dolma_pipeline.train.source import find_source
 from dolma_pipeline.train.speed import Speed, peak_flops
-from dolma_pipeline.train.stages import is_saved, stage_at
+from dolma_pipeline.train.stages import is_saved, is_scored, stage_at
 from dolma_pipeline.train.step import State, take_step
 from dolma_pipeline.train.work import Data, open_data, sizes_of, work_of
 from dolma_pipeline.train.world import World, joined, warn_of_idle_gpus
 
+Score = Callable[[int, World], object]
+"""Scores the checkpoint of a step; all processes call it together."""
 
-def train(run_dir: Path, *, stop: Stop | None = None) -> None:
+
+def train(run_dir: Path, *, stop: Stop | None = None, scorer: Callable[[Path], Score] | None = None) -> None:
     """Train the run at `run_dir` to its end, from its newest checkpoint if it has one.
 
     Args:
-        stop: tells when to save and end early.
+        stop: tells when to save and end early. scorer: makes of the run's folder what `train.eval_every_steps` asks
+            for.
 
     Raises:
         RunError: there is no `train/config.json`, no room for a checkpoint, or only skipped steps.
@@ -55,10 +60,19 @@ def train(run_dir: Path, *, stop: Stop | None = None) -> None:
             agreed(lambda: check_tokens(run_dir, settings))
         same_everywhere("train/config.json", digest(settings.as_dict()))
         same_everywhere("data (instances)", sizes_of(dataset))
-        fit(run_dir, settings=settings, dataset=dataset, world=world, stop=stop)
+        score = scorer(run_dir) if scorer is not None and settings.train.eval_every_steps is not None else None
+        fit(run_dir, settings=settings, dataset=dataset, world=world, stop=stop, score=score)
 
 
-def fit(run_dir: Path, *, settings: Settings, dataset: Data, world: World, stop: Stop | None = None) -> LanguageModel:
+def fit(
+    run_dir: Path,
+    *,
+    settings: Settings,
+    dataset: Data,
+    world: World,
+    stop: Stop | None = None,
+    score: Score | None = None,
+) -> LanguageModel:
     """Train on `dataset` and return the sharded model; all processes of `world` call this together.
 
     Writes order.json, metrics.jsonl, the run's quarantine.jsonl and checkpoints: at the start, then as `is_saved` says,
@@ -121,12 +135,16 @@ def fit(run_dir: Path, *, settings: Settings, dataset: Data, world: World, stop:
             num_tokens=step * config.batch_tokens,
             quarantine=by_hand_digest(begun.quarantine, before=step),
         )
+        if score is not None and is_scored(step, config):
+            score(step, world)
         if world.rank == 0:
             for old in superseded(run_dir, config):
                 checkpoint.remove(step_folder(run_dir, old))
 
     if found is None:
         save(state.done)
+    elif score is not None and is_scored(found, config):  # unless it was, before a kill
+        score(found, world)
 
     # -- the steps --------------------------------------------------------------------------------
     ahead = Prefetched(work.batches, last_step=num_steps)

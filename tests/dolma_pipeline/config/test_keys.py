@@ -13,7 +13,7 @@ from dolma_pipeline.config.recipe import MixConfig, Recipe, SftConfig, TagConfig
 
 ROWS = list(rows_of(Recipe))
 ALLOWED_WITHOUT_KEY = {"origin", "sections", "parameters", "options"}
-FOLLOWS = {"model", "shape", "max_tokens", "warmup_steps", "stages", "extend", "loss_by_source"}
+FOLLOWS = {"model", "shape", "max_tokens", "warmup_steps", "stages", "extend", "loss_by_source", "eval_every_steps"}
 """Of `train`, and no keys of sft and dpo: they follow from the model and the data."""
 
 

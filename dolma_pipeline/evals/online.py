@@ -1,0 +1,71 @@
+"""Scores while a model trains: each checkpoint that is due is scored as `eval` would score it later.
+
+What is scored is the checkpoint just written, in float32 or as `eval.precision` says, not the weights as training
+holds them: so the numbers are those of `eval`, whatever training computes in, and `eval` does not score it again.
+Cost: another copy of the weights for that time, spread over all processes, and the time of scoring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import orjson
+
+from dolma_pipeline.config.recipe import EvalConfig
+from dolma_pipeline.errors import DataError
+from dolma_pipeline.evals.run import Evaluation, Options
+from dolma_pipeline.io import paths
+from dolma_pipeline.io.manifest import pretty
+from dolma_pipeline.train.files import train_folder
+from dolma_pipeline.train.world import World
+
+Scorer = Callable[[int, World], None]
+
+
+def write_online(run_dir: Path, config: EvalConfig) -> None:
+    """Write `train/eval.json`, what checkpoints are scored on; paths in it become absolute."""
+    content = asdict(config) | {
+        "tasks": [str(Path(paths.expanded(task)).absolute()) for task in config.tasks],
+        "documents": {
+            domain: [str(Path(paths.expanded(file)).absolute()) for file in files]
+            for domain, files in config.documents.items()
+        },
+    }
+    paths.write_bytes(_path(run_dir), pretty(content))
+
+
+def scorer(run_dir: Path) -> Scorer:
+    """What scores the checkpoint of a step; all processes of a world call it together.
+
+    Raises:
+        DataError: there is no `train/eval.json`, or it is damaged.
+        UsageError, ConfigError, DataError: what `Evaluation` raises, now and not after hours.
+    """
+    from dolma_pipeline.evals.sharded import led
+
+    path = _path(run_dir)
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such file; train.eval_every_steps needs it. `dolma-pipeline train`, also with --config-only, "
+            "writes it."
+        )
+    try:
+        content = orjson.loads(path.read_bytes())
+        documents = {domain: tuple(files) for domain, files in content["documents"].items()}
+        config = EvalConfig(**content | {"tasks": tuple(content["tasks"]), "documents": documents})
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: damaged ({error}). Write it again: dolma-pipeline train RECIPE --config-only"
+        ) from None
+    evaluation = Evaluation(run_dir, config, Options())
+
+    def score(step: int, world: World) -> None:
+        led(run_dir, world, lambda: evaluation.score(step))
+
+    return score
+
+
+def _path(run_dir: Path) -> Path:
+    return train_folder(run_dir) / "eval.json"
