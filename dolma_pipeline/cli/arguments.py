@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from dolma_pipeline.cli.commands import COMMANDS, FORMAT, Command, Option
+from dolma_pipeline.cli.command import FORMAT, Command, Option
+from dolma_pipeline.cli.commands import COMMANDS
 from dolma_pipeline.errors import UnknownNameError, UsageError
 
 FLAGS = {

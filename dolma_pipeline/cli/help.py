@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dolma_pipeline.cli.commands import COMMANDS, Command
+from dolma_pipeline.cli.command import Command
+from dolma_pipeline.cli.commands import COMMANDS
 
 HEAD = """\
 Usage: dolma-pipeline [-v|-q] COMMAND [RECIPE] [KEY=VALUE ...] [-- BEAM OPTIONS]

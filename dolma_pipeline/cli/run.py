@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from dolma_pipeline.cli.arguments import Arguments, Reply
-from dolma_pipeline.cli.commands import ATTACH, CANCEL
+from dolma_pipeline.cli.command import ATTACH, CANCEL
 from dolma_pipeline.errors import TooManyFailuresError, UsageError
 
 if TYPE_CHECKING:

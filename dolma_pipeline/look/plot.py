@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FORMATS = (".png", ".svg")
+ALL = "all sources"
+"""The line of the whole loss."""
 MOST_POINTS = 1000
 """Of a line; longer ones are means of stretches."""
 
@@ -43,7 +45,7 @@ def picture(curves: Curves, *, title: str, form: str) -> bytes:
     from matplotlib.figure import Figure
 
     panels = [
-        ("loss (nats a token)", {"all": curves.loss, **curves.losses}),
+        ("loss (nats a token)", {ALL: curves.loss, **curves.losses}),
         ("held out (bits per byte)", curves.bits),
         ("tasks (share of right answers)", curves.tasks),
     ]
@@ -51,8 +53,10 @@ def picture(curves: Curves, *, title: str, form: str) -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": "dolma-pipeline", "font.family": "DejaVu Sans"}):
         figure = Figure(figsize=(7, 3.2 * len(shown)), layout="constrained")
         figure.suptitle(title)
+        names = sorted({label for _, lines in shown for label in lines if label != ALL})
+        colours = {ALL: "black"} | {label: f"C{number % 10}" for number, label in enumerate(names)}
         for axes, (name, lines) in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
-            _panel(axes, name, lines)
+            _panel(axes, name, lines, colours)
             if lines is panels[0][1] and curves.skipped:
                 ends = {"ymin": 0, "ymax": 0.05, "color": "tab:red", "label": "skipped"}
                 for number, step in enumerate(curves.skipped[:MOST_POINTS]):
@@ -64,11 +68,11 @@ def picture(curves: Curves, *, title: str, form: str) -> bytes:
     return target.getvalue()
 
 
-def _panel(axes: Axes, name: str, lines: Mapping[str, Sequence[Point]]) -> None:
-    for number, (label, points) in enumerate(lines.items()):
+def _panel(axes: Axes, name: str, lines: Mapping[str, Sequence[Point]], colours: Mapping[str, str]) -> None:
+    for label, points in lines.items():
         drawn = thinned(points, MOST_POINTS)
         steps, values = [point.step for point in drawn], [point.value for point in drawn]
-        colour = "black" if label == "all" else f"C{number % 10}"
+        colour = colours[label]
         marker = "o" if len(drawn) <= 20 else ""
         errors = [point.error for point in drawn if point.error is not None]
         axes.plot(steps, values, label=label, color=colour, marker=marker, markersize=3, linewidth=1.2)
@@ -80,5 +84,5 @@ def _panel(axes: Axes, name: str, lines: Mapping[str, Sequence[Point]]) -> None:
     axes.set_title(name, fontsize="medium")
     axes.set_xlabel("step")
     axes.grid(alpha=0.3)
-    if len(lines) > 1 or "all" not in lines:
+    if len(lines) > 1 or ALL not in lines:
         axes.legend(fontsize="small")

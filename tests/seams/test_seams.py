@@ -17,7 +17,8 @@ import yaml
 from dolma_pipeline import registry
 from dolma_pipeline.cli.app import dispatch
 from dolma_pipeline.cli.arguments import Arguments, Reply
-from dolma_pipeline.cli.commands import COMMANDS, Command, Option
+from dolma_pipeline.cli.command import Command, Option
+from dolma_pipeline.cli.commands import COMMANDS
 from dolma_pipeline.engines import Here
 from dolma_pipeline.errors import ConfigError, DataError, SettingsChangedError
 from dolma_pipeline.run import layout

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dolma_pipeline.cli.arguments import Arguments, parse_arguments
-from dolma_pipeline.cli.commands import COMMANDS, FORMAT, Command, Option
+from dolma_pipeline.cli.command import FORMAT, Command, Option
+from dolma_pipeline.cli.commands import COMMANDS
 from dolma_pipeline.errors import UsageError
 
 

@@ -6,7 +6,8 @@ import importlib.util
 
 import pytest
 
-from dolma_pipeline.cli.commands import COMMANDS, Command
+from dolma_pipeline.cli.command import Command
+from dolma_pipeline.cli.commands import COMMANDS
 from dolma_pipeline.config import STAGES
 
 
