@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 WROTE = "eval: wrote "
-"""A line of the log that starts so names a file of results."""
+"""A line of progress that starts so names a file of results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,11 +242,17 @@ def require_one_tokenizer(run_dir: Path, weights: Path) -> None:
         weights: the run folder that the checkpoints are read from.
 
     Raises:
-        UsageError: its tokenizer is another one, or it has none that could be compared.
+        UsageError: its tokenizer is another one; or it has none, and was trained on other token parts.
     """
     ours, theirs = (folder / "tokenizer" / "tokenizer.json" for folder in (run_dir, weights))
-    if not theirs.is_file():
-        raise UsageError(f"{theirs}: no such file, so nobody knows which tokenizer the checkpoint was trained with.")
+    if not theirs.is_file():  # checkpoints alone: those of the same token parts are of the same tokenizer
+        own = run_dir / "train" / "config.json"
+        if own.is_file() and read_settings(weights).dataset == read_settings(run_dir).dataset:
+            return
+        raise UsageError(
+            f"{theirs}: no such file, and {weights / 'train' / 'config.json'} names other token parts than this run's, "
+            "so nobody knows which tokenizer the checkpoint was trained with. Put its tokenizer there."
+        )
     if paths.sha256_file(ours) != paths.sha256_file(theirs):
         raise UsageError(
             f"{theirs} is not the tokenizer in {ours}, so the checkpoint cannot be scored on this run's data. Score it "

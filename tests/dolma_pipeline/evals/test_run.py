@@ -308,7 +308,9 @@ def test_a_checkpoint_of_another_tokenizer_is_refused(run: Path, tmp_path: Path)
     with pytest.raises(UsageError, match=r"other/tokenizer/tokenizer\.json is not the tokenizer in .*Score it in its"):
         evaluate(run, 7, config, Options(weights=other))
     path.unlink()
-    with pytest.raises(UsageError, match=r"other/tokenizer/tokenizer\.json: no such file, so nobody knows"):
+    assert evaluate(run, 7, config, Options(weights=other))["tasks"]["cats"]["num_items"] == 1  # of the same parts
+    (other / "train/config.json").write_bytes(pretty(replace(read_settings(run), dataset="sha256:else").as_dict()))
+    with pytest.raises(UsageError, match=r"other/tokenizer/tokenizer\.json: no such file, and .* names other token"):
         evaluate(run, 7, config, Options(weights=other))
 
 
