@@ -159,7 +159,7 @@ def _with_preset(tree: Located, path: Path) -> Located:
         if said is not None and isinstance(name, str):
             raise ConfigError(f"{said.place}: preset: {unknown_name('preset', name, NAMED)}")
         return tree
-    own = {key: _located(value, f"preset {name}") for key, value in NAMED[name].keys.items()}
+    own = {key: _located(value, f"{path}: preset {name}") for key, value in NAMED[name].keys.items()}
     return Located({**own, **tree.value}, tree.place)
 
 

@@ -202,3 +202,10 @@ def test_a_compressed_file_is_called_as_it_is_without(
     path.write_bytes(compressed(ITEM.encode()))
     task = read_task(path)
     assert (task.name, task.config.group, task.config.answer) == ("mmlu", "subject", " {letter}")
+
+
+def test_a_key_of_a_preset_that_does_not_fit_is_named_with_the_file(tmp_path: Path) -> None:
+    """The file's name alone makes it that task, so nothing in it says preset."""
+    path = task_file(tmp_path, "items: items.jsonl\nkind: choices\n", "gsm8k.yaml")
+    with pytest.raises(ConfigError, match=r"gsm8k\.yaml: preset gsm8k: .*has no effect on a task of kind choices"):
+        read_task(path)
