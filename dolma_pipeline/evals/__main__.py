@@ -30,7 +30,9 @@ if __name__ == "__main__":
     parser.add_argument("--allow-code", action="store_true", help="run code that the model writes, locked in")
     given = parser.parse_args()
     domains: dict[str, tuple[str, ...]] = {}
-    for domain, _, file in (one.partition("=") for one in given.documents):
+    for domain, between, file in (one.partition("=") for one in given.documents):
+        if not between:
+            parser.error(f"--documents takes DOMAIN=FILE, found '{domain}'")
         domains[domain] = (*domains.get(domain, ()), file)
     config = EvalConfig(
         held_out=not given.no_held_out, tasks=tuple(given.task), documents=domains, precision=given.precision

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dolma_pipeline.errors import DataError
+from dolma_pipeline.errors import DataError, UsageError
 from dolma_pipeline.evals.rows import read_rows
 from dolma_pipeline.io import paths
 
@@ -30,8 +30,14 @@ def read_domain(name: str, files: Sequence[str]) -> Domain:
         files: paths; `~` stands for a home.
 
     Raises:
-        UsageError: no such file. DataError: a line without a text; names file and line.
+        UsageError: no such file, or a name of which no file of results can be made.
+        DataError: a line without a text; names file and line.
     """
+    if "=" in name or {"", ".", ".."} & {*name.split("/")}:
+        raise UsageError(
+            f"eval.documents: a domain is called {name!r}; results are filed by the name, so it must be one or more "
+            "words with / between them, without = in it."
+        )
     ids, texts, digest = list[str](), list[str](), hashlib.sha256()
     for path in (Path(paths.expanded(file)) for file in files):
         for row in read_rows(path, key=f"eval.documents.{name}"):

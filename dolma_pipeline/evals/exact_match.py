@@ -34,11 +34,13 @@ def matched_items(task: Task) -> list[Asked]:
     items = asked_items(task, answered=True)
     if task.config.match == "number":
         for item in items:
-            if marked_number(item.answer) is None:
+            if not re.search("[0-9]", marked_number(item.answer) or ""):
                 raise DataError(
                     f'{item.place}: "answer" has no number behind "#### "; with `match: text` the whole answer is '
                     "compared."
                 )
+    elif blank := next((item for item in items if not item.answer.strip()), None):
+        raise DataError(f'{blank.place}: "answer" is {blank.answer!r}; a model that writes nothing would be right.')
     elif task.metric != "exact_match":
         raise DataError(f"{task.path}: metric: {task.metric} is for `match: number`.")
     return items

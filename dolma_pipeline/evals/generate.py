@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dolma_pipeline.errors import UsageError
+from dolma_pipeline.errors import RunError, UsageError
 from dolma_pipeline.evals.complete import Prompt
 from dolma_pipeline.evals.sampling import Sampling, Text
 from dolma_pipeline.train.language_model import LanguageModel
@@ -61,16 +61,17 @@ class Completer:
         seed: str = "0",
         top_p: float = 1.0,
         prefix: Literal["eos", "none"] = "eos",
+        where: str = "",
     ) -> None:
         """A completer.
 
         Args:
             eos_id: ends a text. seed: of draws; with the task's name in it, tasks whose keys are equal draw apart.
             top_p: see `Sampling`. prefix: `eos` reads each prompt after EOS, as documents are in training; `none` only
-                a prompt of nothing.
+                a prompt of nothing. where: what errors of what it writes begin with.
         """
         self.model, self.codec, self.eos_id, self.seed, self.top_p = model, codec, eos_id, seed, top_p
-        self.prefix = prefix
+        self.prefix, self.where = prefix, where
         self.num_cut = 0
 
     def __call__(
@@ -79,7 +80,7 @@ class Completer:
         """See `Complete`.
 
         Raises:
-            UsageError: a number that is out of its range, or an empty stop.
+            UsageError: a number that is out of its range, or an empty stop. RunError: as `generate`.
         """
         if max_tokens < 1 or samples < 1 or "" in stop:
             raise UsageError(f"max_tokens {max_tokens}, samples {samples}: at least 1 each; a stop must not be empty.")
@@ -103,6 +104,7 @@ class Completer:
             eos_id=self.eos_id,
             sampling=sampling,
             ends=ends,
+            where=self.where,
         )
         texts = [until(self.codec.decode(ids), stop) for ids in written]
         return [texts[i : i + drawn] * (samples // drawn) for i in range(0, len(texts), drawn)]
@@ -126,12 +128,17 @@ def generate(
     eos_id: int,
     sampling: Sampling,
     ends: Callable[[list[int]], bool] = lambda _: False,
+    where: str = "",
 ) -> list[list[int]]:
     """Ids that the model writes on, in the order given; without the EOS that ended them.
 
     Args:
         max_tokens: at most so many each, and no more than the model's window has room for.
         ends: says after each id whether what is written so far ends there.
+        where: what errors begin with.
+
+    Raises:
+        RunError: logits are not finite, so no id is likelier than another.
     """
     limit = TOKENS_AT_ONCE[next(model.parameters()).device.type]
     written: list[list[int]] = [[] for _ in starts]
@@ -142,6 +149,11 @@ def generate(
         first += len(chosen)
         batch = _Batch(model, [starts[i].ids for i in chosen])
         for position in range(max_tokens):
+            if not bool(batch.logits_RV.isfinite().all()):
+                raise RunError(
+                    f"{where}logits are not finite: the arithmetic overflows, or weights are not finite. Score with "
+                    "precision fp32, or an earlier step."
+                )
             ids = sampling.choose(batch.logits_RV, [starts[i].text for i in chosen], position=position)
             kept = []
             for row, (i, new) in enumerate(zip(chosen, ids, strict=True)):

@@ -18,7 +18,7 @@ from typing import Any
 
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.evals.rows import Row
-from dolma_pipeline.evals.tasks import Task, read_task
+from dolma_pipeline.evals.tasks import Task, TaskConfig, read_task
 
 HUGGING_FACE = {"mc1": "mc1_targets", "mc2": "mc2_targets"}
 """Kind -> the key under which TruthfulQA's file on the Hugging Face hub has `choices` and `labels`."""
@@ -88,10 +88,16 @@ class _Writer:
             raise DataError(f'{row.place}: "choices" has {len(choices)} text; at least 2 are needed to choose from.')
         between = "contexts" in values
         answers = _between(values, choices, row.place) if between else self._after(values, choices, row.place)
-        if between and (self._prompt is not None or self._task.config.answer != "{choice}"):
-            raise DataError(f'{row.place}: the item has "contexts", so `prompt` and `answer` have no effect on it.')
+        if between:
+            self._no_effect(row.place)
         right = _labelled(values, choices, row.place) if self._kind == "mc2" else (self._gold(row, values, choices),)
         return answers, right, between
+
+    def _no_effect(self, place: str) -> None:
+        config, default = self._task.config, TaskConfig(items=self._task.config.items)
+        for key in ("prompt", "answer", "neutral"):
+            if getattr(config, key) != getattr(default, key):
+                raise DataError(f'{place}: the item has "contexts", so `{key}` has no effect on it; leave it out.')
 
     def _after(self, values: Mapping[str, Any], choices: list[str], place: str) -> list[tuple[str, str]]:
         lettered = "\n".join(f"{letter(i)}. {choice.removeprefix(' ')}" for i, choice in enumerate(choices))

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from dolma_pipeline.errors import DataError, UsageError
+from dolma_pipeline.io.streams import Source, decompressed
 
 HUMANEVAL_STOP = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 """Chen et al. 2021, section 3.2: a completion ends where something other than the function begins."""
@@ -57,6 +58,8 @@ class ProgramItem:
 def read_programs(path: Path, *, num_examples: int = 0) -> list[ProgramItem]:
     """The items of a file of HumanEval or MBPP: JSON lines, or one JSON list as MBPP's sanitized file is published.
 
+    It may be compressed with gzip, as HumanEval's is published, or zstd.
+
     Args:
         num_examples: of MBPP, solved tasks before each question, 0 to 3: those of task ids 2, 3 and 4. With any,
             task ids 1 to 10 are not asked.
@@ -90,7 +93,8 @@ def _kind(row: dict[str, Any]) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    data = path.read_bytes()
+    with open(path, "rb") as file:
+        data = b"".join(decompressed(Source(file)))
     if data.lstrip()[:1] == b"[":
         whole = _parsed(data, str(path))
         listed = [(f"{path}: item {number}", row) for number, row in enumerate(whole, 1)]

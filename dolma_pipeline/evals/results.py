@@ -6,7 +6,7 @@ eval/step-000200/held_out/web.jsonl     the documents of a source; documents/…
 eval/limit-100/step-000200.json         scores of the first 100 items: another folder, so none is taken for a whole one
 
 An entry is replaced by one of the same name, and stays when other tasks are scored. All go when the step has other
-weights, or was scored with another tokenizer.
+weights, another shape, or was scored with another tokenizer.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,12 +81,15 @@ def add(
     """Write the rows of an entry, and the entry among those that the step has; gives all of them.
 
     Args:
-        head: what the file says of the step: `step`, `tokens`, `digests`, …. Entries of other digests go.
+        head: what the file says of the step: `step`, `tokens`, `digests`, …. Entries of other digests go, and their
+            rows.
     """
     path = results_path(run_dir, head["step"], variant)
     content = b"".join(orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE) for row in rows)
     with _alone(run_dir):
         results = begun(path, head)
+        if not any(results[one] for one in SECTIONS):
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
         paths.write_bytes(rows_path(run_dir, head["step"], section, name, variant), content)
         results[section][name] = {**entry, "rows": f"sha256:{hashlib.sha256(content).hexdigest()}"}
         paths.write_bytes(path, pretty(results))
@@ -93,7 +97,7 @@ def add(
 
 
 def begun(path: Path, head: Mapping[str, Any]) -> dict[str, Any]:
-    """The results that a file has, where they are of the same step, weights and tokenizer; else none but the head."""
+    """The results that a file has, where they are of the same step, model and tokenizer; else none but the head."""
     found = read_results(path)
     if found is None or found["digests"] != head["digests"]:
         found = {section: {} for section in SECTIONS}

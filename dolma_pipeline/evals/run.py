@@ -20,8 +20,9 @@ from dolma_pipeline.evals.documents import Domains, read_domains
 from dolma_pipeline.evals.kinds import KINDS
 from dolma_pipeline.evals.results import add, begun, is_there, results_path, rows_path, variant
 from dolma_pipeline.evals.sandbox import require_sandbox
-from dolma_pipeline.evals.tasks import Task, read_task
+from dolma_pipeline.evals.tasks import Task, read_task, task_name
 from dolma_pipeline.io import paths
+from dolma_pipeline.io.manifest import digest
 from dolma_pipeline.train.files import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 WROTE = "eval: wrote "
-"""A line of the log that starts so names a file of results."""
+"""A line of progress that starts so names a file of results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,11 @@ class Options:
     weights: Path | None = None
     redo: bool = False
     allow_code: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a limit that leaves nothing."""
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit is {self.limit}; it must be at least 1 (without it, all items are scored).")
 
 
 def evaluate(run_dir: Path, step: int, config: EvalConfig, options: Options | None = None) -> dict[str, Any]:
@@ -72,12 +78,11 @@ def evaluate(run_dir: Path, step: int, config: EvalConfig, options: Options | No
 
 @dataclass(frozen=True)
 class _Part:
-    """A task, source or domain. digests: of what its score depends on, beside the model. score: the work."""
+    """A task, source or domain. stands_on: what an entry of before must have to stand; digests, and a task's metric."""
 
     section: str
     name: str
-    digests: Mapping[str, str]
-    more: Mapping[str, Any]
+    stands_on: Mapping[str, str]
     task: Task | None = None
     items: Sequence[Any] = field(default=())
 
@@ -97,6 +102,8 @@ class Evaluation:
         self._tasks, self._domains = check_tasks(config, allow_code=options.allow_code)
         self._sources = held_out_sources(run_dir) if config.held_out else []
         self._tokenizer = run_tokenizer(run_dir, self._settings)
+        if options.weights is not None:
+            require_one_tokenizer(run_dir, options.weights)
         if not (self._sources or self._domains or self._tasks):
             raise UsageError("eval: there is nothing to score: no held-out documents, no documents and no tasks.")
 
@@ -135,6 +142,7 @@ class Evaluation:
                 "train_data": self._settings.dataset,
                 "tokenizer": f"sha256:{self._tokenizer.sha256}",
                 "weights": weights,
+                "model": digest({"eos_id": self._settings.eos_id, **self._settings.model_record()}),
             },
         }
         elsewhere = weights.removeprefix("sha256:")[:12] if self._weights != self._run_dir else ""
@@ -144,11 +152,11 @@ class Evaluation:
         results = begun(results_path(self._run_dir, step, kind), head)
         for part in self._parts():
             rows = rows_path(self._run_dir, step, part.section, part.name, kind)
-            if not self._options.redo and is_there(results, part.section, part.name, part.digests, rows):
+            if not self._options.redo and is_there(results, part.section, part.name, part.stands_on, rows):
                 _say(f"step {step}, {part.name}: scored already")
                 continue
             found = self._score(subject, part)
-            entry = {**found.numbers, **part.more, **part.digests}
+            entry = {**found.numbers, **part.stands_on}
             lines = [item.row() for item in found.items]
             results = add(self._run_dir, head, part.section, part.name, entry, lines, variant=kind)
             _say(f"step {step}, {part.name}: {told(entry)}")
@@ -159,14 +167,18 @@ class Evaluation:
         from dolma_pipeline.evals.held_out import folder_digest
 
         limit = self._options.limit
-        sources = [_Part("held_out", one, {"data": folder_digest(self._held_out(one))}, {}) for one in self._sources]
-        domains = [_Part("documents", name, {"data": one.data}, {}) for name, one in self._domains.items()]
+        sources = [_Part("held_out", one, {"data": folder_digest(self._held_out(one))}) for one in self._sources]
+        domains = [_Part("documents", name, {"data": one.data}) for name, one in self._domains.items()]
         tasks = [
             _Part(
                 "tasks",
                 name,
-                {"data": task.data, "settings": task.settings},
-                {"kind": task.config.kind, "metric": task.metric},
+                {
+                    "kind": task.config.kind,
+                    "metric": task.metric,
+                    "data": task.data,
+                    "settings": task.settings,
+                },
                 task,
                 items[:limit],
             )
@@ -223,6 +235,31 @@ def run_tokenizer(run_dir: Path, settings: Settings) -> TokenizerInfo:
     return found
 
 
+def require_one_tokenizer(run_dir: Path, weights: Path) -> None:
+    """Refuse a model that was trained with another tokenizer, whose ids would be scored as if they meant the same.
+
+    Args:
+        weights: the run folder that the checkpoints are read from.
+
+    Raises:
+        UsageError: its tokenizer is another one; or it has none, and was trained on other token parts.
+    """
+    ours, theirs = (folder / "tokenizer" / "tokenizer.json" for folder in (run_dir, weights))
+    if not theirs.is_file():  # checkpoints alone: those of the same token parts are of the same tokenizer
+        own = run_dir / "train" / "config.json"
+        if own.is_file() and read_settings(weights).dataset == read_settings(run_dir).dataset:
+            return
+        raise UsageError(
+            f"{theirs}: no such file, and {weights / 'train' / 'config.json'} names other token parts than this run's, "
+            "so nobody knows which tokenizer the checkpoint was trained with. Put its tokenizer there."
+        )
+    if paths.sha256_file(ours) != paths.sha256_file(theirs):
+        raise UsageError(
+            f"{theirs} is not the tokenizer in {ours}, so the checkpoint cannot be scored on this run's data. Score it "
+            f"in its own run: dolma-pipeline eval {weights}"
+        )
+
+
 def held_out_sources(run_dir: Path) -> list[str]:
     """Sources that have held-out documents, sorted; a source of which none was held out is not among them.
 
@@ -252,9 +289,9 @@ def task_files(config: EvalConfig) -> dict[str, Path]:
     """
     files: dict[str, Path] = {}
     for path in (Path(paths.expanded(task)) for task in config.tasks):
-        if path.stem in files:
-            raise UsageError(f"eval.tasks: {files[path.stem]} and {path} have the same name; rename one of them.")
-        files[path.stem] = path
+        if (name := task_name(path)) in files:
+            raise UsageError(f"eval.tasks: {files[name]} and {path} have the same name; rename one of them.")
+        files[name] = path
     return files
 
 

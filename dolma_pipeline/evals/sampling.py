@@ -47,7 +47,9 @@ class Sampling:
         """The next id of each text, a row of logits each; position: how many ids were written before."""
         if self.temperature == 0:
             return [int(i) for i in logits_RV.argmax(dim=-1).tolist()]
-        probabilities_RV = (logits_RV.double() / self.temperature).softmax(-1).cpu().numpy()
+        # Below the largest first: divided by a tiny temperature they would overflow.
+        below_RV = logits_RV.double() - logits_RV.double().amax(dim=-1, keepdim=True)
+        probabilities_RV = (below_RV / self.temperature).softmax(-1).cpu().numpy()
         draws = [uniform(self.seed, text, position) for text in texts]
         return [drawn(row, draw, top_p=self.top_p) for row, draw in zip(probabilities_RV, draws, strict=True)]
 

@@ -38,8 +38,8 @@ def launch(
     arguments += ["--weights", str(options.weights.resolve())] if options.weights is not None else []
     arguments += [*(["--redo"] if options.redo else []), *(["--allow-code"] if options.allow_code else [])]
     log = run_dir / "log" / "eval.txt"
-    supervise(arguments, name="eval", log=log, threads=num_cores())
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines: list[str] = []  # of this process, whatever else is scored in the run and logged meanwhile
+    supervise(arguments, name="eval", log=log, threads=num_cores(), told=lines.append)
     written = [Path(line.removeprefix(WROTE)) for line in lines if line.startswith(WROTE)]
     found = [orjson.loads(path.read_bytes()) for path in written]
     return {results["step"]: results for results in found}

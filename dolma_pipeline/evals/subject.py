@@ -54,7 +54,8 @@ class Subject:
         from dolma_pipeline.evals.generate import Completer
 
         self.require_finite_weights(name=name)
-        return Completer(self.model, self, eos_id=self.eos_id, seed=f"{name}/{seed}")
+        where = f"step {self.step}, {name}: "
+        return Completer(self.model, self, eos_id=self.eos_id, seed=f"{name}/{seed}", where=where)
 
     def require_finite(self, nats: Iterable[float], *, name: str) -> None:
         """Stop where a score would be made of numbers that are none.

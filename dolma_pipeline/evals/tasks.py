@@ -23,6 +23,7 @@ from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import digest
 
 ENDINGS = (".yaml", ".yml")
+_COMPRESSED = (".gz", ".zst", ".zstd")
 _FILE = ("a task file", "`items`")
 _SHOTS = ("examples", "draw", "separator")
 """Keys that say nothing without `shots`."""
@@ -80,6 +81,11 @@ class Task:
         return Template(getattr(self.config, key), key=f"{self.path}: {key}")
 
 
+def task_name(path: Path) -> str:
+    """The name of a task's results: its file's, without what says how it is written."""
+    return Path(path.stem).stem if path.suffix in _COMPRESSED else path.stem
+
+
 def read_task(path: Path) -> Task:
     """The task in a file.
 
@@ -106,6 +112,7 @@ def read_task(path: Path) -> Task:
     metric = config.metric or metrics[0]
     if metric not in metrics:
         raise ConfigError(f"{origin['metric']}: metric: {unknown_name('metric', metric, metrics)}")
+    _check_values(config, origin)
     items = path.parent / paths.expanded(config.items)
     if not items.is_file():
         raise UsageError(f"{key}: {items}: no such file.")
@@ -119,7 +126,7 @@ def read_task(path: Path) -> Task:
     said = {field.name: getattr(config, field.name) for field in fields(config)}
     shaping = {key: said[key] for key in sorted(kind.keys)} | {"kind": config.kind, "examples": examples_digest}
     return Task(
-        name=path.stem,
+        name=task_name(path),
         config=config,
         items_path=items,
         rows=rows,
@@ -147,12 +154,12 @@ def _with_preset(tree: Located, path: Path) -> Located:
     """The tree with the keys of its preset: of the one that it names, or of the one that the file is called like."""
     assert isinstance(tree.value, dict)
     said = tree.value.get("preset")
-    name = said.value if said is not None else path.stem
-    if name not in NAMED:
+    name = said.value if said is not None else task_name(path)
+    if not isinstance(name, str) or name not in NAMED:
         if said is not None and isinstance(name, str):
             raise ConfigError(f"{said.place}: preset: {unknown_name('preset', name, NAMED)}")
         return tree
-    own = {key: _located(value, f"preset {name}") for key, value in NAMED[str(name)].keys.items()}
+    own = {key: _located(value, f"{path}: preset {name}") for key, value in NAMED[name].keys.items()}
     return Located({**own, **tree.value}, tree.place)
 
 
@@ -176,3 +183,20 @@ def _check_keys(config: TaskConfig, origin: Mapping[str, str], keys: frozenset[s
     if "seed" in origin and config.draw == "first" and not config.temperature:
         with_what = "`draw: keyed`" + (", or a `temperature`" if "temperature" in keys else "")
         raise ConfigError(f"{origin['seed']}: seed: has no effect without {with_what}")
+
+
+def _check_values(config: TaskConfig, origin: Mapping[str, str]) -> None:
+    """What would fail, or score nothing, only once a model was loaded."""
+    if "answer" in origin and not {"choice", "letter"} & {*Template(config.answer, key=origin["answer"]).keys}:
+        raise ConfigError(
+            f"{origin['answer']}: answer: {config.answer!r} is the same for all choices; it needs {{choice}} or "
+            "{letter}"
+        )
+    if "" in config.stop:
+        place = next(place for key, place in origin.items() if key.partition(".")[0] == "stop")
+        raise ConfigError(f"{place}: stop: has an empty text, before which nothing can be written; leave it out")
+    if max(config.ks) > config.samples:
+        raise ConfigError(
+            f"{origin['ks']}: ks: pass@{max(config.ks)} needs `samples: {max(config.ks)}` or more; samples is "
+            f"{config.samples}"
+        )

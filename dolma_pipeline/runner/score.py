@@ -70,6 +70,8 @@ def score_run(place: str, overrides: Sequence[str], wanted: Wanted) -> Mapping[i
         config, scratch = with_local_tasks(process, config), process.scratch
     else:
         folder = run_folder(place)
+        if folder.stat("train/config.json") is None and wanted.checkpoint is None:
+            raise UsageError(f"{place}: no run that was trained: it has no train/config.json")
         config, scratch = _chosen(None, folder, wanted), Scratch()
     try:
         check_tasks(config, allow_code=wanted.allow_code)

@@ -14,15 +14,14 @@ Scores = Mapping[int, Mapping[str, Any]]
 
 def score_rows(scores: Scores, section: str) -> list[list[str]]:
     """Bits per byte of each source (`held_out`) or domain (`documents`)."""
-    names = sorted({name for results in scores.values() for name in results.get(section, {})})
-    if not names:
+    found_of = _alike(scores, section)
+    if not found_of:
         return []
     steps = sorted(scores)
     rows = [
         ["source" if section == "held_out" else "domain", *(f"step {step}" for step in steps), "documents", "bytes"]
     ]
-    for name in names:
-        found = [scores[step].get(section, {}).get(name) for step in steps]
+    for name, found in found_of:
         last = next(one for one in reversed(found) if one)
         values = [f"{one['bits_per_byte']:.4f}" if one else "-" for one in found]
         rows.append([name, *values, f"{last['num_documents']:,}", f"{last['num_bytes']:,}"])
@@ -31,13 +30,12 @@ def score_rows(scores: Scores, section: str) -> list[list[str]]:
 
 def task_rows(scores: Scores) -> list[list[str]]:
     """The primary metric of each task, its standard error, and what blind guessing would reach."""
-    names = sorted({name for results in scores.values() for name in results.get("tasks", {})})
-    if not names:
+    found_of = _alike(scores, "tasks")
+    if not found_of:
         return []
     steps = sorted(scores)
     rows = [["task", "metric", *(f"step {step}" for step in steps), "chance", "items", "bits per byte of the answer"]]
-    for name in names:
-        found = [scores[step].get("tasks", {}).get(name) for step in steps]
+    for name, found in found_of:
         last = next(one for one in reversed(found) if one)
         chance = f"{last['chance']:.3f}" if "chance" in last else ""
         bits = f"{last['gold_bits_per_byte']:.4f}" if "gold_bits_per_byte" in last else ""
@@ -53,6 +51,19 @@ def titled_rows(scores: Scores) -> Sequence[tuple[str, list[list[str]]]]:
         ("bits per byte by domain", score_rows(scores, "documents")),
         ("tasks", task_rows(scores)),
     )
+
+
+def _alike(scores: Scores, section: str) -> list[tuple[str, list[Mapping[str, Any] | None]]]:
+    """Name, and the entries of the steps in a row: those of other items, settings or metrics have a row of their own.
+
+    A task file that changed between two calls would else look like progress.
+    """
+    rows: dict[tuple[str, ...], list[Mapping[str, Any] | None]] = {}
+    for column, step in enumerate(sorted(scores)):
+        for name, entry in scores[step].get(section, {}).items():
+            key = (name, *(str(entry.get(one, "")) for one in ("data", "settings", "metric")))
+            rows.setdefault(key, [None] * len(scores))[column] = entry
+    return sorted(((key[0], found) for key, found in rows.items()), key=lambda row: row[0])
 
 
 def _with_error(entry: Mapping[str, Any]) -> str:

@@ -211,7 +211,9 @@ class EvalStage(Stage):
         reads: dict[str, Any] = {"eval.held_out": config.held_out}
         if config.precision != "fp32":
             reads["eval.precision"] = config.precision
-        files = {f"eval.tasks.{name}": digest([task.data, task.settings]) for name, (task, _) in tasks.items()}
+        files = {
+            f"eval.tasks.{name}": digest([task.data, task.settings, task.metric]) for name, (task, _) in tasks.items()
+        }
         files |= {f"eval.documents.{name}": domain.data for name, domain in domains.items()}
         made = read_manifest(process.run.folder, "eval")
         is_other = made is not None and made["needs"].get("train") != known["train"].digest

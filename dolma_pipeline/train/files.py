@@ -120,6 +120,10 @@ class Settings:
         """Steps that count as done before the first one."""
         return self.init.step if self.init is not None and self.init.extend else 0
 
+    def model_record(self) -> dict[str, Any]:
+        """What makes numbers of weights: architecture and shape."""
+        return {"architecture": spec_of(self.model).name, "model": asdict(self.model)}
+
     def as_dict(self) -> dict[str, Any]:
         """What `config.json` holds."""
         train = asdict(self.train)
@@ -127,8 +131,7 @@ class Settings:
         return {
             "format": FORMAT,
             "train": train,
-            "architecture": spec_of(self.model).name,
-            "model": asdict(self.model),
+            **self.model_record(),
             "module": None if self.module is None else asdict(self.module),
             "eos_id": self.eos_id,
             "dataset": self.dataset,

@@ -110,6 +110,7 @@ def supervise(
     threads: int,
     saves: bool = False,
     also: tuple[str, ...] = (),
+    told: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Run this Python with `arguments` to its end; lines that start with `name: ` are shown on standard error.
 
@@ -118,6 +119,7 @@ def supervise(
         threads: of each process's matrix work.
         saves: asked to stop, it finishes its step and saves: an interrupt asks, and waits; another one ends it.
         also: what other lines that are shown start with.
+        told: gets each line that is shown.
 
     Raises:
         RunError: it ended with an error; the message holds the line that it marked as `name: error: `, or its last.
@@ -151,6 +153,7 @@ def supervise(
                 if line.startswith(f"{name}: {STOPPED}"):
                     stopped = line.removeprefix(f"{name}: ").rstrip()
                 print(line, end="", file=sys.stderr, flush=True)
+                told(line.rstrip("\n"))
             else:
                 tail.append(line)
 

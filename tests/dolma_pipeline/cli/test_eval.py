@@ -169,6 +169,8 @@ def test_a_folder_without_checkpoints(place: Path, capsys: pytest.CaptureFixture
         commit.unlink()
     assert main(["eval", str(place)]) == 1
     assert "/train: no checkpoint that is whole. Train first" in capsys.readouterr().err
+    assert main(["eval", str(place / "none"), "--task", "cats.jsonl"]) == 2
+    assert "/none: no run that was trained: it has no train/config.json" in capsys.readouterr().err
 
 
 def test_two_steps_are_compared(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

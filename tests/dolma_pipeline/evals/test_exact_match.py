@@ -96,6 +96,12 @@ def test_numbers_of_a_text(text: str, marked: str | None, last: str | None) -> N
 def test_answers_that_cannot_be_compared(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r'task-items\.jsonl:2: "answer" has no number behind "#### "'):
         matched_items(task_of(tmp_path, lines([ROWS[0], {**ROWS[1], "answer": "4"}]), KEYS))
+    with pytest.raises(DataError, match=r'task-items\.jsonl:1: "answer" has no number behind "#### "'):
+        matched_items(task_of(tmp_path, lines([{**ROWS[1], "answer": "#### ."}]), KEYS))
+    with pytest.raises(
+        DataError, match=r"task-items\.jsonl:1: \"answer\" is ' '; a model that writes nothing would be"
+    ):
+        matched_items(task_of(tmp_path, lines([{**ROWS[1], "answer": " "}]), f"{KEYS}match: text\n"))
     with pytest.raises(DataError, match=r'task-items\.jsonl:1: "answer" is None'):
         matched_items(task_of(tmp_path, lines([{"id": "a", "question": "x"}]), KEYS))
     with pytest.raises(DataError, match=r'task-items\.jsonl:2: has the id "a", as .*task-items\.jsonl:1 has'):

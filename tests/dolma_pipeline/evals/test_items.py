@@ -61,3 +61,13 @@ def test_real_files_are_read_and_others_refused(data: Path) -> None:
     assert [len(read_items(data / "eval" / f"{name}.jsonl")) for name in names] == [250] * 8
     with pytest.raises(DataError, match=r'gsm8k\.jsonl:1: "choices" must be a list of texts; the line has: answer'):
         read_items(data / "eval/gsm8k.jsonl")
+
+
+@pytest.mark.parametrize("key", ["prompt: '{question}'", "answer: ' {choice}'", "neutral: 'Q:'"])
+def test_keys_without_effect_on_answers_in_contexts(tmp_path: Path, key: str) -> None:
+    (tmp_path / "items.jsonl").write_text(BETWEEN)
+    (tmp_path / "task.yaml").write_text(f"items: items.jsonl\n{key}\n")
+    with pytest.raises(
+        DataError, match=rf'items\.jsonl:1: the item has "contexts", so `{key.partition(":")[0]}` has no'
+    ):
+        read_items(tmp_path / "task.yaml")

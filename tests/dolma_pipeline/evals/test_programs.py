@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,10 @@ def test_humaneval_as_published(data: Path) -> None:
     for item in items:
         assert item.before == item.prompt
         compile(item.program(item.solution), item.key, "exec")
+
+
+def test_a_compressed_file_as_humaneval_is_published(tmp_path: Path) -> None:
+    path = tmp_path / "HumanEval.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(HUMANEVAL).encode()))
+    (item,) = read_programs(path)
+    assert (item.key, item.place) == ("Own/0", f"{path}:1")

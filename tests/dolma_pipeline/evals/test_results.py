@@ -67,3 +67,10 @@ def test_results_of_a_format_of_before_are_none(tmp_path: Path) -> None:
 def test_names_of_what_is_kept_apart() -> None:
     assert (variant(), variant(limit=3), variant(precision="bf16")) == ("", "limit-3", "bf16")
     assert variant(limit=3, precision="bf16", weights="abc") == "abc-bf16-limit-3"
+
+
+def test_rows_go_with_their_entries(tmp_path: Path) -> None:
+    entry(tmp_path, "tasks", "a")
+    entry(tmp_path, "documents", "b")
+    entry(tmp_path, "tasks", "c", digests={**HEAD["digests"], "weights": "x"})
+    assert [path.name for path in results_path(tmp_path, 5).with_suffix("").rglob("*")] == ["c.jsonl"]

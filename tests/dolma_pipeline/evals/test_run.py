@@ -8,6 +8,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -17,8 +18,10 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.errors import DataError, RunError, UsageError
 from dolma_pipeline.evals import evaluate
+from dolma_pipeline.evals.complete import Prompt
 from dolma_pipeline.evals.run import Options, run_tokenizer
 from dolma_pipeline.evals.subject import Subject
+from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.tokens.encode import encoder
 from dolma_pipeline.train.files import read_settings
 from dolma_pipeline.train.model import Decoder
@@ -272,3 +275,63 @@ def test_a_broken_model_writes_nothing(run: Path, model: Decoder) -> None:
     subject = Subject(model=broken, eos_id=0, encode=list, decode=str, step=7)
     with pytest.raises(RunError, match=r"^step 7, say: nothing can be scored: embedding\.weight of this"):
         subject.completer("say", seed=0)
+
+
+def test_another_metric_of_a_task_replaces_its_entry(run: Path) -> None:
+    write(run / "items.jsonl", TASK.replace("}", ', "kind": "x"}') * 2)
+    for metric in ("acc", "acc_norm"):
+        task = write(run / "cats.yaml", f"items: items.jsonl\ngroup: kind\nmetric: {metric}\n")
+        found = evaluate(run, 7, EvalConfig(held_out=False, tasks=(task,)))["tasks"]["cats"]
+        assert (found["metric"], f"{metric}_macro" in found) == (metric, True)
+
+
+def test_equal_weights_of_another_shape_are_another_model(run: Path) -> None:
+    """As at step 0, after a change of heads or of the window: both leave the first weights as they were."""
+    cats = write(run / "cats.jsonl", TASK)
+    config = EvalConfig(held_out=False, tasks=(cats,))
+    first = evaluate(run, 7, config)
+    settings = read_settings(run)
+    other = replace(settings, model=replace(settings.model, num_heads=4))
+    (run / "train/config.json").write_bytes(pretty(other.as_dict()))
+    second = evaluate(run, 7, config)
+    assert second["digests"]["weights"] == first["digests"]["weights"]
+    assert second["tasks"]["cats"]["gold_bits_per_byte"] != first["tasks"]["cats"]["gold_bits_per_byte"]
+
+
+def test_a_checkpoint_of_another_tokenizer_is_refused(run: Path, tmp_path: Path) -> None:
+    """Its ids are as many, but mean something else."""
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    config = EvalConfig(tasks=(write(run / "cats.jsonl", TASK),))
+    assert evaluate(run, 7, config, Options(weights=other))["tasks"]["cats"]["num_items"] == 1
+    path = other / "tokenizer/tokenizer.json"
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(UsageError, match=r"other/tokenizer/tokenizer\.json is not the tokenizer in .*Score it in its"):
+        evaluate(run, 7, config, Options(weights=other))
+    path.unlink()
+    assert evaluate(run, 7, config, Options(weights=other))["tasks"]["cats"]["num_items"] == 1  # of the same parts
+    (other / "train/config.json").write_bytes(pretty(replace(read_settings(run), dataset="sha256:else").as_dict()))
+    with pytest.raises(UsageError, match=r"other/tokenizer/tokenizer\.json: no such file, and .* names other token"):
+        evaluate(run, 7, config, Options(weights=other))
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_leaves_something(limit: int) -> None:
+    with pytest.raises(UsageError, match=f"limit is {limit}; it must be at least 1"):
+        Options(limit=limit)
+
+
+@pytest.mark.parametrize("name", ["../web", "a//b", "", "a=b"])
+def test_names_of_domains_of_which_no_file_can_be_made(run: Path, name: str) -> None:
+    file = write(run / "web.jsonl", '{"text": "x"}\n')
+    with pytest.raises(UsageError, match=r"eval\.documents: a domain is called '.*'; results are filed by the name"):
+        evaluate(run, 7, EvalConfig(held_out=False, documents={name: (file,)}))
+
+
+def test_a_model_whose_arithmetic_overflows_writes_nothing(run: Path, model: Decoder) -> None:
+    huge = Decoder(model.config).requires_grad_(False)
+    for weight in huge.parameters():
+        weight.fill_(1e30)
+    subject = Subject(model=huge, eos_id=0, encode=lambda texts: [np.array([1])] * len(texts), decode=str, step=7)
+    complete = subject.completer("say", seed=0)
+    with pytest.raises(RunError, match=r"^step 7, say: logits are not finite: the arithmetic overflows"):
+        complete([Prompt("a", "x")], max_tokens=2, stop=[], samples=1, temperature=0.0)

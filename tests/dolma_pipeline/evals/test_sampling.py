@@ -73,3 +73,9 @@ def test_a_draw_is_a_hash_of_its_key() -> None:
 def test_top_p_out_of_its_range(top_p: float) -> None:
     with pytest.raises(UsageError, match=r"top_p is .*; it must be above 0 and at most 1"):
         Sampling(top_p=top_p)
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-320])
+def test_a_tiny_temperature_takes_the_likeliest(temperature: float) -> None:
+    texts = [Text("a", i) for i in range(9)]
+    assert Sampling(temperature=temperature).choose(9 + LOGITS.flip(0).expand(9, 5), texts, position=0) == [3] * 9

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,22 @@ def test_another_process_finds_the_same(run: Path) -> None:
         assert theirs["held_out"][source]["nats"] == pytest.approx(ours["held_out"][source]["nats"], rel=1e-6)
     assert theirs["documents"]["notes"]["nats"] == pytest.approx(ours["documents"]["notes"]["nats"], rel=1e-6)
     assert "eval: step 7, web: " in (run / "log/eval.txt").read_text()
+
+
+def test_what_others_write_into_the_log_meanwhile_is_nothing_of_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two may score one run at once; the log is begun anew by each."""
+    other = run / "eval/limit-1/step-000007.json"
+    other.parent.mkdir(parents=True)
+    other.write_text('{"step": 7, "of": "another"}')
+
+    def supervised(*_: object, log: Path, told: Callable[[str], None], **__: object) -> None:
+        (run / "mine.json").write_text('{"step": 7, "of": "this"}')
+        told(f"eval: wrote {run / 'mine.json'}")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"eval: wrote {run / 'mine.json'}\neval: wrote {other}\n")
+
+    monkeypatch.setattr("dolma_pipeline.evals.start.supervise", supervised)
+    assert launch(run, steps=[7], config=EvalConfig()) == {7: {"step": 7, "of": "this"}}
 
 
 def test_its_error_is_told(run: Path) -> None:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import gzip
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from dolma_pipeline.errors import ConfigError, DataError, UsageError
 from dolma_pipeline.evals.items import choice_items, read_items
@@ -172,3 +176,36 @@ def test_named_tasks_are_whole(tmp_path: Path, name: str) -> None:
     task = read_task(tmp_path / "named.yaml")
     assert task.metric in KINDS[task.config.kind].metrics
     assert "metric" in NAMED[name].keys or task.config.kind == "code"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("preset: [mmlu]\n", "preset: found a list of 1, expected text"),
+        ("answer: ' yes'\n", "answer: ' yes' is the same for all choices; it needs {choice} or {letter}"),
+        ("answer: ' {id}'\n", "answer: ' {id}' is the same for all choices"),
+        ("kind: write\nstop: [x, '']\n", "stop: has an empty text, before which nothing can be written"),
+        ("kind: code\nks: [1, 4]\n", "ks: pass@4 needs `samples: 4` or more; samples is 1"),
+    ],
+)
+def test_values_that_would_fail_or_score_nothing(tmp_path: Path, text: str, words: str) -> None:
+    path = task_file(tmp_path, f"items: items.jsonl\n{text}")
+    with pytest.raises(ConfigError, match=rf"sums\.yaml:[23]: {re.escape(words)}"):
+        read_task(path)
+
+
+@pytest.mark.parametrize(("ending", "compressed"), [("gz", gzip.compress), ("zst", zstandard.compress)])
+def test_a_compressed_file_is_called_as_it_is_without(
+    tmp_path: Path, ending: str, compressed: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / f"mmlu.jsonl.{ending}"
+    path.write_bytes(compressed(ITEM.encode()))
+    task = read_task(path)
+    assert (task.name, task.config.group, task.config.answer) == ("mmlu", "subject", " {letter}")
+
+
+def test_a_key_of_a_preset_that_does_not_fit_is_named_with_the_file(tmp_path: Path) -> None:
+    """The file's name alone makes it that task, so nothing in it says preset."""
+    path = task_file(tmp_path, "items: items.jsonl\nkind: choices\n", "gsm8k.yaml")
+    with pytest.raises(ConfigError, match=r"gsm8k\.yaml: preset gsm8k: .*has no effect on a task of kind choices"):
+        read_task(path)

@@ -49,11 +49,12 @@ def test_it_is_of_the_content_of_tasks_and_documents(tmp_path: Path) -> None:
     for path, text in (
         (items, ITEM * 2),
         (task, "items: cats-items.jsonl\nprefix: none\n"),
+        (task, "items: cats-items.jsonl\nprefix: none\nmetric: acc_norm\n"),
         (notes, '{"text": "y"}\n'),
     ):
         path.write_text(text)
         digests.add(eval_of(evaluated(tmp_path, **given)).digest)
-    assert len(digests) == 5
+    assert len(digests) == 6
 
 
 def test_results_go_with_the_training_that_they_are_of(tmp_path: Path) -> None:
