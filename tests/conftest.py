@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import orjson
 import pytest
 import zstandard
@@ -35,6 +36,10 @@ os.environ.update(
     AZURE_STORAGE_ACCOUNT_NAME="account",
     AZURE_STORAGE_ACCOUNT_KEY="ZHVtbXktc2VjcmV0LXRoYXQtbm8tZmlsZS1tYXktaG9sZA==",
 )
+
+# No test is of timing: on a busy machine the first example may take seconds.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 _compiled = Compiled()
 with _compiled.locked(wait=lambda: None):

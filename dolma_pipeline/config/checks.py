@@ -362,7 +362,9 @@ def _check_train_and_eval(recipe: Recipe) -> None:
             "train.batch_tokens",
             f"{train.batch_tokens} is not a multiple of train.sequence_length {train.sequence_length}; {near} would be",
         )
-    if train is not None and not train.stages and (idle := idle_key(train)):
+    if train is not None:
+        _check_shares(recipe, train)
+    if train is not None and (idle := idle_key(train)):
         raise fail(recipe, f"train.{idle[0]}", idle[1])
     if train is not None:
         _check_saving(recipe, "train", train)
@@ -431,6 +433,24 @@ def _check_training_stages(recipe: Recipe, train: TrainConfig) -> None:
     if train.stages and "train.max_tokens" in recipe.origin and train.max_tokens != total:
         message = f"the stages have {total} together; leave it out, or write that"
         raise fail(recipe, "train.max_tokens", message)
+
+
+def _check_shares(recipe: Recipe, train: TrainConfig) -> None:
+    """A batch is shared out evenly, as far as the recipe says; where training starts it is looked at again."""
+    _check_unique(recipe, "train.weight_decay_on", train.weight_decay_on)
+    sequences, processes = train.batch_tokens // train.sequence_length, train.processes
+    if processes != "auto" and sequences % processes:
+        message = (
+            f"{processes} processes cannot share the {sequences} sequences of a batch evenly; give a divisor, or auto"
+        )
+        raise fail(recipe, "train.processes", message)
+    at_once, share = train.micro_batch_tokens, sequences if processes == "auto" else sequences // processes
+    if at_once != "auto" and (at_once % train.sequence_length or share % (at_once // train.sequence_length)):
+        message = (
+            f"{at_once} does not cut the {share} sequences of {train.sequence_length} tokens evenly that a process "
+            f"computes; give {train.sequence_length} x a divisor of {share}, or auto"
+        )
+        raise fail(recipe, "train.micro_batch_tokens", message)
 
 
 def _check_eval(recipe: Recipe, config: EvalConfig) -> None:

@@ -139,19 +139,24 @@ class _Returning:
             self._error = error
 
     def _put_checkpoints(self) -> None:
-        for commit in sorted(self._copy.rglob(f"step-*/{COMMIT}")):
-            if _STEP.match(self._name(commit)) and self._seen.get(commit) != _state(commit):
+        commits = self._copy.rglob(f"step-*/{COMMIT}")
+        named = [(match, one) for one in commits if (match := _STEP.match(self._name(one)))]
+        for training, step, commit in sorted((match[1], int(match[2]), one) for match, one in named):
+            if self._seen.get(commit) != _state(commit):
                 self._put_step(commit.parent)
                 # What is known of the steps before it is there when the checkpoint is.
                 self._put(self._copy / one for one in self._under if (self._copy / one).is_file())
                 self._put(path for path in _files(commit.parents[1]) if not _STEP.match(self._name(path)))
                 self._put([commit])
-                self._drop_superseded(self._name(commit.parents[1]))
+                self._drop_superseded(training, made=step)
 
-    def _drop_superseded(self, training: str) -> None:
-        """Take away checkpoints that do not stay, also those that were made before this copy; their commits first."""
+    def _drop_superseded(self, training: str, *, made: int) -> None:
+        """Take away checkpoints that do not stay, also those that were made before this copy; their commits first.
+
+        Those of later steps than the one that was just made are damaged: training went on from one before them.
+        """
         whole = _whole(self._folder.list(training)).get(training, [])
-        for step in sorted({*whole} - {*self._keep(whole)}):
+        for step in sorted({*whole} - {*self._keep([one for one in whole if one <= made])}):
             place = f"{training}/step-{step:06d}"
             self._folder.delete([f"{place}/{COMMIT}"])
             self._folder.delete_tree(place)

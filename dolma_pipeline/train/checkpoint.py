@@ -18,12 +18,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.metadata import StorageMeta
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save as save_state
 
 from dolma_pipeline.errors import DamagedCheckpointError
+from dolma_pipeline.storage.faults import refused, told
 from dolma_pipeline.train.agree import agreed, all_of
 from dolma_pipeline.train.commit import COMMIT, Commit, file_record, read_commit, verify, write_commit
 from dolma_pipeline.train.files import committed_steps, step_folder
@@ -51,19 +53,32 @@ def save(
 
     Args:
         num_tokens: seen so far. quarantine: digest of the lines by hand that counted until now. For `commit.json`.
+
+    Raises:
+        RunError: on all processes, the disk refuses it; there is no commit then, so what was written does not count.
     """
     folder = step_folder(run_dir, step)
     if dist.get_rank() == 0:
         remove(folder)  # what a kill left behind, or a damaged one
     dist.barrier()
-    save_state(_state(model, optimizer), storage_writer=_Writer(folder / STATE))
+    try:
+        save_state(_state(model, optimizer), storage_writer=_Writer(folder / STATE))
+    except CheckpointException as error:  # on all processes, what one of them met
+        met = [one for one, _ in error.failures.values()]
+        if refusal := next((one for one in met if isinstance(one, OSError)), None):
+            raise refused("written", folder, refusal) from error
+        raise
     dist.barrier()
     files: dict[str, Any] = {}
     for part in all_of(lambda: {name: file_record(folder / name) for name in _own_files(folder)}):
         files |= part
-    if dist.get_rank() == 0:
-        write_commit(folder, Commit(step=step, tokens=num_tokens, files=files, quarantine=quarantine))
-    dist.barrier()
+    commit = Commit(step=step, tokens=num_tokens, files=files, quarantine=quarantine)
+
+    def write() -> None:
+        with told("written", folder):
+            write_commit(folder, commit)
+
+    agreed(write)
 
 
 def remove(folder: Path) -> None:

@@ -9,6 +9,7 @@ train/step-000200/commit.json           written last: the checkpoint is whole
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from dolma_pipeline.errors import DataError, RunError, SettingsChangedError, Usa
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.registry import UserModule, declared_by, install_modules
+from dolma_pipeline.storage.faults import told
 from dolma_pipeline.train.compatible import KINDS, carried_on, conflicts, filled
 from dolma_pipeline.train.spec import Shape, model_config, spec_named, spec_of
 from dolma_pipeline.train.stages import Stage, stages_of
@@ -77,14 +79,9 @@ class Settings:
                 raise UsageError(f"train.{name} is {getattr(config, name)}; it must be above 0.")
         if config.sequence_length < 2:
             raise UsageError("train.sequence_length is 1; it must be at least 2: the last position has no label.")
-        if config.keep_every_steps is not None and config.keep_last is None:
-            raise UsageError(
-                "train.keep_every_steps says which checkpoints stay beside the last ones, but all stay: give "
-                "train.keep_last, how many of the last ones do, or leave it out."
-            )
         if config.warmup_steps < 0:
             raise UsageError(f"train.warmup_steps is {config.warmup_steps}; it must be 0 or more.")
-        if not config.stages and (idle := idle_key(config)):
+        if idle := idle_key(config):
             raise UsageError(f"train.{idle[0]} {idle[1]}.")
         for stage in self.stages:
             if stage.horizon < stage.num_steps:
@@ -340,11 +337,19 @@ class Lines:
         content = b"".join(map(_line, read_lines(path, until=until)))
         if not path.is_file() or path.read_bytes() != content:
             paths.write_bytes(path, content)
+        self._path = path
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (open until `close`)
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write one object, its keys sorted."""
-        self._file.write(_line(row))
+        """Write one object, its keys sorted.
+
+        Raises:
+            RunError: the disk takes it not, or only a part of it.
+        """
+        line = _line(row)
+        with told("written", self._path):
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def sync(self) -> None:
         """Make sure that what was written survives a power cut."""

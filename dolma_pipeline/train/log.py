@@ -93,12 +93,10 @@ class Log:
     def sync(self) -> None:
         """See that lines are on disk before a checkpoint says so."""
         self.metrics.sync()
-        self.quarantine.sync()
 
     def close(self) -> None:
         """Close all files."""
         self.metrics.close()
-        self.quarantine.close()
         self._progress.close()
         if self._board:
             self._board.close()

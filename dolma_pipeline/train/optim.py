@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from dolma_pipeline.config.recipe import TrainConfig
+from dolma_pipeline.errors import UsageError
 from dolma_pipeline.train.language_model import LanguageModel
 from dolma_pipeline.train.spec import spec_of
 
@@ -21,10 +22,19 @@ def adamw(model: LanguageModel, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW over all parameters of `model`, a group for each weight decay and share of the rate that roles ask for.
 
     With tied weights the output matrix is the embedding, and is decayed if that is.
+
+    Raises:
+        UsageError: `train.weight_decay_on` names a kind of which the model has none.
     """
     spec, grouped = spec_of(model.config), dict[tuple[float, float], list[nn.Parameter]]()
+    roles = {name: spec.role(name, model.config) for name, _ in model.named_parameters()}
+    if none := sorted({*config.weight_decay_on} - {role.kind for role in roles.values()}):
+        raise UsageError(
+            f"train.weight_decay_on names {' and '.join(none)}, but this model has none. Take it out, or choose "
+            "another shape (train.model, train.shape)."
+        )
     for name, parameter in model.named_parameters():
-        role = spec.role(name, model.config)
+        role = roles[name]
         decay = config.weight_decay if role.kind in config.weight_decay_on else 0.0
         grouped.setdefault((decay, role.rate_scale), []).append(parameter)
     groups = [

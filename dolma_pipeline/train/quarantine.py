@@ -18,6 +18,7 @@ import orjson
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import digest
+from dolma_pipeline.storage.faults import told
 
 QUARANTINE = "quarantine.jsonl"
 EARLIER = "train/quarantine.jsonl"
@@ -82,29 +83,25 @@ class OwnLines:
     def __init__(self, run_dir: Path, *, until: int) -> None:
         """Cut the trainer's own lines after step `until` away, and what a kill left of one. Lines by hand stay."""
         self._path = run_dir / QUARANTINE
-        self._file = -1
         _cut(run_dir / EARLIER, until=until, earlier=True)
         _cut(self._path, until=until, earlier=False)
 
     def append(self, *, instance: int, step: int, reason: str) -> None:
-        """One line."""
-        if self._file < 0:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        """One line, on the disk when this returns.
+
+        The file is opened each time: meanwhile an editor may have put another one in its place, or have left its last
+        line without a newline.
+        """
         row = {"by": "train", "instance": instance, "reason": reason, "step": step}
-        os.write(self._file, orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-
-    def sync(self) -> None:
-        """Make sure that what was written survives a power cut."""
-        if self._file >= 0:
-            os.fsync(self._file)
-
-    def close(self) -> None:
-        """Sync and close."""
-        self.sync()
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        with told("written", self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self._path, "a+b") as file:
+                if file.tell():
+                    file.seek(-1, os.SEEK_END)
+                newline = b"" if not file.tell() or file.read(1) == b"\n" else b"\n"
+                file.write(newline + orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+                file.flush()
+                os.fsync(file.fileno())
 
 
 def _cut(path: Path, *, until: int, earlier: bool) -> None:

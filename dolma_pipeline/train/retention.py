@@ -27,9 +27,9 @@ def kept(steps: Iterable[int], config: TrainConfig) -> list[int]:
     return sorted({*known[-config.keep_last :], *(step for step in known if every is not None and step % every == 0)})
 
 
-def superseded(run_dir: Path, config: TrainConfig) -> list[int]:
-    """Steps whose checkpoints go."""
-    steps = committed_steps(run_dir)
+def superseded(run_dir: Path, config: TrainConfig, *, until: int) -> list[int]:
+    """Steps whose checkpoints go, up to a step that is whole. Later ones are damaged, and replace none."""
+    steps = [step for step in committed_steps(run_dir) if step <= until]
     return sorted({*steps} - {*kept(steps, config)})
 
 

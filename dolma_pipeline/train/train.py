@@ -14,7 +14,7 @@ from dolma_pipeline.train import checkpoint
 from dolma_pipeline.train.agree import agreed, any_asks, same_everywhere
 from dolma_pipeline.train.blame import Patience, largest_weight
 from dolma_pipeline.train.data_check import check_tokens
-from dolma_pipeline.train.files import Settings, read_settings, step_folder
+from dolma_pipeline.train.files import Settings, committed_steps, read_settings, step_folder
 from dolma_pipeline.train.first_weights import draw, fill
 from dolma_pipeline.train.hugging_face.read import read_hf
 from dolma_pipeline.train.language_model import LanguageModel
@@ -124,6 +124,12 @@ def fit(
         for line in (*work.remarks, *filter(None, [begun.disk])):
             log.say(line)
 
+    passed_over = [step for step in committed_steps(run_dir) if found is not None and step > found]  # damaged
+
+    def clear(step: int) -> None:
+        for old in superseded(run_dir, config, until=step):
+            checkpoint.remove(step_folder(run_dir, old))
+
     def save(step: int) -> None:
         if log:
             log.sync()
@@ -138,13 +144,19 @@ def fit(
         if score is not None and is_scored(step, config):
             score(step, world)
         if world.rank == 0:
-            for old in superseded(run_dir, config):
-                checkpoint.remove(step_folder(run_dir, old))
+            for other in passed_over:
+                if other != step:
+                    checkpoint.remove(step_folder(run_dir, other))
+            passed_over.clear()
+            clear(step)
 
     if found is None:
         save(state.done)
-    elif score is not None and is_scored(found, config):  # unless it was, before a kill
-        score(found, world)
+    else:
+        if world.rank == 0:
+            clear(found)  # what a kill right after a save left
+        if score is not None and is_scored(found, config):  # unless it was, before a kill
+            score(found, world)
 
     # -- the steps --------------------------------------------------------------------------------
     ahead = Prefetched(work.batches, last_step=num_steps)

@@ -164,6 +164,22 @@ def test_the_columns_are_those_of_documents() -> None:
             "train={grad_clip_warmup_factor: 4}",
             "train.grad_clip_warmup_factor: has no effect without grad_clip_warmup_steps; add them, or take it out",
         ),
+        (
+            "train.keep_every_steps=10",
+            "train.keep_every_steps: says which checkpoints stay beside the last ones, but all",
+        ),
+        (
+            "train={weight_decay: 0, weight_decay_on: [norms]}",
+            "train.weight_decay_on: says what is decayed, but weight",
+        ),
+        ("train.weight_decay_on=[norms, norms]", "train.weight_decay_on.1: 'norms' is there twice"),
+        ("train.processes=3", "train.processes: 3 processes cannot share the 16 sequences of a batch evenly; give a"),
+        ("train.micro_batch_tokens=300", "train.micro_batch_tokens: 300 does not cut the 16 sequences of 256 tokens"),
+        ("train={micro_batch_tokens: 768}", "train.micro_batch_tokens: 768 does not cut the 16 sequences of 256"),
+        (
+            "train={processes: 2, micro_batch_tokens: 4096}",
+            "train.micro_batch_tokens: 4096 does not cut the 8 sequences of 256 tokens evenly that a process computes",
+        ),
         ("eval.held_out=false", "eval: has nothing to score: held_out is false and there are no tasks"),
     ],
 )

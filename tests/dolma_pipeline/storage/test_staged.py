@@ -151,3 +151,11 @@ def test_checkpoints_that_do_not_stay_go_from_the_store_too(folder: RunFolder) -
     names = {name.split("/")[1] for name in contents(folder) if name.startswith("train/step-")}
     assert names == {"step-000010", "step-000020", "step-000030"}  # 20 was never whole
     assert not [name for name in contents(folder) if name.startswith("train/step-000000/")]
+
+
+def test_a_damaged_checkpoint_takes_no_good_one_away_from_the_store(folder: RunFolder) -> None:
+    """Training went on from step 0, as 10 is damaged; of what it makes the last one stays, and 10 does not."""
+    with staged(folder, Scratch(), under=UNDER, steps=lambda whole: whole, keep=lambda whole: whole[-1:]) as place:
+        write(place, {f"train/step-000006/{name}": b"6" for name in ("model_and_optim/.metadata", "commit.json")})
+    names = {name.split("/")[1] for name in contents(folder) if name.endswith("/commit.json")}
+    assert names == {"step-000006"}

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 import torch
 
-from dolma_pipeline.errors import DamagedCheckpointError
+from dolma_pipeline.errors import DamagedCheckpointError, RunError
 from dolma_pipeline.train.checkpoint import load_model, load_newest, save
-from dolma_pipeline.train.files import Settings
+from dolma_pipeline.train.files import Settings, committed_steps
 from dolma_pipeline.train.model import Decoder
 from dolma_pipeline.train.optim import adamw
 from dolma_pipeline.train.shard import build
@@ -118,3 +120,29 @@ def test_a_damaged_one_is_written_anew(tmp_path: Path, world: World, settings: S
     (tmp_path / "train/step-000002/model_and_optim/__0_0.distcp").write_bytes(b"")
     save(tmp_path, 2, model=model, optimizer=optimizer, num_tokens=8)
     assert load_newest(tmp_path, model=model, optimizer=optimizer) == 2
+
+
+@pytest.mark.parametrize("full_at", ["__0_0.distcp", ".metadata.tmp", "commit.json"])
+def test_a_full_disk(
+    tmp_path: Path, world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch, full_at: str
+) -> None:
+    """It is one clear error, and nothing counts; with room again the same call saves."""
+    model, optimizer = trained(settings, world, seed=1, num_steps=1)
+
+    def full(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    opened = Path.open
+
+    def opening(path: Path, *how: Any, **more: Any) -> Any:
+        return full() if path.name == full_at else opened(path, *how, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", opening)
+        if full_at == "commit.json":
+            patch.setattr("dolma_pipeline.io.paths.write_bytes", full)
+        with pytest.raises(RunError, match=r"train/step-000003 cannot be written: no space left on device. Free some"):
+            save(tmp_path, 3, model=model, optimizer=optimizer, num_tokens=12)
+    assert committed_steps(tmp_path) == []
+    save(tmp_path, 3, model=model, optimizer=optimizer, num_tokens=12)
+    assert committed_steps(tmp_path) == [3]

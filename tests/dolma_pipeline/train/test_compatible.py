@@ -3,6 +3,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import orjson
+import pytest
+
 from dolma_pipeline.config.recipe import TrainConfig
 from dolma_pipeline.train.compatible import FIRST, HOW, carried_on, conflicts, deciding, filled
 
@@ -25,6 +28,20 @@ def test_a_digest_knows_later_keys_only_where_they_say_something() -> None:
     assert set(deciding(TrainConfig())) == {*FIRST}
     changed = deciding(TrainConfig(order="olmo-core", shape={"width": 32}, keep_last=3, processes=2))
     assert {key: changed[key] for key in changed if key not in FIRST} == {"order": "olmo-core", "shape": {"width": 32}}
+
+
+@pytest.mark.parametrize(
+    ("written", "same"),
+    [
+        ({"schedule": "wsd", "decay_share": 0.1, "final_lr_share": 0.1}, {"schedule": "wsd"}),
+        ({"grad_clip_warmup_steps": 5, "grad_clip_warmup_factor": 10}, {"grad_clip_warmup_steps": 5}),
+        ({"weight_decay_on": ("norms", "matrices")}, {"weight_decay_on": ("matrices", "norms")}),
+    ],
+)
+def test_what_is_the_same_in_other_words_is_the_same(written: dict[str, Any], same: dict[str, Any]) -> None:
+    assert deciding(TrainConfig(**written)) == deciding(TrainConfig(**same)) != deciding(TrainConfig())
+    old = content(**orjson.loads(orjson.dumps(asdict(TrainConfig(**written)))))
+    assert conflicts(old, now(**same)) == []
 
 
 def test_later_keys_have_their_default_or_what_was_done_before() -> None:

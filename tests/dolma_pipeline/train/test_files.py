@@ -121,6 +121,14 @@ def test_lines_are_cut_back_to_a_step(tmp_path: Path) -> None:
     assert read_lines(tmp_path / "none", until=9) == []
 
 
+def test_a_line_of_which_the_disk_takes_a_part_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = Lines(tmp_path / "metrics.jsonl", until=0)
+    lines.append({"step": 1})
+    monkeypatch.setattr(lines._file, "write", lambda line: len(line) - 1)
+    with pytest.raises(RunError, match=r"metrics.jsonl cannot be written: no space left on device. Free some space"):
+        lines.append({"step": 2})
+
+
 @pytest.mark.parametrize("line", ["{", "[1]", '{"stop": 1}', '{"step": "1"}', ""])
 def test_a_line_that_is_none(tmp_path: Path, line: str) -> None:
     path = tmp_path / "quarantine.jsonl"

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dolma_pipeline.config.recipe import TrainConfig
+from dolma_pipeline.errors import UsageError
 from dolma_pipeline.train.model import Decoder
 from dolma_pipeline.train.optim import adamw, set_rate
 from dolma_pipeline.train.presets import ModelConfig
@@ -63,3 +64,12 @@ def test_under_mup_hidden_matrices_learn_and_decay_at_their_share_of_the_rate() 
         rate = 0.1 / 4 if name.startswith("blocks.") and name.endswith("weight") else 0.1
         decay = 0.3 if name.endswith("weight") and not name.startswith("embedding") else 0.0
         torch.testing.assert_close(parameter, torch.full_like(parameter, 1 - rate * decay - rate), msg=name)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"), [({}, "names biases and norms, but"), ({"norm": "rms_norm"}, "names biases, but")]
+)
+def test_a_kind_that_the_model_has_none_of(shape: dict[str, Any], words: str) -> None:
+    config = dataclasses.replace(CONFIG, weight_decay_on=("norms", "biases", "matrices"))
+    with pytest.raises(UsageError, match=rf"train.weight_decay_on {words} this model has none"):
+        adamw(Decoder(dataclasses.replace(SHAPE, **shape)), config)

@@ -41,7 +41,6 @@ def test_only_lines_of_the_trainer_are_cut(tmp_path: Path) -> None:
     lines = OwnLines(tmp_path, until=2)  # before the step of a line by hand
     assert path.read_bytes() == own(1, 2) + BY_HAND
     lines.append(instance=3, step=6, reason="loss is nan")
-    lines.close()
     assert path.read_bytes() == own(1, 2) + BY_HAND + own(3, 6)
 
 
@@ -49,14 +48,22 @@ def test_a_last_line_by_hand_needs_no_newline(tmp_path: Path) -> None:
     path = write(tmp_path, own(1, 2) + b'{"instance": 5}')
     lines = OwnLines(tmp_path, until=0)
     lines.append(instance=3, step=1, reason="loss is nan")
-    lines.close()
     assert path.read_bytes() == b'{"instance": 5}\n' + own(3, 1)
 
 
-def test_no_file_without_a_line(tmp_path: Path) -> None:
+def test_lines_that_an_editor_writes_meanwhile_stay_and_so_do_the_next_ones(tmp_path: Path) -> None:
+    """Editors put a new file in the place of the old one, and may leave the last line without its newline."""
     lines = OwnLines(tmp_path, until=0)
-    lines.sync()
-    lines.close()
+    lines.append(instance=1, step=1, reason="loss is nan")
+    edited = tmp_path / "edited"
+    edited.write_bytes((tmp_path / "quarantine.jsonl").read_bytes() + b'{"instance": 5, "step": 90}')
+    edited.replace(tmp_path / "quarantine.jsonl")
+    lines.append(instance=2, step=2, reason="loss is nan")
+    assert [line.instance for line in read_quarantine(tmp_path)] == [1, 5, 2]
+
+
+def test_no_file_without_a_line(tmp_path: Path) -> None:
+    OwnLines(tmp_path, until=0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -65,9 +72,9 @@ def test_a_run_of_an_earlier_version(tmp_path: Path) -> None:
     old = b'{"instance":2,"reason":"by hand","step":0}\n{"instance":5,"reason":"loss is nan","step":4}\n'
     path = write(tmp_path, old, "train/quarantine.jsonl")
     assert read_quarantine(tmp_path) == [Line(2, 0, own=False), Line(5, 4, own=True)]
-    OwnLines(tmp_path, until=4).close()
+    OwnLines(tmp_path, until=4)
     assert path.read_bytes() == old
-    OwnLines(tmp_path, until=3).close()
+    OwnLines(tmp_path, until=3)
     assert path.read_bytes() == old.splitlines(keepends=True)[0]
 
 
@@ -120,6 +127,5 @@ def test_a_line_that_comes_too_late_is_refused(tmp_path: Path) -> None:
 def test_lines_are_json(tmp_path: Path) -> None:
     lines = OwnLines(tmp_path, until=0)
     lines.append(instance=3, step=6, reason='a "quoted" reason')
-    lines.close()
     (row,) = map(json.loads, (tmp_path / "quarantine.jsonl").read_text().splitlines())
     assert row == {"by": "train", "instance": 3, "reason": 'a "quoted" reason', "step": 6}
