@@ -20,9 +20,9 @@ from dolma_pipeline.train.world import World, joined
 VOCABULARY, LENGTH = 256, 32
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    """With one thread: on busy cores a second one spends most of its time waiting."""
+    """One thread: on busy cores a second one mostly waits. Of a file, as tests of other files join groups of their own."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with joined() as found:
