@@ -12,6 +12,9 @@ from dolma_pipeline.errors import UsageError
 
 CONFIG_ONLY = "--config-only"
 
+AFTER_TOKENS = ("train", "eval", "sft", "dpo")
+"""Stages that a run goes without, that is to end before training."""
+
 
 def main(arguments: Arguments) -> Reply:
     """Run the stage, or write its settings.
@@ -56,7 +59,8 @@ def write_training(recipe: Recipe) -> Path:
 
     found = begun(recipe)
     assert found.run.recipe.train is not None
-    check_made(found, [*sections_of(found.run.recipe.train)])
+    later = " ".join(f"{stage}=null" for stage in AFTER_TOKENS if stage in recipe.stages())
+    check_made(found, [*sections_of(found.run.recipe.train)], command=f"dolma-pipeline run RECIPE {later}")
     run_folder, config = found.run.folder, found.run.recipe.train
     assert config is not None
     folder = run_folder.local_path()

@@ -21,6 +21,8 @@ from dolma_pipeline.storage.folder import Entry, RunFolder, run_folder
 from dolma_pipeline.storage.local import LocalFolder
 
 IDS = "ids"
+ORDER = "order"
+"""What `train` keeps below cache/ while it is at work."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ KINDS = {
             IDS,
             "kept ids: tokens of documents that pass",
             "the next change of rules, budget, seed or tokens reads and encodes all documents that pass",
+        ),
+        Kind(
+            ORDER,
+            "orders of large datasets, left by a training that was interrupted",
+            "training that goes on makes them again, in seconds to minutes",
+            unasked=False,  # torchrun by hand holds no lock of the folder, and may have them mapped
         ),
         Kind("old", "caches of other settings", "nothing, unless those settings come back"),
         Kind("attempts", "files that were never whole, of processes that died", "nothing"),
@@ -142,7 +150,7 @@ def remove(folder: RunFolder, some: Sequence[Removable]) -> None:
 def _kind_of(name: str, is_current: Callable[[str], bool]) -> str:
     """The kind of a file below cache/; empty for one that finished work needs."""
     cached = name.split("/")[1]
-    if cached in (TABLE, IDS):
+    if cached in (TABLE, IDS, ORDER):
         return cached
     if cached in WORK:
         return "unfinished"

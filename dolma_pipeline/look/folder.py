@@ -121,11 +121,12 @@ def with_recipe(before: Finished, recipe: Recipe) -> Process:
     return process
 
 
-def check_made(found: Finished, names: Collection[str]) -> None:
+def check_made(found: Finished, names: Collection[str], *, command: str = "") -> None:
     """Hold that some artifacts, and all that they are made from, are finished; caches need not be there.
 
     Args:
         names: of artifacts that the recipe makes.
+        command: that makes them; "": those that make the verdicts.
 
     Raises:
         UsageError: one is not, or was made with other settings; says what to do.
@@ -141,16 +142,16 @@ def check_made(found: Finished, names: Collection[str]) -> None:
     output = found.run.recipe.output
     lines = list(dict.fromkeys(line for d in left if d.state == "changed" for line in changes(d.artifact, d.before)))
     if lines:
+        what_if = "" if command else " and say what is to be changed with --what-if"
         raise UsageError(
             f"{output} holds work that was made with other settings:\n"
             + "".join(f"  {line}\n" for line in lines)
-            + "Put the settings back and say what is to be changed with --what-if, or make it: "
-            "dolma-pipeline mix RECIPE --redo."
+            + f"Put the settings back{what_if}, or make it: {command or 'dolma-pipeline mix RECIPE'} --redo."
         )
     states = ", ".join(f"{d.artifact.name} ({'not done' if d.state == 'new' else d.state})" for d in left[:5])
     more = f" and {len(left) - 5} more" if len(left) > 5 else ""
     what = "the rules have not been asked" if VERDICTS in names else "not all that is asked for has been made"
     raise UsageError(
         f"{output}: {what} there yet; left to do: {states}{more}. "
-        "First: dolma-pipeline run RECIPE (or tag, dedupe and mix)."
+        f"First: {command or 'dolma-pipeline run RECIPE (or tag, dedupe and mix)'}."
     )

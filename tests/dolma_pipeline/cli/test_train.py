@@ -68,6 +68,27 @@ def test_what_it_refuses(
     assert not (copied / "train/order.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("manifest", "typed", "words"),
+    [
+        ("tokens", [], "left to do: tokens (not done). First: dolma-pipeline run RECIPE train=null."),
+        ("tokens", ["seed=99"], "Put the settings back, or make it: dolma-pipeline run RECIPE train=null --redo."),
+        ("index", ["eval={held_out: true}"], "First: dolma-pipeline run RECIPE train=null eval=null."),
+    ],
+)
+def test_the_command_that_makes_what_is_missing_trains_nothing(
+    recipe: str,
+    copied: Path,  # noqa: F811
+    manifest: str,
+    typed: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (copied / manifest / "manifest.json").unlink()
+    assert main(["train", recipe, "--config-only", *typed]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_other_settings_than_those_of_checkpoints(
     recipe: str,
     copied: Path,  # noqa: F811

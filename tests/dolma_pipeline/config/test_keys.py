@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dolma_pipeline.config import recipe as recipe_module
+from dolma_pipeline.config import training as training_module
 from dolma_pipeline.config.keys import Row, fields_of, rest_of, rows_of, section_of, shape_of, words_for
 from dolma_pipeline.config.recipe import MixConfig, Recipe, SftConfig, TagConfig, TrainConfig
 
@@ -18,8 +19,12 @@ FOLLOWS = {"model", "shape", "max_tokens", "warmup_steps", "stages", "extend", "
 
 
 def test_every_section_is_a_frozen_keyword_dataclass_whose_fields_have_keys() -> None:
-    sections = [one for one in vars(recipe_module).values() if dataclasses.is_dataclass(one) and isinstance(one, type)]
-    sections = [one for one in sections if one.__module__ == recipe_module.__name__]
+    sections = [
+        one
+        for module in (recipe_module, training_module)
+        for one in vars(module).values()
+        if dataclasses.is_dataclass(one) and isinstance(one, type) and one.__module__ == module.__name__
+    ]
     reached = {Recipe} | {section_of(field.type) for one in sections for field in fields_of(one)} - {None}
     assert set(sections) == reached
     for section in sections:

@@ -13,6 +13,7 @@ from dolma_pipeline.cli import main
 from dolma_pipeline.errors import UnknownNameError, UsageError
 from dolma_pipeline.look.clean import opened, removable, remove
 from dolma_pipeline.look.plan import plan
+from dolma_pipeline.tokens.stored_order import StoredShuffles
 from tests.dolma_pipeline.look.conftest import loaded, made
 from tests.pipeline import tiny
 
@@ -79,6 +80,21 @@ def test_caches_of_other_settings_and_unfinished_work(copied: Path, capsys: pyte
     assert sizes(copied)["unfinished"] == 2  # not unless it is named
     main(["clean", str(copied), "unfinished", "--yes"])
     assert sizes(copied)["unfinished"] == 0
+
+
+def test_orders_that_an_interrupted_training_left(copied: Path) -> None:
+    """Not unless they are named: training that was started by hand may be reading them."""
+    folder = copied / "cache/order"
+    before = sizes(copied)
+    StoredShuffles(folder, min_instances=1)(5, 7)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    (found,) = removable(opened(str(copied)), ["order"])
+    assert (found.num_files, found.bytes, size) == (2, size, 20)  # the shuffle and its lock
+    assert sizes(copied) == {**before, "order": 2}
+    main(["clean", str(copied), "--yes"])
+    assert (folder / "5-7").exists()
+    main(["clean", str(copied), "order", "--yes"])
+    assert not folder.exists()
 
 
 def test_not_while_a_run_is_at_work(copied: Path) -> None:

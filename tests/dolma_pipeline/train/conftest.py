@@ -22,7 +22,7 @@ VOCABULARY, LENGTH = 256, 32
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    """One thread: on busy cores a second one mostly waits. Of a file, as tests of other files join groups of their own."""
+    """One thread: on busy cores a second one mostly waits. Of a file: tests of others join groups of their own."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with joined() as found:
