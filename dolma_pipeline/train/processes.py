@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import os
 import platform
+import queue
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from dolma_pipeline.config.recipe import TrainConfig
 from dolma_pipeline.errors import RunError, StoppedError, UsageError
@@ -47,6 +48,8 @@ the kernel page by page, zeroed, and gives them back. Tokens a CPU-second: tiny 
 
 _PATIENCE_SECONDS = 20.0
 _TAIL_LINES = 80
+_LOOK_SECONDS = 0.5
+"""Between two looks for signals where nothing is printed."""
 
 
 def resolve_processes(config: TrainConfig) -> int:
@@ -157,10 +160,11 @@ def supervise(
             else:
                 tail.append(line)
 
+    lines = _Lines(process.stdout)
     try:
         with open(log, "w", encoding="utf-8") as file, raised_as_interrupts() if saves else contextlib.nullcontext():
             try:
-                relay(process.stdout)
+                relay(lines)
             except KeyboardInterrupt:
                 if not saves:
                     raise
@@ -168,11 +172,11 @@ def supervise(
                 with contextlib.suppress(BrokenPipeError):  # it has just ended
                     process.stdin.write(STOP)
                     process.stdin.flush()
-                relay(process.stdout)
+                relay(lines)
                 raise
         code = process.wait()
     finally:
-        _end(process)
+        _end(process, lines)
     if stopped and code != 0:
         raise StoppedError(f"{name}: {stopped}")
     if code != 0:
@@ -235,6 +239,40 @@ def num_gpus() -> int:
     return int(printed.stdout)
 
 
+class _Lines:
+    """The lines of a pipe, read by a thread: a signal that came just before a read would wait for the next line.
+
+    Iteration goes on after an interrupt. A reader that is gone ends it, so an end that an interrupt took away is found.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._read, name="lines", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        while self._thread.is_alive() or not self._lines.empty():
+            with contextlib.suppress(queue.Empty):
+                line = self._lines.get(timeout=_LOOK_SECONDS)
+                if line is not None:
+                    return line
+        raise StopIteration
+
+    def close(self) -> None:
+        """Read what is left, of a process that has ended, and close the pipe."""
+        self._thread.join()
+        self._stream.close()
+
+    def _read(self) -> None:
+        for line in self._stream:
+            self._lines.put(line)
+        self._lines.put(None)
+
+
 def _environment(base: Mapping[str, str], *, threads: int) -> dict[str, str]:
     root = str(Path(__file__).parents[2])  # where this package was found, if it is not installed
     return {
@@ -249,7 +287,7 @@ def _environment(base: Mapping[str, str], *, threads: int) -> dict[str, str]:
     }
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[str], lines: _Lines) -> None:
     """See that a child is gone: ask, wait, kill; its own children go with the pipe."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
@@ -257,4 +295,8 @@ def _end(process: subprocess.Popen[str]) -> None:
             process.wait(_PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-    process.communicate()
+            process.wait()
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    lines.close()
