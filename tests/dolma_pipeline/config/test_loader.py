@@ -12,6 +12,8 @@ from dolma_pipeline.config import load_recipe, recipe_from_text, resolved
 from dolma_pipeline.config.presets import read_preset
 from dolma_pipeline.config.recipe import TaggerConfig
 from dolma_pipeline.errors import ConfigError
+from dolma_pipeline.registry import install_modules
+from dolma_pipeline.runner.modules import open_recipe
 
 FULL = (Path(__file__).parent / "full.yaml").read_text(encoding="utf-8")
 ROOT = Path(__file__).parents[3]
@@ -96,8 +98,13 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda path: path.name)
-def test_shipped_recipes_load(path: Path) -> None:
-    recipe = load_recipe(str(path))
+def test_shipped_recipes_load(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the sections of their modules, which are named from the root of the repository."""
+    monkeypatch.chdir(ROOT)
+    try:
+        recipe = open_recipe(str(path))
+    finally:
+        install_modules([])
     assert recipe.name == path.stem
     assert recipe.output == f"runs/{path.stem}"
 

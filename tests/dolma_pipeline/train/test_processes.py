@@ -174,11 +174,15 @@ def test_an_interrupt_waits_until_all_is_saved(
         wait_for(lambda: log.exists() and "step 1" in log.read_text())
         os.kill(os.getpid(), number)
 
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt) as caught:
-        supervise(["-c", SAVING], name="train", log=log, threads=1, saves=True)
-    thread.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt) as caught:
+            supervise(["-c", SAVING], name="train", log=log, threads=1, saves=True)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert str(caught.value) == ("" if number == signal.SIGINT else number.name)
     assert "step 2 of 9 is saved" in log.read_text()
     assert "train: finishing the step and saving" in capfd.readouterr().err
