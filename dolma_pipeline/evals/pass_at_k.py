@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 
 def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
@@ -18,12 +17,3 @@ def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
         raise ValueError(f"num_samples={num_samples}, num_passed={num_passed}, k={k}")
     draws = math.comb(num_samples, k)
     return (draws - math.comb(num_samples - num_passed, k)) / draws
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
-    """Their mean, and its standard error: the sample's standard deviation over the root of its size; None for one."""
-    mean = math.fsum(values) / len(values)
-    if len(values) < 2:
-        return mean, None
-    squares = math.fsum((value - mean) ** 2 for value in values)
-    return mean, math.sqrt(squares / (len(values) - 1) / len(values))

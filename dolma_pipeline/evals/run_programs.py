@@ -9,9 +9,10 @@ from typing import Any
 
 from dolma_pipeline.errors import UsageError
 from dolma_pipeline.evals.complete import Complete, Prompt
-from dolma_pipeline.evals.pass_at_k import mean_and_error, pass_at_k
+from dolma_pipeline.evals.pass_at_k import pass_at_k
 from dolma_pipeline.evals.programs import ProgramItem
 from dolma_pipeline.evals.sandbox import DEFAULT_LIMITS, STATUSES, Limits, require_sandbox, run_code
+from dolma_pipeline.evals.spread import mean
 from dolma_pipeline.train.processes import num_cores
 
 
@@ -90,6 +91,6 @@ def _counts(statuses: Sequence[str]) -> dict[str, int]:
 def _passes(num_passed: Sequence[int], *, samples: int, ks: Sequence[int]) -> dict[str, float | None]:
     numbers: dict[str, float | None] = {}
     for k in ks:
-        mean, error = mean_and_error([pass_at_k(samples, passed, k) for passed in num_passed])
-        numbers |= {f"pass@{k}": mean, f"pass@{k}_stderr": error}
+        rate = mean([pass_at_k(samples, passed, k) for passed in num_passed])
+        numbers |= {f"pass@{k}": rate.value, f"pass@{k}_stderr": rate.error}
     return numbers

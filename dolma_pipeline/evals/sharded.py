@@ -57,12 +57,8 @@ def followed(run_dir: Path) -> Iterator[None]:
         if world.rank:
             _follow(run_dir, world)
             raise SystemExit(0)
-        token = _leading.set(world)
-        try:
+        with _leads(world):
             yield
-        finally:
-            _leading.reset(token)
-            _tell(_Say.END)
 
 
 def led(run_dir: Path, world: World, work: Callable[[], object]) -> None:
@@ -74,18 +70,21 @@ def led(run_dir: Path, world: World, work: Callable[[], object]) -> None:
     if world.rank:
         _follow(run_dir, world)
 
-    def leads() -> None:
-        if world.size == 1:
+    def lead_it() -> None:
+        with contextlib.nullcontext() if world.size == 1 else _leads(world):
             work()
-            return
-        token = _leading.set(world)
-        try:
-            work()
-        finally:
-            _leading.reset(token)
-            _tell(_Say.END)
 
-    agreed(leads)
+    agreed(lead_it)
+
+
+@contextlib.contextmanager
+def _leads(world: World) -> Iterator[None]:
+    token = _leading.set(world)
+    try:
+        yield
+    finally:
+        _leading.reset(token)
+        _tell(_Say.END)
 
 
 def leading() -> World | None:

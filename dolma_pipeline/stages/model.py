@@ -161,6 +161,12 @@ def with_local_tasks(process: Process, config: EvalConfig) -> EvalConfig:
     return replace(config, tasks=tuple(map(task, config.tasks)), documents=documents)
 
 
+def is_of_other_training(run: Run, digest: str) -> bool:
+    """Whether the scores in a run's folder are recorded to be of another training than that of this digest."""
+    made = read_manifest(run.folder, "eval")
+    return made is not None and made["needs"].get("train") != digest
+
+
 class EvalStage(Stage):
     """Scores of the model."""
 
@@ -215,9 +221,8 @@ class EvalStage(Stage):
             f"eval.tasks.{name}": digest([task.data, task.settings, task.metric]) for name, (task, _) in tasks.items()
         }
         files |= {f"eval.documents.{name}": domain.data for name, domain in domains.items()}
-        made = read_manifest(process.run.folder, "eval")
-        is_other = made is not None and made["needs"].get("train") != known["train"].digest
-        # Scores that were made while this training ran came before there was a manifest of them.
+        is_other = is_of_other_training(process.run, known["train"].digest)
+        # A training that scores itself has taken them away before it added its own.
         scores_itself = recipe.train is not None and recipe.train.eval_every_steps is not None
         owns = () if is_other and not scores_itself else (layout.manifest("eval"),)
         return [Artifact("eval", "eval", reads, files=files, needs=(known["train"],), owns=owns)]
@@ -264,10 +269,8 @@ class Training(InLauncher):
         run, config = process.run, process.run.recipe.train
         assert config is not None
         given = settings_given(process, config)
-        if config.eval_every_steps is not None and not any(
-            entry.name.endswith("/commit.json") for entry in run.folder.list("train")
-        ):
-            run.folder.delete_tree("eval")  # scores of an earlier training
+        if config.eval_every_steps is not None and is_of_other_training(run, self.artifacts[0].digest):
+            run.folder.delete_tree("eval")  # before this one adds its own
         num_read = 2 if config.allow_older_checkpoint else 1
         with staged(
             run.folder,

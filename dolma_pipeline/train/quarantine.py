@@ -36,30 +36,33 @@ class Line(NamedTuple):
     own: bool
 
 
-def read_quarantine(run_dir: Path, *, num_instances: int | None = None) -> list[Line]:
+def read_quarantine(run_dir: Path, *, num_instances: int | None = None, num_steps: int | None = None) -> list[Line]:
     """All lines of a run; none where there is no file.
 
     Args:
         num_instances: of the dataset, to see that all are in it; None: that is not looked at.
+        num_steps: of the run, to see that lines by hand count in one of them; None: that is not looked at.
 
     Raises:
-        DataError: a line that is none, or an instance that does not exist; names file and line.
+        DataError: a line that is none, an instance or a step that does not exist; names file and line.
     """
     found = []
     for name in (EARLIER, QUARANTINE):
         path = run_dir / name
         if path.is_file():
-            found += parse(path.read_bytes(), str(path), earlier=name == EARLIER, num_instances=num_instances)
+            content, is_earlier = path.read_bytes(), name == EARLIER
+            bounds = {"num_instances": num_instances, "num_steps": num_steps}
+            found += [line for _, line in _numbered(content, str(path), earlier=is_earlier, **bounds)]
     return found
 
 
-def parse(content: bytes, place: str, *, earlier: bool = False, num_instances: int | None = None) -> list[Line]:
-    """The lines of a file's content. place: its name in messages. earlier: it is one of an earlier version.
+def parse(content: bytes, place: str) -> list[Line]:
+    """The lines of a file's content. place: its name in messages.
 
     Raises:
         DataError: see `read_quarantine`.
     """
-    return [line for _, line in _numbered(content, place, earlier=earlier, num_instances=num_instances)]
+    return [line for _, line in _numbered(content, place, earlier=False)]
 
 
 def masked(lines: Iterable[Line], *, done: int) -> set[int]:
@@ -115,7 +118,7 @@ def _cut(path: Path, *, until: int, earlier: bool) -> None:
 
 
 def _numbered(
-    content: bytes, place: str, *, earlier: bool, num_instances: int | None = None
+    content: bytes, place: str, *, earlier: bool, num_instances: int | None = None, num_steps: int | None = None
 ) -> list[tuple[bytes, Line]]:
     """Each line as it stands, and what it says. What a kill left of the trainer's last line is left out."""
     raw = content.split(b"\n")
@@ -131,6 +134,11 @@ def _numbered(
             raise DataError(
                 f"{place}:{number}: instance {told.instance}, but there are {num_instances:,}, counted from 0. "
                 "Correct the line, or take it out."
+            )
+        if num_steps is not None and not told.own and told.step >= num_steps:
+            raise DataError(
+                f'{place}:{number}: "step" is {told.step}, but training has {num_steps:,} steps, so the line would '
+                "never count. Give a smaller step (0 counts from the first), or take it out."
             )
         found.append((line, told))
     return found

@@ -50,7 +50,7 @@ def take_up(
     """
     check_order(run_dir, order)
     steps = done or 0
-    every = read_quarantine(run_dir, num_instances=num_instances)
+    every = read_quarantine(run_dir, num_instances=num_instances, num_steps=settings.num_steps)
     lines = [line for line in every if not line.own or line.step <= steps]
     if done is not None and (commit := read_commit(step_folder(run_dir, done))).files is not None:
         refuse_late_lines(run_dir, lines, done=done, known=commit.quarantine)

@@ -3,12 +3,11 @@ from __future__ import annotations
 import math
 from itertools import combinations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dolma_pipeline.evals.pass_at_k import mean_and_error, pass_at_k
+from dolma_pipeline.evals.pass_at_k import pass_at_k
 
 
 @given(st.integers(1, 9), st.data())
@@ -30,14 +29,3 @@ def test_against_the_product_of_the_paper(passed: int, k: int) -> None:
 def test_numbers_that_do_not_fit(num_samples: int, passed: int, k: int) -> None:
     with pytest.raises(ValueError, match=f"num_samples={num_samples}, num_passed={passed}, k={k}"):
         pass_at_k(num_samples, passed, k)
-
-
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
-def test_mean_and_standard_error(values: list[float]) -> None:
-    mean, error = mean_and_error(values)
-    assert mean == pytest.approx(np.mean(values))
-    assert error == pytest.approx(np.std(values, ddof=1) / np.sqrt(len(values)), abs=1e-12)
-
-
-def test_one_value_has_no_error() -> None:
-    assert mean_and_error([0.25]) == (0.25, None)

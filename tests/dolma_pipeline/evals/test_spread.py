@@ -7,6 +7,8 @@ import statistics
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dolma_pipeline.evals.spread import Estimate, mean, mean_of_groups, ratio
 
@@ -37,3 +39,14 @@ def test_the_error_of_a_ratio_is_the_spread_of_ratios() -> None:
 def test_a_mean_of_groups() -> None:
     assert mean_of_groups([Estimate(0.2, 0.03), Estimate(0.4, 0.04)]) == (pytest.approx(0.3), pytest.approx(0.025))
     assert mean_of_groups([Estimate(0.2, 0.03), Estimate(0.4, None)]) == (pytest.approx(0.3), None)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
+def test_mean_and_standard_error(values: list[float]) -> None:
+    middle, error = mean(values)
+    assert middle == pytest.approx(np.mean(values))
+    assert error == pytest.approx(np.std(values, ddof=1) / np.sqrt(len(values)), abs=1e-12)
+
+
+def test_one_value_has_no_error() -> None:
+    assert mean([0.25]) == (0.25, None)

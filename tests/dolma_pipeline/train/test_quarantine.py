@@ -129,3 +129,12 @@ def test_lines_are_json(tmp_path: Path) -> None:
     lines.append(instance=3, step=6, reason='a "quoted" reason')
     (row,) = map(json.loads, (tmp_path / "quarantine.jsonl").read_text().splitlines())
     assert row == {"by": "train", "instance": 3, "reason": 'a "quoted" reason', "step": 6}
+
+
+def test_a_line_by_hand_that_would_never_count_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "quarantine.jsonl"
+    path.write_text('{"instance":3,"step":11}\n{"by":"train","instance":4,"reason":"loss is nan","step":12}\n')
+    assert [line.step for line in read_quarantine(tmp_path, num_steps=12)] == [11, 12]
+    path.write_text('{"instance":3}\n{"instance":3,"step":12}\n')
+    with pytest.raises(DataError, match=r'quarantine\.jsonl:2: "step" is 12, but training has 12 steps'):
+        read_quarantine(tmp_path, num_steps=12)
