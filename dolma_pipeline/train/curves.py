@@ -1,4 +1,4 @@
-"""Loss and scores of a run over its steps, read of its metrics and results, and the loss as a line of text."""
+"""Loss and scores of a run over its steps, read from its metrics and results; and the loss as a line of text."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from dolma_pipeline.errors import ConfigError, UsageError
 from dolma_pipeline.evals.run import read_tasks
 from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.process import Process
-from dolma_pipeline.stages.model import EvalStage, with_local_tasks
+from dolma_pipeline.stages.model import EvalStage, is_of_other_training, with_local_tasks
 from tests.dolma_pipeline.stages.small import artifacts_of, small_run
 
 ITEM = '{"context": "Q", "choices": [" a", " b"], "gold": 0}\n'
@@ -101,3 +101,12 @@ def test_a_task_file_at_a_url_comes_with_what_it_names(tmp_path: Path, monkeypat
         UsageError, match=r"deep\.yaml: names below/dogs\.jsonl; what a task file at a URL names lies bes"
     ):
         with_local_tasks(process, EvalConfig(tasks=("s3://b/t/deep.yaml",)))
+
+
+def test_scores_are_of_the_training_that_their_record_names(tmp_path: Path) -> None:
+    (tmp_path / "cats.jsonl").write_text(ITEM)
+    run = evaluated(tmp_path, tasks=[str(tmp_path / "cats.jsonl")])
+    assert not is_of_other_training(run, "sha256:a")  # nobody says of which they are
+    run.folder.write("eval/manifest.json", b'{"needs": {"train": "sha256:a"}}')
+    assert not is_of_other_training(run, "sha256:a")
+    assert is_of_other_training(run, "sha256:b")
