@@ -1,8 +1,14 @@
 """A small FSDP2 trainer: shards of tokens in, checkpoints and metrics out.
 
-Read in this order: presets (shapes), model (the decoder), spec (what an architecture is), decoder (ours as one),
-initial (first weights), shard (FSDP2), data (order to batches), objective, optim, schedule, step (one of them),
-checkpoint, log, train (the loop, top to bottom), processes (what starts it). Importing this package loads no torch.
+Read in this order: `train` (the loop, top to bottom) and `step` (one of them); then, as far as you need it,
+
+the model       spec, presets, model, decoder, initial, shard, mesh, first_weights
+the data        work, data, stages, prefetch; chat, adapted, examples, reference for dialogues and pairs
+learning        objective, optim, schedule, micro_batches, blame, quarantine
+what is kept    files, compatible, checkpoint, commit, retention, resume, order_file; source, adapt to start from others
+around it       processes, world, agree, signals, data_check, log, speed, board, curves, hugging_face
+
+Importing this package does not load torch.
 """
 
 from dolma_pipeline.train.adapt import prepare
