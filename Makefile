@@ -76,7 +76,7 @@ $(CORPUS)/collected: | $(VENV)/installed
 $(INTEROP_VENV)/installed: constraints.txt
 	$(PYTHON) -m venv --clear $(INTEROP_VENV)
 	$(INTEROP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-		torch==2.13.0 ai2-olmo-core==3.0.0 transformers==5.24.0 safetensors==0.8.0 lm-eval==0.4.13
+		torch==2.13.0 ai2-olmo-core==3.0.0 transformers==5.24.0 safetensors==0.8.0 lm-eval==0.4.13 accelerate==1.15.0
 	touch $@
 
 $(STORES_VENV)/installed: constraints.txt
