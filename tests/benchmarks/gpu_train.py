@@ -32,6 +32,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--sequence-length", type=int, default=2048)
     parser.add_argument("--batch-tokens", type=int, default=65_536)
     parser.add_argument("--peak-tflops", type=float, default=989.0, help="dense bf16 of an H100 SXM: 989")
+    parser.add_argument("--compile", action="store_true", help="the blocks, by torch.compile")
+    parser.add_argument("--activation-checkpointing", choices=("none", "block"), default="none")
+    parser.add_argument("--micro-batch-tokens", type=int, help="default: as the trainer chooses")
     given = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         raise SystemExit("there is no GPU here")
@@ -44,6 +47,9 @@ def main(arguments: list[str]) -> int:
         max_tokens=given.steps * given.batch_tokens,
         precision="bf16",
         save_every_steps=given.steps,
+        compile=given.compile,
+        activation_checkpointing=given.activation_checkpointing,
+        micro_batch_tokens=given.micro_batch_tokens or "auto",
     )
     random = np.random.Generator(np.random.PCG64(1))
     instances = given.steps * given.batch_tokens // length
@@ -77,6 +83,9 @@ def main(arguments: list[str]) -> int:
             {
                 "gpu": torch.cuda.get_device_name(),
                 "model": given.model,
+                "compile": given.compile,
+                "activation_checkpointing": given.activation_checkpointing,
+                "micro_batch_tokens": given.micro_batch_tokens or "auto",
                 "parameters": shape.num_parameters,
                 "tokens_per_second": round(rate),
                 "mfu": round(rate * flops / (given.peak_tflops * 1e12), 4),
