@@ -17,7 +17,7 @@ kernels are idle in smaller parts. (150m in bf16 on an H200: 62,000 tokens a sec
 
 
 def micro_batch_instances(settings: Settings, *, processes: int, device: Literal["cpu", "cuda"] | str) -> int:
-    """Sequences in a micro-batch; the last of `auto` may have fewer.
+    """Sequences in a micro-batch. Those of `auto` are as even as they can be; the last may have fewer.
 
     Args:
         processes: that share a batch. device: its type.
@@ -26,9 +26,10 @@ def micro_batch_instances(settings: Settings, *, processes: int, device: Literal
         UsageError: `train.micro_batch_tokens` does not cut a process's part of a batch into whole micro-batches.
     """
     length, tokens = instance_tokens(settings.train), settings.train.micro_batch_tokens
-    if tokens == "auto":
-        return max(1, LOGITS_AT_ONCE[device] // (length * settings.model.vocab_size))
     share = settings.batch_instances // processes
+    if tokens == "auto":
+        most = max(1, LOGITS_AT_ONCE[device] // (length * settings.model.vocab_size))
+        return max(1, -(-share // -(-share // most)))
     if tokens % length or share % (tokens // length):
         raise UsageError(
             f"train.micro_batch_tokens is {tokens}, but each of {processes} processes has {share} sequences of "

@@ -53,8 +53,12 @@ def joined(*, shard_over: Literal["all", "node"] = "all") -> Iterator[World]:
         device, backend = torch.device("cuda", local_rank), "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(device)
         # Gradients of attention differ from run to run by cuDNN's and the memory-efficient kernels, which know no other
-        # way; flash's are the same each time when asked to be, and so are those of plain products.
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # way; flash's are the same each time when asked to be, and so are those of plain products. (With `warn_only`
+        # flash's are not asked.) cuBLAS wants its workspace fixed for that. New memory stays as it is: torch would
+        # fill all of it, logits included, to make reads before writes repeat as well; there are none here.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
         torch.backends.cuda.enable_cudnn_sdp(False)
         torch.backends.cuda.enable_mem_efficient_sdp(False)
     else:

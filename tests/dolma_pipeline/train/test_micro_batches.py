@@ -10,11 +10,15 @@ from dolma_pipeline.train.files import Settings
 from dolma_pipeline.train.micro_batches import micro_batch_instances
 
 
-def test_auto_goes_by_logits_and_a_gpu_takes_four_times_as_many(settings: Settings) -> None:
-    large = dataclasses.replace(settings.model, vocab_size=2**17)
-    wide = dataclasses.replace(settings, model=large)  # 2**22 logits a sequence
-    assert micro_batch_instances(wide, processes=1, device="cpu") == 64
-    assert micro_batch_instances(wide, processes=1, device="cuda") == 256
+def test_auto_goes_by_logits_and_a_gpu_takes_four_times_as_many(
+    settings: Settings, changed: Callable[..., Settings]
+) -> None:
+    """At most 64 sequences on a CPU and 256 on a GPU, in parts that are as even as can be."""
+    many = changed(settings, batch_tokens=1000 * 32, max_tokens=1000 * 32)
+    wide = dataclasses.replace(many, model=dataclasses.replace(many.model, vocab_size=2**17))  # 2**22 logits each
+    assert micro_batch_instances(wide, processes=1, device="cpu") == 63  # 16 of 1,000
+    assert micro_batch_instances(wide, processes=1, device="cuda") == 250
+    assert micro_batch_instances(wide, processes=25, device="cpu") == 40
     huge = dataclasses.replace(settings, model=dataclasses.replace(settings.model, vocab_size=2**30))
     assert micro_batch_instances(huge, processes=1, device="cpu") == 1
 
