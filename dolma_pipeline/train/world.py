@@ -58,7 +58,7 @@ def joined(*, shard_over: Literal["all", "node"] = "all") -> Iterator[World]:
         # fill all of it, logits included, to make reads before writes repeat as well; there are none here.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cuda.enable_cudnn_sdp(False)
         torch.backends.cuda.enable_mem_efficient_sdp(False)
     else:
