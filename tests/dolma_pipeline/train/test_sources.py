@@ -47,7 +47,7 @@ def test_losses_of_sources_make_up_the_loss(
     rows = [json.loads(line) for line in (tmp_path / "train/metrics.jsonl").read_text().splitlines()]
     work = token_work(halves, {"tokens": dataset}, world=world)
     model = build(halves.model, seed=halves.seed, mesh=world.mesh, device=world.device, precision="fp32")
-    batch = work.batches.read(1, masked={5})
+    batch = work.batches.read(1, masked={5}).to(world.device)
     with torch.no_grad():
         nats_BT = nats(model(batch.tokens), batch.labels)
     expected = {}
