@@ -13,7 +13,8 @@ from dolma_pipeline.train.files import Settings, instance_tokens
 
 LOGITS_AT_ONCE = {"cpu": 2**28, "cuda": 2**30}
 """`auto`: so many sequences as make at most this many logits, or one: 1 GB as float32 on a CPU, 4 GB on a GPU, whose
-kernels are idle in smaller parts. (150m in bf16 on an H200: 62,000 tokens a second with 2^28, 228,000 with 2^30, on an H100 188,000.)"""
+kernels are idle in smaller parts. (150m in bf16 on an H200: 62,000 tokens a second with 2^28, 228,000 with 2^30; on an
+H100 188,000.)"""
 
 
 def micro_batch_instances(settings: Settings, *, processes: int, device: Literal["cpu", "cuda"] | str) -> int:
