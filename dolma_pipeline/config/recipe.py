@@ -57,6 +57,10 @@ class SourceConfig:
     fields: Annotated[
         Mapping[str, str], Key(purpose="our column: the input's column or key, where the names differ")
     ] = field(default_factory=dict)
+    gone: Annotated[
+        tuple[str, ...],
+        Key(purpose="files that this run has read and that are never opened again, there or not", one_or_more=True),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -203,6 +203,7 @@ def check_stars(
     threshold: float,
     named: Callable[[int], str],
     old: NDArray[np.bool_] | None = None,
+    guessed: NDArray[np.bool_] | None = None,
 ) -> None:
     """Everything that went must have a document that stays in its place.
 
@@ -210,12 +211,14 @@ def check_stars(
         nodes: documents by number, ascending, int64[n]. keeper: whom each went for, by number; itself if it stays.
         candidate, place: of each. named: the origin of a document by its number. old: of each, whether it was judged
             before; such a one comes before those that are new, and was held against the order of its own run then.
+        guessed: of each, whether it went by estimate: its likeness is another matter (`jaccard` is NaN).
 
     Raises:
         DataError: one has not; names it and its keeper, and says what is wrong.
     """
     gone = np.flatnonzero(keeper != nodes)
     old = np.zeros(len(nodes), np.bool_) if old is None else old
+    guessed = np.zeros(len(nodes), np.bool_) if guessed is None else guessed
     at = np.minimum(np.searchsorted(nodes, keeper[gone]), max(0, len(nodes) - 1))
     for wrong, what in (
         (nodes[at] != keeper[gone], "is not among the candidates"),
@@ -223,7 +226,7 @@ def check_stars(
         (~candidate[at], "does not pass the rules, or an earlier step dropped it"),
         (old[gone] & ~old[at], "is new, while it was judged before"),
         (candidate[gone] & ~old[at] & (place[at] >= place[gone]), "does not come earlier in the order of `prefer`"),
-        (~(jaccard[gone] >= threshold), "is less like it than `threshold`"),
+        (~(jaccard[gone] >= threshold) & ~guessed[gone], "is less like it than `threshold`"),
     ):
         if wrong.any():
             first = gone[int(np.argmax(wrong))]

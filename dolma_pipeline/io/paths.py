@@ -14,7 +14,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -85,13 +85,15 @@ class Found(NamedTuple):
         return os.stat(self.path).st_size if self.entry is None else self.entry.size
 
 
-def find(patterns: Sequence[str], *, settings: Mapping[str, str] = NO_SETTINGS) -> list[Found]:
+def find(
+    patterns: Sequence[str], *, settings: Mapping[str, str] = NO_SETTINGS, gone: Collection[str] = ()
+) -> list[Found]:
     """Files of patterns, in the order of the patterns, each once, however it is written.
 
     Args:
         patterns: paths, globs, URLs or `@files.txt` (one path a line; blank lines and `#` lines are skipped). What
             exists as it is written is not a glob: a file `a[1].jsonl`, a folder `[x]` before the first `*` or `?`.
-        settings: of object stores.
+        settings: of object stores. gone: patterns that may find nothing.
 
     Raises:
         UsageError: a pattern that matches nothing (it says what is there instead), a variable or unknown home in it,
@@ -100,6 +102,8 @@ def find(patterns: Sequence[str], *, settings: Mapping[str, str] = NO_SETTINGS) 
     files: dict[str, _Match] = {}
     for pattern in patterns:
         is_list = pattern.startswith("@")
+        if pattern in gone and not is_list and not _finds(pattern, settings):
+            continue
         for one in _read_list(pattern[1:], settings) if is_list else _matching(pattern, settings):
             if not _is_utf8(one.path):
                 raise UsageError(f"{one.path!r}: the name of this file is not valid UTF-8. Rename it.")
@@ -115,6 +119,13 @@ def find(patterns: Sequence[str], *, settings: Mapping[str, str] = NO_SETTINGS) 
         )
         for one in files.values()
     ]
+
+
+def _finds(pattern: str, settings: Mapping[str, str]) -> bool:
+    """Whether a pattern finds anything."""
+    if is_url(pattern):
+        return url_patterns.finds(pattern, settings)
+    return os.path.isfile(_with_home(pattern)) or bool(_globbed(_with_home(pattern)))
 
 
 class _Match(NamedTuple):
@@ -143,7 +154,7 @@ class Locator:
         self._settings = settings
         self._patterns: dict[str | None, list[str]] = {}
         for pattern in patterns:
-            self._patterns.setdefault(_prefix(pattern, settings), []).append(pattern)
+            self._patterns.setdefault(fixed_prefix(pattern, settings), []).append(pattern)
         self._finders: dict[str | None, _Finder] = {}
 
     def __call__(self, relative: str) -> str:
@@ -181,6 +192,12 @@ class _Finder:
         return place in self._files or any(_matches(names, parts) for parts in self._globs)
 
 
+def is_named(place: str, pattern: str) -> bool:
+    """Whether a pattern names a file, which need not be there. place: a path, or a URL."""
+    pattern = pattern if is_url(pattern) else _with_home(pattern)
+    return place == pattern or _matches(place.split("/"), pattern.split("/"))
+
+
 def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
     literal = _num_literal(parts)
     return names[:literal] == parts[:literal] and fits(names[literal:], parts[literal:])
@@ -191,7 +208,7 @@ def located(patterns: Sequence[str], relative: str) -> str:
     return Locator(patterns)(relative)
 
 
-def _prefix(pattern: str, settings: Mapping[str, str]) -> str | None:
+def fixed_prefix(pattern: str, settings: Mapping[str, str]) -> str | None:
     """What stands before relative paths of a pattern's files; None: they are paths as a list has them."""
     if pattern.startswith("@"):
         return None
@@ -217,12 +234,19 @@ def _matching(pattern: str, settings: Mapping[str, str]) -> list[_Match]:
         return [_Match(path, _folder(path))]
     parts = path.split("/")
     literal = _num_literal(parts)
-    found = glob.glob("/".join([*map(glob.escape, parts[:literal]), *parts[literal:]]), recursive=True)
-    files = sorted(file for file in found if os.path.isfile(file))
+    files = _globbed(path)
     if not files:
         _refuse_variables(pattern)
         raise UsageError(f"{pattern}: no such file. {_what_exists(path)}".rstrip())
     return [_Match(file, "/".join(parts[:literal])) for file in files]
+
+
+def _globbed(path: str) -> list[str]:
+    """The files that a pattern finds, sorted."""
+    parts = path.split("/")
+    literal = _num_literal(parts)
+    found = glob.glob("/".join([*map(glob.escape, parts[:literal]), *parts[literal:]]), recursive=True)
+    return sorted(file for file in found if os.path.isfile(file))
 
 
 def _num_literal(parts: Sequence[str]) -> int:

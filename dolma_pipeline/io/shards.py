@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import orjson
@@ -62,7 +62,11 @@ def plan_shards(
 
 
 def shards_of(
-    files: Mapping[str, Sequence[paths.Found]], *, split_bytes: int, known: Sequence[Shard] = ()
+    files: Mapping[str, Sequence[paths.Found]],
+    *,
+    split_bytes: int,
+    known: Sequence[Shard] = (),
+    is_gone: Callable[[str, str], bool] = lambda source, path: False,
 ) -> list[Shard]:
     """The shards of files that were found: `known` ones as they are, and new ones for files that they do not cover.
 
@@ -70,12 +74,13 @@ def shards_of(
         files: source -> its files.
         split_bytes: larger plain files and Parquet files are cut into ranges of about this size.
         known: shards of an earlier plan of this run.
+        is_gone: whether a file, by source and path, is never opened again: of a known shard it is not looked at.
 
     Raises:
-        UsageError: one file in two sources, or a known shard that no pattern finds.
+        UsageError: one file in two sources, a known shard that no pattern finds, or a new file that is gone.
         DataError: a known shard whose file has another size now.
     """
-    _check_unchanged(known, files)
+    _check_unchanged([one for one in known if not is_gone(one.source, one.path)], files)
     shards = list(known)
     names = {shard.name if shard.start is None else shard.name.rpartition("@")[0] for shard in known}
     covered = {(shard.source, shard.path) for shard in known}
@@ -89,6 +94,11 @@ def shards_of(
             if owner != source:
                 raise UsageError(f"{one.path} is in two sources, {owner} and {source}. Give it to one of them.")
         for one in new:
+            if is_gone(source, one.relative):
+                raise UsageError(
+                    f"{one.path}: `gone` of source {source} names it, but this run has not read it, and what is gone "
+                    "is not opened. Narrow the pattern."
+                )
             stem = _stem(one.path, one.base)
             name = f"{source}/{stem}"
             if stems[stem] > 1 or name in names:

@@ -54,19 +54,36 @@ def matching(pattern: str, settings: Mapping[str, str]) -> tuple[str, list[Input
             f"{pattern}: files cannot be listed at {name}://, so there are no globs in its URLs. List the files in a "
             "text file and give @that-file.txt."
         )
-    parts = pattern.split("/")
-    listed = _first_magic(parts)
     with _asked():
-        base = base_of(pattern, settings)
-        start = base.count("/") + 1
-        found: list[InputEntry] = []
-        for entry in scheme.entries("/".join(parts[:listed]), settings):
-            if entry.url == pattern:
-                return _folder(pattern), [entry]
-            if entry.url.startswith(f"{base}/") and fits(entry.url.split("/")[start:], parts[start:]):
-                found.append(entry)
+        base, found = _listed(pattern, settings)
         if not found:
             raise UsageError(f"{pattern}: no such file. {_what_exists(pattern, settings)}".rstrip())
+    return base, found
+
+
+def finds(pattern: str, settings: Mapping[str, str]) -> bool:
+    """Whether anything of a URL or a pattern of URLs is there.
+
+    Raises:
+        UsageError: the place cannot be asked.
+    """
+    with _asked():
+        if not has_magic(pattern):
+            return stat(location(pattern, settings)) is not None
+        return not scheme_of(pattern).lists or bool(_listed(pattern, settings)[1])
+
+
+def _listed(pattern: str, settings: Mapping[str, str]) -> tuple[str, list[InputEntry]]:
+    """The base of a pattern with wildcards, and the files that it finds, in order of their URLs."""
+    parts = pattern.split("/")
+    base = base_of(pattern, settings)
+    start = base.count("/") + 1
+    found: list[InputEntry] = []
+    for entry in scheme_of(pattern).entries("/".join(parts[: _first_magic(parts)]), settings):
+        if entry.url == pattern:
+            return _folder(pattern), [entry]
+        if entry.url.startswith(f"{base}/") and fits(entry.url.split("/")[start:], parts[start:]):
+            found.append(entry)
     return base, sorted(found)
 
 

@@ -37,16 +37,16 @@ class Copy:
     """Why a document is a copy of another one.
 
     step, kind: of the dedupe step that does not keep it. origin: of the document that stays. stored: the likeness that
-    the run has. jaccard, contained: of the sets of shingles, counted anew; contained: the share of the document's own
-    shingles that the one that stays has; None where the step has no shingles. bands: those in which both signatures
-    are equal, from 0; same_words: both have the same folded words. size: of the cluster. texts: of the one that stays,
-    and of the document.
+    the run has, None where it was judged by estimate. jaccard, contained: of the sets of shingles, counted anew;
+    contained: the share of the document's own shingles that the one that stays has; None where the step has no
+    shingles. bands: those in which both signatures are equal, from 0; same_words: both have the same folded words.
+    size: of the cluster. texts: of the one that stays, and of the document.
     """
 
     step: str
     kind: str
     origin: str
-    stored: float
+    stored: float | None
     size: int
     texts: tuple[str, str] = field(repr=False)
     jaccard: float | None = None

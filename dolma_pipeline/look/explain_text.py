@@ -47,7 +47,11 @@ def explain_text(document: Explained, *, full: bool, colours: bool) -> str:
 
 def _marks(one: Mapping[str, Any]) -> list[str]:
     keeps = "kept" if one["keep"] else "not kept"
-    return [keeps, one["cluster"], f"{one['size']:,}", f"{one['rank']:,}", f"{one['jaccard']:.4f}"]
+    likeness = BY_ESTIMATE if one["jaccard"] is None else f"{one['jaccard']:.4f}"
+    return [keeps, one["cluster"], f"{one['size']:,}", f"{one['rank']:,}", likeness]
+
+
+BY_ESTIMATE = "by estimate"
 
 
 def _value(value: Any) -> str:
@@ -61,7 +65,7 @@ def _copy(copy: Copy, origin: str, *, full: bool, colours: bool) -> str:
     if copy.jaccard is not None and copy.bands is not None:
         lines.append(
             f"likeness counted again from the texts: Jaccard {copy.jaccard:.4f}, contained {copy.contained:.4f} "
-            f"(the run has {copy.stored:.4f})"
+            f"(the run {f'has {copy.stored:.4f}' if copy.stored is not None else f'judged {BY_ESTIMATE}'})"
         )
         bands = f"{', '.join(map(str, copy.bands))} of {copy.num_bands}" if copy.bands else f"none of {copy.num_bands}"
         lines.append(f"bands that met: {bands}{'; the same words' if copy.same_words else ''}")

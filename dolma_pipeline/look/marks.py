@@ -52,7 +52,7 @@ def marks_of(
 def _filled(name: str, num_rows: int, rows: NDArray[np.int64], values: NDArray[np.generic]) -> pa.Array:
     found = np.full(num_rows, DEFAULTS[name])
     found[rows] = values
-    return pa.array(found)
+    return pa.array(found, from_pandas=True)
 
 
 def _named(finished: Finished, source: SourceRows, rows: NDArray[np.int64], others: NDArray[np.int64]) -> pa.Array:

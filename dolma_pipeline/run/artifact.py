@@ -39,6 +39,8 @@ class Artifact:
         cache: it may be removed; it lies in `cache/<name>/<digest>`, so one of other settings does not replace it.
         root: folder that its records' output paths start at; default its own folder.
         owns: files and folders that are its own, where it shares its folder with another artifact.
+        texts: folders among those that it owns with a file `<shard>.jsonl.zst` of a shard's documents. Of shards whose
+            input is gone (`sources.NAME.gone`) these are the texts, so they stay there until they are written anew.
         sources: of the recipe; named by the index, from which the others have them.
     """
 
@@ -53,6 +55,7 @@ class Artifact:
     cache: bool = False
     root: str = ""
     owns: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
 
     @cached_property

@@ -72,7 +72,16 @@ Fields = Collection[str] | None
 
 
 def open_shard(run: Run, shard: ShardAt, report: Callable[[Failure], None]) -> ShardReader:
-    """The documents of a shard, as every reading reads them."""
+    """The documents of a shard, as every reading reads them.
+
+    Raises:
+        DataError: its file is never opened again (`sources.NAME.gone`).
+    """
+    if shard.gone:
+        raise DataError(
+            f"{shard.location}: its text is asked for, and sources.{shard.source}.gone says that it is gone. Put the "
+            "file back, and take it out of `gone`."
+        )
     source = run.recipe.sources[shard.source]
     return ShardReader(shard.shard, shard.location, report=report, fields=source.fields, normalize=run.recipe.normalize)
 

@@ -92,6 +92,11 @@ class Phase(ABC):
         return True
 
     @property
+    def reads_text(self) -> bool:
+        """Whether it opens inputs; its artifacts have a record a shard."""
+        return False
+
+    @property
     def in_launcher(self) -> bool:
         """Whether it is done by the launcher itself, after all others: training and evaluation have processes of their
         own."""

@@ -11,6 +11,7 @@ import orjson
 
 from dolma_pipeline.errors import DataError
 from dolma_pipeline.io import paths
+from dolma_pipeline.io.gone import Gone
 from dolma_pipeline.io.shards import Shard
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.manifests import read_lines
@@ -26,6 +27,7 @@ class ShardAt:
     rows: documents. failed: lines that gave none. first: number of its first document over all shards (dense).
     first_in_file: the same over the ranges of its file. rows_in_file: documents of all of them.
     sha256: of the content that the index saw, hex. num_bytes: of text.
+    gone: its file is never opened again (`sources.NAME.gone`).
     """
 
     shard: Shard
@@ -38,6 +40,7 @@ class ShardAt:
     rows_in_file: int = 0
     sha256: str = ""
     num_bytes: int = 0
+    gone: bool = False
 
     @property
     def name(self) -> str:
@@ -62,7 +65,7 @@ def listed(run: Run) -> Iterator[ShardAt]:
     """
     locate = Locations(run)
     for number, shard in enumerate(_shards(run)):
-        yield ShardAt(shard, locate(shard), number)
+        yield ShardAt(shard, locate(shard), number, gone=locate.is_gone(shard))
 
 
 def _shards(run: Run) -> Iterator[Shard]:
@@ -88,6 +91,7 @@ class Locations:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._locators: dict[str, paths.Locator] = {}
+        self._gone: dict[str, Gone] = {}
 
     def __call__(self, shard: Shard) -> str:
         """The place of a shard's file."""
@@ -101,6 +105,15 @@ class Locations:
                 )
             locator = self._locators[shard.source] = paths.Locator(source.documents, self._run.recipe.input_settings())
         return locator(shard.path)
+
+    def is_gone(self, shard: Shard) -> bool:
+        """Whether a shard's file is never opened again."""
+        source = self._run.recipe.sources[shard.source]
+        if not source.gone:
+            return False
+        if shard.source not in self._gone:
+            self._gone[shard.source] = Gone(source.gone, source.documents, self._run.recipe.input_settings())
+        return self._gone[shard.source](shard.path)
 
 
 def names(run: Run) -> list[str]:

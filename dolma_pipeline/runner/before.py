@@ -51,7 +51,8 @@ def refuse_unknown_formats(run: Run, inputs: Inputs, indexed: Collection[str]) -
         UsageError: there are more; says what each seems to be and what to do.
     """
     locate = Locations(run)
-    new = {(one.source, one.path): locate(one) for one in inputs.shards if one.name not in indexed}
+    unseen = [one for one in inputs.shards if one.name not in indexed and one.name not in inputs.gone]
+    new = {(one.source, one.path): locate(one) for one in unseen}
     findings = check_formats((place, open_stream) for place in new.values() if not is_url(place))
     elsewhere = [place for place in new.values() if is_url(place)]
     findings += check_formats(((place, open_stream) for place in elsewhere), most=MOST_URLS)
@@ -154,7 +155,14 @@ def _most_of_files(run: Run, inputs: Inputs, mix: MixConfig, unit: Unit) -> _Mos
     files = {(shard.source, shard.path): shard for shard in inputs.shards}
     makes_documents = any(type(one).document_artifacts is not Stage.document_artifacts for one in stages_in_order())
     lines = all(shard.format == "jsonl" for shard in files.values())
-    if by_byte is None or run.recipe.normalize or makes_documents or not lines or len(files) > MOST_FILES:
+    if (
+        by_byte is None
+        or run.recipe.normalize
+        or makes_documents
+        or not lines
+        or len(files) > MOST_FILES
+        or inputs.gone
+    ):
         return None
     size = sum(shard.file_bytes for shard in files.values())
     locate = Locations(run)

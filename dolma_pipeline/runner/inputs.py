@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from dolma_pipeline.config.recipe import Recipe
-from dolma_pipeline.errors import DolmaError, UsageError
+from dolma_pipeline.errors import DataError, DolmaError, UsageError
 from dolma_pipeline.io import paths
+from dolma_pipeline.io.gone import Gone
 from dolma_pipeline.io.shards import Shard, read_shards, shard_lines, shards_of
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.stage import at
@@ -22,11 +23,13 @@ from dolma_pipeline.storage.inputs import InputEntry
 class Inputs:
     """What a run reads. content: of its `shards.jsonl`.
 
-    entries: source and path -> what the place says of a file that has a URL.
+    entries: source and path -> what the place says of a file that has a URL. gone: names of shards of which no file is
+    opened any more.
     """
 
     shards: Sequence[Shard]
     entries: Mapping[tuple[str, str], InputEntry] = field(default_factory=dict)
+    gone: frozenset[str] = frozenset()
 
     @cached_property
     def content(self) -> bytes:
@@ -61,12 +64,23 @@ def plan_inputs(recipe: Recipe, folder: RunFolder, *, redo: bool) -> Inputs:
     Raises:
         UsageError: a pattern that matches nothing, or files of the run's own folder; or the list has a file that the
             recipe does not read any more, or reads as another source, or that has another size (with `redo` a new list
-            is made).
+            is made); or `gone` names nothing that was read, or something that was not.
     """
     files: dict[str, list[paths.Found]] = {}
+    gone: dict[str, Gone] = {}
+    known: list[Shard] = []
+    if folder.stat(layout.SHARDS) is not None:
+        try:
+            known = read_shards(folder.read(layout.SHARDS), f"{folder.url}/{layout.SHARDS}")
+        except DataError:
+            if not redo:
+                raise
     for name, source in recipe.sources.items():
+        with at(recipe, f"sources.{name}.gone"):
+            gone[name] = Gone(source.gone, source.documents, recipe.input_settings())
+        emptied = gone[name].emptied(one.path for one in known if one.source == name)
         with at(recipe, f"sources.{name}.documents"):
-            files[name] = paths.find(source.documents, settings=recipe.input_settings())
+            files[name] = paths.find(source.documents, settings=recipe.input_settings(), gone=emptied)
             for one in files[name]:
                 if _is_in(folder, one.path):
                     raise UsageError(
@@ -74,18 +88,39 @@ def plan_inputs(recipe: Recipe, folder: RunFolder, *, redo: bool) -> Inputs:
                         f"Narrow {', '.join(source.documents)}, or put the output elsewhere."
                     )
     entries = {(name, one.relative): one.entry for name, found in files.items() for one in found if one.entry}
-    known: list[Shard] = []
+
+    def is_gone(source: str, path: str) -> bool:
+        return bool(recipe.sources[source].gone) and gone[source](path)
+
     try:
-        if folder.stat(layout.SHARDS) is not None:
-            known = read_shards(folder.read(layout.SHARDS), f"{folder.url}/{layout.SHARDS}")
         for shard in known:
             if shard.source not in files:
                 raise UsageError(
                     f"the run in {folder.url} reads {shard.path} as source '{shard.source}', and this recipe does not. "
                     "Put it back, use another output, or give --redo."
                 )
-        return Inputs(shards_of(files, split_bytes=recipe.split_bytes, known=known), entries)
+        _check_named(recipe, gone, known, folder)
+        shards = shards_of(files, split_bytes=recipe.split_bytes, known=known, is_gone=is_gone)
     except DolmaError:
+        left = [one for one in known if one.source in files and is_gone(one.source, one.path)]
         if not redo or not known:
             raise
-        return Inputs(shards_of(files, split_bytes=recipe.split_bytes), entries)
+        shards = shards_of(files, split_bytes=recipe.split_bytes, known=left, is_gone=is_gone)
+    return Inputs(shards, entries, frozenset(one.name for one in shards if is_gone(one.source, one.path)))
+
+
+def _check_named(recipe: Recipe, gone: Mapping[str, Gone], known: Sequence[Shard], folder: RunFolder) -> None:
+    """Every pattern of `gone` must name a file of the run's list of shards.
+
+    Raises:
+        UsageError: one does not.
+    """
+    for name, source in recipe.sources.items():
+        named = [gone[name].naming(path) for path in dict.fromkeys(one.path for one in known if one.source == name)]
+        for number, pattern in enumerate(source.gone):
+            if not any(one[number] for one in named):
+                with at(recipe, f"sources.{name}.gone"):
+                    raise UsageError(
+                        f"{pattern}: no file of source {name} that the run in {folder.url} has read is called so. "
+                        "`gone` is of files that were read; take it out."
+                    )

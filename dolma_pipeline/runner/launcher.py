@@ -47,6 +47,7 @@ from dolma_pipeline.runner.decide import (
     what_is_left,
 )
 from dolma_pipeline.runner.failures import check_failures
+from dolma_pipeline.runner.gone import refuse_gone
 from dolma_pipeline.runner.inputs import Inputs, plan_inputs
 from dolma_pipeline.runner.lock import RunLock
 from dolma_pipeline.runner.modules import open_recipe, user_modules
@@ -205,6 +206,9 @@ def _look(checked: _Checked, wanted: Sequence[str], *, redo: bool) -> _Plan:
     if not redo:
         refuse_changes(mine)
     left = what_is_left(mine)
+    if checked.inputs.gone:
+        by_name = {d.artifact.name: d.artifact for d in left}
+        refuse_gone(Process.of(run), left, _steps(Process.of(run), artifacts, by_name), checked.inputs.gone, sizes)
     warnings = [*checked.warnings, *(_healing(d) for d in left if d.state == "heal"), *anew_warnings(left)]
     warnings += budget_warnings(run, checked.inputs, {d.artifact.name for d in left})
     warnings += disk_warnings(run, checked.inputs, {d.artifact.name: d.artifact for d in left if d.state != "heal"})
@@ -289,15 +293,19 @@ def _check_made(made: _Plan, sizes: Mapping[str, int]) -> None:
 
 def _phases(made: _Plan) -> list[Phase]:
     """The phases that make what is left."""
-    process = Process.of(made.run)
-    left = {d.artifact.name: d.artifact for d in made.left}
+    steps = _steps(Process.of(made.run), made.artifacts, {d.artifact.name: d.artifact for d in made.left})
+    done = {d.artifact.name for d in made.decisions if d.state == "done"}
+    return plan(steps, done)
+
+
+def _steps(process: Process, artifacts: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> list[Step]:
+    """What makes what is left, in the order of the stages."""
     steps: list[Step] = []
     for stage in stages_in_order():
         if stage.used(process):
-            own = artifacts_of(stage, process, made.artifacts)
-            steps += stage.steps(process, made.artifacts, {n: a for n, a in own.items() if n in left})
-    done = {d.artifact.name for d in made.decisions if d.state == "done"}
-    return plan(steps, done)
+            own = artifacts_of(stage, process, artifacts)
+            steps += stage.steps(process, artifacts, {n: a for n, a in own.items() if n in left})
+    return steps
 
 
 def _is_untidy(folder: RunFolder) -> bool:

@@ -5,7 +5,7 @@ It may be killed at any point: what an artifact was made with stays there until 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from dolma_pipeline.run.records import (
     write_earlier,
 )
 from dolma_pipeline.run.run import Run
+from dolma_pipeline.run.shards import Locations
 from dolma_pipeline.runner.check import sizes_of
 from dolma_pipeline.runner.decide import Decision, of_earlier_recipes
 from dolma_pipeline.storage.folder import RunFolder
@@ -61,7 +62,7 @@ def make_ready(
     _forget_lost(run, artifacts)
     for one in reversed(decisions):
         if one.state in ("new", "changed", "again"):
-            _clear(run, one.artifact, artifacts)
+            _clear(run, one.artifact, artifacts, kept=_only_texts(run, one, shards))
         elif one.state in ("grow", "heal"):
             _open_again(run, one, artifacts, shards)
         elif one.artifact.grows:
@@ -96,14 +97,34 @@ def _forget_content(run: Run, artifacts: Sequence[Artifact]) -> None:
             folder.delete_tree(under)
 
 
-def _clear(run: Run, artifact: Artifact, artifacts: Sequence[Artifact]) -> None:
-    """Take away an artifact, and records of unfinished work on it; those of others beside it stay."""
+def _only_texts(run: Run, one: Decision, shards: Mapping[str, Shard]) -> set[str]:
+    """Files of an artifact that is made again with the same settings which alone have the texts of shards whose input
+    is gone. Notes these settings first, so that a run that is killed behind this knows what the files are of."""
+    if one.state != "again" or not one.artifact.texts:
+        return set()
+    is_gone = Locations(run).is_gone
+    gone = [name for name, shard in shards.items() if is_gone(shard)]
+    if gone:
+        assert one.before is not None
+        write_earlier(run.folder, one.artifact, one.before, [])
+    return {f"{place}/{name}.jsonl.zst" for name in gone for place in one.artifact.texts}
+
+
+def _clear(run: Run, artifact: Artifact, artifacts: Sequence[Artifact], *, kept: Collection[str] = ()) -> None:
+    """Take away an artifact, and records of unfinished work on it; those of others beside it stay.
+
+    Args:
+        kept: names of files that are left, and with them the note of what they were made with.
+    """
     folder = run.folder
-    folder.delete([layout.manifest(artifact.folder), layout.earlier(artifact.folder)])
+    folder.delete([layout.manifest(artifact.folder), *([] if kept else [layout.earlier(artifact.folder)])])
     _forget_records(run, artifact, artifacts)
     for name in artifact.owned:
         folder.delete([name])
-        folder.delete_tree(name)
+        if kept:
+            folder.delete([entry.name for entry in folder.list(name) if entry.name not in kept])
+        else:
+            folder.delete_tree(name)
 
 
 def _forget_records(run: Run, artifact: Artifact, artifacts: Sequence[Artifact]) -> None:

@@ -148,13 +148,15 @@ def _duplicate_rows(result: Result) -> list[list[str]]:
 
 def _earlier_rows(result: Result) -> list[list[str]]:
     """Of how many documents each dedupe step has kept what was decided, and what became of the new ones."""
-    rows = [["step", "earlier, as they were", "new", "new removed", "for an earlier one"]]
-    for name, one in result.manifests.items():
-        if found := one.record.get(EARLIER):
-            numbers = [
-                f"{found[key]:,}" if key in found else "" for key in ("documents", "new", "removed", "for_earlier")
-            ]
-            rows.append([name.removeprefix("attributes/"), *numbers])
+    told = {name: found for name, one in result.manifests.items() if (found := one.record.get(EARLIER))}
+    heads = {"documents": "earlier, as they were", "new": "new", "removed": "new removed",
+             "for_earlier": "for an earlier one", "by_estimate": "by estimate"}  # fmt: skip
+    if not any("by_estimate" in found for found in told.values()):
+        del heads["by_estimate"]
+    rows = [["step", *heads.values()]]
+    for name, found in told.items():
+        numbers = [f"{found[key]:,}" if key in found else "" for key in heads]
+        rows.append([name.removeprefix("attributes/"), *numbers])
     return rows
 
 

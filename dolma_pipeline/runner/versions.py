@@ -13,6 +13,7 @@ import orjson
 
 from dolma_pipeline.errors import DataError, UsageError
 from dolma_pipeline.io import paths
+from dolma_pipeline.io.gone import Gone
 from dolma_pipeline.io.shards import Shard, read_shards
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.artifact import Artifact, canonical
@@ -47,7 +48,7 @@ def changed_shards(run: Run, inputs: Inputs, index: Artifact) -> Iterator[ShardA
     versions: dict[tuple[str, str], str] = {}
     locate = Locations(run)
     for shard in inputs.shards:
-        if shard.name not in made:
+        if shard.name not in made or shard.name in inputs.gone:
             continue
         at = ShardAt(shard, locate(shard))
         key = (shard.source, shard.path)
@@ -97,15 +98,18 @@ def check_unchanged(run: Run, inputs: Inputs, index: Artifact) -> None:
     """
     entries: dict[tuple[str, str], InputEntry] = {}
     there = set[tuple[str, str]]()
+    settings = run.recipe.input_settings()
     for name, source in run.recipe.sources.items():
+        gone = Gone(source.gone, source.documents, settings)
         try:
-            found = paths.find(source.documents, settings=run.recipe.input_settings())
+            emptied = gone.emptied(one.path for one in inputs.shards if one.source == name)
+            found = paths.find(source.documents, settings=settings, gone=emptied)
         except UsageError:  # nothing of a pattern is there any more
             continue
         there.update((name, one.relative) for one in found)
         entries.update({(name, one.relative): one.entry for one in found if one.entry})
     shards = [shard for shard in inputs.shards if (shard.source, shard.path) in there]
-    check_versions(run, Inputs(shards, entries), index, redo=False)
+    check_versions(run, Inputs(shards, entries, inputs.gone), index, redo=False)
 
 
 def _indexed_before(run: Run, index: Artifact) -> dict[str, str]:
@@ -130,13 +134,16 @@ def _sha256(run: Run, shard: ShardAt) -> str | None:
 
 
 def write_versions(run: Run, inputs: Inputs) -> None:
-    """Note the versions of all input files, before they are read: a file that is written meanwhile has another then."""
+    """Note the versions of all input files, before they are read: a file that is written meanwhile has another then.
+
+    Of files that are gone what was noted before stays."""
     locate = Locations(run)
-    places = {(shard.source, shard.path): locate(shard) for shard in inputs.shards}
-    lines = [
-        canonical(_noted(source, path, place, inputs.entries.get((source, path)))) + b"\n"
-        for (source, path), place in sorted(places.items())
-    ]
+    places = {(one.source, one.path): locate(one) for one in inputs.shards if one.name not in inputs.gone}
+    gone = {(one.source, one.path) for one in inputs.shards if one.name in inputs.gone}
+    noted = {key: line for key, line in _lines(run).items() if key in gone}
+    noted |= {(source, path): _noted(source, path, place, inputs.entries.get((source, path)))
+              for (source, path), place in places.items()}  # fmt: skip
+    lines = [canonical(line) + b"\n" for _, line in sorted(noted.items())]
     run.folder.write(layout.VERSIONS, b"".join(lines))
 
 
@@ -147,7 +154,12 @@ def _noted(source: str, path: str, place: str, entry: InputEntry | None) -> dict
 
 
 def _known(run: Run) -> dict[tuple[str, str], str]:
+    return {key: line["version"] for key, line in _lines(run).items()}
+
+
+def _lines(run: Run) -> dict[tuple[str, str], dict[str, str]]:
+    """Source and path -> the line that was noted of it."""
     if run.folder.stat(layout.VERSIONS) is None:
         return {}
     rows = [orjson.loads(line) for line in run.folder.read(layout.VERSIONS).splitlines()]
-    return {(row["source"], row["path"]): row["version"] for row in rows}
+    return {(row["source"], row["path"]): row for row in rows}

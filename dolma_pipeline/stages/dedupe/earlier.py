@@ -80,7 +80,7 @@ class Earlier:
     """What is decided of earlier documents by one step: of those of them that may be copies of others, by number.
 
     nodes: ascending. keep: bool. keeper: whom each went for, else itself. jaccard: to that one. group: the first
-    document of its group.
+    document of its group. jaccard is NaN where it was judged by estimate.
     """
 
     nodes: NDArray[np.int64]

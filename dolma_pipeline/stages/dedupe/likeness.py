@@ -1,7 +1,8 @@
 """How like pairs of documents are, exactly: from the sets of a dedupe step, with bounded memory, without any text.
 
 Jaccard: pairs whose low bytes say that they are far below the threshold are not compared; four standard errors of the
-estimate lie between. Containment says nothing of the Jaccard, so all are compared. Pairs go in pieces whose sets take
+estimate lie between. Containment says nothing of the Jaccard, so all are compared. Where a document has no set, since
+its text was gone when it came into a bucket, the estimate itself is the answer. Pairs go in pieces whose sets take
 at most `SET_BYTES`; what another phase has found out already is given along (`known`).
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from dolma_pipeline.dedup.minhash import MOST_SHINGLES, estimate_jaccard
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.run.shards import ShardAt, indexed
 from dolma_pipeline.stages.dedupe.kinds import kind_of
-from dolma_pipeline.stages.dedupe.sets import read_sets
+from dolma_pipeline.stages.dedupe.sets import lacking_sets, read_sets
 
 SET_BYTES = 256_000_000
 """Of the sets that are held for one piece of pairs."""
@@ -74,6 +76,16 @@ class Likeness:
     step: DedupeStepConfig
     known: Known = field(default_factory=Known)
 
+    @cached_property
+    def lacking(self) -> NDArray[np.int64]:
+        """Documents that have no set, by number, ascending."""
+        return lacking_sets(self.run, self.step.name)
+
+    def by_estimate(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Of which of k pairs, first of their words, only signatures tell how like they are."""
+        found: NDArray[np.bool_] = (left != right) & (np.isin(left, self.lacking) | np.isin(right, self.lacking))
+        return found
+
     def __call__(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
         """How like the documents of k pairs are: float64[k]; NaN where the estimate is far below the threshold.
 
@@ -96,13 +108,14 @@ class Likeness:
         a, b = np.searchsorted(nodes, left), np.searchsorted(nodes, right)
         wanted = np.arange(len(left))
         if not containment:
-            estimates = np.concatenate(
-                [np.zeros(0), *(estimate_jaccard(low[a[i : i + 8192]], low[b[i : i + 8192]])
-                                for i in range(0, len(a), 8192))]
-            )  # fmt: skip
+            estimates = _estimated(low, a, b)
             wanted = wanted[estimates >= self.step.threshold - MARGIN]
         sizes = 4 * np.minimum(shingles, MOST_SHINGLES).astype(np.int64)
         found = np.full(len(left), np.nan)
+        if len(self.lacking):  # never with containment
+            guessed = self.by_estimate(left[wanted], right[wanted])
+            found[wanted[guessed]] = estimates[wanted[guessed]]
+            wanted = wanted[~guessed]
         for piece in pieces(a[wanted], b[wanted], sizes):
             some = wanted[piece]
             own = np.unique(np.concatenate([left[some], right[some]]))
@@ -110,6 +123,21 @@ class Likeness:
             at = np.searchsorted(own, left[some]), np.searchsorted(own, right[some])
             found[some] = compare(sets.values, sets.starts, sets.cut, *at, containment=containment)
         return found
+
+
+def estimated(
+    run: Run, step: DedupeStepConfig, left: NDArray[np.int64], right: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """How like k pairs of documents are by their signatures alone: float64[k]; left, right: by number."""
+    nodes = np.unique(np.concatenate([left, right]))
+    low, _ = kind_of(step).estimates(run, step, rows_by_shard(indexed(run), nodes))
+    return _estimated(low, np.searchsorted(nodes, left), np.searchsorted(nodes, right))
+
+
+def _estimated(low: NDArray[np.uint8], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The same of pairs of some low bytes, by their places there."""
+    some = (estimate_jaccard(low[a[i : i + 8192]], low[b[i : i + 8192]]) for i in range(0, len(a), 8192))
+    return np.concatenate([np.zeros(0), *some])
 
 
 def pieces(a: NDArray[np.int64], b: NDArray[np.int64], sizes: NDArray[np.int64]) -> Iterator[slice]:

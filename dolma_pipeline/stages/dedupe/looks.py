@@ -19,6 +19,10 @@ from dolma_pipeline.stages.dedupe.election import Elected, Near
 from dolma_pipeline.stages.dedupe.likeness import Known
 from dolma_pipeline.stages.dedupe.origins import origins_of
 
+BY_ESTIMATE = "by_estimate"
+"""Of looks: how many pairs were judged by their signatures alone, how many documents went so; of `earlier`: how many
+of the new ones."""
+
 
 @dataclass
 class Recorded:
@@ -57,12 +61,14 @@ def looks_of(
     known: Known | None = None,
     shingles: NDArray[np.int64] | None = None,
     before: Earlier | None = None,
+    guessed: int = 0,
 ) -> dict[str, Any]:
     """What the manifest of a step's column has under `looks`; docs/data-formats.md tells of each value.
 
     Args:
         near, known, shingles: of a step that is verified: its buckets, what was compared, and the number of shingles of
-            each of the election's documents. before: what stands of earlier elections.
+            each of the election's documents. before: what stands of earlier elections. guessed: how many of the pairs
+            were judged by their signatures alone.
     """
     sources = sources_of(run)
     away = np.flatnonzero(~elected.keep)
@@ -78,6 +84,7 @@ def looks_of(
     }
     if near is None or known is None or shingles is None:
         return found
+    by_estimate = int(np.isnan(jaccard).sum())
     alike = known.likeness >= step.threshold  # NaN is not
     at = np.searchsorted(elected.nodes, keepers)
     return {
@@ -85,9 +92,10 @@ def looks_of(
         "documents": len(elected.nodes),
         "threshold": step.threshold,
         "verify": step.verify,
-        "likeness": looks.histogram(jaccard),
+        "likeness": looks.histogram(jaccard[~np.isnan(jaccard)]),
         "near_threshold": int((jaccard < step.threshold + looks.STEP).sum()),
         "pairs": {"compared": len(known.left), "alike": int(alike.sum())},
+        **({BY_ESTIMATE: {"pairs": guessed, "removed": by_estimate}} if guessed or by_estimate else {}),
         "thresholds": {
             f"{threshold:.2f}": _at(near, elected, known, threshold, before)
             for threshold in (step.threshold - looks.STEP, step.threshold + looks.STEP)

@@ -65,6 +65,11 @@ class MakeRuns(Phase):
                 shard = next(one for one in shards if one.name == name)
                 yield shard, wanted
 
+    @property
+    def reads_text(self) -> bool:
+        """Yes."""
+        return True
+
     def tasks(self, run: Run) -> Iterator[Task]:
         """Shards with such anchors, but for those of which the very units are there."""
         (artifact,) = self.artifacts

@@ -25,9 +25,9 @@ from dolma_pipeline.errors import DataError
 from dolma_pipeline.io.jsonl import Failure
 from dolma_pipeline.io.tables import TableWriter, get_table
 from dolma_pipeline.run import layout
-from dolma_pipeline.run.artifact import digest
+from dolma_pipeline.run.artifact import Artifact, digest
 from dolma_pipeline.run.columns import documents_of, read_index
-from dolma_pipeline.run.manifests import close, output_record
+from dolma_pipeline.run.manifests import close, output_record, read_lines, read_manifest
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.records import gathered, is_made_for
@@ -71,6 +71,11 @@ class MakeSets(Phase):
         """`dedupe/<step>/sets`."""
         return frozenset({self.artifacts[0].name})
 
+    @property
+    def reads_text(self) -> bool:
+        """Yes."""
+        return True
+
     def tasks(self, run: Run) -> Iterator[Task]:
         """Shards with rows in buckets, but for those of which the very sets are there."""
         assert self.step is not None
@@ -79,14 +84,18 @@ class MakeSets(Phase):
         for shard, rows in wanted_rows(run, self.step.name):
             if len(rows) == 0 or is_made_for(run, artifact, done.get(shard.name), _wanted(rows)):
                 continue
+            if shard.gone and not done.get(shard.name, {}).get("outputs"):
+                continue  # none of its sets is there; `finish` tells of it
             yield Task(shard.name, max(1, shard.shard.bytes), (shard, rows))
 
     def work(self, process: Process, task: Task) -> Work:
-        """Read one shard."""
+        """Read one shard; of one whose file is gone, take the sets that are there."""
         assert self.step is not None
         shard, rows = task.payload
         (artifact,) = self.artifacts
         name = layout.sets(self.step.name, shard.name)
+        if shard.gone:
+            return Work({artifact.name: [_of_stored(process.run, artifact, shard, name, rows)]}, documents=len(rows))
         num_bytes = 0
         with process.run.folder.committing(name) as file:
             writer = TableWriter(file, SCHEMA, compression="none")
@@ -100,7 +109,11 @@ class MakeSets(Phase):
         return Work({artifact.name: [record]}, documents=len(rows), num_bytes=num_bytes)
 
     def finish(self, run: Run, records: Iterator[Record]) -> None:
-        """Write the manifest."""
+        """Write the manifest; `lacking` counts the documents in buckets whose sets nobody can make any more.
+
+        Raises:
+            DataError: there are some, and they cannot be judged without.
+        """
         assert self.step is not None
         (artifact,) = self.artifacts
         made: dict[str, Any] = gathered(run, artifact, but=self)
@@ -111,12 +124,66 @@ class MakeSets(Phase):
                 made[shard.name] = {
                     "shard": shard.name, "inputs": [shard.input()], "outputs": [], "wanted": _wanted(rows)
                 }  # fmt: skip
-        close(run.folder, artifact, made.values(), shards_digest=run.shards_digest, expected=names(run))
+            elif shard.gone and shard.name not in made:
+                made[shard.name] = _record(shard, [], rows[:0], rows)
+        lacking = {name: record[LACKING] for name, record in made.items() if LACKING in record}
+        if lacking and self.step.verify == "containment":
+            shards = ", ".join(f"{name} ({count:,})" for name, count in sorted(lacking.items())[:5])
+            raise DataError(
+                f"dedupe step {self.step.name}: {sum(lacking.values()):,} documents of files that are gone have "
+                f"relatives for the first time, and their sets were never made: {shards}. verify is containment, of "
+                "which a signature tells nothing. Put these files back, and take them out of `gone`."
+            )
+        extra = {LACKING: {"shards": len(lacking), "documents": sum(lacking.values())}} if lacking else {}
+        close(run.folder, artifact, made.values(), shards_digest=run.shards_digest, expected=names(run), extra=extra)
 
 
-def _wanted(rows: NDArray[np.int64]) -> str:
-    """What a shard's sets were made for, in a record."""
-    return digest(rows.tolist())
+LACKING = "lacking"
+"""In the record of a shard: how many of its documents in buckets have no set; in the manifest: of how many shards."""
+
+
+def _wanted(rows: NDArray[np.int64], lacking: NDArray[np.int64] | None = None) -> str:
+    """What a shard's sets were made for, in a record; lacking: rows that are in buckets and have none."""
+    return digest(rows.tolist() if lacking is None or len(lacking) == 0 else [rows.tolist(), lacking.tolist()])
+
+
+def _record(
+    shard: ShardAt, outputs: list[dict[str, Any]], rows: NDArray[np.int64], lacking: NDArray[np.int64]
+) -> dict[str, Any]:
+    found = {"shard": shard.name, "inputs": [shard.input()], "outputs": outputs, "wanted": _wanted(rows, lacking)}
+    return found | ({LACKING: len(lacking)} if len(lacking) else {})
+
+
+def _of_stored(run: Run, artifact: Artifact, shard: ShardAt, name: str, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """The record of a shard whose file is gone: its file of sets has those of some rows, written anew with them alone,
+    as it would be if the text were there."""
+    table = get_table(run.folder, name)
+    stored = table.column("row").to_numpy()
+    some = np.isin(stored, rows)
+    lacking = np.setdiff1d(rows, stored)
+    outputs = []
+    if some.any():
+        with run.folder.committing(name) as file:
+            writer = TableWriter(file, SCHEMA, compression="none")
+            writer.write([column.combine_chunks() for column in table.filter(pa.array(some)).columns])
+            writer.close()
+        outputs.append(output_record(artifact, name, file, rows=int(some.sum())))
+    return _record(shard, outputs, stored[some], lacking)
+
+
+def lacking_sets(run: Run, step: str) -> NDArray[np.int64]:
+    """Documents in buckets that have no set, since their text was gone when they came into one; by number, sorted."""
+    folder = f"dedupe/{step}/sets"
+    found = [np.zeros(0, np.int64)]
+    if LACKING not in (read_manifest(run.folder, folder) or {}):
+        return found[0]
+    records = {line["shard"]: line for line in read_lines(run.folder, folder) if LACKING in line}
+    for shard, rows in wanted_rows(run, step):
+        if record := records.get(shard.name):
+            stored = [get_table(run.folder, layout.sets(step, shard.name), ["row"]).column("row").to_numpy()
+                      for _ in record["outputs"]]  # fmt: skip
+            found.append(np.setdiff1d(rows, np.concatenate([found[0], *stored])) + shard.first)
+    return np.concatenate(found)
 
 
 def texts_of_rows(

@@ -160,7 +160,7 @@ def marks(shard: ShardAt, elected: pa.Table, groups: pa.Table) -> pa.StructArray
     for name, default in defaults.items():
         values = np.full(shard.rows, default)
         values[rows] = mine.column(name).to_numpy()
-        columns[name] = pa.array(values)
+        columns[name] = pa.array(values, from_pandas=True)  # NaN is a likeness that nobody knows
     return pa.StructArray.from_arrays([columns[field.name] for field in DEDUPE_TYPE], fields=list(DEDUPE_TYPE))
 
 

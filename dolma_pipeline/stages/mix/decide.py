@@ -169,7 +169,9 @@ def _values_table(
     index, wanted = rules.wanted(rules.all_columns)
     recipe = process.run.recipe
     if rules.late:
-        marks: dict[str, Fields] = {step.name: frozenset({"keep", "cluster"}) for step in electing_steps(recipe)}
+        marks: dict[str, Fields] = {
+            step.name: frozenset({"keep", "cluster", "jaccard"}) for step in electing_steps(recipe)
+        }
         wanted = merged(wanted, marks)
     return read_block(process, block, index={*index, "id", "bytes"}, wanted=wanted, aligned=aligned)
 
@@ -189,9 +191,10 @@ def _dropped(
     places = zip(owner.tolist(), local.tolist(), strict=True)
     names = np.array(rules.names, object)
     why = [names[failed[:, row]].tolist() for row in rows.tolist()]
+    guessed = _guessed(process, rules, table, rows)
     values = [
-        orjson.dumps(found, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
-        for found in rules.all_columns.values(table, rows)
+        orjson.dumps(found | guessed.get(i, {}), option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+        for i, found in enumerate(rules.all_columns.values(table, rows))
     ]
     late = [i for i, name in enumerate(rules.names) if name in rules.late]
     by_late: NDArray[np.bool_] = np.zeros(len(rows), np.bool_)
@@ -209,6 +212,23 @@ def _dropped(
         [c.cast(f.type) if isinstance(c, pa.Array) else c for c, f in zip(columns, DROPPED, strict=True)],
         schema=DROPPED,
     )
+
+
+def _guessed(
+    process: Process, rules: SourceRules, table: pa.Table, rows: NDArray[np.int64]
+) -> dict[int, dict[str, str]]:
+    """Number of a dropped document -> what is told of a dedupe step that took it for a copy by estimate."""
+    found: dict[int, dict[str, str]] = {}
+    for step in electing_steps(process.run.recipe) if rules.late else ():
+        column = table.column(step.name).take(pa.array(rows)).combine_chunks()
+        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        away = pc.and_(pc.invert(pc.struct_field(column, "keep")), pc.is_null(pc.struct_field(column, "jaccard")))
+        for number in pc.indices_nonzero(away.fill_null(False)).to_pylist():
+            found.setdefault(number, {})[f"{step.name}.jaccard"] = BY_ESTIMATE
+    return found
+
+
+BY_ESTIMATE = "by estimate: the text of the document that stays was gone before its set was made"
 
 
 def _copies(process: Process, table: pa.Table, wanted: NDArray[np.bool_]) -> pa.Array:

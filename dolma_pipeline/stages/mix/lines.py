@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,21 @@ def document_lines(
             row["epochs"] = copies[i]
         lines.append(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
     return lines
+
+
+def written_texts(run: Run, shard: ShardAt, mix: str = "mix") -> dict[int, str]:
+    """The edited texts of a shard that a mix has written, in training documents and held-out ones: row -> text."""
+    import zstandard
+
+    found: dict[int, str] = {}
+    for name in (layout.documents(shard.name, mix), layout.held_out(shard.name, mix)):
+        if run.folder.stat(name) is None:
+            continue
+        with run.folder.stream(name) as file, zstandard.ZstdDecompressor().stream_reader(file) as lines:
+            for line in io.BufferedReader(lines):
+                one = orjson.loads(line)
+                found[int(one["origin"].rpartition("#")[2])] = one["text"]
+    return found
 
 
 def index_columns(run: Run, shard: ShardAt) -> pa.Table:

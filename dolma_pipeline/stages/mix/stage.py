@@ -39,6 +39,10 @@ OWNED = ("selected", "documents", "held_out", "plan.json", "manifest.json", "sha
 """What the artifact of a mix holds in its folder; the verdicts lie there, too."""
 
 
+TEXTS = ("documents", "held_out")
+"""Those of them that hold edited documents."""
+
+
 class VerdictStage(Stage):
     """All rules of a mix of all documents; it has no section and no command of its own.
 
@@ -133,7 +137,8 @@ class MixStage(Stage):
         wanted = ["index", verdicts_of(mix), "tokenizer", *last, *(f"attributes/{c}" for c in columns)]
         needs = tuple({name: known[name] for name in wanted if name in known}.values())
         files = module_files(process, f"{mix}.mixer {mixer}", mixer_spec(mixer).module)
-        return [Artifact(mix, mix, reads, own, files, needs, owns=tuple(f"{mix}/{name}" for name in OWNED))]
+        owns, texts = (tuple(f"{mix}/{name}" for name in names) for names in (OWNED, TEXTS))
+        return [Artifact(mix, mix, reads, own, files, needs, owns=owns, texts=texts)]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """Encode and measure, plan, write."""

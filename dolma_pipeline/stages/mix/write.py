@@ -1,7 +1,7 @@
 """What a mix chose, a file a shard: columns, edited documents, held-out documents.
 
-Text is read only for documents whose edited text is not at hand: lines that were written while they were encoded, and
-texts that were kept because they might be held out.
+Text is read only for documents whose edited text is not at hand: lines that were written while they were encoded,
+texts that were kept because they might be held out, and, of a shard whose input is gone, what was written before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.shards import ShardAt
 from dolma_pipeline.stages import kept
 from dolma_pipeline.stages.kept_texts import kept_texts, put_texts
-from dolma_pipeline.stages.mix.lines import document_lines, index_columns
+from dolma_pipeline.stages.mix.lines import document_lines, index_columns, written_texts
 from dolma_pipeline.stages.mix.measured import measured_name
 from dolma_pipeline.stages.mix.plan import read_plan
 from dolma_pipeline.stages.mixes import reading_of
@@ -104,6 +104,8 @@ class _Writing(Feeder):
         self._place = kept.place_of(process, consumer.ids, shard) if consumer.ids and wanted.any() else ""
         if self._place:
             self._texts = kept_texts(run.folder, self._place, run.recipe.seed)
+        if shard.gone:
+            self._texts.update(written_texts(run, shard, self._mix))
         self._held_read: list[tuple[NDArray[np.int64], pa.Array]] = []
         self._unread = np.array([row for row in self._rows[wanted].tolist() if row not in self._texts], np.int64)
         self._rules = source_rules(process, shard.source, self._mix)
