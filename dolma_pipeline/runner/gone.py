@@ -45,7 +45,7 @@ def refuse_gone(
                 "files are gone (`gone` of a source), and with keep: elect any of their documents may come to stay in "
                 "the place of another one. Set keep: old, with which what was decided of them stands."
             )
-    reading = {one.artifact.name for one in steps if isinstance(one, Consumer) and not one.artifact.texts}
+    reading = {one.artifact.name for one in steps if isinstance(one, Consumer) and not _keeps(one)}
     reading |= {artifact.name for one in steps if not isinstance(one, Consumer) and one.reads_text
                 for artifact in one.artifacts}  # fmt: skip
     for decision in left:
@@ -64,6 +64,11 @@ def refuse_gone(
     for step in steps:
         if isinstance(step, Encoding) and step.ids:
             _refuse_unencoded(process, step, gone)
+
+
+def _keeps(step: Consumer) -> bool:
+    """Whether it reads text only where what was kept of it is not enough: kept ids, written documents."""
+    return isinstance(step, Encoding) or bool(step.artifact.texts)
 
 
 def _refuse_unmade(run: Run, decision: Decision, gone: Collection[str], sizes: Mapping[str, int]) -> None:

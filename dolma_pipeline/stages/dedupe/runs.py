@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dolma_pipeline.config.recipe import DedupeStepConfig
+from dolma_pipeline.errors import DataError
 from dolma_pipeline.io.tables import get_table
 from dolma_pipeline.run.manifests import close
 from dolma_pipeline.run.phase import Phase, Record, Task, Work
@@ -80,13 +81,23 @@ class MakeRuns(Phase):
             yield Task(shard.name, max(1, shard.shard.bytes), (shard, dict(wanted)))
 
     def work(self, process: Process, task: Task) -> Work:
-        """Read one shard."""
+        """Read one shard.
+
+        Raises:
+            DataError: its file is gone.
+        """
         assert self.step is not None
         shard, wanted = task.payload
         (artifact,), kind, folder = self.artifacts, anchored_kind(self.step), process.run.folder
         table = get_table(folder, wanted["file"])
         rows, words = table.column("row").to_numpy(), table.column("word").to_numpy()
         texts = np.unique(rows).astype(np.int64)
+        if shard.gone:
+            raise DataError(
+                f"dedupe step {self.step.name}: what may be a repeat stands in {len(texts):,} documents of {shard.name}"
+                f", which must be read for it, and {shard.location} is gone. Put it back, and take it out of `gone`, "
+                f"or leave the step {self.step.name} out."
+            )
         num_bytes = 0
         with ExitStack() as stack:
             writer = UnitWriter(folder, artifact, shard.name, stack, wide=kind.wide, words=kind.measure == "words")

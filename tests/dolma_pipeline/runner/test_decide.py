@@ -83,6 +83,7 @@ def test_begun_work_for_other_shards(run: Run) -> None:
     more = replace(run, shards_digest="sha256:2")
     assert (state(more, TAGGED), state(more, MIXED)) == ("resume", "again")
     assert (state(run, TAGGED), state(run, MIXED)) == ("resume", "resume")
+    assert state(more, replace(TAGGED, remembers=True)) == "again", "what it says depends on which others there are"
 
 
 def test_begun_with_other_settings(run: Run) -> None:

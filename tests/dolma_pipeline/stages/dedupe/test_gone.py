@@ -15,6 +15,7 @@ import pytest
 
 from dolma_pipeline.dedup.minhash import estimate_jaccard
 from dolma_pipeline.errors import ConfigError, DolmaError, UsageError
+from dolma_pipeline.run import layout
 from dolma_pipeline.storage.folder import RunFolder, run_folder
 from tests.dolma_pipeline.stages.dedupe.test_keep_old import (
     Killed,
@@ -256,10 +257,27 @@ def test_repeats_need_texts_that_hold_anchors_for_the_first_time(tmp_path: Path)
     output = begun(tmp_path / "runs", runs)
     write_shards(tmp_path / "runs", {"web/a": [ALONE]})
     sources = remove(tmp_path / "runs", *OLD)
-    with pytest.raises(
-        DolmaError, match=r"dedupe/runs/runs, web/d: .*d.jsonl: its text is asked for, and sources.web.gone"
-    ):
+    with pytest.raises(DolmaError, match=r"step runs: what may be a repeat stands in 3 documents of web/d"):
         launch(tmp_path / "runs", output, {**runs, "sources": sources})
     write_shards(tmp_path / "runs", OLD)
     launch(tmp_path / "runs", output, runs)
     assert columns(run_folder(output), {"web/a": [""]}, "runs")["web/a#0"]["spans"]
+
+
+def test_token_parts_are_made_of_kept_ids(tmp_path: Path) -> None:
+    """The same as with the text; without the cache they are not cleared."""
+    trained = begun(tmp_path, {"tokenizer": {"train": "bpe", "vocab_size": 300}})
+    (tmp_path / "tokenizer.json").write_bytes(run_folder(trained).read(layout.TOKENIZER))
+    settings = recipe(tokenizer={"load": str(tmp_path / "tokenizer.json")}, tokens={"max_shard_tokens": 500})
+    output = begun(tmp_path, settings)
+    with_text, no_cache = copy_of(output), copy_of(output)
+    write_shards(tmp_path, RELATED)
+    launch(tmp_path, with_text, settings)
+    sources = remove(tmp_path, *OLD)
+    launch(tmp_path, output, {**settings, "sources": sources})
+    assert promised(run_folder(output)) == promised(run_folder(with_text))
+    before = promised(run_folder(no_cache))
+    run_folder(no_cache).delete_tree("cache/ids")
+    with pytest.raises(UsageError, match=r"the ids of code/m are not kept any more .* and its text is gone"):
+        launch(tmp_path, no_cache, {**settings, "sources": sources})
+    assert promised(run_folder(no_cache)) == before
