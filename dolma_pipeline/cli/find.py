@@ -57,7 +57,7 @@ def _read(file: str) -> str:
     """A file's text.
 
     Raises:
-        DataError: it is not there, or not UTF-8.
+        DataError: it is not there, a folder, or not UTF-8.
     """
     from dolma_pipeline.storage.inputs import read_whole
 
@@ -65,5 +65,7 @@ def _read(file: str) -> str:
         return read_whole(file).decode()
     except FileNotFoundError:
         raise DataError(f"{file}: no such file; --file names a text, such as a model's output") from None
+    except IsADirectoryError:
+        raise DataError(f"{file}: a folder; --file names one file with a text, such as a model's output") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not a text in UTF-8: {error}") from error

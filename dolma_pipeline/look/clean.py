@@ -1,7 +1,7 @@
 """`clean`: what in a run's folder can be removed, how big it is, and what it costs to have it again.
 
-Only what a run makes again by itself, and what no result needs: results are left alone, signatures too (a run would
-find them missing, and read all text again for them). Asked of the folder alone; no recipe is needed.
+Only what a run or a command makes again by itself, and what no result needs: results are left alone, signatures too (a
+run would find them missing, and read all text again for them). Asked of the folder alone; no recipe is needed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dolma_pipeline.errors import UnknownNameError, UsageError
+from dolma_pipeline.look.parts import TOKENS, index_root
 from dolma_pipeline.look.table import KIND as TABLE
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.manifests import read_manifest
@@ -21,6 +22,7 @@ from dolma_pipeline.storage.folder import Entry, RunFolder, run_folder
 from dolma_pipeline.storage.local import LocalFolder
 
 IDS = "ids"
+FOUND = "index"
 ORDER = "order"
 """What `train` keeps below cache/ while it is at work."""
 
@@ -52,6 +54,12 @@ KINDS = {
             "orders of large datasets, left by a training that was interrupted",
             "training that goes on makes them again, in seconds to minutes",
             unasked=False,  # torchrun by hand holds no lock of the folder, and may have them mapped
+        ),
+        Kind(
+            FOUND,
+            "the index of token parts that `find` looks into",
+            "`dolma-pipeline index RUN` makes it again, in minutes a gigabyte of text",
+            unasked=False,  # somebody asked for it, and no run makes it
         ),
         Kind("old", "caches of other settings", "nothing, unless those settings come back"),
         Kind("attempts", "files that were never whole, of processes that died", "nothing"),
@@ -116,6 +124,7 @@ def removable(folder: RunFolder, kinds: Sequence[str] = ()) -> list[Removable]:
         if name:
             by_kind[name].append(entry)
     by_kind["unfinished"] += list(folder.list(layout.DONE))
+    by_kind[FOUND] += list(folder.list(index_root(TOKENS)))
     found = []
     for name, entries in by_kind.items():
         if kinds and name not in kinds:

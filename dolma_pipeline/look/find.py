@@ -149,7 +149,7 @@ class Index:
         self._folder, is_run = opened_folder(place)
         self._root = index_root(TOKENS if is_run else "")
         self._place = place
-        manifest = self._manifest()
+        manifest = self._manifest(is_run)
         self._check(manifest, is_run)
         text = self._folder.read(f"{self._root}/{TOKENIZER}").decode()
         name = f"{self._folder.url}/{self._root}/{TOKENIZER}"
@@ -225,9 +225,13 @@ class Index:
     def _how(self) -> str:
         return f"dolma-pipeline index {self._place}"
 
-    def _manifest(self) -> dict[str, Any]:
+    def _manifest(self, is_run: bool) -> dict[str, Any]:
         name = f"{self._root}/{MANIFEST}"
         if self._folder.stat(name) is None:
+            if is_run:
+                state_of_run(self._folder, self._place)  # without parts there is nothing to make an index of
+            else:
+                listed_parts(self._folder, self._place)
             raise UsageError(f"{self._place}: its token parts have no index yet. First: {self._how}.")
         found: dict[str, Any] = orjson.loads(self._folder.read(name))
         if found.get("format") != FORMAT:

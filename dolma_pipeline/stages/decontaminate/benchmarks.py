@@ -6,7 +6,7 @@ are, and each document is an item. An evaluation set is read whole or not at all
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import orjson
@@ -128,8 +128,8 @@ def _documents(process: Process, file: BenchmarkFile) -> Iterator[BenchmarkItem]
                 yield BenchmarkItem(file.benchmark, id_ or own, own, (View("text", text),))
 
 
-def check_benchmarks(process: Process) -> None:
-    """Read all items, and let them go.
+def check_benchmarks(process: Process, see: Callable[[BenchmarkItem], None]) -> None:
+    """Read all items, and show each to `see`.
 
     Raises:
         ConfigError: what is wrong with them, with its key.
@@ -137,8 +137,8 @@ def check_benchmarks(process: Process) -> None:
     recipe = process.run.recipe
     assert recipe.decontaminate is not None
     try:
-        for _ in read_benchmarks(process):
-            pass
+        for item in read_benchmarks(process):
+            see(item)
     except ConfigError:
         raise
     except DolmaError as error:

@@ -24,7 +24,12 @@ from dolma_pipeline.run.manifests import close, output_record
 from dolma_pipeline.run.phase import OneTask, Record, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
-from dolma_pipeline.stages.decontaminate.benchmarks import BenchmarkItem, benchmark_files, read_benchmarks
+from dolma_pipeline.stages.decontaminate.benchmarks import (
+    BenchmarkItem,
+    benchmark_files,
+    check_benchmarks,
+    read_benchmarks,
+)
 
 LEAST_WORDS = 5
 """Words of the shortest view that is looked for; the same as `kernels.ngram_table.PREFIX`."""
@@ -62,7 +67,7 @@ class ReadItems(OneTask):
         """
         (artifact,) = self.artifacts
         folder = process.run.folder
-        findable: dict[str, bool] = {}
+        found = Findable()
         num_items = num_views = 0
         with folder.committing(layout.ITEMS) as items_file, folder.committing(layout.VIEWS) as views_file:
             items = TableWriter(items_file, ITEMS_SCHEMA, compression="zstd", dictionary=("benchmark",))
@@ -71,19 +76,11 @@ class ReadItems(OneTask):
                 item_table, view_table = portion_tables(some, first=num_items)
                 items.write(item_table.columns)
                 views.write(view_table.columns)
-                for benchmark, kinds in zip(
-                    item_table.column("benchmark").to_pylist(), item_table.column("views").to_pylist(), strict=True
-                ):
-                    findable[benchmark] = findable.get(benchmark, False) or bool(kinds)
+                found.see(item_table)
                 num_items, num_views = num_items + len(some), num_views + view_table.num_rows
             items.close()
             views.close()
-        for benchmark, found in findable.items():
-            if not found:
-                raise ConfigError(
-                    f"decontaminate.benchmarks.{benchmark}: none of its items can be found: all their texts have fewer "
-                    f"than {LEAST_WORDS} words. Take it out of the recipe."
-                )
+        found.check()
         outputs = [
             output_record(artifact, layout.ITEMS, items_file, rows=num_items),
             output_record(artifact, layout.VIEWS, views_file, rows=num_views),
@@ -96,6 +93,63 @@ class ReadItems(OneTask):
         (artifact,) = self.artifacts
         made = [one for record in records for one in record["records"][artifact.name]]
         close(run.folder, artifact, made, shards_digest=run.shards_digest, expected=["items"])
+
+
+class Findable:
+    """Tells benchmarks of which some item can be found from those of which none can."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, bool] = {}
+
+    def see(self, items: pa.RecordBatch) -> None:
+        """Take rows of `ITEMS_SCHEMA`."""
+        for benchmark, kinds in zip(
+            items.column("benchmark").to_pylist(), items.column("views").to_pylist(), strict=True
+        ):
+            self._found[benchmark] = self._found.get(benchmark, False) or bool(kinds)
+
+    def check(self) -> None:
+        """Stop where no item of a benchmark can be found.
+
+        Raises:
+            ConfigError: names it.
+        """
+        for benchmark, found in self._found.items():
+            if not found:
+                raise ConfigError(
+                    f"decontaminate.benchmarks.{benchmark}: none of its items can be found: all their texts have fewer "
+                    f"than {LEAST_WORDS} words. Take it out of the recipe."
+                )
+
+
+def check_findable(process: Process) -> None:
+    """Read all items before a run, and let them go.
+
+    Raises:
+        ConfigError: what is wrong with them, with its key; or no item of a benchmark can be found.
+    """
+    plain, held = set[str](), dict[str, list[BenchmarkItem]]()
+
+    def see(item: BenchmarkItem) -> None:
+        if item.benchmark in plain:
+            return
+        if any(view.kind != "answer" and _has_words(view.text) for view in item.views):
+            plain.add(item.benchmark)
+            held.pop(item.benchmark, None)
+        else:
+            held.setdefault(item.benchmark, []).append(item)
+
+    check_benchmarks(process, see)
+    found = Findable()  # kernels are asked of no more than benchmarks of which a plain look tells nothing
+    for some in _portions(item for items in held.values() for item in items):
+        found.see(portion_tables(some, first=0)[0])
+    found.check()
+
+
+def _has_words(text: str) -> bool:
+    """Whether a text surely has `LEAST_WORDS` words: so many pieces between blanks begin with a letter."""
+    pieces = (piece for piece in text.split(maxsplit=4 * LEAST_WORDS) if piece[0].isalpha())
+    return sum(1 for _ in islice(pieces, LEAST_WORDS)) == LEAST_WORDS
 
 
 def _portions(items: Iterator[BenchmarkItem]) -> Iterator[list[BenchmarkItem]]:

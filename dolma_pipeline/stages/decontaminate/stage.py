@@ -13,8 +13,8 @@ from dolma_pipeline.run.artifact import Artifact
 from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.stage import Stage, at
-from dolma_pipeline.stages.decontaminate.benchmarks import benchmark_files, check_benchmarks
-from dolma_pipeline.stages.decontaminate.items import ReadItems
+from dolma_pipeline.stages.decontaminate.benchmarks import benchmark_files
+from dolma_pipeline.stages.decontaminate.items import ReadItems, check_findable
 from dolma_pipeline.stages.decontaminate.mark import LABEL, Mark
 from dolma_pipeline.stages.decontaminate.match import Matching
 from dolma_pipeline.stages.decontaminate.report import Report
@@ -33,7 +33,7 @@ class DecontaminateStage(Stage):
     def check(self, process: Process) -> Sequence[str]:
         """All items must be there and be items."""
         with at(process.run.recipe, "decontaminate.benchmarks"):
-            check_benchmarks(process)
+            check_findable(process)
         return ()
 
     def columns(self, process: Process) -> Mapping[str, pa.StructType]:

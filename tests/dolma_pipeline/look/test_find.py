@@ -139,6 +139,29 @@ def test_made_again_only_where_it_must_be_and_of_the_same_bytes(own: Path, tmp_p
     assert {path.name: path.read_bytes() for path in find.iterdir()} == files
 
 
+def test_what_is_first_where_there_are_no_parts(own: Path, tmp_path: Path) -> None:
+    """Not an index, which could not be made."""
+    shutil.rmtree(own / "tokens")
+    with pytest.raises(UsageError, match=r"no finished token parts\. First: dolma-pipeline tokens"):
+        Index(str(own))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/notes.txt").write_text("nothing")
+    with pytest.raises(UsageError, match="neither a run's folder"):
+        Index(str(tmp_path / "other"))
+
+
+def test_clean_removes_an_index_that_is_named(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_index(str(own))
+    files = list((own / "tokens/find").iterdir())
+    others = [path for path in (own / "tokens").rglob("*") if path.is_file() and path not in files]
+    main(["clean", str(own), "--yes"])
+    assert all(path.exists() for path in files)
+    main(["clean", str(own), "index", "--yes"])
+    assert "removed from" in capsys.readouterr().out
+    assert not (own / "tokens/find").exists()
+    assert all(path.exists() for path in others)
+
+
 def test_an_index_that_was_stopped_keeps_its_parts(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dolma_pipeline.look import index as module
 
@@ -244,6 +267,8 @@ def test_the_commands(own: Path, others: Path, tmp_path: Path, capsys: pytest.Ca
     place = str(own)
     assert main(["find", "river", "--run", place]) == 2
     assert "its token parts have no index yet" in capsys.readouterr().err
+    assert main(["find", "--file", str(tmp_path), "--run", place]) == 1
+    assert f"{tmp_path}: a folder; --file names one file" in capsys.readouterr().err
     assert main(["index", place]) == 0
     assert f"{place}: indexed; " in capsys.readouterr().out
     assert main(["index", place, "--format", "json"]) == 0

@@ -19,7 +19,7 @@ from dolma_pipeline.run import layout
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner import run as launch
-from dolma_pipeline.stages.decontaminate.benchmarks import check_benchmarks
+from dolma_pipeline.stages.decontaminate.items import check_findable
 from tests.dolma_pipeline.stages.decontaminate.forms import planted
 from tests.dolma_pipeline.stages.small import (
     artifacts_of,
@@ -210,13 +210,13 @@ def test_a_file_that_holds_no_items_is_told_before_anything_starts(
     path = write_items(tmp_path, "evals/quiz.jsonl", items)
     run = small_run(tmp_path, {"web/a": TEXTS}, decontaminate={"benchmarks": {"quiz": path}})
     with pytest.raises(ConfigError, match=words):
-        check_benchmarks(Process.of(run))
+        check_findable(Process.of(run))
 
 
 def test_a_pattern_that_finds_nothing(tmp_path: Path) -> None:
     run = small_run(tmp_path, {"web/a": TEXTS}, decontaminate={"benchmarks": {"quiz": str(tmp_path / "*.nothing")}})
     with pytest.raises(ConfigError, match="no such file"):
-        check_benchmarks(Process.of(run))
+        check_findable(Process.of(run))
 
 
 def test_a_benchmark_of_which_nothing_can_be_found_is_an_error(tmp_path: Path) -> None:
@@ -225,7 +225,16 @@ def test_a_benchmark_of_which_nothing_can_be_found_is_an_error(tmp_path: Path) -
     with pytest.raises(
         ConfigError, match=r"benchmarks.quiz: none of its items can be found: all .* fewer than 5 words"
     ):
+        check_findable(Process.of(run))
+    with pytest.raises(ConfigError, match=r"benchmarks.quiz: none of its items can be found"):
         make(run)
+
+
+@pytest.mark.parametrize("text", ["Who was it there then?", "誰が東京に", "1, 2, 3, 4, 5", "a-b-c-d-e"])
+def test_five_words_of_one_item_are_enough(tmp_path: Path, text: str) -> None:
+    path = write_items(tmp_path, "evals/quiz.jsonl", [{"question": "Why?"}, {"question": text}])
+    run = small_run(tmp_path, {"web/a": TEXTS}, decontaminate={"benchmarks": {"quiz": path}})
+    check_findable(Process.of(run))
 
 
 @pytest.mark.parametrize("ngram", [13, 8])
