@@ -335,6 +335,29 @@ def test_steps_that_can_mark_nothing_say_so(tmp_path: Path, run: Run) -> None:
     assert "warnings" not in manifest(run, "attributes/runs")
 
 
+@pytest.mark.parametrize("remove", [[], ["runs.spans"]])
+def test_no_word_is_lost_where_whole_documents_of_repeats_go(tmp_path: Path, remove: list[str]) -> None:
+    """Documents are pieces of four texts; each word stands at one place of its text."""
+    rng = random.Random(8)
+    origins = [[f"w{i}x{j}" for j in range(70)] for i in range(4)]
+    texts = []
+    for _ in range(60):
+        words: list[str] = []
+        for _ in range(rng.randrange(1, 4)):
+            own, first = rng.choice(origins), rng.randrange(60)
+            words += own[first : first + rng.randrange(8, 40)]
+        texts.append(" ".join(words))
+    run = made(
+        tmp_path,
+        {"web/a": texts[:30], "web/b": texts[30:]},
+        dedupe={"prefer": "chars DESC", "steps": [{"name": "runs", "kind": "substring", "words": 10}]},
+        mix={"where": {"own": "runs.coverage < 1"}, "sources": {"web": {"remove": remove}}, "documents": True},
+    )
+    left = [one["text"] for shard in "ab" for one in jsonl(run, f"mix/documents/web/{shard}.jsonl.zst")]
+    assert len(left) < 50
+    assert {word for text in left for word in text.split()} == {word for text in texts for word in text.split()}
+
+
 def test_all_contained_families_are_covered(data: Path, tmp_path: Path) -> None:
     """The longest first, so that it is the contained one that is marked; nothing that is unrelated is."""
     truth = [json.loads(line) for line in (data / "dedup" / "truth.jsonl").read_text().splitlines()]
