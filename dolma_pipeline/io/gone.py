@@ -16,8 +16,8 @@ class Gone:
     """Tells which files of a source `gone` names; call it with `Found.relative`, or with a shard's path.
 
     Args:
-        patterns: of `gone`. documents: patterns of the source; a file's path is below the fixed prefix of one of them,
-            or of a pattern of `gone` (its pattern in `documents` may have been taken out). settings: of object stores.
+        patterns: of `gone`. documents: patterns of the source; a file's path is below the fixed prefix of one of them.
+        settings: of object stores.
 
     Raises:
         UsageError: a list of files, which says nothing of files that are not there.
@@ -29,12 +29,25 @@ class Gone:
         if lists := [one for one in patterns if one.startswith("@")]:
             raise UsageError(f"{lists[0]}: a list of files cannot be given here. Write the paths, or patterns of them.")
         self._patterns, self._documents = patterns, documents
-        where = (*documents, *patterns) if patterns else ()
+        where = documents if patterns else ()
         self._prefixes = list(dict.fromkeys(paths.fixed_prefix(one, settings) for one in where))
 
     def __call__(self, relative: str) -> bool:
         """Whether the file is named; relative: its path, as the list of shards has it."""
         return any(self.naming(relative))
+
+    def check(self, found: Iterable[paths.Found]) -> None:
+        """Hold the files that are there against what is gone.
+
+        Raises:
+            UsageError: the path of one cannot be told from that of a file that is gone.
+        """
+        for one in found:
+            if self(one.relative) and not any(paths.is_named(one.path, pattern) for pattern in self._patterns):
+                raise UsageError(
+                    f"{one.path}: is not named, but its path below its pattern is that of a file which is. Give "
+                    "files of different folders to different sources."
+                )
 
     def naming(self, relative: str) -> list[bool]:
         """Of each pattern whether it names the file."""

@@ -40,7 +40,8 @@ class Copy:
     the run has, None where it was judged by estimate. jaccard, contained: of the sets of shingles, counted anew;
     contained: the share of the document's own shingles that the one that stays has; None where the step has no
     shingles. bands: those in which both signatures are equal, from 0; same_words: both have the same folded words.
-    size: of the cluster. texts: of the one that stays, and of the document.
+    size: of the cluster. texts: of the one that stays, and of the document; None where the file of one is gone, and
+    with it jaccard and contained.
     """
 
     step: str
@@ -48,7 +49,7 @@ class Copy:
     origin: str
     stored: float | None
     size: int
-    texts: tuple[str, str] = field(repr=False)
+    texts: tuple[str, str] | None = field(repr=False)
     jaccard: float | None = None
     contained: float | None = None
     bands: tuple[int, ...] | None = None
@@ -85,7 +86,10 @@ class Explained:
             "dedupe": dict(self.dedupe),
             "copy": None
             if copy is None
-            else {**vars(copy), "texts": dict(zip(("stays", "goes"), copy.texts, strict=True))},
+            else {
+                **vars(copy),
+                "texts": None if copy.texts is None else dict(zip(("stays", "goes"), copy.texts, strict=True)),
+            },
         }
 
 
@@ -174,11 +178,15 @@ def _copy(process: Process, step: DedupeStepConfig, shard: ShardAt, row: int, ma
     keeper = next((one for one in indexed(process.run) if one.name == place), None)
     if keeper is None:
         raise DataError(f"{shard.name}#{row}: is marked as a copy of {marks['cluster']}, which is not in this run.")
-    texts = (_text(process, keeper, stays), _text(process, shard, row))
+    texts = None
+    if not (keeper.gone or shard.gone):
+        texts = (_text(process, keeper, stays), _text(process, shard, row))
     plain = Copy(step.name, step.kind, marks["cluster"], marks["jaccard"], marks["size"], texts)
     if step.kind != "minhash":
         return plain
-    jaccard, contained = (_likeness(texts, step, containment=containment) for containment in (False, True))
+    jaccard = contained = None
+    if texts is not None:
+        jaccard, contained = (_likeness(texts, step, containment=containment) for containment in (False, True))
     own, other = _signature(process, step, shard, row), _signature(process, step, keeper, stays)
     met = np.flatnonzero(own[0] == other[0])
     return replace(

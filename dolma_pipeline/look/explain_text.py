@@ -62,13 +62,16 @@ def _value(value: Any) -> str:
 
 def _copy(copy: Copy, origin: str, *, full: bool, colours: bool) -> str:
     lines = [f"{copy.step}: a copy of {copy.origin}, which stays; {copy.size:,} documents in its cluster"]
-    if copy.jaccard is not None and copy.bands is not None:
+    if copy.jaccard is not None:
         lines.append(
             f"likeness counted again from the texts: Jaccard {copy.jaccard:.4f}, contained {copy.contained:.4f} "
             f"(the run {f'has {copy.stored:.4f}' if copy.stored is not None else f'judged {BY_ESTIMATE}'})"
         )
+    if copy.bands is not None:
         bands = f"{', '.join(map(str, copy.bands))} of {copy.num_bands}" if copy.bands else f"none of {copy.num_bands}"
         lines.append(f"bands that met: {bands}{'; the same words' if copy.same_words else ''}")
+    if copy.texts is None:
+        return "\n".join([*lines, "the texts are not compared: the file of one is gone (`gone` of its source)"])
     pieces = word_diff(*copy.texts, full=full)
     if all(piece.kind in ("same", "left out") for piece in pieces):
         lines.append("the texts are equal")

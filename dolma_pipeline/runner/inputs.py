@@ -81,6 +81,7 @@ def plan_inputs(recipe: Recipe, folder: RunFolder, *, redo: bool) -> Inputs:
         emptied = gone[name].emptied(one.path for one in known if one.source == name)
         with at(recipe, f"sources.{name}.documents"):
             files[name] = paths.find(source.documents, settings=recipe.input_settings(), gone=emptied)
+            gone[name].check(files[name])
             for one in files[name]:
                 if _is_in(folder, one.path):
                     raise UsageError(

@@ -45,6 +45,12 @@ def test_files_are_listed_with_sizes_versions_and_commit(hub: WebServer) -> None
     assert (one.base, one.entry and one.entry.commit) == (f"{SET}/data", COMMIT)
 
 
+def test_patterns_may_find_nothing_where_files_are_gone(hub: WebServer) -> None:
+    gone = [f"{SET}/none/*.jsonl", f"{SET}/data/x.jsonl"]
+    assert paths.find(gone, gone=gone) == []
+    assert [one.relative for one in paths.find([*gone, f"{SET}/data/a.jsonl"], gone=gone)] == ["a.jsonl"]
+
+
 def test_files_are_read_whole_and_in_parts(hub: WebServer) -> None:
     for name in ("data/a.jsonl", "data/b c+é.jsonl"):
         with open_stream(f"{SET}@v1/{name}") as file:

@@ -6,6 +6,7 @@ import io
 import json
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 
 from dolma_pipeline.dedup.minhash import estimate_jaccard
 from dolma_pipeline.errors import ConfigError, DolmaError, UsageError
+from dolma_pipeline.look.explain import explain
+from dolma_pipeline.look.explain_text import explain_text
 from dolma_pipeline.run import layout
 from dolma_pipeline.storage.folder import RunFolder, run_folder
 from tests.dolma_pipeline.stages.dedupe.test_keep_old import (
@@ -28,7 +31,7 @@ from tests.dolma_pipeline.stages.dedupe.test_keep_old import (
     tasks_of,
 )
 from tests.dolma_pipeline.stages.dedupe.test_verified import jaccard
-from tests.dolma_pipeline.stages.small import write_shards
+from tests.dolma_pipeline.stages.small import small_recipe, write_shards
 
 RNG = random.Random(5)
 
@@ -137,6 +140,13 @@ def test_what_has_no_set_is_judged_by_estimate_and_it_says_so(tmp_path: Path) ->
     values = {one["origin"]: json.loads(one["values"]) for one in dropped}
     assert values["web/a#0"]["near.jaccard"].startswith("by estimate")
     assert "near.jaccard" not in values["web/a#1"]
+
+    found = replace(small_recipe(tmp_path, ["web", "code"], **recipe(sources=sources)), output=output)
+    said = explain_text(explain(found, "web/a#0"), full=False, colours=False)
+    assert "by estimate" in said
+    assert "bands that met: " in said
+    assert said.endswith("the texts are not compared: the file of one is gone (`gone` of its source)\n")
+    assert explain(found, "web/a#0").record()["copy"]["texts"] is None
 
     write_shards(tmp_path, LATER)  # what stands by estimate goes on to stand
     launch(
