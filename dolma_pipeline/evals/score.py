@@ -1,6 +1,7 @@
 """A saved model on one device, and how many nats it needs for given tokens.
 
-Cost: a forward pass, about a third of training; at most 256 MB of logits at once.
+Cost: a forward pass, about a third of training; on a CPU at most 25 MB of logits at once and, besides the weights, a
+copy of them of at most 1 GB (`evals.products`).
 """
 
 from __future__ import annotations
@@ -13,29 +14,34 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dolma_pipeline.errors import RunError
+from dolma_pipeline.evals.products import fast_products
 from dolma_pipeline.evals.sharded import lead, leading
 from dolma_pipeline.evals.trees import Tree, Window, trees
 from dolma_pipeline.train.checkpoint import load_model
 from dolma_pipeline.train.files import Settings, committed_steps, train_folder
-from dolma_pipeline.train.language_model import LanguageModel
+from dolma_pipeline.train.language_model import Each, LanguageModel
 from dolma_pipeline.train.model import IGNORED
 from dolma_pipeline.train.spec import spec_of
 
 
 class Room(NamedTuple):
-    """How much is computed at once, unless one tree alone has more. tokens: of a batch. logits: of its targets."""
+    """How much is computed at once. tokens: of a batch, unless one tree alone has more. logits: at least those of one
+    place. probabilities: made of logits together, at least those of one place."""
 
     tokens: int
     logits: int
+    probabilities: int
 
 
-ROOM = {"cpu": Room(tokens=2**11, logits=2**22), "cuda": Room(tokens=2**14, logits=2**28)}
+ROOM = {
+    # What a CPU has at once stays in its caches, and in memory that the C library keeps for the next (below 32 MB).
+    "cpu": Room(tokens=2**9, logits=3 * 2**21, probabilities=2**19),
+    "cuda": Room(tokens=2**14, logits=2**28, probabilities=2**26),
+}
 """By the kind of device."""
-
-ROWS_AT_ONCE = 64
-"""Rows of logits that become probabilities together."""
 
 Ids = NDArray[np.int64]
 
@@ -101,24 +107,22 @@ def score_greedy(model: LanguageModel, windows: Sequence[Window], *, with_greedy
     nats = np.zeros(len(windows))
     greedy = np.full(len(windows), with_greedy)
     found = (tree for tree in trees(windows) if len(tree.scored))
-    for batch in batches(found, room=room, vocab_size=model.config.vocab_size):
-        asked = _asked(batch, windows)
-        target_nats, likeliest = _nats(model, asked, with_likeliest=with_greedy)
-        np.add.at(nats, asked.windows, target_nats)
-        np.logical_and.at(greedy, asked.windows, likeliest)
+    with fast_products(model):
+        for batch in batches(found, tokens=room.tokens):
+            asked = _asked(batch, windows)
+            target_nats, likeliest = _nats(model, asked, room=room, with_likeliest=with_greedy)
+            np.add.at(nats, asked.windows, target_nats)
+            np.logical_and.at(greedy, asked.windows, likeliest)
     return [Scored(float(value), bool(flag)) for value, flag in zip(nats, greedy, strict=True)]
 
 
-def batches(found: Iterable[Tree], *, room: Room, vocab_size: int) -> Iterator[list[Tree]]:
-    """Trees in batches of no more tokens and logits than there is room for, unless one alone has more; large first."""
+def batches(found: Iterable[Tree], *, tokens: int) -> Iterator[list[Tree]]:
+    """Trees in batches of no more tokens than `tokens`, unless one alone has more; large ones first."""
     batch: list[Tree] = []
-    num_scored = 0
     for tree in sorted(found, key=lambda tree: -len(tree.tokens)):
-        num_scored += len(tree.scored)
-        num_tokens = (len(batch) + 1) * len((batch or [tree])[0].tokens)
-        if batch and (num_tokens > room.tokens or num_scored * vocab_size > room.logits):
+        if batch and (len(batch) + 1) * len(batch[0].tokens) > tokens:
             yield batch
-            batch, num_scored = [], len(tree.scored)
+            batch = []
         batch.append(tree)
     if batch:
         yield batch
@@ -167,11 +171,11 @@ def _asked(batch: Sequence[Tree], windows: Sequence[Window]) -> _Asked:
 
 
 def _nats(
-    model: LanguageModel, asked: _Asked, *, with_likeliest: bool
+    model: LanguageModel, asked: _Asked, *, room: Room, with_likeliest: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Of each target: its nats, and whether it is the likeliest id (true where that is not asked).
 
-    Probabilities are computed in float32, of some rows at a time, which stay in a CPU's cache.
+    Probabilities are computed in float32.
     """
     device = next(model.parameters()).device
     tokens_BT, depths_BT, at, rows, targets = (
@@ -179,16 +183,22 @@ def _nats(
         for array in (asked.tokens, asked.depths, asked.at, asked.rows, asked.targets)
     )
     mask_BTS = None if asked.sees is None else torch.from_numpy(asked.sees).to(device)
-    nats, likeliest = [], []
+    logits_rows, rows_at_once = (max(1, most // model.config.vocab_size) for most in (room.logits, room.probabilities))
+    done = 0
+
+    def make(logits_nV: Tensor) -> Tensor:
+        nonlocal done
+        found = []
+        for some_nV in torch.split(logits_nV, rows_at_once):
+            start, end = np.searchsorted(asked.rows, (done, done + len(some_nV)))
+            place, target = rows[start:end] - done, targets[start:end]
+            log_p = some_nV.float().log_softmax(-1)
+            likeliest = log_p.argmax(-1)[place] == target if with_likeliest else torch.ones_like(target)
+            found.append(torch.stack((-log_p[place, target], likeliest.float()), dim=1))
+            done += len(some_nV)
+        return torch.cat(found)
+
     with torch.no_grad():
-        logits_NV = model(tokens_BT, positions_BT=depths_BT, mask_BTS=mask_BTS, at=at)
-        firsts = range(0, len(at), ROWS_AT_ONCE)
-        cuts = np.searchsorted(asked.rows, [*firsts, len(at)])
-        for first, start, end in zip(firsts, cuts, cuts[1:], strict=False):
-            log_p = logits_NV[first : first + ROWS_AT_ONCE].float().log_softmax(-1)
-            place, target = rows[start:end] - first, targets[start:end]
-            nats.append(-log_p[place, target])
-            if with_likeliest:
-                likeliest.append(log_p.argmax(-1)[place] == target)
-        flags = torch.cat(likeliest).cpu().numpy() if with_likeliest else np.ones(len(asked.rows), np.bool_)
-        return torch.cat(nats).double().cpu().numpy(), flags
+        found: Tensor = model(tokens_BT, positions_BT=depths_BT, mask_BTS=mask_BTS, at=at, each=Each(logits_rows, make))
+    nats, likeliest = found.cpu().numpy().T
+    return nats.astype(np.float64), likeliest.astype(np.bool_)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dolma_pipeline.train.language_model import LanguageModel
+from dolma_pipeline.train.language_model import Each, LanguageModel, read_out
 from dolma_pipeline.train.presets import ModelConfig
 
 IGNORED = -100
@@ -121,8 +121,8 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.width, heads * config.head_width, bias=config.biases)
         self.out = nn.Linear(config.width, config.width, bias=config.biases)
 
-    def forward(self, x_BTD: Tensor, reading: Reading) -> Tensor:
-        """[B, T, D] -> [B, T, D]; position t sees positions up to t, or what the mask lets it see."""
+    def forward(self, x_BTD: Tensor, reading: Reading, at: Tensor | None) -> Tensor:
+        """[B, T, D] -> [B, T, D], or [N, D] of the places `at`; t sees positions up to t, or what the mask lets it."""
         config, (cos, sin, mask, cache) = self.config, reading
         qkv = self.qkv(x_BTD)
         if config.clip_qkv is not None:
@@ -145,8 +145,8 @@ class Attention(nn.Module):
             scale=config.attention_multiplier,
             enable_gqa=config.num_key_heads != config.num_heads,
         )
-        y_BTD: Tensor = self.out(y_BHTK.transpose(1, 2).flatten(2))
-        return y_BTD
+        y: Tensor = self.out(_places(y_BHTK.transpose(1, 2).flatten(2), at))
+        return y
 
 
 class SwiGLU(nn.Module):
@@ -174,10 +174,14 @@ class Block(nn.Module):
         self.mlp_norm = Norm(config)
         self.mlp = SwiGLU(config)
 
-    def forward(self, x_BTD: Tensor, reading: Reading) -> Tensor:
-        """[B, T, D] -> [B, T, D]."""
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), reading)
-        return x_BTD + self.mlp(self.mlp_norm(x_BTD))  # type: ignore[no-any-return]
+    def forward(self, x_BTD: Tensor, reading: Reading, at: Tensor | None = None) -> Tensor:
+        """[B, T, D] -> [B, T, D], or [N, D] of the places `at`, which is cheaper: all else is for keys and values."""
+        x = _places(x_BTD, at) + self.attention(self.attention_norm(x_BTD), reading, at)
+        return x + self.mlp(self.mlp_norm(x))  # type: ignore[no-any-return]
+
+
+def _places(x_BTD: Tensor, at: Tensor | None) -> Tensor:
+    return x_BTD if at is None else x_BTD.flatten(0, 1)[at]
 
 
 class Decoder(LanguageModel):
@@ -199,6 +203,7 @@ class Decoder(LanguageModel):
         mask_BTS: Tensor | None = None,
         cache: Cache | None = None,
         at: Tensor | None = None,
+        each: Each | None = None,
     ) -> Tensor:
         """Ids int64 [B, T] -> logits [B, T, vocab_size], in the dtype of the weights at work.
 
@@ -210,8 +215,9 @@ class Decoder(LanguageModel):
                 it is left out, which needs an empty cache.
             cache: gives the keys and values of tokens read before, and takes those of these.
             at: int64 [N], places in the flattened [B, T]; only their logits are computed, [N, vocab_size].
+            each: only with `at`: gives what this makes of their logits, some at a time.
         """
-        config = self.config
+        config, last = self.config, len(self.blocks) - 1
         if positions_BT is None:
             positions_BT = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
         x_BTD = self.embedding(tokens_BT)
@@ -221,12 +227,14 @@ class Decoder(LanguageModel):
         reading = Reading(*rotations(config, positions_BT), mask, cache)
         if config.embedding_scale != 1:
             x_BTD = x_BTD * config.embedding_scale
-        for block in self.blocks:
-            x_BTD = block(x_BTD, reading)
-        x = x_BTD if at is None else x_BTD.flatten(0, 1)[at]
+        for number, block in enumerate(self.blocks):
+            x_BTD = block(x_BTD, reading, at if number == last else None)
+        return read_out(self.final_norm(x_BTD), self._logits, each)
+
+    def _logits(self, x: Tensor) -> Tensor:
         weight_VD = self.embedding.weight if self.head is None else self.head.weight
-        logits = F.linear(self.final_norm(x), weight_VD[: config.vocab_size])
-        return logits if config.logit_multiplier == 1 else logits * config.logit_multiplier
+        logits = F.linear(x, weight_VD[: self.config.vocab_size])
+        return logits if self.config.logit_multiplier == 1 else logits * self.config.logit_multiplier
 
 
 def nats(logits_BTV: Tensor, labels_BT: Tensor) -> Tensor:

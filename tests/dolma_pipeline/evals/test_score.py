@@ -57,13 +57,14 @@ def random_windows(random: np.random.Generator, *, vocab_size: int) -> list[Wind
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(("tokens", "logits"), [(1, 1), (60, 2**20), (2**11, 2**22)])
+@pytest.mark.parametrize(("tokens", "logits"), [(1, 1), (60, 2**11), (2**11, 2**22)])
 def test_windows_are_scored_as_one_by_one(
     model: Decoder, monkeypatch: pytest.MonkeyPatch, tokens: int, logits: int, seed: int
 ) -> None:
-    monkeypatch.setitem(scoring.ROOM, "cpu", scoring.Room(tokens=tokens, logits=logits))
-    monkeypatch.setattr(scoring, "ROWS_AT_ONCE", 1 + 5 * seed)
-    windows = random_windows(np.random.default_rng(seed), vocab_size=model.config.vocab_size)
+    vocab_size = model.config.vocab_size
+    room = scoring.Room(tokens=tokens, logits=logits, probabilities=(1 + 5 * seed) * vocab_size)
+    monkeypatch.setitem(scoring.ROOM, "cpu", room)
+    windows = random_windows(np.random.default_rng(seed), vocab_size=vocab_size)
     expected = [plain_nats(model, window) for window in windows]
     assert score(model, windows) == pytest.approx(expected, rel=1e-5, abs=1e-6)
     assert score(model, windows[::-1]) == pytest.approx(expected[::-1], rel=1e-5, abs=1e-6)
@@ -76,10 +77,28 @@ def test_nothing_to_score(model: Decoder) -> None:
 
 def test_batches_keep_to_the_room_unless_one_tree_alone_does_not() -> None:
     windows = [Window(np.arange(n) + 100 * i, np.arange(n)) for i, n in enumerate((3, 9, 4, 4, 2, 3))]
-    found = list(scoring.batches(trees(windows), room=scoring.Room(tokens=8, logits=60), vocab_size=10))
-    assert [[len(tree.tokens) for tree in batch] for batch in found] == [[9], [4], [4], [3, 3], [2]]
-    found = list(scoring.batches(trees(windows), room=scoring.Room(tokens=8, logits=90), vocab_size=10))
+    found = list(scoring.batches(trees(windows), tokens=8))
     assert [[len(tree.tokens) for tree in batch] for batch in found] == [[9], [4, 4], [3, 3], [2]]
+
+
+def test_no_more_logits_are_there_at_once_than_there_is_room_for(
+    model: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vocab_size = model.config.vocab_size
+    sizes = []
+    linear = torch.nn.functional.linear
+
+    def seen(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        if len(weight) == vocab_size:
+            sizes.append(len(x))
+        return linear(x, weight, bias)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", seen)
+    for logits, most in ((4 * vocab_size, 4), (5 * vocab_size - 1, 4), (1, 1)):
+        sizes.clear()
+        monkeypatch.setitem(scoring.ROOM, "cpu", scoring.Room(tokens=60, logits=logits, probabilities=2**20))
+        score(model, random_windows(np.random.default_rng(0), vocab_size=vocab_size))
+        assert max(sizes) == most
 
 
 def test_a_saved_model_is_read_back(run: Path, model: Decoder) -> None:

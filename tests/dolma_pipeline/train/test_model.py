@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dolma_pipeline.train.initial import initial_value
+from dolma_pipeline.train.language_model import Each
 from dolma_pipeline.train.model import IGNORED, Cache, Decoder, nats, rotate, rotations
 from dolma_pipeline.train.presets import PRESETS, ModelConfig
 
@@ -159,6 +160,21 @@ def test_logits_are_computed_where_asked_for() -> None:
     tokens = torch.arange(24).view(2, 12)
     at = torch.tensor([3, 17, 23])
     torch.testing.assert_close(model(tokens, at=at), model(tokens).flatten(0, 1)[at], rtol=0, atol=2e-6)
+
+
+def test_logits_become_something_else_some_at_a_time() -> None:
+    model = built(SHAPE)
+    tokens = torch.arange(24).view(2, 12)
+    at = torch.tensor([3, 17, 23, 0, 5])
+    sizes = []
+
+    def make(logits_nV: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(logits_nV))
+        return logits_nV.argmax(-1)
+
+    found = model(tokens, at=at, each=Each(rows=2, make=make))
+    assert sizes == [2, 2, 1]
+    assert found.tolist() == model(tokens, at=at).argmax(-1).tolist()
 
 
 def test_nats_are_minus_log_probabilities() -> None:

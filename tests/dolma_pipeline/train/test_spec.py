@@ -36,7 +36,7 @@ from torch import nn
 
 from dolma_pipeline.config.keys import Key
 from dolma_pipeline.train import ModelSpec, Role, register_model
-from dolma_pipeline.train.language_model import LanguageModel
+from dolma_pipeline.train.language_model import LanguageModel, read_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +62,10 @@ class Pairs(LanguageModel):
         self.before = nn.Embedding(config.vocab_size, config.width)
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
 
-    def forward(self, tokens_BT, *, positions_BT=None, mask_BTS=None, cache=None, at=None):
+    def forward(self, tokens_BT, *, positions_BT=None, mask_BTS=None, cache=None, at=None, each=None):
         shifted = torch.cat((torch.zeros_like(tokens_BT[:, :1]), tokens_BT[:, :-1]), dim=1)
         x_BTD = torch.tanh(self.last(tokens_BT) + self.before(shifted))
-        return self.head(x_BTD if at is None else x_BTD.flatten(0, 1)[at])
+        return read_out(x_BTD if at is None else x_BTD.flatten(0, 1)[at], self.head, each)
 
 
 def role(name, config):
