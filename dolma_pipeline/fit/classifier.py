@@ -106,9 +106,10 @@ def train(lines: Path, settings: ClassifierSettings, *, seed: int) -> Any:
             raise
         raise UsageError(f"the training did not converge at a rate of {settings.lr}. Give a lower --lr.") from error
     except MemoryError as error:
+        gigabytes = 4 * settings.dim * settings.buckets / 1e9
         raise UsageError(
-            f"there is no memory for vectors of {settings.dim:,} numbers for {settings.buckets:,} buckets and all words: "
-            f"over {4 * settings.dim * settings.buckets / 1e9:,.1f} GB. Give a lower --dim or --buckets."
+            f"there is no memory for vectors of {settings.dim:,} numbers of {settings.buckets:,} buckets and words, "
+            f"over {gigabytes:,.1f} GB. Give a lower --dim or --buckets."
         ) from error
     if set(model.words) <= {END}:
         raise UsageError(
