@@ -84,16 +84,16 @@ def load_tagger(name: str, /, **parameters: object) -> LoadedTagger:
     return LoadedTagger(DECLARED[name], parameters)
 
 
-def built_in_tagger(name: str) -> LoadedTagger:
-    """One of the library's own taggers, with its default parameters; nobody else's module is imported.
+def built_in_tagger(name: str, /, **parameters: object) -> LoadedTagger:
+    """One of the library's own taggers, with these parameters; nobody else's module is imported.
 
     Raises:
-        UnknownNameError: no such tagger in the library.
+        UnknownNameError: no such tagger in the library, or parameter of it. TaggerError: parameters that it refuses.
     """
     _load_built_in("taggers")
     if name not in DECLARED:
         raise UnknownNameError("built-in tagger", name, DECLARED)
-    return LoadedTagger(DECLARED[name], {})
+    return LoadedTagger(DECLARED[name], parameters)
 
 
 def tagger_specs() -> list[TaggerSpec]:
