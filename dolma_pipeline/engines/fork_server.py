@@ -78,14 +78,11 @@ def load(taggers: Sequence[Use], kernels: Sequence[str] = ()) -> None:
     """Import what workers import, and load the compiled kernels.
 
     Args:
-        taggers: those without models are used on a short text, which loads their libraries; models come with a run.
-            What goes wrong with one of them is told by the worker that needs it.
+        taggers: see `use_taggers`.
         kernels: names of `kernels.warm.KERNELS`.
     """
-    from dolma_pipeline.documents import Batch
     from dolma_pipeline.engines.beam_options import import_beam
     from dolma_pipeline.engines.warming import load_kernels
-    from dolma_pipeline.registry import built_in_tagger
 
     import_beam()
     for module in PRELOADED:
@@ -94,6 +91,17 @@ def load(taggers: Sequence[Use], kernels: Sequence[str] = ()) -> None:
     for found in pkgutil.walk_packages(stages.__path__, f"{STAGES}."):
         importlib.import_module(found.name)
     load_kernels(kernels)
+    use_taggers(taggers)
+
+
+def use_taggers(taggers: Sequence[Use]) -> None:
+    """Use built-in taggers without models on a short text, which loads their libraries; models come with a run.
+
+    What goes wrong with one of them is told by the worker that needs it.
+    """
+    from dolma_pipeline.documents import Batch
+    from dolma_pipeline.registry import built_in_tagger
+
     for name, parameters in taggers:
         tagger = built_in_tagger(name, **parameters)
         if not tagger.assets:

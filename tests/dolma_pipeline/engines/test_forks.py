@@ -151,8 +151,7 @@ def test_a_tagger_that_cannot_be_used_yet_is_left_to_the_workers(monkeypatch: py
         return attributes(self, batch)
 
     monkeypatch.setattr(LoadedTagger, "attributes", noted)
-    monkeypatch.setattr(fork_server, "PRELOADED", ())
-    fork_server.load(
+    fork_server.use_taggers(
         [
             ("perplexity_v1", {"model": "./web.ngrams"}),
             ("pii_names_v1", {"model": "no_such_model"}),
