@@ -18,6 +18,7 @@ from dolma_pipeline.documents import Batch
 from dolma_pipeline.engines import fork_server
 from dolma_pipeline.engines.forks import SERVERS, ForkServer, can_fork, shared_taggers
 from dolma_pipeline.engines.watchdog import descendants
+from dolma_pipeline.errors import TaggerError
 from dolma_pipeline.tagging import LoadedTagger
 from tests.pipeline.tiny import recipe
 from tests.processes import PATIENCE_SECONDS, is_alive, wait_for
@@ -144,17 +145,17 @@ def test_only_built_in_taggers_are_shared() -> None:
 def test_a_tagger_that_cannot_be_used_yet_is_left_to_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its model comes with the run, or what is wrong with it is told by the worker, with the place in the recipe."""
     used: list[tuple[str, object]] = []
-    attributes = LoadedTagger.attributes
 
-    def noted(self: LoadedTagger, batch: Batch) -> object:
+    def noted(self: LoadedTagger, batch: Batch) -> None:
         used.append((self.spec.name, self.parameters.get("key")))
-        return attributes(self, batch)
+        if self.spec.name == "pii_names_v1":
+            raise TaggerError("its model is not here")
 
     monkeypatch.setattr(LoadedTagger, "attributes", noted)
     fork_server.use_taggers(
         [
             ("perplexity_v1", {"model": "./web.ngrams"}),
-            ("pii_names_v1", {"model": "no_such_model"}),
+            ("pii_names_v1", {}),
             ("url_v1", {"key": "link"}),
         ]
     )
