@@ -107,10 +107,16 @@ class LoadedTagger:
             max_memory: bytes that a process may take.
 
         Raises:
-            DolmaError: whatever is wrong.
+            DolmaError: whatever is wrong; something else that it raises is told as a TaggerError.
         """
         if hasattr(self._instance, "check"):
-            self._instance.check(max_memory=max_memory)
+            try:
+                self._instance.check(max_memory=max_memory)
+            except DolmaError:
+                raise
+            except RAISED as error:
+                what = f"check() raised {_reason(error)}{_line(error)}"
+                raise TaggerError(f"tagger '{self.spec.name}': {what}") from error
 
     def attributes(self, batch: Batch) -> tuple[pa.StructArray, list[RowFailure]]:
         """One struct (of `type`) a document, and the documents on which the tagger raised: their structs are null.
@@ -174,6 +180,11 @@ class LoadedTagger:
             return self.spec.object(**self.parameters)
         except (TypeError, ValueError) as error:
             raise TaggerError(f"tagger '{self.spec.name}' refuses its parameters {dict(given)}: {error}") from error
+        except DolmaError:
+            raise
+        except RAISED as error:
+            what = f"raised {_reason(error)}{_line(error)} when it got its parameters {dict(given)}"
+            raise TaggerError(f"tagger '{self.spec.name}' {what}") from error
 
     def _known_early(self, what: str) -> Any:
         try:
@@ -231,7 +242,8 @@ class LoadedTagger:
 
 def _line(error: BaseException) -> str:
     """` (file:line)` where the user's code raised: its own last line, not one of a library that it calls."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    ours = (__file__, "<string>")  # the latter is a dataclass's __init__
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in ours]
     own = [frame for frame in frames if frame.filename == frames[0].filename]
     return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
 

@@ -224,6 +224,30 @@ def test_an_exit_is_told_with_its_line() -> None:
     }
 
 
+def test_what_its_making_and_its_check_raise_is_told_with_its_line() -> None:
+    @tagger("odd_v1")
+    @dataclass
+    class Odd:
+        n: int = 1
+        fields = {"n": int}
+
+        def __post_init__(self) -> None:
+            if self.n < 1:
+                raise KeyError("n")
+
+        def check(self, *, max_memory: int) -> None:
+            raise RuntimeError("no disk")
+
+        def tag(self, batch: Batch) -> Mapping[str, Any]:
+            return {"n": [self.n] * len(batch)}
+
+    here = r"\(\S*test_loaded\.py:\d+\)"
+    with pytest.raises(TaggerError, match=rf"^tagger 'odd_v1' raised KeyError: 'n' {here} when it got its parameters"):
+        LoadedTagger(DECLARED["odd_v1"], {"n": 0})
+    with pytest.raises(TaggerError, match=rf"^tagger 'odd_v1': check\(\) raised RuntimeError: no disk {here}$"):
+        LoadedTagger(DECLARED["odd_v1"]).check(max_memory=1)
+
+
 def test_a_broken_contract_is_an_error_not_a_failed_row() -> None:
     @tagger("typo_v1", fields={"share": float})
     def typo(doc: Document) -> Attributes:
