@@ -158,7 +158,7 @@ class Batch:
 
     @cached_property
     def paragraphs(self) -> Tokens:
-        """Runs of lines between blank lines; see `kernels.lines.split_paragraphs`."""
+        """What `text.split("\\n\\n")` gives, stripped, without the blank ones; see `kernels.lines.split_paragraphs`."""
         from dolma_pipeline.kernels.lines import split_paragraphs
 
         return split_paragraphs(self.text)

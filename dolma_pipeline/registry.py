@@ -32,6 +32,7 @@ from dolma_pipeline.io.url_patterns import read_small
 from dolma_pipeline.mixing import MIXERS, Mixer, MixerSpec
 from dolma_pipeline.storage.inputs import NO_SETTINGS, is_url, location
 from dolma_pipeline.tagging import DECLARED, LoadedTagger, TaggerSpec
+from dolma_pipeline.tagging.loaded import RAISED
 from dolma_pipeline.tagging.parameters import checked_parameters
 
 Package = Literal["taggers", "mixers"]
@@ -83,16 +84,16 @@ def load_tagger(name: str, /, **parameters: object) -> LoadedTagger:
     return LoadedTagger(DECLARED[name], parameters)
 
 
-def built_in_tagger(name: str) -> LoadedTagger:
-    """One of the library's own taggers, with its default parameters; nobody else's module is imported.
+def built_in_tagger(name: str, /, **parameters: object) -> LoadedTagger:
+    """One of the library's own taggers, with these parameters; nobody else's module is imported.
 
     Raises:
-        UnknownNameError: no such tagger in the library.
+        UnknownNameError: no such tagger in the library, or parameter of it. TaggerError: parameters that it refuses.
     """
     _load_built_in("taggers")
     if name not in DECLARED:
         raise UnknownNameError("built-in tagger", name, DECLARED)
-    return LoadedTagger(DECLARED[name], {})
+    return LoadedTagger(DECLARED[name], parameters)
 
 
 def tagger_specs() -> list[TaggerSpec]:
@@ -263,7 +264,7 @@ def _run_file(module: UserModule) -> None:
             f"{_line(error, module.name)}: {module.name} needs the module '{error.name}', which is not installed. A "
             "file of `modules` travels to the workers alone: what it imports must be installed there."
         ) from error
-    except Exception as error:
+    except RAISED as error:
         _forget(module.name)
         raise TaggerError(f"{_line(error, module.name)}: {_told(error)}") from error
     finally:
@@ -304,11 +305,11 @@ def _import(module: str, what: str) -> None:
         if f"{module}.".startswith(f"{error.name}."):
             raise TaggerError(f"{what} cannot be imported: {error}. It must be installed on every worker.") from error
         raise TaggerError(f"{what} needs the module '{error.name}', which is not installed") from error
-    except Exception as error:
+    except RAISED as error:
         raise TaggerError(f"{what} cannot be imported: {_line(error, '')}: {_told(error)}") from error
 
 
-def _line(error: Exception, file: str) -> str:
+def _line(error: BaseException, file: str) -> str:
     """`file:line` where a module that was being run raised: the last line of `file`, or of any file if that is ""."""
     if isinstance(error, SyntaxError) and error.filename and not file:
         return f"{error.filename}:{error.lineno}"
@@ -317,7 +318,7 @@ def _line(error: Exception, file: str) -> str:
     return ":".join(map(str, own[-1] if own else (file, "?")))
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """What an error of a user's module says: ours as they are, others with their type."""
     if isinstance(error, DolmaError):
         return str(error)

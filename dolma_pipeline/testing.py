@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 
 from dolma_pipeline.documents import Batch, Document
-from dolma_pipeline.errors import DolmaError, TaggerError
+from dolma_pipeline.errors import TaggerError
 from dolma_pipeline.registry import load_tagger
 from dolma_pipeline.tagging import LoadedTagger
 from dolma_pipeline.tagging.columns import short
@@ -46,9 +46,9 @@ TEXTS = (
     "mail me at someone@example.com or call +1 212 555 0100 from 192.0.2.7",
     "https://www.example.com/a?b=c#d e.g. {lorem ipsum}", "def f(x):\n    return {x: [1, 2.5e-3, '\\n']}\n",
     "<html><body>&amp;</body></html>", "0" * 400, "9" * 400 + "." + "9" * 400, "1e400 nan inf -inf NULL None",
-    "CAPITALS ONLY HERE", "“quotes” ‘and’ — dashes – and … dots",
+    "CAPITALS ONLY HERE", "“quotes” ‘and’ — dashes – and … dots", SCRIPTS[0],
 )  # fmt: skip
-"""Texts that taggers stumble over."""
+"""Texts that taggers stumble over, the last of them for the second time."""
 
 
 def check_tagger(name: str, /, **parameters: object) -> None:
@@ -73,7 +73,7 @@ def check_tagger(name: str, /, **parameters: object) -> None:
         raise TaggerError(
             f"tagger '{name}': a recipe cannot say its parameters {dict(first.parameters)}: {error}"
         ) from error
-    set_up(first)
+    first.setup()
     documents = awkward_documents()
     batch = Batch.of(documents)
     whole = _column(first, batch, "")
@@ -112,7 +112,10 @@ def awkward_documents() -> list[Document]:
 
 
 def _column(tagger: LoadedTagger, batch: Batch, when: str) -> pa.StructArray:
-    column, failures = tagger.attributes(batch)
+    try:
+        column, failures = tagger.attributes(batch)
+    except TaggerError as error:
+        raise _with_text(tagger, batch, error) from error
     if failures:
         row, reason = failures[0]
         raise TaggerError(
@@ -121,18 +124,14 @@ def _column(tagger: LoadedTagger, batch: Batch, when: str) -> pa.StructArray:
     return column
 
 
-def set_up(tagger: LoadedTagger) -> None:
-    """`LoadedTagger.setup`, whose errors are one sentence.
-
-    Raises:
-        TaggerError: it raised something that is no error of this library. DolmaError: what it raised else.
-    """
-    try:
-        tagger.setup()
-    except DolmaError:
-        raise
-    except Exception as error:
-        raise TaggerError(f"tagger '{tagger.spec.name}': setup() raised {type(error).__name__}: {error}") from error
+def _with_text(tagger: LoadedTagger, batch: Batch, error: TaggerError) -> TaggerError:
+    """A broken contract, with the first text on which the tagger breaks it; as it is where no text alone does."""
+    for row, text in enumerate(batch.strings):
+        try:
+            tagger.attributes(Batch(batch.table.slice(row, 1)))
+        except TaggerError as alone:
+            return TaggerError(f"{alone}, on the text {_shown(text)}")
+    return error
 
 
 def check_same(tagger: LoadedTagger, one: pa.Array, other: pa.Array, documents: list[Document], what: str) -> None:

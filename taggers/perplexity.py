@@ -57,18 +57,20 @@ class Perplexity:
             max_memory: bytes that a process may take.
 
         Raises:
-            TaggerError: no model is named. AssetError: it is none, or is too large.
+            TaggerError: no model is named. AssetError: it is none, is damaged, or is too large.
         """
         self._check_named()
         if "://" in self.model:
             return  # it is fetched when the run starts
-        from dolma_pipeline.kernels.byte_ngrams_file import memory_of, read_header
+        from dolma_pipeline.kernels.byte_ngrams_file import memory_of, read_checked, read_header
 
-        if (needed := memory_of(read_header(assets.asset(self.model)))) > max_memory:
+        path = assets.asset(self.model)
+        if (needed := memory_of(read_header(path))) > max_memory:
             raise AssetError(
                 f"{self.model} takes {needed:,} bytes in each process; max_memory is {max_memory:,}. Raise max_memory, "
                 "or make a model of fewer n-grams (fit --max-ngrams)."
             )
+        read_checked(path)
 
     def setup(self) -> None:
         """Loads the model.

@@ -57,7 +57,7 @@ def main(arguments: Arguments) -> Reply:
         return Reply(json.dumps(records, indent=2, ensure_ascii=False) + "\n", code)
     lines = []
     for one in outcomes:
-        what = one.broken.removeprefix(f"tagger '{one.tagger}': ")
+        what = one.broken.removeprefix(f"tagger '{one.tagger}'").removeprefix(":").lstrip()
         lines.append(f"{one.tagger}  {f'breaks a promise: {what}' if what else 'ok'}\n")
     return Reply("".join(lines), code)
 

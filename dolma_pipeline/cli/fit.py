@@ -26,6 +26,8 @@ FEWEST_NGRAMS = 66_000
 """All n-grams of one and two bytes are in a model: 65,792."""
 NGRAM_BYTES = 64_000_000
 """Text that a model of n-grams is made of, unless --max-bytes says."""
+MOST = 2**31 - 1
+"""fastText's settings are numbers of 32 bits."""
 NEGATIVE = ("--negative", "--negative-source")
 
 
@@ -193,14 +195,14 @@ def _given(arguments: Arguments, name: str, read: Callable[[str], Any], default:
 
 
 def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError("a whole number from 0 on")
+    if not (text.isascii() and text.isdigit()) or int(text) > MOST:
+        raise ValueError(f"a whole number from 0 to {MOST:,}")
     return int(text)
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) == 0:
-        raise ValueError("a whole number from 1 on")
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MOST:
+        raise ValueError(f"a whole number from 1 to {MOST:,}")
     return int(text)
 
 

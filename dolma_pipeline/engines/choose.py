@@ -54,9 +54,9 @@ class EngineChoice:
         return self._runner == "local" and self._workers > 1 and can_fork()
 
     def _start(self) -> None:
-        recipe, shared = self._recipe, shared_taggers(self._recipe)
-        users = {use.tagger for use in recipe.tag.taggers} - {*shared} if recipe.tag else set()
-        self._forks = ForkServer(shared, kernels=self._kernels, tidy=bool(users))
+        shared = shared_taggers(self._recipe)
+        has_others = len(shared) < len(self._recipe.tag.taggers if self._recipe.tag else ())
+        self._forks = ForkServer(shared, kernels=self._kernels, tidy=has_others)
 
     @property
     def runner(self) -> str:

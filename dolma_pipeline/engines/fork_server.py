@@ -14,6 +14,7 @@ hold the read end of a pipe whose only writer is this process.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -28,7 +29,8 @@ from typing import Any, NoReturn
 import numpy as np
 import orjson
 
-from dolma_pipeline.engines.forks import WELL
+from dolma_pipeline.engines.forks import WELL, Use
+from dolma_pipeline.errors import DolmaError
 from dolma_pipeline.train.processes import LIFELINE, end_process, end_with
 
 HARNESS = "apache_beam.runners.worker.sdk_worker_main"
@@ -50,13 +52,14 @@ STAGES = "dolma_pipeline.stages"
 """A package whose modules workers import, too, whichever there are."""
 
 
-def main(names: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Load, then make workers until standard input ends.
 
     Args:
-        names: of built-in taggers that workers will use; then, after a `--`, of compiled kernels.
+        arguments: the built-in taggers that workers will use, as a JSON list of names with their parameters; then names
+            of compiled kernels.
     """
-    cut = names.index("--") if "--" in names else len(names)
+    taggers, *kernels = arguments
     requests, answers = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # what a library prints is not an answer
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -65,23 +68,21 @@ def main(names: Sequence[str]) -> None:
     del os.environ[LIFELINE]
     lifeline, only_writer = os.pipe()
     gc.disable()  # looking through what imports make costs a fifth of the time, and finds nothing
-    load(names[:cut], names[cut + 1 :])
+    load(orjson.loads(taggers), kernels)
     gc.freeze()  # else the collector writes into the memory that is shared
     gc.enable()
     _serve(requests, answers, lifeline=lifeline, alone=(requests, answers, only_writer))
 
 
-def load(taggers: Sequence[str], kernels: Sequence[str] = ()) -> None:
+def load(taggers: Sequence[Use], kernels: Sequence[str] = ()) -> None:
     """Import what workers import, and load the compiled kernels.
 
     Args:
-        taggers: those without models are used on a short text, which loads their libraries; models come with a run.
+        taggers: see `use_taggers`.
         kernels: names of `kernels.warm.KERNELS`.
     """
-    from dolma_pipeline.documents import Batch
     from dolma_pipeline.engines.beam_options import import_beam
     from dolma_pipeline.engines.warming import load_kernels
-    from dolma_pipeline.registry import built_in_tagger
 
     import_beam()
     for module in PRELOADED:
@@ -90,9 +91,22 @@ def load(taggers: Sequence[str], kernels: Sequence[str] = ()) -> None:
     for found in pkgutil.walk_packages(stages.__path__, f"{STAGES}."):
         importlib.import_module(found.name)
     load_kernels(kernels)
-    for tagger in map(built_in_tagger, taggers):
+    use_taggers(taggers)
+
+
+def use_taggers(taggers: Sequence[Use]) -> None:
+    """Use built-in taggers without models on a short text, which loads their libraries; models come with a run.
+
+    What goes wrong with one of them is told by the worker that needs it.
+    """
+    from dolma_pipeline.documents import Batch
+    from dolma_pipeline.registry import built_in_tagger
+
+    for name, parameters in taggers:
+        tagger = built_in_tagger(name, **parameters)
         if not tagger.assets:
-            tagger.attributes(Batch.of([TEXT]))
+            with contextlib.suppress(DolmaError):
+                tagger.attributes(Batch.of([TEXT]))
 
 
 def _serve(requests: int, answers: int, *, lifeline: int, alone: tuple[int, ...]) -> None:

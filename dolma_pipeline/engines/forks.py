@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -32,11 +33,17 @@ def can_fork() -> bool:
     return sys.platform == "linux"
 
 
-def shared_taggers(recipe: Recipe) -> list[str]:
+Use = tuple[str, Mapping[str, Any]]
+"""A tagger's name and parameters."""
+
+OTHERS_CODE = frozenset({"dolma_v1"})
+"""Built-in taggers that run a class of somebody else."""
+
+
+def shared_taggers(recipe: Recipe) -> list[Use]:
     """The recipe's taggers that may be loaded once for all workers: the built-in ones, of which the setup is known."""
-    used = {use.tagger for use in recipe.tag.taggers} if recipe.tag else set()
-    ours = [spec.name for spec in tagger_specs() if spec.object.__module__.startswith("taggers.")]
-    return [name for name in ours if name in used]
+    ours = {spec.name for spec in tagger_specs() if spec.object.__module__.startswith("taggers.")} - OTHERS_CODE
+    return [(use.tagger, use.parameters) for use in (recipe.tag.taggers if recipe.tag else ()) if use.tagger in ours]
 
 
 class ForkServer:
@@ -48,13 +55,13 @@ class ForkServer:
         tidy: workers are taken down in full at their end, for users' taggers that leave something.
     """
 
-    def __init__(self, taggers: Sequence[str] = (), *, kernels: Sequence[str] = (), tidy: bool = False) -> None:
+    def __init__(self, taggers: Sequence[Use] = (), *, kernels: Sequence[str] = (), tidy: bool = False) -> None:
         self._tidy = tidy
         self._lock = threading.Lock()
         self._workers: list[Future[str]] = []
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 closed with the rest
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, *taggers, "--", *kernels],
+            [sys.executable, "-m", MODULE, orjson.dumps(taggers).decode(), *kernels],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,

@@ -27,13 +27,16 @@ def place_for(out: str, *, replace: bool) -> Path:
     """Where a model is to be written, checked before any work.
 
     Raises:
-        UsageError: a URL, a folder, or a file that is there already.
+        UsageError: a URL, a folder, a place below a file, or a file that is there already.
     """
     if is_url(out):
         raise UsageError(f"{out}: a model is written to this machine's disk; give --out a path.")
     place = Path(paths.expanded(out))
     if place.is_dir() or out.endswith("/"):
         raise UsageError(f"{out} is a folder; give --out the name of a file in it, such as {place / 'quality.bin'}.")
+    above = next((one for one in place.parents if one.exists()), None)
+    if above is not None and not above.is_dir():
+        raise UsageError(f"{out}: {above} is a file, so nothing can be written below it. Give another --out.")
     there = [one for one in (place, card_path(place)) if one.exists()]
     if there and not replace:
         raise UsageError(f"{there[0]} is there already. Give another --out, or --replace.")

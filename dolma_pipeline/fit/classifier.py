@@ -84,7 +84,7 @@ def train(lines: Path, settings: ClassifierSettings, *, seed: int) -> Any:
     """A fastText model of a file of lines.
 
     Raises:
-        UsageError: no word is frequent enough, or the learning rate is too high.
+        UsageError: no word is frequent enough, the learning rate is too high, or the model does not fit into memory.
     """
     import fasttext
 
@@ -105,6 +105,12 @@ def train(lines: Path, settings: ClassifierSettings, *, seed: int) -> Any:
         if "NaN" not in str(error):
             raise
         raise UsageError(f"the training did not converge at a rate of {settings.lr}. Give a lower --lr.") from error
+    except MemoryError as error:
+        gigabytes = 4 * settings.dim * settings.buckets / 1e9
+        raise UsageError(
+            f"there is no memory for vectors of {settings.dim:,} numbers of {settings.buckets:,} buckets and words, "
+            f"over {gigabytes:,.1f} GB. Give a lower --dim or --buckets."
+        ) from error
     if set(model.words) <= {END}:
         raise UsageError(
             f"no word is in the documents {settings.min_count} times. Give a lower --min-count, or more documents."

@@ -123,9 +123,10 @@ def check_enough(label: str, one: Taken, *, num_shared: int = 0) -> None:
             f"{left:,} are left: a document cannot be of both. At least {MIN_DOCUMENTS} of each are needed."
         )
     empty = f", of which {one.empty:,} are empty" if one.empty else ""
+    caps = ", up to --max-documents and --max-bytes" if one.capped else ""
     raise UsageError(
         f"the {label} set ({names}) has {one.documents:,} documents{empty} and {left:,} that can be taken (each text "
-        f"once); at least {MIN_DOCUMENTS} are needed."
+        f"once{caps}); at least {MIN_DOCUMENTS} are needed."
     )
 
 

@@ -67,15 +67,8 @@ def read_header(path: Path) -> Header:
     return _header(path, head)
 
 
-def memory_of(header: Header) -> int:
-    """Bytes that a model takes in each process, while it is loaded and afterwards."""
-    table = 16 << max(int(4 * header.num_ngrams / 3).bit_length(), 1)
-    return table + BYTES_AN_NGRAM * header.num_ngrams
-
-
-@cache
-def load(path: Path) -> ByteNgrams:
-    """A model; the second call of a process gives the first one's.
+def read_checked(path: Path) -> tuple[Header, memoryview]:
+    """What a model's file says of itself, and its arrays, which are what was written.
 
     Raises:
         AssetError: as `read_header`; or the file is damaged.
@@ -92,6 +85,23 @@ def load(path: Path) -> ByteNgrams:
         raise AssetError(
             f"{path}: a damaged model of byte n-grams: sha256 {found}, its header says {header.sha256}. Copy it again."
         )
+    return header, content
+
+
+def memory_of(header: Header) -> int:
+    """Bytes that a model takes in each process, while it is loaded and afterwards."""
+    table = 16 << max(int(4 * header.num_ngrams / 3).bit_length(), 1)
+    return table + BYTES_AN_NGRAM * header.num_ngrams
+
+
+@cache
+def load(path: Path) -> ByteNgrams:
+    """A model; the second call of a process gives the first one's.
+
+    Raises:
+        AssetError: as `read_checked`.
+    """
+    header, content = read_checked(path)
     size = header.num_ngrams
     numbers = np.frombuffer(content, "<u8", size)
     values = np.frombuffer(content, "<f4", 2 * size, 8 * size)

@@ -50,7 +50,7 @@ def read_header(path: Path) -> Header:
     """
     reader = Reader(path)
     arguments = read_arguments(reader)
-    num_words, num_labels, _ = read_sizes(reader)
+    num_words, num_labels, num_pruned = read_sizes(reader)
     at, data, labels = reader.at, reader.map, []
     for entry in range(num_words + num_labels):
         end = data.find(b"\0", at)
@@ -59,6 +59,12 @@ def read_header(path: Path) -> Header:
         if entry >= num_words:
             labels.append(shown(data[at:end]))
         at = end + AFTER_WORD
+    reader.at = at
+    reader.array(np.int32, 2 * max(num_pruned, 0))
+    is_quantised = reader.flag()
+    skip_matrix(reader, quantised=is_quantised)
+    outputs_quantised = reader.flag()
+    skip_matrix(reader, quantised=outputs_quantised and is_quantised)
     return Header(arguments, tuple(labels), num_words, reader.num_bytes)
 
 
@@ -140,6 +146,31 @@ def read_arguments(reader: Reader) -> dict[str, int]:
         if not low <= arguments[name] < high:
             raise reader.damaged(f"{name} is {arguments[name]}")
     return arguments
+
+
+def skip_matrix(reader: Reader, *, quantised: bool) -> None:
+    """Step over a matrix, of which nothing but its sizes is read.
+
+    Raises:
+        AssetError: the file ends before it does.
+    """
+    if not quantised:
+        rows, dim = reader.array(np.int64, 2).tolist()
+        reader.array(np.uint8, 4 * rows * dim)
+        return
+    has_norms = reader.flag()
+    rows, _ = reader.array(np.int64, 2).tolist()
+    reader.array(np.uint8, reader.integer())
+    _skip_product(reader)
+    if has_norms:
+        reader.array(np.uint8, rows)
+        _skip_product(reader)
+
+
+def _skip_product(reader: Reader) -> None:
+    """Step over the centroids of a product quantiser: 256 of each part."""
+    dim, _, _, _ = reader.array(np.int32, 4).tolist()
+    reader.array(np.float32, 256 * dim)
 
 
 def read_sizes(reader: Reader) -> tuple[int, int, int]:

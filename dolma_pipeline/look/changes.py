@@ -9,9 +9,11 @@ mix.target_tokens=20M, seed=4, …              anything below `mix`, and the se
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from dolma_pipeline.config import resolved, resolved_yaml
 from dolma_pipeline.config.checks import check_recipe
@@ -55,20 +57,27 @@ def changed(recipe: Recipe, changes: Sequence[str]) -> Recipe:
         UsageError: a change that is neither, is of something else than `mix` and `seed`, or takes a rule away that is
             not there. ConfigError: a key or value that cannot be.
     """
-    before = recipe = resolved(recipe)
-    settings = [change for change in changes if _is_setting(recipe, change)]
+    before = after = resolved(recipe)
+    settings = [change for change in changes if _is_setting(before, change)]
     rules = [change for change in changes if change not in settings]
     # A setting may name a rule that is new. Rules of one text are called like their terms, as a recipe's are not.
-    first = rules if not _has_one_text(recipe) else []
+    first = [] if _has_one_text(before) else rules
     for change in first:
-        recipe = _rule(recipe, change)
-    if settings:
-        recipe = _settings(recipe, settings)
+        if settings:
+            recipe = _as_written(recipe, after, change)
+        after = _rule(after, change)
+    if settings:  # of presets and of rules to skip, too: so they meet the recipe as it is written
+        after = resolved(_settings(recipe, settings))
+        for change in first:  # rules of presets, which stand in no recipe
+            asked = _asked(mix_config(before), change)
+            if asked.is_removed and asked.rule in _where(mix_config(after), asked.key):
+                after = _put(after, asked, change)
     for change in rules if not first else []:
-        recipe = _rule(recipe, change)
+        after = _rule(after, change)
+    after = replace(after, tag=before.tag)  # what was tagged is there
     with naming(changes):
-        check_recipe(_with_plain_names(recipe, before))
-    return resolved(recipe)
+        check_recipe(_with_plain_names(after, before))
+    return resolved(after)
 
 
 def _has_one_text(recipe: Recipe) -> bool:
@@ -93,8 +102,30 @@ def _is_setting(recipe: Recipe, change: str) -> bool:
     return is_override(change) and not any(change.startswith(f"{name}:") for name in _places(mix_config(recipe)))
 
 
+def _as_written(recipe: Recipe, now: Recipe, change: str) -> Recipe:
+    """A recipe whose presets are not written out, with a rule changed or, if it is its own, taken away.
+
+    Args:
+        now: the same with presets written out and changes before this one made, by which the change is understood.
+    """
+    asked = _asked(mix_config(now), change)
+    own = _where(mix_config(recipe), asked.key)
+    return _put(recipe, asked, change) if asked.sql or asked.rule in own else recipe
+
+
+def _bare(recipe: Recipe) -> tuple[Recipe, list[str]]:
+    """A recipe without presets and rules to skip, and these as settings."""
+    mix = mix_config(recipe)
+    taken = {"mix.presets": mix.presets, "mix.skip_rules": mix.skip_rules}
+    taken |= {f"mix.sources.{name}.skip_rules": own.skip_rules for name, own in mix.sources.items()}
+    sources = {name: replace(own, skip_rules=()) for name, own in mix.sources.items()}
+    bare = replace(mix, presets=(), skip_rules=(), sources=sources)
+    settings = [f"{key}={json.dumps(names, ensure_ascii=False)}" for key, names in taken.items() if names]
+    return replace(recipe, mix=bare), settings
+
+
 def _settings(recipe: Recipe, changes: Sequence[str]) -> Recipe:
-    """The recipe with these keys set, all of them before it is checked."""
+    """The recipe with these keys set, all of them before it is checked; its presets are not written out."""
     for change in changes:
         key = change.partition("=")[0]
         if key != "seed" and not key.startswith("mix."):
@@ -103,18 +134,27 @@ def _settings(recipe: Recipe, changes: Sequence[str]) -> Recipe:
                 f"'{key}' needs a run: dolma-pipeline run RECIPE {key}=… --redo."
             )
     sections = {name: type(section) for name, section in recipe.sections.items()}
+    bare, own = _bare(recipe)
     try:
-        after = recipe_from_text(resolved_yaml(recipe), *changes, name=_WRITTEN, sections=sections)
+        after = recipe_from_text(resolved_yaml(bare), *own, *changes, name=_WRITTEN, sections=sections)
     except ConfigError as error:
-        raise ConfigError(_told(str(error), recipe, changes)) from error
+        raise ConfigError(_told(str(error), recipe, changes, own)) from error
     origin = dict(recipe.origin)
     for change in changes:
         origin |= {key: f"--what-if '{change}'" for key in after.origin if key.startswith(change.partition("=")[0])}
     return replace(after, origin=origin)
 
 
-def _told(text: str, recipe: Recipe, changes: Sequence[str]) -> str:
-    """An error of the recipe with these changes: the change stands first, and a key where the user wrote it."""
+def _told(text: str, recipe: Recipe, changes: Sequence[str], own: Sequence[str]) -> str:
+    """An error of the recipe with these changes: the change stands first, and a key where the user wrote it.
+
+    Args:
+        own: what of the recipe was set as changes are.
+    """
+    for setting in own:
+        if text.startswith(place := f"override '{setting}': "):
+            key, _, told = text.removeprefix(place).partition(": ")
+            text = f"{recipe.place(key)}: {told}"
     for change in changes:
         place = f"override '{change}': "
         if text.startswith(place):
@@ -124,8 +164,21 @@ def _told(text: str, recipe: Recipe, changes: Sequence[str]) -> str:
     return f"{_OPTION} {', '.join(map(_quoted, changes))}: {text}"
 
 
-def _rule(recipe: Recipe, change: str) -> Recipe:
-    mix = mix_config(recipe)
+class _Asked(NamedTuple):
+    """What a change of a rule asks for: the key of the recipe that the rule stands under, its name there, its SQL."""
+
+    key: str
+    rule: str
+    sql: str
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether there is to be no such rule."""
+        return not self.sql
+
+
+def _asked(mix: MixConfig, change: str) -> _Asked:
+    """What a change says, by the names of the rules that there are."""
     places = _places(mix)
     named = max((name for name in places if change.startswith(f"{name}:")), key=len, default=None)
     name, colon, sql = (named, ":", change[len(named) + 1 :]) if named else change.partition(":")
@@ -135,10 +188,22 @@ def _rule(recipe: Recipe, change: str) -> Recipe:
             f"--what-if '{change}': expected 'RULE: SQL', 'RULE:' (without it), or KEY=VALUE such as "
             "mix.target_tokens=20M."
         )
-    key, rule = _place(mix, name, change)
+    return _Asked(*_place(mix, name, change), sql)
+
+
+def _rule(recipe: Recipe, change: str) -> Recipe:
+    """The recipe with a rule changed, added or taken away."""
+    mix = mix_config(recipe)
+    asked = _asked(mix, change)
+    if asked.is_removed and asked.rule not in (known := _where(mix, asked.key)):
+        raise UsageError(f"--what-if '{change}': {unknown_name('rule', asked.rule, known)}")
+    return _put(recipe, asked, change)
+
+
+def _put(recipe: Recipe, asked: _Asked, change: str) -> Recipe:
+    """The recipe with that rule."""
+    mix, (key, rule, sql) = mix_config(recipe), asked
     before = _where(mix, key)
-    if not sql and rule not in before:
-        raise UsageError(f"--what-if '{change}': {unknown_name('rule', rule, before)}")
     where = {each: text for each, text in before.items() if each != rule or sql}
     if sql:
         where[rule] = sql

@@ -26,6 +26,7 @@ from dolma_pipeline.registry import UserModule, install_modules, load_tagger
 from dolma_pipeline.stages.fixed_files import sha256_of
 from dolma_pipeline.stages.tagger_files import short_names
 from dolma_pipeline.tagging import LoadedTagger
+from dolma_pipeline.tagging.loaded import RAISED
 from dolma_pipeline.testing import awkward_documents, check_same
 
 _CODE = "from dolma_pipeline.look.elsewhere import answer; answer()"
@@ -52,7 +53,7 @@ def check_elsewhere(uses: Sequence[tuple[str, Mapping[str, Any]]], modules: Sequ
         here, _ = tagger.attributes(Batch.of(documents))
         try:
             if isinstance(reply, str):
-                raise TaggerError(f"tagger '{name}' in another process: {reply}")
+                raise TaggerError(f"tagger '{name}': in another process: {reply}")
             there = pa.ipc.open_stream(reply).read_all().column(0).combine_chunks()
             check_same(tagger, here, there, documents, "gave another answer in another process, folder and hash seed")
             wrong[name] = ""
@@ -79,7 +80,9 @@ def _column(name: str, parameters: Mapping[str, Any]) -> bytes | str:
     """A tagger's column as an Arrow stream, or why there is none."""
     try:
         column, failures = load_tagger(name, **parameters).attributes(Batch.of(awkward_documents()))
-    except Exception as error:  # noqa: BLE001 the user's code: anything may come out of it
+    except DolmaError as error:
+        return str(error).removeprefix(f"tagger '{name}': ")
+    except RAISED as error:  # by the user's class, as it is made
         return f"raised {type(error).__name__}: {error}"
     if failures:
         return f"raised {failures[0].reason}"

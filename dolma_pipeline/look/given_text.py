@@ -11,7 +11,6 @@ from dolma_pipeline.errors import TaggerError
 from dolma_pipeline.look.marked_text import Marks, marked
 from dolma_pipeline.runner.table import table
 from dolma_pipeline.tagging import LoadedTagger
-from dolma_pipeline.testing import set_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,6 @@ def explain_given(text: str, taggers: Sequence[LoadedTagger]) -> GivenText:
     for tagger in taggers:
         if tagger.label in attributes or tagger.label in failed:
             raise TaggerError(f"two taggers are called '{tagger.label}'; give one a name: {{tagger: T, name: N}}")
-        set_up(tagger)
         column, failures = tagger.attributes(batch)
         if failures:
             failed[tagger.label] = failures[0].reason

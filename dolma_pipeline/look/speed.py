@@ -12,7 +12,6 @@ from dolma_pipeline.documents import MAX_BATCH_ROWS, Batch
 from dolma_pipeline.kernels.warm import ensure
 from dolma_pipeline.look.sample_text import sample_texts
 from dolma_pipeline.tagging import LoadedTagger
-from dolma_pipeline.testing import set_up
 
 SECONDS = 0.4
 """CPU time after which no other piece of text is begun."""
@@ -38,7 +37,7 @@ def megabytes_per_second(tagger: LoadedTagger, texts: list[str]) -> float:
         DolmaError: whatever the tagger lets out.
     """
     ensure(tagger.spec.kernels, say=lambda line: print(line, file=sys.stderr))
-    set_up(tagger)
+    tagger.setup()
     count = min(_FIRST_TEXTS, len(texts))
     tagger.attributes(Batch.of(texts[:count]))
     began = time.process_time()

@@ -7,6 +7,7 @@ struct and a `RowFailure`, and the rest goes on.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -20,6 +21,9 @@ from dolma_pipeline.tagging.parameters import checked_parameters
 
 MAX_REASON_CHARS = 200
 """A reason is cut here: an exception may quote the text, and `failed/` never holds texts."""
+
+RAISED = (Exception, SystemExit)
+"""What code of a user's may raise as it is loaded: also by `exit()`, which would else end a run without a word."""
 
 
 class RowFailure(NamedTuple):
@@ -78,10 +82,22 @@ class LoadedTagger:
         return LoadedTagger(self.spec, self.parameters, label=label)
 
     def setup(self) -> None:
-        """Load what the tagger needs; once, however often it is called. `attributes` does it where needed."""
+        """Load what the tagger needs; once, however often it is called. `attributes` does it where needed.
+
+        Raises:
+            TaggerError: `setup` raised something that is no error of this library; says what, and on which line.
+            DolmaError: what it raised else.
+        """
         if not self._ready:
             if hasattr(self._instance, "setup"):
-                self._instance.setup()
+                try:
+                    self._instance.setup()
+                except DolmaError:
+                    raise
+                except RAISED as error:
+                    raise TaggerError(
+                        f"tagger '{self.spec.name}': setup() raised {_reason(error)}{_line(error)}"
+                    ) from error
             self._ready = True
 
     def check(self, *, max_memory: int) -> None:
@@ -91,10 +107,16 @@ class LoadedTagger:
             max_memory: bytes that a process may take.
 
         Raises:
-            DolmaError: whatever is wrong.
+            DolmaError: whatever is wrong; something else that it raises is told as a TaggerError.
         """
         if hasattr(self._instance, "check"):
-            self._instance.check(max_memory=max_memory)
+            try:
+                self._instance.check(max_memory=max_memory)
+            except DolmaError:
+                raise
+            except RAISED as error:
+                what = f"check() raised {_reason(error)}{_line(error)}"
+                raise TaggerError(f"tagger '{self.spec.name}': {what}") from error
 
     def attributes(self, batch: Batch) -> tuple[pa.StructArray, list[RowFailure]]:
         """One struct (of `type`) a document, and the documents on which the tagger raised: their structs are null.
@@ -120,6 +142,8 @@ class LoadedTagger:
             raise TaggerError(f"{error} The batch starts with document {batch.shard}#{batch.first_row}.") from error
         except DolmaError:
             raise
+        except SystemExit as error:
+            raise self._ended(error, batch, 0) from error
         except Exception as error:  # noqa: BLE001 see above
             if len(batch) == 1:
                 return pa.nulls(1, self.type), [RowFailure(0, _reason(error))]
@@ -156,6 +180,11 @@ class LoadedTagger:
             return self.spec.object(**self.parameters)
         except (TypeError, ValueError) as error:
             raise TaggerError(f"tagger '{self.spec.name}' refuses its parameters {dict(given)}: {error}") from error
+        except DolmaError:
+            raise
+        except RAISED as error:
+            what = f"raised {_reason(error)}{_line(error)} when it got its parameters {dict(given)}"
+            raise TaggerError(f"tagger '{self.spec.name}' {what}") from error
 
     def _known_early(self, what: str) -> Any:
         try:
@@ -188,10 +217,17 @@ class LoadedTagger:
                 raise TaggerError(f"{error} (document {batch.shard}#{batch.first_row + index})") from error
             except DolmaError:
                 raise
+            except SystemExit as error:
+                raise self._ended(error, batch, index) from error
             except Exception as error:  # noqa: BLE001 see `attributes`
                 failures.append(RowFailure(index, _reason(error)))
                 rows.append(self._columns.blank_row())
         return self._columns.from_rows(rows, failed=[failure.row for failure in failures]), failures
+
+    def _ended(self, error: SystemExit, batch: Batch, row: int) -> TaggerError:
+        """A call of `exit()` would end the run without a word, and may be no document's fault."""
+        at = f" (document {batch.shard}#{batch.first_row + row}, or behind it in its batch)" if batch.shard else ""
+        return TaggerError(f"tagger '{self.spec.name}' ended the process: {_reason(error)}{_line(error)}{at}")
 
     def _row_by_row(self, batch: Batch) -> tuple[pa.StructArray, list[RowFailure]]:
         pieces: list[pa.StructArray] = []
@@ -204,7 +240,15 @@ class LoadedTagger:
         return pa.concat_arrays(pieces), failures
 
 
-def _reason(error: Exception) -> str:
+def _line(error: BaseException) -> str:
+    """` (file:line)` where the user's code raised: its own last line, not one of a library that it calls."""
+    ours = (__file__, "<string>")  # the latter is a dataclass's __init__
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in ours]
+    own = [frame for frame in frames if frame.filename == frames[0].filename]
+    return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+
+
+def _reason(error: BaseException) -> str:
     message = " ".join(str(error).split())
     reason = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return reason if len(reason) <= MAX_REASON_CHARS else reason[: MAX_REASON_CHARS - 1] + "…"

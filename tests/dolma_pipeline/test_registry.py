@@ -247,11 +247,15 @@ def test_an_importable_module_that_raises_is_told_with_its_line(folder: Path, mo
     for name, text, words in (
         ("raises", "x = 1\ny = [][x]\n", r"raises\.py:2: IndexError: list index out of range"),
         ("unread", "x = 1\n\ny = (\n", r"unread\.py:3: SyntaxError: '\(' was never closed"),
+        ("leaves", "import sys\nsys.exit(5)\n", r"leaves\.py:2: SystemExit: 5"),
     ):
         (folder / f"{name}.py").write_text(text)
         monkeypatch.syspath_prepend(folder)
         with pytest.raises(TaggerError, match=rf"module '{name}' \(modules\) cannot be imported: .*{words}"):
             install_modules(read_modules([name]))
+        if name != "unread":  # a file that does not parse has its own sentence
+            with pytest.raises(TaggerError, match=words):
+                install_modules(read_modules([f"{name}.py"]))
 
 
 def test_where_a_tagger_comes_from(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,13 @@ def test_a_model_that_is_too_large_or_none(model: str, tmp_path: Path) -> None:
     for use in (lambda one: one.setup(), lambda one: one.check(max_memory=10**9)):
         with pytest.raises(AssetError, match="not a model of byte n-grams"):
             use(Perplexity(str(tmp_path / "other")))
+    good = Path(model).read_bytes()
+    (tmp_path / "short").write_bytes(good[:-1])
+    (tmp_path / "changed").write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    for name, words in (("short", "damaged model of byte n-grams: .* bytes of"), ("changed", "damaged .*: sha256")):
+        for use in (lambda one: one.setup(), lambda one: one.check(max_memory=10**9)):
+            with pytest.raises(AssetError, match=words):
+                use(Perplexity(str(tmp_path / name)))
 
 
 def test_in_a_run(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

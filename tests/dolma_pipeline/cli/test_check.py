@@ -172,7 +172,7 @@ def test_files_that_travel_are_found_by_their_name_as_an_asset_only(
     assert capsys.readouterr().out == "listed_v1  ok\n"
     (folder / "my_taggers.py").write_text(LISTED.replace("PATH", "Path(self.words)"))
     assert main(["check", "my_taggers.py", f"words=./{where}"]) == 1
-    assert "in another process: raised FileNotFoundError" in capsys.readouterr().out
+    assert "in another process: setup() raised FileNotFoundError" in capsys.readouterr().out
 
 
 def test_files_of_one_name_are_refused_as_in_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

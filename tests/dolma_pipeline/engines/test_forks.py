@@ -14,8 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from dolma_pipeline.documents import Batch
+from dolma_pipeline.engines import fork_server
 from dolma_pipeline.engines.forks import SERVERS, ForkServer, can_fork, shared_taggers
 from dolma_pipeline.engines.watchdog import descendants
+from dolma_pipeline.errors import TaggerError
+from dolma_pipeline.tagging import LoadedTagger
 from tests.pipeline.tiny import recipe
 from tests.processes import PATIENCE_SECONDS, is_alive, wait_for
 
@@ -41,7 +45,7 @@ def silent_port() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def forks() -> Iterator[ForkServer]:
-    with ForkServer(["length_v1"]) as server:
+    with ForkServer([("length_v1", {})]) as server:
         yield server
 
 
@@ -111,7 +115,7 @@ def test_nothing_is_left_when_the_launcher_is_killed(tmp_path: Path, silent_port
 
 
 def test_a_server_that_cannot_load_says_why(tmp_path: Path) -> None:
-    with ForkServer(["lenght_v1"]) as forks:
+    with ForkServer([("lenght_v1", {})]) as forks:
         end = forks.run_worker(harness(port=1), worker_log=tmp_path / "said")
     assert end.startswith("the process that makes workers: exit code 1; ")
     assert "no built-in tagger named 'lenght_v1'" in end
@@ -130,9 +134,32 @@ def test_any_signal_is_told_of(tmp_path: Path, forks: ForkServer, silent_port: i
 
 def test_only_built_in_taggers_are_shared() -> None:
     """A user's tagger may open connections or start threads, which a copy would not have."""
-    tag = {"taggers": ["length_v1", {"tagger": "gopher_v1", "name": "mine_v1"}, "marks_v1"]}
-    assert shared_taggers(recipe("x", modules=["./marks.py"], tag=tag)) == ["gopher_v1", "length_v1"]
+    theirs = {"tagger": "dolma_v1", "dolma_class": "marks:Marks", "types": ["x"]}
+    urls = {"tagger": "url_v1", "name": "other_urls", "key": "link"}
+    tag = {"taggers": ["length_v1", {"tagger": "gopher_v1", "name": "mine_v1"}, "marks_v1", theirs, urls]}
+    shared = shared_taggers(recipe("x", modules=["./marks.py"], tag=tag))
+    assert shared == [("length_v1", {}), ("gopher_v1", {}), ("url_v1", {"key": "link"})]
     assert shared_taggers(recipe("x", tag=None)) == []
+
+
+def test_a_tagger_that_cannot_be_used_yet_is_left_to_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its model comes with the run, or what is wrong with it is told by the worker, with the place in the recipe."""
+    used: list[tuple[str, object]] = []
+
+    def noted(self: LoadedTagger, batch: Batch) -> None:
+        used.append((self.spec.name, self.parameters.get("key")))
+        if self.spec.name == "pii_names_v1":
+            raise TaggerError("its model is not here")
+
+    monkeypatch.setattr(LoadedTagger, "attributes", noted)
+    fork_server.use_taggers(
+        [
+            ("perplexity_v1", {"model": "./web.ngrams"}),
+            ("pii_names_v1", {}),
+            ("url_v1", {"key": "link"}),
+        ]
+    )
+    assert used == [("pii_names_v1", None), ("url_v1", "link")]
 
 
 def test_workers_get_what_a_request_says_and_nothing_of_the_server_is_torn(tmp_path: Path, forks: ForkServer) -> None:
@@ -148,7 +175,7 @@ def test_the_process_that_makes_workers_uses_no_run_folder(tmp_path: Path) -> No
         "from dolma_pipeline.storage import folder, local, memory\n"
         "def refuse(*_, **__): raise AssertionError('a run folder before the fork')\n"
         "folder.RunFolder.__new__ = refuse\n"
-        "fork_server.load(['length_v1'])\n"
+        "fork_server.load([('length_v1', {})])\n"
         "try: memory.MemoryFolder('memory://x')\n"
         "except AssertionError: print('would be seen')\n"
     )

@@ -57,6 +57,12 @@ def test_no_frequent_word(tmp_path: Path) -> None:
         train(lines(tmp_path / "lines"), ClassifierSettings(dim=8, buckets=1000, min_count=500), seed=1)
 
 
+def test_a_model_that_no_memory_holds(tmp_path: Path) -> None:
+    huge = ClassifierSettings(dim=2_000_000_000, buckets=2_000_000_000, min_count=1)
+    with pytest.raises(UsageError, match=r"16,000,000,000\.0 GB\. Give a lower --dim or --buckets"):
+        train(lines(tmp_path / "lines"), huge, seed=1)
+
+
 def test_a_rate_that_is_too_high(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"did not converge at a rate of 1e\+30\. Give a lower --lr"):
         train(lines(tmp_path / "lines"), ClassifierSettings(dim=8, buckets=1000, min_count=1, lr=1e30), seed=1)

@@ -79,7 +79,7 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
         (["--held-out", "0.00001"], "no document is held out: the 120 documents are too few"),
         (
             ["--max-documents", "5"],
-            "has 120 documents and 5 that can be taken (each text once); at least 20 are needed.",
+            "5 that can be taken (each text once, up to --max-documents and --max-bytes); at least 20 are needed.",
         ),
     ],
 )

@@ -20,6 +20,7 @@ from dolma_pipeline.errors import AssetError
 from dolma_pipeline.kernels import fasttext as kernel
 from dolma_pipeline.kernels import fasttext_file
 from dolma_pipeline.kernels.fasttext_file import fnv, read_model
+from dolma_pipeline.kernels.fasttext_header import read_header
 from tests.fasttext_models import NAMES, oracle, quantised, train
 from tests.fasttext_models import texts as some_texts
 
@@ -172,7 +173,9 @@ def test_equals_fasttext_however_quantised(folder: Path, loss: str, ngrams: str,
 def test_equals_fasttext_with_quantised_outputs(folder: Path, loss: str) -> None:
     names = tuple(f"l{i}" for i in range(300))  # fastText quantises 256 rows or more
     path = train(folder, f"{loss}-many", loss=loss, names=names, wordNgrams=2)
-    check_every_label(quantised(path, f"{loss}-outputs", qout=True, qnorm=True, cutoff=300), some_texts(30))
+    packed = quantised(path, f"{loss}-outputs", qout=True, qnorm=True, cutoff=300)
+    check_every_label(packed, some_texts(30))
+    assert read_header(packed).num_bytes == packed.stat().st_size
 
 
 def test_a_quantised_matrix_that_is_not_unfolded_says_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,6 +229,18 @@ def test_a_file_that_changes_is_read_anew(folder: Path) -> None:
     train(folder, "changing", names=("xx", "yy"))
     os.utime(path, ns=(1, 1))
     assert sorted(kernel.load(path).labels) == ["xx", "yy"]
+
+
+@pytest.mark.parametrize("how", [{}, {"qnorm": True, "cutoff": 300, "dsub": 3}, {"dsub": 3}])
+def test_a_header_knows_where_its_file_ends(folder: Path, tmp_path: Path, how: dict[str, Any]) -> None:
+    whole = train(folder, "whole", wordNgrams=2)
+    path = quantised(whole, f"whole-{len(how)}", **how) if how else whole
+    content = path.read_bytes()
+    assert read_header(path).num_bytes == len(content)
+    for missing in (1, 40, len(content) // 3):
+        (tmp_path / "short.bin").write_bytes(content[:-missing])
+        with pytest.raises(AssetError, match=rf"ends early, at byte {len(content) - missing}$"):
+            read_header(tmp_path / "short.bin")
 
 
 def test_numbers_that_are_none(folder: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from dolma_pipeline.config import Recipe
+from dolma_pipeline.config import Recipe, resolved
 from dolma_pipeline.config.loader import recipe_from_text
 from dolma_pipeline.errors import ConfigError, UsageError
 from dolma_pipeline.look.changes import changed
@@ -34,6 +35,63 @@ def where(*changes: str) -> Any:
 
 
 OWN = {"web": {"stars": "bytes > 1", "both": "chars > 1"}, "code": {"both": "chars > 2"}}
+
+
+PRESETS = """
+output: a
+sources: {web: {documents: x}, code: {documents: y}}
+tag: {taggers: [length_v1, {tagger: fineweb_v1, name: fineweb_v1}]}
+mix:
+  presets: [gopher, c4]
+  skip_rules: [c4.lorem_ipsum]
+  where: {long: chars > 9, gopher.words: gopher_v1.word_count > 9}
+  sources: {code: {skip_rules: [gopher, c4.citations]}}
+"""
+"""A recipe with presets."""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["mix.presets=[gopher]", "mix.sources.code.skip_rules=[gopher]", "mix.skip_rules=[]"],
+        ["mix.presets=[gopher, c4, fineweb]"],
+        ["mix.skip_rules=[c4, gopher.letters]", "mix.sources.code.skip_rules=null"],
+        ["mix.sources.web.skip_rules=[c4.ends, gopher.words]"],
+        ["mix.sources.code.skip_rules=[c4]", "seed=7"],
+    ],
+)
+def test_settings_of_presets_mean_what_they_mean_in_the_recipe(changes: list[str]) -> None:
+    """Their edits, too, which have no rule of their own."""
+    before = recipe_from_text(PRESETS)
+    assert changed(before, changes).mix == resolved(recipe_from_text(PRESETS, *changes)).mix
+
+
+def test_settings_and_rules_of_presets_together() -> None:
+    before = recipe_from_text(PRESETS)
+    changes = [
+        "mix.sources.web.skip_rules=[c4.ends]",
+        "gopher.letters:",
+        "gopher.words:",
+        "c4.sentences: 1 = 1",
+        "long:",
+    ]
+    mix = changed(before, changes).mix
+    skipped = "mix.skip_rules=[c4.lorem_ipsum, gopher.letters, gopher.words]"
+    expected = resolved(recipe_from_text(PRESETS, "mix.where=null", skipped, changes[0])).mix
+    assert mix is not None
+    assert expected is not None
+    assert mix == replace(expected, where={**expected.where, "c4.sentences": "1 = 1"})
+    code = mix.sources["code"].skip_rules
+    assert "gopher.words" not in code
+    assert "gopher.bullets" in code
+
+
+def test_a_preset_that_goes_leaves_none_of_its_rules_to_skip() -> None:
+    with pytest.raises(ConfigError) as raised:
+        changed(recipe_from_text(PRESETS, name="my.yaml"), ["mix.presets=[gopher]"])
+    assert str(raised.value).startswith(
+        "--what-if 'mix.presets=[gopher]': my.yaml:7: mix.skip_rules.0: no rule of a preset named 'c4.lorem_ipsum'."
+    )
 
 
 @pytest.mark.parametrize(

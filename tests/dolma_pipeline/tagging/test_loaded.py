@@ -167,7 +167,7 @@ def test_a_reason_is_one_short_line() -> None:
     assert failures[1].reason == "RuntimeError"
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, partial(AssetError, "no lid.176.ftz")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, partial(AssetError, "no lid.176.ftz")])
 def test_what_is_not_the_documents_fault_passes(error: Any) -> None:
     @tagger("stop_v1", fields={"n": int})
     def stop(doc: Document) -> Attributes:
@@ -182,8 +182,70 @@ def test_what_is_not_the_documents_fault_passes(error: Any) -> None:
             raise error()
 
     for name in ("stop_v1", "halt_v1"):
-        with pytest.raises((KeyboardInterrupt, SystemExit, AssetError)):
+        with pytest.raises((KeyboardInterrupt, AssetError)):
             LoadedTagger(DECLARED[name]).attributes(Batch.of(["a", "b"]))
+
+
+def test_an_exit_is_told_with_its_line() -> None:
+    @tagger("stop_v1", fields={"n": int})
+    def stop(doc: Document) -> Attributes:
+        raise SystemExit("no licence")
+
+    @tagger("halt_v1")
+    @dataclass
+    class Halt:
+        fields = {"n": int}
+
+        def tag(self, batch: Batch) -> Mapping[str, Any]:
+            raise SystemExit("no licence")
+
+    @tagger("unready_v1")
+    @dataclass
+    class Unready:
+        fields = {"n": int}
+
+        def setup(self) -> None:
+            raise SystemExit("no licence")
+
+        def tag(self, batch: Batch) -> Mapping[str, Any]:
+            return {"n": [0] * len(batch)}
+
+    batch = Batch(Batch.of(["a", "b"]).table, shard="web/a", first_row=7)
+    said = {}
+    for name in ("stop_v1", "halt_v1", "unready_v1"):
+        with pytest.raises(TaggerError) as raised:
+            LoadedTagger(DECLARED[name]).attributes(batch)
+        said[name] = re.sub(r"\(\S*test_loaded\.py:\d+\)", "(HERE)", str(raised.value))
+    behind = "ended the process: SystemExit: no licence (HERE) (document web/a#7, or behind it in its batch)"
+    assert said == {
+        "stop_v1": f"tagger 'stop_v1' {behind}",
+        "halt_v1": f"tagger 'halt_v1' {behind}",
+        "unready_v1": "tagger 'unready_v1': setup() raised SystemExit: no licence (HERE)",
+    }
+
+
+def test_what_its_making_and_its_check_raise_is_told_with_its_line() -> None:
+    @tagger("odd_v1")
+    @dataclass
+    class Odd:
+        n: int = 1
+        fields = {"n": int}
+
+        def __post_init__(self) -> None:
+            if self.n < 1:
+                raise KeyError("n")
+
+        def check(self, *, max_memory: int) -> None:
+            raise RuntimeError("no disk")
+
+        def tag(self, batch: Batch) -> Mapping[str, Any]:
+            return {"n": [self.n] * len(batch)}
+
+    here = r"\(\S*test_loaded\.py:\d+\)"
+    with pytest.raises(TaggerError, match=rf"^tagger 'odd_v1' raised KeyError: 'n' {here} when it got its parameters"):
+        LoadedTagger(DECLARED["odd_v1"], {"n": 0})
+    with pytest.raises(TaggerError, match=rf"^tagger 'odd_v1': check\(\) raised RuntimeError: no disk {here}$"):
+        LoadedTagger(DECLARED["odd_v1"]).check(max_memory=1)
 
 
 def test_a_broken_contract_is_an_error_not_a_failed_row() -> None:
