@@ -130,6 +130,12 @@ _ALL = (
             ATTACH,
             CANCEL,
             FORMAT,
+            Option(
+                name="--stage",
+                value="train|sft|dpo",
+                choices=("train", "sft", "dpo"),
+                purpose="whose model to score; default train",
+            ),
             Option(name="--step", value="N", purpose="a step to score; may be repeated", repeats=True),
             Option(name="--all", purpose="score every checkpoint"),
             Option(name="--checkpoint", value="PATH", purpose="a checkpoint's folder, of this run or another"),
@@ -179,6 +185,12 @@ _ALL = (
         options=(
             Option(name="--output", value="FOLDER", purpose="to write; empty or not there yet"),
             Option(name="--step", value="N", purpose="of a checkpoint; default the last"),
+            Option(
+                name="--stage",
+                value="train|sft|dpo",
+                choices=("train", "sft", "dpo"),
+                purpose="whose model; default train",
+            ),
             Option(
                 name="--format",
                 value="hf|safetensors",

@@ -8,7 +8,7 @@ from dolma_pipeline.cli import run
 from dolma_pipeline.cli.arguments import Arguments, Reply
 from dolma_pipeline.errors import UsageError
 
-DIRECT = ("--step", "--all", "--checkpoint", "--limit", "--task", "--precision", "--allow-code")
+DIRECT = ("--stage", "--step", "--all", "--checkpoint", "--limit", "--task", "--precision", "--allow-code")
 """Options that the stage has not."""
 
 
@@ -49,6 +49,7 @@ def _score(arguments: Arguments, place: str) -> Reply:
         place,
         arguments.overrides,
         Wanted(
+            stage=(stage := values.get("--stage", (None,))[-1]),
             steps=steps,
             every="--all" in arguments.flags,
             checkpoint=values.get("--checkpoint", (None,))[-1],
@@ -62,7 +63,8 @@ def _score(arguments: Arguments, place: str) -> Reply:
     if arguments.format == "json":
         shown = {str(step): results for step, results in scores.items()}
         return Reply(json.dumps({"scores": shown}, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-    parts = [f"{title}\n{table(rows)}" for title, rows in titled_rows(scores) if len(rows) > 1]
+    titled = titled_rows(scores, of=stage or "train")
+    parts = [f"{title}\n{table(rows)}" for title, rows in titled if len(rows) > 1]
     return Reply("\n\n".join(parts) + "\n")
 
 

@@ -193,6 +193,9 @@ class DpoConfig(SftConfig):
 class EvalConfig:
     """What a trained model is scored on."""
 
+    stages: Annotated[
+        tuple[Literal["train", "sft", "dpo"], ...], Key(purpose="whose models: before and after each of these stages")
+    ] = ("train",)
     held_out: Annotated[bool, Key(purpose="bits per byte of each source's held-out part, before and after")] = True
     tasks: Annotated[tuple[str, ...], Key(purpose="task files (YAML), or JSONL files of items")] = ()
     documents: Annotated[

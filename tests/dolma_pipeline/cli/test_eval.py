@@ -56,6 +56,16 @@ def recipe(place: Path) -> str:
     return str(place.parent / "my.yaml")
 
 
+@pytest.fixture
+def adapted(place: Path) -> Path:
+    """The same run with the model of a stage `sft`, of steps 7 and 20, and some of its own tokens to be held out."""
+    shutil.copytree(place / "train", place / "sft/train")
+    shutil.copytree(place / "tokenizer", place / "sft/tokenizer")
+    shutil.rmtree(place / "sft/train/step-000009")
+    (place / "shards.jsonl").write_bytes(b"")
+    return place
+
+
 def single(text: str) -> str:
     """With one blank where there are several."""
     return re.sub(" +", " ", text)
@@ -140,6 +150,63 @@ def test_a_training_that_the_stage_has_begun_is_not_taken_for_one_by_hand(recipe
     shutil.rmtree(place / ".done")
     (place / "train/manifest.json").write_text("{}")
     assert not score.trained_elsewhere(opened)
+
+
+@pytest.mark.parametrize("named", ["by its folder", "by the stage", "by a recipe"])
+def test_the_model_of_a_stage_has_results_of_its_own(
+    recipe: str, adapted: Path, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = {"by its folder": [f"{adapted}/sft"], "by the stage": [str(adapted), "--stage", "sft"]}
+    assert main(["eval", *typed.get(named, [recipe, "--stage=sft"]), "--all", "--task", "cats.jsonl"]) == 0
+    assert (steps(adapted), steps(adapted, "sft/eval")) == ([], [7, 20])
+    assert main(["eval", *typed.get(named, [recipe, "--stage=sft"]), "--step", "20"]) == 0
+    found = json.loads((adapted / "sft/eval/step-000020.json").read_bytes())
+    assert ([*found["held_out"]], [*found["tasks"]]) == (["code", "web"], ["cats"])
+    title = "" if named == "by its folder" else "sft: "
+    assert f"{title}tasks\ntask metric step 7 step 20 " in single(capsys.readouterr().out)
+    assert main(["eval", str(adapted), "--step", "20"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(adapted), f"{adapted}/sft@20", "--name", "web", "--format", "json"]) == 0
+    (web,) = json.loads(capsys.readouterr().out)["comparisons"]
+    assert (web["difference"], web["num_items"]) == (0.0, 5)
+
+
+def test_a_stage_whose_tokenizer_is_another_is_not_scored_on_the_runs_documents(
+    adapted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = adapted / "sft/tokenizer/tokenizer.json"
+    path.write_text(path.read_text() + "\n")
+    assert main(["eval", f"{adapted}/sft"]) == 2
+    assert "sft/tokenizer/tokenizer.json: not the tokenizer that the held-out documents" in capsys.readouterr().err
+    assert main(["eval", f"{adapted}/sft", "--task", "cats.jsonl"]) == 0
+    assert steps(adapted, "sft/eval") == [7, 20]
+
+
+def test_a_checkpoint_of_a_stage_by_its_path(adapted: Path) -> None:
+    typed = ["eval", str(adapted), "--checkpoint", f"{adapted}/sft/train/step-000020"]
+    assert main([*typed, "--stage", "sft"]) == 0
+    assert steps(adapted, "sft/eval") == [20]
+    assert main(typed) == 0  # the same weights as a guest of the run's own
+    assert [path.name for path in (adapted / "eval").iterdir() if path.is_dir()] == [
+        json.loads((adapted / "sft/eval/step-000020.json").read_bytes())["digests"]["weights"][7:19]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "words"),
+    [
+        (["sft", "--stage", "dpo"], 2, "found --stage dpo, but .*/sft is the folder of sft"),
+        (["", "--stage", "dpo"], 2, "no run that was trained: it has no dpo/train/config.json"),
+        (["sft", "--step", "9"], 2, "/sft/train: no checkpoint of step 9. There are: 7, 20."),
+        (["", "--stage", "mix"], 2, "--stage takes train or sft or dpo, found 'mix'"),
+    ],
+)
+def test_a_stage_that_cannot_be_scored(
+    adapted: Path, typed: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", str(adapted / typed[0]), *typed[1:]]) == code
+    assert re.search(words, capsys.readouterr().err)
+    assert not (adapted / "sft/eval").exists()
 
 
 @pytest.mark.parametrize(
