@@ -34,6 +34,8 @@ def _stage(
     )
 
 
+_CONFIG_ONLY = Option(name="--config-only", purpose="write train/config.json and order.json; starts nothing")
+
 _ALL = (
     _stage(
         "run",
@@ -108,7 +110,7 @@ _ALL = (
         "dolma-pipeline train my.yaml\ndolma-pipeline train my.yaml train.model=20m train.max_tokens=50M --redo",
         ("train",),
         module="train",
-        options=(Option(name="--config-only", purpose="write train/config.json and order.json; starts nothing"),),
+        options=(_CONFIG_ONLY,),
     ),
     Command(
         name="eval",
@@ -148,6 +150,12 @@ _ALL = (
                 repeats=True,
             ),
             Option(
+                name="--documents",
+                value="DOMAIN=FILE",
+                purpose="and on the texts of this, or instead; may be repeated",
+                repeats=True,
+            ),
+            Option(
                 name="--precision",
                 value="fp32|bf16",
                 choices=("fp32", "bf16"),
@@ -163,6 +171,8 @@ _ALL = (
         "Goes on with the model of `train`, or of sft.init_from, on JSONL of dialogues: what it learns are answers.",
         "dolma-pipeline sft my.yaml\ndolma-pipeline sft my.yaml sft.init_from=runs/base@200 sft.epochs=2 --redo",
         ("sft",),
+        module="train",
+        options=(_CONFIG_ONLY,),
     ),
     _stage(
         "dpo",
@@ -170,6 +180,8 @@ _ALL = (
         "Goes on with the model of `sft`, of `train`, or of dpo.init_from, on JSONL of pairs of answers.",
         "dolma-pipeline dpo my.yaml\ndolma-pipeline dpo my.yaml dpo.beta=0.3 --redo",
         ("dpo",),
+        module="train",
+        options=(_CONFIG_ONLY,),
     ),
     Command(
         name="export",

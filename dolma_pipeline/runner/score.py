@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,9 @@ class Wanted:
 
     stage: whose model, `train`, `sft` or `dpo`; None: that of the folder that is named, `train` of a run or a recipe.
     steps: of checkpoints; () is the first and the last. every: all that are whole. checkpoint: the folder of one,
-    `…/train/step-000200`, of this run or another. tasks: task files in place of all that the recipe says. limit, redo:
-    and allow_code: of `evals.Options`. precision: in place of the recipe's.
+    `…/train/step-000200`, of this run or another. tasks: task files, and documents: files by domain,
+    in place of all that the recipe says. limit, redo and allow_code: of `evals.Options`. precision: in place of the
+    recipe's.
     """
 
     stage: str | None = None
@@ -45,6 +46,7 @@ class Wanted:
     every: bool = False
     checkpoint: str | None = None
     tasks: tuple[str, ...] = ()
+    documents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     limit: int | None = None
     precision: str | None = None
     redo: bool = False
@@ -115,15 +117,17 @@ def _recipe(place: str, overrides: Sequence[str]) -> Recipe | None:
 
 
 def _chosen(config: EvalConfig | None, folder: RunFolder, wanted: Wanted) -> EvalConfig:
-    """What to score on: the recipe's, or the tasks that were named."""
+    """What to score on: the recipe's, or the tasks and documents that were named."""
     if config is None:
         config = EvalConfig(held_out=next(iter(folder.list("tokens/held_out")), None) is not None)
-    if wanted.tasks:
-        config = replace(config, held_out=False, documents={}, tasks=wanted.tasks)
+    if wanted.tasks or wanted.documents:
+        config = replace(config, held_out=False, documents=wanted.documents, tasks=wanted.tasks)
     if wanted.precision is not None:
         config = replace(config, precision=wanted.precision)  # type: ignore[arg-type] # the option has its choices
     if not (config.held_out or config.tasks or config.documents):
-        raise UsageError(f"{folder.url}: there are no held-out documents; name what to score on with --task FILE")
+        raise UsageError(
+            f"{folder.url}: there are no held-out documents; name what to score on with --task or --documents"
+        )
     return config
 
 

@@ -178,10 +178,6 @@ class EvalStage(Stage):
     summary = "bits per byte of each source, and tasks"
     after = ("train", "sft", "dpo")
 
-    def used(self, process: Process) -> bool:
-        """Where there is a model to score."""
-        return process.run.recipe.eval is not None and process.run.recipe.train is not None
-
     def check(self, process: Process) -> Sequence[str]:
         """Tasks must be files of items, domains files of documents."""
         from dolma_pipeline.evals.documents import read_domains

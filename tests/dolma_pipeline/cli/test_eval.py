@@ -96,6 +96,21 @@ def test_steps_and_tasks(place: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert " ± " in table
 
 
+def test_documents_are_named_by_domain(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        (place.parent / f"{name}.jsonl").write_text('{"text": "The cat sat."}\n')
+    typed = ["--documents", "notes=a.jsonl", "--documents=notes=b.jsonl", "--documents", "code=a.jsonl"]
+    assert main(["eval", str(place), "--step", "9", *typed, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)["scores"]["9"]
+    assert {name: one["num_documents"] for name, one in found["documents"].items()} == {"code": 1, "notes": 2}
+    assert (found["tasks"], found["held_out"]) == ({}, {})
+    for wrong in ("a.jsonl", "notes=", "=a.jsonl"):
+        assert main(["eval", str(place), "--documents", wrong]) == 2
+        assert "--documents takes DOMAIN=FILE" in capsys.readouterr().err
+    assert main(["eval", str(place), "--documents", "notes=none.jsonl"]) == 2
+    assert "eval.documents.notes: none.jsonl: no such file." in capsys.readouterr().err
+
+
 def test_a_limit_and_bf16_are_kept_apart(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     typed = ["eval", str(place), "--step", "7", "--limit", "2", "--precision", "bf16", "--task", "cats.jsonl"]
     assert main([*typed, "--format", "json"]) == 0
