@@ -23,12 +23,12 @@ def write_adaptation(recipe: Recipe, name: str) -> Path:
         The stage's folder.
 
     Raises:
-        UsageError: the folder is on an object store; the model that it starts from is not there or not finished; fewer
-            examples than a batch.
+        UsageError: the folder, or what is scored on, is on an object store; the model that it starts from is not there
+            or not finished; fewer examples than a batch.
         SettingsChangedError: there are checkpoints that were made with other settings or data.
         DataError: rows that are no dialogues, or pairs; checkpoints that were trained in another order.
     """
-    from dolma_pipeline.cli.train import folder_of
+    from dolma_pipeline.cli.train import check_scored_on, folder_of
     from dolma_pipeline.look.folder import begun, check_made
     from dolma_pipeline.run.process import Process
     from dolma_pipeline.run.run import Run
@@ -36,7 +36,7 @@ def write_adaptation(recipe: Recipe, name: str) -> Path:
     from dolma_pipeline.runner.check import check_output
     from dolma_pipeline.runner.lock import RunLock
     from dolma_pipeline.runner.modules import user_modules
-    from dolma_pipeline.stages.adapt import comes_from, prepared
+    from dolma_pipeline.stages.adapt import comes_from, prepared, section_of
     from dolma_pipeline.train.adapted import open_examples
     from dolma_pipeline.train.data_check import check_order
     from dolma_pipeline.train.order_file import order_content
@@ -49,6 +49,7 @@ def write_adaptation(recipe: Recipe, name: str) -> Path:
         found = begun(recipe)
         check_made(found, [before], command=f"dolma-pipeline run RECIPE {name}=null")
         process, known = found.process, found.artifacts
+    check_scored_on(recipe, section_of(process, name))
     folder = folder_of(process.run) / name
     stage = STAGES[name]
     with at(recipe, name):

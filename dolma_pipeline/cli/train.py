@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dolma_pipeline.cli import run
 from dolma_pipeline.cli.adapt import write_adaptation
 from dolma_pipeline.cli.arguments import Arguments, Reply
-from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.config.recipe import Recipe, TrainConfig
 from dolma_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +60,24 @@ def folder_of(run: Run) -> Path:
     return folder
 
 
+def check_scored_on(recipe: Recipe, config: TrainConfig) -> None:
+    """What checkpoints are scored on while training must be on a disk.
+
+    Args:
+        config: the section that trains.
+
+    Raises:
+        UsageError: a file at a URL.
+    """
+    from dolma_pipeline.storage.inputs import is_url
+
+    if config.eval_every_steps is None or recipe.eval is None:
+        return
+    files = [*recipe.eval.tasks, *(file for each in recipe.eval.documents.values() for file in each)]
+    if far := next((file for file in files if is_url(file)), None):
+        raise UsageError(f"{far}: {CONFIG_ONLY} leaves no copy of a URL for training to score on. Name a file.")
+
+
 def write_training(recipe: Recipe) -> Path:
     """Write `train/config.json` and `train/order.json` of a recipe's run; returns the run's folder.
 
@@ -73,7 +91,6 @@ def write_training(recipe: Recipe) -> Path:
     from dolma_pipeline.run.process import Process
     from dolma_pipeline.runner.lock import RunLock
     from dolma_pipeline.stages.model import prepare_scoring, settings_given
-    from dolma_pipeline.storage.inputs import is_url
     from dolma_pipeline.train import sections_of, write_config
     from dolma_pipeline.train.data_check import check_order, check_tokens
     from dolma_pipeline.train.order_file import order_content
@@ -85,10 +102,7 @@ def write_training(recipe: Recipe) -> Path:
     check_made(found, [*sections_of(found.run.recipe.train)], command=f"dolma-pipeline run RECIPE {later}")
     folder, config = folder_of(found.run), found.run.recipe.train
     assert config is not None
-    if config.eval_every_steps is not None and recipe.eval is not None:
-        files = [*recipe.eval.tasks, *(file for each in recipe.eval.documents.values() for file in each)]
-        if far := next((file for file in files if is_url(file)), None):
-            raise UsageError(f"{far}: {CONFIG_ONLY} leaves no copy of a URL for training to score on. Name a file.")
+    check_scored_on(recipe, config)
     with RunLock(found.run.folder):
         process = Process.of(found.run)
         settings = write_config(folder, config, **settings_given(process, config))

@@ -367,12 +367,6 @@ def _check_train_and_eval(recipe: Recipe) -> None:
         raise fail(recipe, f"train.{idle[0]}", idle[1])
     if train is not None:
         _check_saving(recipe, "train", train)
-        if train.eval_every_steps is not None and recipe.eval is None:
-            raise fail(recipe, "train.eval_every_steps", "there is no `eval:` that says what to score on; add it")
-        if train.eval_every_steps is not None and recipe.eval is not None and "train" not in recipe.eval.stages:
-            raise fail(
-                recipe, "train.eval_every_steps", "eval.stages leaves `train` out; add it there, or leave this out"
-            )
         _check_training_stages(recipe, train)
     if recipe.sft is not None:
         _check_adaptation(recipe, "sft", recipe.sft, twice=False)
@@ -386,6 +380,13 @@ def _check_saving(recipe: Recipe, section: str, config: TrainConfig) -> None:
     if config.checkpoints is not None and f"{section}.save_every_steps" in recipe.origin:
         message = f"has no effect beside {section}.checkpoints; leave out one of the two"
         raise fail(recipe, f"{section}.save_every_steps", message)
+    if config.eval_every_steps is None:
+        return
+    if recipe.eval is None:
+        raise fail(recipe, f"{section}.eval_every_steps", "there is no `eval:` that says what to score on; add it")
+    if section not in recipe.eval.stages:
+        message = f"eval.stages leaves `{section}` out; add it there, or leave this out"
+        raise fail(recipe, f"{section}.eval_every_steps", message)
 
 
 def _check_adaptation(recipe: Recipe, section: str, config: SftConfig, *, twice: bool) -> None:

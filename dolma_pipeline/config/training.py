@@ -145,7 +145,6 @@ class SftConfig(TrainConfig):
     stages: tuple[StageConfig, ...] = ()
     extend: bool = False
     loss_by_source: bool = False
-    eval_every_steps: int | None = None
 
     data: Annotated[
         tuple[str, ...], Key(purpose="JSONL of messages, or prompt and response; may be patterns", one_or_more=True)

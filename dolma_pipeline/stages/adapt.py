@@ -16,7 +16,7 @@ from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.stage import Stage
 from dolma_pipeline.stages.fixed_files import FixedFile, fixed_files
-from dolma_pipeline.stages.model import InLauncher
+from dolma_pipeline.stages.model import InLauncher, prepare_scoring
 from dolma_pipeline.stages.starts import CONFIG, init_of, init_reads, own_keys, source_of
 from dolma_pipeline.storage.staged import staged
 from dolma_pipeline.train import Init, Settings, Source, find_source
@@ -114,7 +114,7 @@ class Adapting(InLauncher):
 
         run, name = process.run, self.name
         config = section_of(process, name)
-        under = dict.fromkeys((name, *_read_of(comes_from(process, name))))
+        under = dict.fromkeys((name, *_read_of(comes_from(process, name)), *_scored_on(config)))
         with staged(
             run.folder,
             process.scratch,
@@ -152,7 +152,7 @@ def prepared(process: Process, name: str, folder: Path) -> Settings:
     else:
         init = init_of(process, name, config, folder=f"{name}/")
     assert init is not None  # where it comes from no stage it names one
-    return prepare(
+    settings = prepare(
         folder / name,
         config,
         source=source,
@@ -161,11 +161,18 @@ def prepared(process: Process, name: str, folder: Path) -> Settings:
         hashes=[file.sha256 for file in files],
         seed=process.run.recipe.seed,
     )
+    prepare_scoring(process, folder / name, config, inside=True)
+    return settings
 
 
 def _place(folder: Path, before: str) -> Path:
     """Where a stage's folder is that holds `train`."""
     return folder if before == "train" else folder / before
+
+
+def _scored_on(config: SftConfig) -> tuple[str, ...]:
+    """Folders of the run that are read where checkpoints are scored while training."""
+    return ("tokens", "tokenizer") if config.eval_every_steps is not None else ()
 
 
 def _read_of(before: str | None) -> tuple[str, ...]:

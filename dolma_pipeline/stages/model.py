@@ -291,11 +291,11 @@ class Training(InLauncher):
         return Work()
 
 
-def prepare_scoring(process: Process, folder: Path, config: TrainConfig) -> None:
+def prepare_scoring(process: Process, folder: Path, config: TrainConfig, *, inside: bool = False) -> None:
     """Write what checkpoints are scored on while training, if that is asked for.
 
     Args:
-        folder: the run's, on this machine.
+        folder: the run's, on this machine; or that of a stage `inside` it.
 
     Raises:
         UsageError, ConfigError: task files that are not there, or wrong.
@@ -304,7 +304,7 @@ def prepare_scoring(process: Process, folder: Path, config: TrainConfig) -> None
 
     scored = process.run.recipe.eval
     if config.eval_every_steps is not None and scored is not None:
-        write_online(folder, with_local_tasks(process, scored))
+        write_online(folder, with_local_tasks(process, scored), inside=inside)
 
 
 @dataclass(frozen=True)

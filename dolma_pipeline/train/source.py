@@ -91,7 +91,10 @@ def find_source(named: str) -> Source:
         DataError: a config.json of a model that cannot be read.
     """
     if is_url(named):
-        raise UsageError(f"{named}: a model to start from is read from this machine's disk; copy the run here first.")
+        raise UsageError(
+            f"{named}: a model to start from is read from this machine's disk. Copy its folder here (of a run: "
+            "train/config.json, train/step-… and tokenizer), and name the copy."
+        )
     match = _AT.fullmatch(named)
     folder, wanted = Path(expanded(match[1] if match else named)), int(match[2]) if match else None
     if not folder.is_dir():

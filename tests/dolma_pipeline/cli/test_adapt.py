@@ -20,6 +20,7 @@ import torch
 from dolma_pipeline.cli import main
 from dolma_pipeline.config.recipe import TrainConfig
 from dolma_pipeline.errors import SettingsChangedError
+from dolma_pipeline.evals.online import scorer
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.run.process import Process
@@ -126,6 +127,16 @@ def test_processes_started_by_hand_begin_and_go_on(
         assert "the checkpoints there were made with other settings: " in capsys.readouterr().err
 
 
+def test_what_checkpoints_are_scored_on_is_written_too(recipe: str) -> None:
+    Path("cats.jsonl").write_text('{"context": "red", "choices": [" apple", " coal"], "gold": 0}\n')
+    scored = "eval={stages: [sft], held_out: false, tasks: [cats.jsonl]}"
+    assert main(["sft", recipe, "--config-only", "sft.eval_every_steps=2", "sft.epochs=1", scored]) == 0
+    train(Path("run/sft"), scorer=scorer)
+    assert sorted(path.stem for path in Path("run/sft/eval").glob("*.json")) == ["step-000000", "step-000002"]
+    results = json.loads(Path("run/sft/eval/step-000002.json").read_text())
+    assert results["tasks"]["cats"]["num_items"] == 1
+
+
 @pytest.mark.slow  # torchrun takes its time
 def test_dpo_by_two_processes_is_that_of_one(recipe: str) -> None:
     """Equal but for the rounding of sums of float32: losses to 1e-6, weights to 1e-5."""
@@ -196,6 +207,14 @@ def test_what_an_unfinished_stage_was_begun_with(recipe: str) -> None:
         (["--redo"], "found --config-only and --redo; --config-only starts nothing and goes alone"),
         (["sft.init_from=nowhere"], "sft.init_from: nowhere: no such folder"),
         (["sft.data=none.jsonl"], "none.jsonl"),
+        (
+            ["sft.init_from=s3://bucket/run@3"],
+            "is read from this machine's disk. Copy its folder here (of a run: train/",
+        ),
+        (
+            ["sft.eval_every_steps=2", "eval={stages: [sft], held_out: false, tasks: ['s3://b/cats.jsonl']}"],
+            "s3://b/cats.jsonl: --config-only leaves no copy of a URL for training to score on",
+        ),
         (["sft.batch_tokens=3200"], "a batch is 100 sequences of dialogues, but there are"),
         (["sft=null"], "has no `sft` to run"),
     ],

@@ -218,6 +218,10 @@ def test_what_is_scored_of_a_recipe_without_train() -> None:
 def test_a_training_that_scores_itself_is_among_what_is_scored() -> None:
     found = error(SFT, "eval.stages=[sft]", "train.eval_every_steps=5")
     assert "train.eval_every_steps: eval.stages leaves `train` out; add it there, or leave this out" in found
+    own = "sft={data: x.jsonl, init_from: y, eval_every_steps: 3}"
+    assert "sft.eval_every_steps: eval.stages leaves `sft` out; add it there, or leave this out" in error(own)
+    assert "sft.eval_every_steps: there is no `eval:` that says what to score on" in error(own, "eval=null")
+    check_recipe(recipe_from_text(FULL, BASE, own, "eval.stages=[train, sft]"))
 
 
 @pytest.mark.parametrize("key", ["target_tokens", "held_out.max_tokens"])
