@@ -64,7 +64,11 @@ def read_curves(folder: RunFolder) -> Curves:
             metric = found.get("metric", "acc")
             if metric in found and found.get("kind") != "write":
                 point = Point(step, found[metric], found.get(f"{metric}_stderr"), found.get("chance"))
-                (bits if "bits_per_byte" in metric else tasks).setdefault(name, []).append(point)
+                if "bits_per_byte" in metric:
+                    label = f"{name} (task)" if name in result.get("held_out", {}) else name
+                    bits.setdefault(label, []).append(point)
+                else:
+                    tasks.setdefault(name, []).append(point)
     return Curves(
         loss=[Point(row["step"], row["loss"]) for row in rows if row["loss"] is not None],
         losses=losses,
