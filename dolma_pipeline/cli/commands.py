@@ -152,7 +152,7 @@ _ALL = (
             Option(
                 name="--documents",
                 value="DOMAIN=FILE",
-                purpose="and on the texts of this, or instead; may be repeated",
+                purpose="score on its texts, not on what the recipe says; may be repeated",
                 repeats=True,
             ),
             Option(

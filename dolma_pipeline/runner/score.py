@@ -17,7 +17,7 @@ from dolma_pipeline.errors import RunError, UsageError
 from dolma_pipeline.evals.run import Options, check_tasks
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.manifests import read_manifest
-from dolma_pipeline.run.model_folder import run_and_stage
+from dolma_pipeline.run.model_folder import ADAPTED, run_and_stage
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.check import check_output
@@ -155,8 +155,10 @@ def _wanted_steps(folder: RunFolder, wanted: Wanted) -> list[int]:
     place, stage = wanted.of_model("train"), wanted.stage or "train"
     whole = _steps(folder, place)
     if not whole:
+        others = [one for one in ADAPTED if one != stage and _steps(folder, layout.of_model(one, "train"))]
+        hint = f" Or score another model: {' or '.join(f'--stage {one}' for one in others)}." if others else ""
         raise RunError(
-            f"{folder.url}/{place}: no checkpoint that is whole. Train first: dolma-pipeline {stage} RECIPE."
+            f"{folder.url}/{place}: no checkpoint that is whole. Train first: dolma-pipeline {stage} RECIPE.{hint}"
         )
     asked = {*wanted.steps}
     if wanted.checkpoint is not None:

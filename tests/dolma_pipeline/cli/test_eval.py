@@ -19,6 +19,7 @@ from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.evals.run import Evaluation, Options
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.runner import score
+from dolma_pipeline.storage.folder import run_folder
 from tests.dolma_pipeline.evals.conftest import model, run, tokenizer  # noqa: F401 fixtures
 
 ITEM = '{"id": "a", "context": "The cat sat", "choices": [" on the mat", " return"], "gold": 0}\n'
@@ -197,6 +198,18 @@ def test_a_stage_whose_tokenizer_is_another_is_not_scored_on_the_runs_documents(
     assert steps(adapted, "sft/eval") == [7, 20]
 
 
+def test_a_stage_of_a_run_elsewhere_has_its_results_there(adapted: Path) -> None:
+    folder = run_folder(f"memory://{adapted.parent.name}/chat")
+    for path in adapted.rglob("*"):
+        if path.is_file():
+            folder.put(path.relative_to(adapted).as_posix(), path)
+    assert main(["eval", f"{folder.url}/sft", "--step", "20"]) == 0
+    assert main(["eval", folder.url, "--stage", "sft", "--step", "20", "--task", "cats.jsonl"]) == 0
+    results = json.loads(folder.read("sft/eval/step-000020.json"))
+    assert ([*results["held_out"]], [*results["tasks"]]) == (["code", "web"], ["cats"])
+    assert next(folder.list("eval"), None) is None
+
+
 def test_a_checkpoint_of_a_stage_by_its_path(adapted: Path) -> None:
     typed = ["eval", str(adapted), "--checkpoint", f"{adapted}/sft/train/step-000020"]
     assert main([*typed, "--stage", "sft"]) == 0
@@ -253,6 +266,13 @@ def test_a_folder_without_checkpoints(place: Path, capsys: pytest.CaptureFixture
     assert "/train: no checkpoint that is whole. Train first" in capsys.readouterr().err
     assert main(["eval", str(place / "none"), "--task", "cats.jsonl"]) == 2
     assert "/none: no run that was trained: it has no train/config.json" in capsys.readouterr().err
+
+
+def test_a_folder_whose_only_model_is_that_of_a_stage(adapted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for commit in adapted.glob("train/*/commit.json"):
+        commit.unlink()
+    assert main(["eval", str(adapted)]) == 1
+    assert "dolma-pipeline train RECIPE. Or score another model: --stage sft." in capsys.readouterr().err
 
 
 def test_two_steps_are_compared(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
