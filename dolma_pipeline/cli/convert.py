@@ -26,6 +26,8 @@ def main(arguments: Arguments) -> Reply:
         return olmo_eval.main(arguments)
     if "--task" in arguments.values:
         raise UsageError(f"--task is for 'convert {OLMO_EVAL}'; a config of Dolma's mixer has no tasks")
+    if "--by-likelihood" in arguments.flags:
+        raise UsageError(f"--by-likelihood is for 'convert {OLMO_EVAL}'")
     if len(arguments.words) != 1:
         raise UsageError(f"'convert' takes one config of Dolma's mixer; found {len(arguments.words)}")
     from dolma_pipeline.config.yaml import read_yaml

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from dolma_pipeline.cli import run
 from dolma_pipeline.cli.arguments import Arguments, Reply
 from dolma_pipeline.errors import UsageError
 
-DIRECT = ("--step", "--all", "--checkpoint", "--limit", "--task", "--precision", "--allow-code")
+DIRECT = (
+    "--stage", "--step", "--all", "--checkpoint", "--limit", "--task", "--documents", "--precision", "--allow-code",
+)  # fmt: skip
 """Options that the stage has not."""
 
 
@@ -49,10 +52,12 @@ def _score(arguments: Arguments, place: str) -> Reply:
         place,
         arguments.overrides,
         Wanted(
+            stage=(stage := values.get("--stage", (None,))[-1]),
             steps=steps,
             every="--all" in arguments.flags,
             checkpoint=values.get("--checkpoint", (None,))[-1],
             tasks=values.get("--task", ()),
+            documents=_domains(values.get("--documents", ())),
             limit=_number("--limit", values["--limit"][-1], 1) if "--limit" in values else None,
             precision=values.get("--precision", (None,))[-1],
             redo="--redo" in arguments.flags,
@@ -62,8 +67,19 @@ def _score(arguments: Arguments, place: str) -> Reply:
     if arguments.format == "json":
         shown = {str(step): results for step, results in scores.items()}
         return Reply(json.dumps({"scores": shown}, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-    parts = [f"{title}\n{table(rows)}" for title, rows in titled_rows(scores) if len(rows) > 1]
+    titled = titled_rows(scores, of=stage or "train")
+    parts = [f"{title}\n{table(rows)}" for title, rows in titled if len(rows) > 1]
     return Reply("\n\n".join(parts) + "\n")
+
+
+def _domains(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Files by domain, in the order given."""
+    found: dict[str, tuple[str, ...]] = {}
+    for domain, between, file in (one.partition("=") for one in given):
+        if not (domain and between and file):
+            raise UsageError(f"--documents takes DOMAIN=FILE, such as books=books.jsonl.gz; found '{domain}{between}'")
+        found[domain] = (*found.get(domain, ()), file)
+    return found
 
 
 def _number(name: str, given: str, least: int) -> int:

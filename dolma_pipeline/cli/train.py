@@ -1,14 +1,19 @@
-"""`train`: the stage; with --config-only the files that torchrun by hand needs, and no training."""
+"""`train`, `sft`, `dpo`: the stage; with --config-only the files that torchrun by hand needs, and no training."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dolma_pipeline.cli import run
+from dolma_pipeline.cli.adapt import write_adaptation
 from dolma_pipeline.cli.arguments import Arguments, Reply
-from dolma_pipeline.config.recipe import Recipe
+from dolma_pipeline.config.recipe import Recipe, TrainConfig
 from dolma_pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from dolma_pipeline.run.run import Run
 
 CONFIG_ONLY = "--config-only"
 
@@ -20,7 +25,7 @@ def main(arguments: Arguments) -> Reply:
     """Run the stage, or write its settings.
 
     Raises:
-        UsageError: options that do not go together; tokens that are not finished; settings that do not fit them.
+        UsageError: options that do not go together; what comes before is not finished; settings that do not fit it.
         DolmaError: whatever the run raises.
     """
     if CONFIG_ONLY not in arguments.flags:
@@ -29,13 +34,48 @@ def main(arguments: Arguments) -> Reply:
     if others or arguments.beam_options:
         found = " and ".join([CONFIG_ONLY, *others, *(["Beam options"] if arguments.beam_options else [])])
         raise UsageError(f"found {found}; {CONFIG_ONLY} starts nothing and goes alone")
-    folder = write_training(run.open_for(arguments))
+    recipe, command = run.open_for(arguments), arguments.command
+    assert command is not None
+    folder = write_training(recipe) if command.name == "train" else write_adaptation(recipe, command.name)
     if arguments.format == "json":
         return Reply(json.dumps({"run": str(folder)}) + "\n")
     return Reply(
         f"{folder / 'train'}: config.json and order.json are written; nothing was started. On every node:\n"
         f"  torchrun ... -m dolma_pipeline.train {folder}\n"
     )
+
+
+def folder_of(run: Run) -> Path:
+    """The run's folder on a disk.
+
+    Raises:
+        UsageError: it is on an object store.
+    """
+    folder = run.folder.local_path()
+    if folder is None:
+        raise UsageError(
+            f"{run.recipe.output} is on an object store, but torchrun needs a run's folder on a disk that all nodes "
+            "see. Copy it there, and give the copy to this command: output=/path/of/the/copy."
+        )
+    return folder
+
+
+def check_scored_on(recipe: Recipe, config: TrainConfig) -> None:
+    """What checkpoints are scored on while training must be on a disk.
+
+    Args:
+        config: the section that trains.
+
+    Raises:
+        UsageError: a file at a URL.
+    """
+    from dolma_pipeline.storage.inputs import is_url
+
+    if config.eval_every_steps is None or recipe.eval is None:
+        return
+    files = [*recipe.eval.tasks, *(file for each in recipe.eval.documents.values() for file in each)]
+    if far := next((file for file in files if is_url(file)), None):
+        raise UsageError(f"{far}: {CONFIG_ONLY} leaves no copy of a URL for training to score on. Name a file.")
 
 
 def write_training(recipe: Recipe) -> Path:
@@ -51,7 +91,6 @@ def write_training(recipe: Recipe) -> Path:
     from dolma_pipeline.run.process import Process
     from dolma_pipeline.runner.lock import RunLock
     from dolma_pipeline.stages.model import prepare_scoring, settings_given
-    from dolma_pipeline.storage.inputs import is_url
     from dolma_pipeline.train import sections_of, write_config
     from dolma_pipeline.train.data_check import check_order, check_tokens
     from dolma_pipeline.train.order_file import order_content
@@ -61,19 +100,10 @@ def write_training(recipe: Recipe) -> Path:
     assert found.run.recipe.train is not None
     later = " ".join(f"{stage}=null" for stage in AFTER_TOKENS if stage in recipe.stages())
     check_made(found, [*sections_of(found.run.recipe.train)], command=f"dolma-pipeline run RECIPE {later}")
-    run_folder, config = found.run.folder, found.run.recipe.train
+    folder, config = folder_of(found.run), found.run.recipe.train
     assert config is not None
-    folder = run_folder.local_path()
-    if folder is None:
-        raise UsageError(
-            f"{recipe.output} is on an object store, but torchrun needs a run's folder on a disk that all nodes see. "
-            "Copy it there, and give the copy to this command: output=/path/of/the/copy."
-        )
-    if config.eval_every_steps is not None and recipe.eval is not None:
-        files = [*recipe.eval.tasks, *(file for each in recipe.eval.documents.values() for file in each)]
-        if far := next((file for file in files if is_url(file)), None):
-            raise UsageError(f"{far}: {CONFIG_ONLY} leaves no copy of a URL for training to score on. Name a file.")
-    with RunLock(run_folder):
+    check_scored_on(recipe, config)
+    with RunLock(found.run.folder):
         process = Process.of(found.run)
         settings = write_config(folder, config, **settings_given(process, config))
         prepare_scoring(process, folder, config)

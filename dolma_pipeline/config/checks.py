@@ -58,7 +58,6 @@ NEEDS: tuple[tuple[str, str], ...] = (
     ("tokens", "mix"),
     ("tokens", "tokenizer"),
     ("train", "tokens"),
-    ("eval", "train"),
 )
 """Stage, and the stage without which it cannot be."""
 
@@ -114,7 +113,7 @@ def _without(stage: str, needed: str) -> str:
 
 
 def _check_sources(recipe: Recipe) -> None:
-    if not recipe.sources and not {*recipe.stages()} <= {"sft", "dpo"}:
+    if not recipe.sources and not {*recipe.stages()} <= {"sft", "dpo", "eval"}:
         file = recipe.origin.get("output", "").rpartition(":")[0]
         if file and "sources" not in recipe.origin:
             raise ConfigError(f"{file}:1: sources: is missing; expected a mapping of name to mapping")
@@ -368,8 +367,6 @@ def _check_train_and_eval(recipe: Recipe) -> None:
         raise fail(recipe, f"train.{idle[0]}", idle[1])
     if train is not None:
         _check_saving(recipe, "train", train)
-        if train.eval_every_steps is not None and recipe.eval is None:
-            raise fail(recipe, "train.eval_every_steps", "there is no `eval:` that says what to score on; add it")
         _check_training_stages(recipe, train)
     if recipe.sft is not None:
         _check_adaptation(recipe, "sft", recipe.sft, twice=False)
@@ -383,6 +380,13 @@ def _check_saving(recipe: Recipe, section: str, config: TrainConfig) -> None:
     if config.checkpoints is not None and f"{section}.save_every_steps" in recipe.origin:
         message = f"has no effect beside {section}.checkpoints; leave out one of the two"
         raise fail(recipe, f"{section}.save_every_steps", message)
+    if config.eval_every_steps is None:
+        return
+    if recipe.eval is None:
+        raise fail(recipe, f"{section}.eval_every_steps", "there is no `eval:` that says what to score on; add it")
+    if section not in recipe.eval.stages:
+        message = f"eval.stages leaves `{section}` out; add it there, or leave this out"
+        raise fail(recipe, f"{section}.eval_every_steps", message)
 
 
 def _check_adaptation(recipe: Recipe, section: str, config: SftConfig, *, twice: bool) -> None:
@@ -454,6 +458,19 @@ def _check_shares(recipe: Recipe, train: TrainConfig) -> None:
 
 
 def _check_eval(recipe: Recipe, config: EvalConfig) -> None:
+    _check_unique(recipe, "eval.stages", config.stages)
+    if not config.stages:
+        raise fail(recipe, "eval.stages", "names no stage; write [train], or leave out `eval`")
+    for i, stage in enumerate(config.stages):
+        if getattr(recipe, stage) is not None:
+            continue
+        if "eval.stages" not in recipe.origin:
+            others = [name for name in ("sft", "dpo") if getattr(recipe, name) is not None]
+            hint = f"; or write eval.stages: [{', '.join(others)}]" if others else ""
+            raise fail(recipe, "eval", _without("eval", "train") + hint)
+        raise fail(recipe, f"eval.stages.{i}", f"the recipe has no `{stage}`; add it, or take it out here")
+    if config.held_out and recipe.tokens is None:
+        raise fail(recipe, "eval.held_out", "is true, but there are no `tokens` to hold out; write false here")
     if config.held_out and recipe.mix is not None and recipe.mix.held_out is None:
         raise fail(recipe, "eval.held_out", "is true, but nothing is held out; add `mix.held_out`, or write false here")
     if not config.held_out and not config.tasks and not config.documents:

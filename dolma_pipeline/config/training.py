@@ -145,7 +145,6 @@ class SftConfig(TrainConfig):
     stages: tuple[StageConfig, ...] = ()
     extend: bool = False
     loss_by_source: bool = False
-    eval_every_steps: int | None = None
 
     data: Annotated[
         tuple[str, ...], Key(purpose="JSONL of messages, or prompt and response; may be patterns", one_or_more=True)
@@ -193,6 +192,9 @@ class DpoConfig(SftConfig):
 class EvalConfig:
     """What a trained model is scored on."""
 
+    stages: Annotated[
+        tuple[Literal["train", "sft", "dpo"], ...], Key(purpose="whose models: before and after each of these stages")
+    ] = ("train",)
     held_out: Annotated[bool, Key(purpose="bits per byte of each source's held-out part, before and after")] = True
     tasks: Annotated[tuple[str, ...], Key(purpose="task files (YAML), or JSONL files of items")] = ()
     documents: Annotated[

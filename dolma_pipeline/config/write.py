@@ -62,6 +62,8 @@ def _tree(section: Any) -> dict[str, Any]:
 
 def _applies(section: Any, name: str, value: Any) -> bool:
     if isinstance(section, Recipe):
+        if name == "sources":
+            return bool(value)  # sft and dpo alone have none
         return value is not None or name not in (*STAGES, "storage")
     if isinstance(section, MixConfig):
         return name not in ("presets", "skip_rules")  # their rules stand in `where`

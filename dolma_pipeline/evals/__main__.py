@@ -26,6 +26,7 @@ if __name__ == "__main__":
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the arithmetic")
     parser.add_argument("--limit", type=int, help="only so many items of each task, documents of each source")
     parser.add_argument("--weights", type=Path, metavar="RUN_DIR", help="the run whose checkpoints are scored")
+    parser.add_argument("--held-out", type=Path, metavar="RUN_DIR", help="the run whose held-out documents are scored")
     parser.add_argument("--redo", action="store_true", help="score again what is there")
     parser.add_argument("--allow-code", action="store_true", help="run code that the model writes, locked in")
     given = parser.parse_args()
@@ -38,7 +39,13 @@ if __name__ == "__main__":
         held_out=not given.no_held_out, tasks=tuple(given.task), documents=domains, precision=given.precision
     )
     try:
-        options = Options(limit=given.limit, weights=given.weights, redo=given.redo, allow_code=given.allow_code)
+        options = Options(
+            limit=given.limit,
+            weights=given.weights,
+            held_out=given.held_out,
+            redo=given.redo,
+            allow_code=given.allow_code,
+        )
         with followed(given.weights or given.run_dir):
             evaluation = Evaluation(given.run_dir, config, options)
             for step in given.steps:

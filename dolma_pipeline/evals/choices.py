@@ -156,6 +156,19 @@ class Answers:
         self._subject.require_finite((value for each in nats for value in each), name=self._task.name)
         return nats
 
+    def nats_and_greedy(self) -> list[tuple[float, bool]]:
+        """Of items with a single answer: its nats, and whether each of its ids is the likeliest.
+
+        Raises:
+            RunError: one is not finite.
+        """
+        from dolma_pipeline.evals.questions import score_continuations
+
+        pairs = [(self._contexts[context], self._ids[text]) for ((context, text),) in (i.answers for i in self._items)]
+        found = score_continuations(self._subject.model, pairs)
+        self._subject.require_finite((nats for nats, _ in found), name=self._task.name)
+        return found
+
     def neutral_nats(self) -> list[list[float]]:
         """The same after the task's neutral context; each text is scored once."""
         from dolma_pipeline.evals.questions import Question, score_questions

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dolma_pipeline.evals import choices, exact_match, truthful, write
+from dolma_pipeline.evals import choices, continuation, exact_match, truthful, write
 from dolma_pipeline.evals.code import pass_rate, program_items
 from dolma_pipeline.evals.items import choice_items
 from dolma_pipeline.evals.scored import Scored
@@ -74,6 +74,13 @@ KINDS: Mapping[str, Kind] = {
         keys=_ANSWERS,
         read=choice_items,
         score=truthful.true_mass,
+    ),
+    "continuation": Kind(
+        summary="the one right continuation: bits a byte, and whether the model would write just that",
+        metrics=continuation.METRICS,
+        keys=_PROMPT | {"prefix"},
+        read=continuation.continued_items,
+        score=continuation.foresee,
     ),
     "exact_match": Kind(
         summary="what the model writes says the right answer: a number behind ####, or the whole text",

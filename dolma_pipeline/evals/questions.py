@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dolma_pipeline.evals.score import cut, score
+from dolma_pipeline.evals.score import cut, score, score_greedy
 from dolma_pipeline.evals.trees import Window
 from dolma_pipeline.train.language_model import LanguageModel
 from dolma_pipeline.train.model import IGNORED
@@ -58,3 +58,16 @@ def score_questions(model: LanguageModel, questions: Sequence[Question]) -> list
             windows += found
     nats = score(model, windows)
     return [[math.fsum(nats[span]) for span in each] for each in spans]
+
+
+def score_continuations(model: LanguageModel, pairs: Sequence[tuple[Ids, Ids]]) -> list[tuple[float, bool]]:
+    """Of each context and what follows it: nats, summed over the ids that follow, and whether each is the likeliest.
+
+    Args:
+        pairs: int64 ids; each has at least one.
+    """
+    length = model.config.sequence_length
+    windows = [windows_of(context, answer, length=length) for context, answer in pairs]
+    found = iter(score_greedy(model, [window for each in windows for window in each]))
+    parts = [[next(found) for _ in each] for each in windows]
+    return [(math.fsum(one.nats for one in each), all(one.greedy for one in each)) for each in parts]

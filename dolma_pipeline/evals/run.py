@@ -24,6 +24,7 @@ from dolma_pipeline.evals.tasks import Task, read_task, task_name
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import digest
 from dolma_pipeline.train.files import Settings, read_settings
+from dolma_pipeline.train.source import kept_special_tokens
 
 if TYPE_CHECKING:
     from dolma_pipeline.evals.scored import Scored
@@ -40,12 +41,14 @@ class Options:
     """What a call may ask beyond the recipe.
 
     limit: only so many items of each task, and documents of each source; None is all. weights: the run folder that the
-    checkpoints are read from, where it is not the run's own. redo: score again what is there. allow_code: code that the
-    model writes may be run.
+    checkpoints are read from, where it is not the run's own. held_out: the run folder whose held-out documents are
+    scored, where it is not the run's own: those of `sft` and `dpo` have none. redo: score again what is there.
+    allow_code: code that the model writes may be run.
     """
 
     limit: int | None = None
     weights: Path | None = None
+    held_out: Path | None = None
     redo: bool = False
     allow_code: bool = False
 
@@ -100,8 +103,11 @@ class Evaluation:
         self._weights = options.weights or run_dir
         self._settings: Settings = read_settings(self._weights)
         self._tasks, self._domains = check_tasks(config, allow_code=options.allow_code)
-        self._sources = held_out_sources(run_dir) if config.held_out else []
+        self._documents = options.held_out or run_dir
+        self._sources = held_out_sources(self._documents) if config.held_out else []
         self._tokenizer = run_tokenizer(run_dir, self._settings)
+        if self._sources and options.held_out is not None:
+            require_tokenizer_of(options.held_out, run_dir)
         if options.weights is not None:
             require_one_tokenizer(run_dir, options.weights)
         if not (self._sources or self._domains or self._tasks):
@@ -187,7 +193,7 @@ class Evaluation:
         return [*sources, *domains, *tasks]
 
     def _held_out(self, source: str) -> Path:
-        return self._run_dir / "tokens" / "held_out" / source
+        return self._documents / "tokens" / "held_out" / source
 
     def _score(self, subject: Subject, part: _Part) -> Scored:
         from dolma_pipeline.evals.held_out import bits_per_byte, read_documents
@@ -221,7 +227,7 @@ def run_tokenizer(run_dir: Path, settings: Settings) -> TokenizerInfo:
 
     manifest = run_dir / "tokenizer" / "manifest.json"
     record = orjson.loads(manifest.read_bytes()) if manifest.is_file() else {}
-    special = record.get("tokenizer", {}).get("special", {})
+    special = record.get("tokenizer", {}).get("special") or kept_special_tokens(run_dir)
     path = run_dir / "tokenizer" / "tokenizer.json"
     found = load_tokenizer(path, special_tokens=[*special], engine="tokenizers")
     by_id = {id_: token for token, id_ in {**found.added_ids, **found.special_ids}.items()}
@@ -257,6 +263,23 @@ def require_one_tokenizer(run_dir: Path, weights: Path) -> None:
         raise UsageError(
             f"{theirs} is not the tokenizer in {ours}, so the checkpoint cannot be scored on this run's data. Score it "
             f"in its own run: dolma-pipeline eval {weights}"
+        )
+
+
+def require_tokenizer_of(held_out: Path, run_dir: Path) -> None:
+    """Refuse held-out documents that were encoded with another tokenizer than the model's.
+
+    Args:
+        held_out: the run folder that they lie in. run_dir: of the model.
+
+    Raises:
+        UsageError: its tokenizer is another one, or it has none.
+    """
+    theirs, ours = (folder / "tokenizer" / "tokenizer.json" for folder in (held_out, run_dir))
+    if not theirs.is_file() or paths.sha256_file(theirs) != paths.sha256_file(ours):
+        raise UsageError(
+            f"{ours}: not the tokenizer that the held-out documents in {held_out / 'tokens'} were encoded with, so "
+            "they cannot be scored. Write eval.held_out: false; eval.documents takes texts, whatever the tokenizer."
         )
 
 

@@ -36,6 +36,7 @@ def launch(
         ]
     arguments += ["--limit", str(options.limit)] if options.limit is not None else []
     arguments += ["--weights", str(options.weights.resolve())] if options.weights is not None else []
+    arguments += ["--held-out", str(options.held_out.resolve())] if options.held_out is not None else []
     arguments += [*(["--redo"] if options.redo else []), *(["--allow-code"] if options.allow_code else [])]
     log = run_dir / "log" / "eval.txt"
     lines: list[str] = []  # of this process, whatever else is scored in the run and logged meanwhile

@@ -155,6 +155,11 @@ def part(split: str, number: int, tokens: str = "tokens") -> str:
     return f"{tokens}/{split}/part-{number:05d}"
 
 
+def of_model(stage: str, name: str) -> str:
+    """A file or folder of the model of a stage: `sft` and `dpo` have a folder of their own, laid out as a run's."""
+    return name if stage == "train" else f"{stage}/{name}"
+
+
 def cache(kind: str, digest: str, name: str = "") -> str:
     """A derived file that may be removed: `cache/<kind>/<12 hex of the digest>/<name>`."""
     return f"{CACHE}/{kind}/{short(digest)}" + (f"/{name}" if name else "")

@@ -121,11 +121,12 @@ def _check_model(recipe: Recipe, wanted: Sequence[str]) -> None:
     from dolma_pipeline.train import require_torch, resolve_processes
 
     trained = [("train", recipe.train), ("sft", recipe.sft), ("dpo", recipe.dpo)]
+    scored = recipe.eval.stages if recipe.eval is not None and "eval" in wanted else ()
     for name, section in trained:
         if section is None:
             continue
         with at(recipe, f"{name}.processes"):
-            if name in wanted or (name == "train" and "eval" in wanted):
+            if name in wanted or name in scored:
                 require_torch()
             if section.processes != "auto" and name in wanted:
                 resolve_processes(section)

@@ -11,7 +11,9 @@ import orjson
 from dolma_pipeline.evals.results import FOLDER, variant
 from dolma_pipeline.io.manifest import Counts
 from dolma_pipeline.io.paths import expanded
+from dolma_pipeline.run import layout
 from dolma_pipeline.run.manifests import read_manifest
+from dolma_pipeline.run.model_folder import ADAPTED
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.decide import Decision
 
@@ -36,7 +38,7 @@ class Result:
     output: its folder. manifests: artifact (`mix`, `attributes/gopher_v1`) -> manifest. scores: training step ->
     results. metrics: an object a training step. lost_files: files that could not be read to their end.
     planned: of a dry run, what would be done. nothing_to_do: all was done. early_warnings: those that are
-    known before a run.
+    known before a run. stage_scores: `sft` or `dpo` -> the scores of its model.
     """
 
     output: str
@@ -50,6 +52,7 @@ class Result:
     num_shards: int = 0
     dry_run: bool = False
     nothing_to_do: bool = False
+    stage_scores: Mapping[str, Mapping[int, Mapping[str, Any]]] = field(default_factory=dict)
 
     def warnings(self) -> list[str]:
         """What is warned of: before the run, and by manifests (`artifact: text`, in the order of the artifacts)."""
@@ -65,6 +68,10 @@ class Result:
             "lost_files": [one._asdict() for one in self.lost_files],
             "manifests": {name: dict(m.record) for name, m in self.manifests.items()},
             "scores": {str(step): dict(scores) for step, scores in self.scores.items()},
+            "stage_scores": {
+                stage: {str(step): dict(found) for step, found in scores.items()}
+                for stage, scores in self.stage_scores.items()
+            },
         }
 
     def text(self) -> str:
@@ -98,6 +105,7 @@ def read_result(
         output=expanded(run.recipe.output),
         manifests=manifests,
         scores=dict(_scores(run)),
+        stage_scores={stage: found for stage in ADAPTED if (found := dict(_scores(run, stage)))},
         metrics=_lines(run, "train/metrics.jsonl"),
         events=_lines(run, "log/events.jsonl"),
         lost_files=lost_files(run) if "index" in manifests else (),
@@ -109,10 +117,10 @@ def read_result(
     )
 
 
-def _scores(run: Run) -> Iterator[tuple[int, dict[str, Any]]]:
+def _scores(run: Run, stage: str = "train") -> Iterator[tuple[int, dict[str, Any]]]:
     config = run.recipe.eval
     kind = variant(precision=config.precision) if config is not None else ""
-    folder = f"{FOLDER}/{kind}" if kind else FOLDER
+    folder = layout.of_model(stage, f"{FOLDER}/{kind}" if kind else FOLDER)
     for entry in run.folder.list(folder):
         name = entry.name.removeprefix(f"{folder}/")
         if name.startswith("step-") and name.endswith(".json"):

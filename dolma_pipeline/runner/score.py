@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from dolma_pipeline.errors import RunError, UsageError
 from dolma_pipeline.evals.run import Options, check_tasks
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.manifests import read_manifest
+from dolma_pipeline.run.model_folder import ADAPTED, run_and_stage
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.runner.check import check_output
 from dolma_pipeline.runner.modules import open_recipe, user_modules
-from dolma_pipeline.stages.model import SCORED, with_local_tasks
+from dolma_pipeline.stages.model import scored, with_local_tasks
 from dolma_pipeline.storage.folder import RunFolder, run_folder
 from dolma_pipeline.storage.scratch import Scratch
 from dolma_pipeline.storage.staged import staged
@@ -33,26 +34,35 @@ _CHECKPOINT = re.compile(r"step-(\d{6,})")
 class Wanted:
     """What is scored.
 
+    stage: whose model, `train`, `sft` or `dpo`; None: that of the folder that is named, `train` of a run or a recipe.
     steps: of checkpoints; () is the first and the last. every: all that are whole. checkpoint: the folder of one,
-    `…/train/step-000200`, of this run or another. tasks: task files in place of all that the recipe says. limit, redo:
-    and allow_code: of `evals.Options`. precision: in place of the recipe's.
+    `…/train/step-000200`, of this run or another. tasks: task files, and documents: files by domain,
+    in place of all that the recipe says. limit, redo and allow_code: of `evals.Options`. precision: in place of the
+    recipe's.
     """
 
+    stage: str | None = None
     steps: tuple[int, ...] = ()
     every: bool = False
     checkpoint: str | None = None
     tasks: tuple[str, ...] = ()
+    documents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     limit: int | None = None
     precision: str | None = None
     redo: bool = False
     allow_code: bool = False
+
+    def of_model(self, name: str) -> str:
+        """A file or folder of the model that is scored, in the run's folder."""
+        return layout.of_model(self.stage or "train", name)
 
 
 def score_run(place: str, overrides: Sequence[str], wanted: Wanted) -> Mapping[int, Mapping[str, Any]]:
     """Score checkpoints of the run of a recipe, or in a folder.
 
     Args:
-        place: a recipe (ends in .yaml), or the folder or URL of a run. overrides: KEY=VALUE.
+        place: a recipe (ends in .yaml), or the folder or URL of a run, or of `sft` or `dpo` in it.
+        overrides: KEY=VALUE.
 
     Returns:
         Step -> all its results, those of before too.
@@ -61,6 +71,11 @@ def score_run(place: str, overrides: Sequence[str], wanted: Wanted) -> Mapping[i
         UsageError: no checkpoint, no such step, nothing to score, or options that do not go together.
         DolmaError: what scoring raises.
     """
+    place, stage = run_and_stage(place)
+    if stage is not None:
+        if wanted.stage not in (None, stage):
+            raise UsageError(f"found --stage {wanted.stage}, but {place}/{stage} is the folder of {stage}")
+        wanted = replace(wanted, stage=stage)
     recipe = _recipe(place, overrides)
     scratch: Scratch
     if recipe is not None:
@@ -70,8 +85,9 @@ def score_run(place: str, overrides: Sequence[str], wanted: Wanted) -> Mapping[i
         config, scratch = with_local_tasks(process, config), process.scratch
     else:
         folder = run_folder(place)
-        if folder.stat("train/config.json") is None and wanted.checkpoint is None:
-            raise UsageError(f"{place}: no run that was trained: it has no train/config.json")
+        settings = wanted.of_model("train/config.json")
+        if folder.stat(settings) is None and wanted.checkpoint is None:
+            raise UsageError(f"{place}: no run that was trained: it has no {settings}")
         config, scratch = _chosen(None, folder, wanted), Scratch()
     try:
         check_tasks(config, allow_code=wanted.allow_code)
@@ -101,15 +117,17 @@ def _recipe(place: str, overrides: Sequence[str]) -> Recipe | None:
 
 
 def _chosen(config: EvalConfig | None, folder: RunFolder, wanted: Wanted) -> EvalConfig:
-    """What to score on: the recipe's, or the tasks that were named."""
+    """What to score on: the recipe's, or the tasks and documents that were named."""
     if config is None:
         config = EvalConfig(held_out=next(iter(folder.list("tokens/held_out")), None) is not None)
-    if wanted.tasks:
-        config = replace(config, held_out=False, documents={}, tasks=wanted.tasks)
+    if wanted.tasks or wanted.documents:
+        config = replace(config, held_out=False, documents=wanted.documents, tasks=wanted.tasks)
     if wanted.precision is not None:
         config = replace(config, precision=wanted.precision)  # type: ignore[arg-type] # the option has its choices
     if not (config.held_out or config.tasks or config.documents):
-        raise UsageError(f"{folder.url}: there are no held-out documents; name what to score on with --task FILE")
+        raise UsageError(
+            f"{folder.url}: there are no held-out documents; name what to score on with --task or --documents"
+        )
     return config
 
 
@@ -121,8 +139,11 @@ def _score(folder: RunFolder, config: EvalConfig, scratch: Scratch, wanted: Want
         options, steps = replace(options, weights=other[0]), [other[1]]
     else:
         steps = _wanted_steps(folder, wanted)
-    with staged(folder, scratch, under=SCORED, steps=lambda whole: [step for step in whole if step in steps]) as local:
-        return launch(local, steps=steps, config=config, options=options)
+    stage = wanted.stage or "train"
+    under = scored(stage)
+    with staged(folder, scratch, under=under, steps=lambda whole: [step for step in whole if step in steps]) as local:
+        options = options if stage == "train" else replace(options, held_out=local)
+        return launch(local / wanted.of_model(""), steps=steps, config=config, options=options)
 
 
 def _wanted_steps(folder: RunFolder, wanted: Wanted) -> list[int]:
@@ -131,15 +152,20 @@ def _wanted_steps(folder: RunFolder, wanted: Wanted) -> list[int]:
     Raises:
         RunError: there is no checkpoint. UsageError: not of such a step; says which there are.
     """
-    whole = _steps(folder)
+    place, stage = wanted.of_model("train"), wanted.stage or "train"
+    whole = _steps(folder, place)
     if not whole:
-        raise RunError(f"{folder.url}/train: no checkpoint that is whole. Train first: dolma-pipeline train RECIPE.")
+        others = [one for one in ADAPTED if one != stage and _steps(folder, layout.of_model(one, "train"))]
+        hint = f" Or score another model: {' or '.join(f'--stage {one}' for one in others)}." if others else ""
+        raise RunError(
+            f"{folder.url}/{place}: no checkpoint that is whole. Train first: dolma-pipeline {stage} RECIPE.{hint}"
+        )
     asked = {*wanted.steps}
     if wanted.checkpoint is not None:
         asked = {_checkpoint_step(Path(wanted.checkpoint))}
     if missing := sorted(asked - {*whole}):
         raise UsageError(
-            f"{folder.url}/train: no checkpoint of step {missing[0]}. There are: {', '.join(map(str, whole))}."
+            f"{folder.url}/{place}: no checkpoint of step {missing[0]}. There are: {', '.join(map(str, whole))}."
         )
     return whole if wanted.every else sorted(asked or {whole[0], whole[-1]})
 
@@ -157,7 +183,8 @@ def _other_run(folder: RunFolder, wanted: Wanted) -> tuple[Path, int] | None:
     if not (path / "commit.json").is_file():
         raise UsageError(f"--checkpoint {wanted.checkpoint}: no checkpoint that is whole: it has no commit.json")
     own = folder.local_path()
-    return None if own is not None and path.parents[1] == own.resolve() else (path.parents[1], step)
+    is_own = own is not None and path.parents[1] == (own / wanted.of_model("")).resolve()
+    return None if is_own else (path.parents[1], step)
 
 
 def _checkpoint_step(path: Path) -> int:
@@ -167,8 +194,8 @@ def _checkpoint_step(path: Path) -> int:
     return int(match[1])
 
 
-def _steps(folder: RunFolder) -> list[int]:
-    """Steps whose checkpoint is whole, in order."""
-    names = [entry.name.split("/") for entry in folder.list("train") if entry.name.endswith("/commit.json")]
-    found = [_CHECKPOINT.fullmatch(parts[1]) for parts in names if len(parts) == 3]
+def _steps(folder: RunFolder, place: str = "train") -> list[int]:
+    """Steps whose checkpoint is whole, in order. place: of the training, in the run's folder."""
+    names = [entry.name.removeprefix(f"{place}/").split("/") for entry in folder.list(place)]
+    found = [_CHECKPOINT.fullmatch(parts[0]) for parts in names if parts[1:] == ["commit.json"]]
     return sorted(int(match[1]) for match in found if match)

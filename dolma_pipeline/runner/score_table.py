@@ -44,12 +44,13 @@ def task_rows(scores: Scores) -> list[list[str]]:
     return rows
 
 
-def titled_rows(scores: Scores) -> Sequence[tuple[str, list[list[str]]]]:
-    """All of them, each with its title; those of nothing are empty."""
+def titled_rows(scores: Scores, *, of: str = "train") -> Sequence[tuple[str, list[list[str]]]]:
+    """All of them, each with its title; those of nothing are empty. of: the stage whose model they are of."""
+    before = "" if of == "train" else f"{of}: "
     return (
-        ("bits per byte, held out", score_rows(scores, "held_out")),
-        ("bits per byte by domain", score_rows(scores, "documents")),
-        ("tasks", task_rows(scores)),
+        (f"{before}bits per byte, held out", score_rows(scores, "held_out")),
+        (f"{before}bits per byte by domain", score_rows(scores, "documents")),
+        (f"{before}tasks", task_rows(scores)),
     )
 
 

@@ -43,6 +43,11 @@ def result_text(result: Result) -> str:
         *sources,
         ("training", _training_rows(result), _curve(result)),
         *((title, rows, "") for title, rows in titled_rows(result.scores)),
+        *(
+            (title, rows, "")
+            for stage, scores in result.stage_scores.items()
+            for title, rows in titled_rows(scores, of=stage)
+        ),
         ("files that could not be read to their end", _lost_rows(result), ""),
     ):
         if len(rows) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,10 +16,10 @@ from dolma_pipeline.run.planner import Step
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.stage import Stage
 from dolma_pipeline.stages.fixed_files import FixedFile, fixed_files
-from dolma_pipeline.stages.model import InLauncher
+from dolma_pipeline.stages.model import InLauncher, prepare_scoring
 from dolma_pipeline.stages.starts import CONFIG, init_of, init_reads, own_keys, source_of
 from dolma_pipeline.storage.staged import staged
-from dolma_pipeline.train import Init, Source, find_source
+from dolma_pipeline.train import Init, Settings, Source, find_source
 
 
 def section_of(process: Process, name: str) -> SftConfig:
@@ -89,7 +90,8 @@ class AdaptStage(Stage):
         examples = orjson.loads(folder.read(f"{name}/data/examples.json"))
         files = [file.sha256 for file in data_of(process, name)]
         data = [] if examples["data"] == files else [f"{name}.data: its files have another content, or order"]
-        return [*conflicts(old, new), *data]
+        changed = [re.sub(r"^train\.", f"{name}.", line) for line in conflicts(old, new)]
+        return [*changed, *data]
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
         """One phase of the launcher."""
@@ -107,13 +109,12 @@ class Adapting(InLauncher):
 
     def work(self, process: Process, task: Task) -> Work:
         """Adapt."""
-        from dolma_pipeline.train import launch, prepare, resolve_processes
+        from dolma_pipeline.train import launch, resolve_processes
         from dolma_pipeline.train.retention import kept
 
         run, name = process.run, self.name
-        config, before = section_of(process, name), comes_from(process, name)
-        files = data_of(process, name)
-        under = dict.fromkeys((name, *_read_of(before)))
+        config = section_of(process, name)
+        under = dict.fromkeys((name, *_read_of(comes_from(process, name)), *_scored_on(config)))
         with staged(
             run.folder,
             process.scratch,
@@ -121,34 +122,57 @@ class Adapting(InLauncher):
             steps=lambda whole: whole[-1:],
             keep=lambda whole: kept(whole, config),
         ) as folder:
-
-            def source() -> Source:
-                return (
-                    find_source(str(_place(folder, before))) if before else source_of(process, config.init_from or "")
-                )
-
-            if before:
-                inside = "" if before == "train" else before
-                found = source()
-                init = Init(step=found.step, weights=found.weights, extend=False, inside=inside)
-            else:
-                init = init_of(process, name, config, folder=f"{name}/")  # type: ignore[assignment] # it names one
-            settings = prepare(
-                folder / name,
-                config,
-                source=source,
-                init=init,
-                files=[file.location for file in files],
-                hashes=[file.sha256 for file in files],
-                seed=run.recipe.seed,
-            )
+            settings = prepared(process, name, folder)
             launch(folder / name, processes=resolve_processes(replace(config, max_tokens=settings.train.max_tokens)))
         return Work()
+
+
+def prepared(process: Process, name: str, folder: Path) -> Settings:
+    """What a stage does before its processes start: tokenizer, examples and `train/config.json`.
+
+    Args:
+        name: of the stage. folder: of the run, on this machine, with the model that it starts from.
+
+    Raises:
+        UsageError, DataError, SettingsChangedError: as `train.prepare`.
+    """
+    from dolma_pipeline.train import prepare
+
+    config, before = section_of(process, name), comes_from(process, name)
+    files = data_of(process, name)
+
+    def source() -> Source:
+        return find_source(str(_place(folder, before))) if before else source_of(process, config.init_from or "")
+
+    init: Init | None
+    if before:
+        found = source()
+        inside = "" if before == "train" else before
+        init = Init(step=found.step, weights=found.weights, extend=False, inside=inside)
+    else:
+        init = init_of(process, name, config, folder=f"{name}/")
+    assert init is not None  # where it comes from no stage it names one
+    settings = prepare(
+        folder / name,
+        config,
+        source=source,
+        init=init,
+        files=[file.location for file in files],
+        hashes=[file.sha256 for file in files],
+        seed=process.run.recipe.seed,
+    )
+    prepare_scoring(process, folder / name, config, inside=True)
+    return settings
 
 
 def _place(folder: Path, before: str) -> Path:
     """Where a stage's folder is that holds `train`."""
     return folder if before == "train" else folder / before
+
+
+def _scored_on(config: SftConfig) -> tuple[str, ...]:
+    """Folders of the run that are read where checkpoints are scored while training."""
+    return ("tokens", "tokenizer") if config.eval_every_steps is not None else ()
 
 
 def _read_of(before: str | None) -> tuple[str, ...]:

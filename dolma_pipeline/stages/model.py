@@ -26,8 +26,6 @@ from dolma_pipeline.storage.staged import staged
 
 STAGED = ("tokens", "tokenizer", "train", "quarantine.jsonl")
 """What training reads of a run: folders and files."""
-SCORED = ("tokens", "tokenizer", "train", "eval")
-"""What evaluation reads: results stay where others are added."""
 CONFIG = "train/config.json"
 """The settings that the checkpoints of a run were made with."""
 
@@ -161,22 +159,24 @@ def with_local_tasks(process: Process, config: EvalConfig) -> EvalConfig:
     return replace(config, tasks=tuple(map(task, config.tasks)), documents=documents)
 
 
-def is_of_other_training(run: Run, digest: str) -> bool:
-    """Whether the scores in a run's folder are recorded to be of another training than that of this digest."""
-    made = read_manifest(run.folder, "eval")
-    return made is not None and made["needs"].get("train") != digest
+def scored(stage: str) -> tuple[str, ...]:
+    """What evaluation reads of a run for the model of a stage: results stay where others are added."""
+    own = (layout.of_model(stage, name) for name in ("tokenizer", "train", "eval"))
+    return tuple(dict.fromkeys(("tokens", "tokenizer", *own)))
+
+
+def is_of_other_training(run: Run, digest: str, *, stage: str = "train") -> bool:
+    """Whether the scores of a stage's model are recorded to be of another training than that of this digest."""
+    made = read_manifest(run.folder, layout.of_model(stage, "eval"))
+    return made is not None and made["needs"].get(stage) != digest
 
 
 class EvalStage(Stage):
-    """Scores of the model."""
+    """Scores of the models."""
 
     name = "eval"
     summary = "bits per byte of each source, and tasks"
-    after = ("train",)
-
-    def used(self, process: Process) -> bool:
-        """Where there is a model to score."""
-        return process.run.recipe.eval is not None and process.run.recipe.train is not None
+    after = ("train", "sft", "dpo")
 
     def check(self, process: Process) -> Sequence[str]:
         """Tasks must be files of items, domains files of documents."""
@@ -199,7 +199,7 @@ class EvalStage(Stage):
         return ()
 
     def artifacts(self, process: Process, known: Mapping[str, Artifact]) -> Sequence[Artifact]:
-        """`eval`: of the model and of the tasks' and documents' content.
+        """`eval`, and `sft/eval` or `dpo/eval`: of a model each, and of the tasks' and documents' content.
 
         Its results are no part of what goes when it is made again: those that hold stay, by their digests. All go
         when they are of another training.
@@ -221,15 +221,20 @@ class EvalStage(Stage):
             f"eval.tasks.{name}": digest([task.data, task.settings, task.metric]) for name, (task, _) in tasks.items()
         }
         files |= {f"eval.documents.{name}": domain.data for name, domain in domains.items()}
-        is_other = is_of_other_training(process.run, known["train"].digest)
-        # A training that scores itself has taken them away before it added its own.
-        scores_itself = recipe.train is not None and recipe.train.eval_every_steps is not None
-        owns = () if is_other and not scores_itself else (layout.manifest("eval"),)
-        return [Artifact("eval", "eval", reads, files=files, needs=(known["train"],), owns=owns)]
+        found = []
+        for stage in recipe.eval.stages:
+            name = layout.of_model(stage, "eval")
+            is_other = is_of_other_training(process.run, known[stage].digest, stage=stage)
+            # A training that scores itself has taken them away before it added its own.
+            scores_itself = stage == "train" and recipe.train is not None and recipe.train.eval_every_steps is not None
+            owns = () if is_other and not scores_itself else (layout.manifest(name),)
+            needs = (known[stage], *((known["tokens"],) if stage != "train" and config.held_out else ()))
+            found.append(Artifact(name, "eval", reads, files=files, needs=needs, owns=owns))
+        return found
 
     def steps(self, process: Process, known: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Sequence[Step]:
-        """One phase of the launcher."""
-        return [Scoring((left["eval"],))] if "eval" in left else []
+        """A phase of the launcher for each model."""
+        return [Scoring((one,)) for one in left.values() if one.stage == "eval"]
 
 
 @dataclass(frozen=True)
@@ -286,11 +291,11 @@ class Training(InLauncher):
         return Work()
 
 
-def prepare_scoring(process: Process, folder: Path, config: TrainConfig) -> None:
+def prepare_scoring(process: Process, folder: Path, config: TrainConfig, *, inside: bool = False) -> None:
     """Write what checkpoints are scored on while training, if that is asked for.
 
     Args:
-        folder: the run's, on this machine.
+        folder: the run's, on this machine; or that of a stage `inside` it.
 
     Raises:
         UsageError, ConfigError: task files that are not there, or wrong.
@@ -299,28 +304,31 @@ def prepare_scoring(process: Process, folder: Path, config: TrainConfig) -> None
 
     scored = process.run.recipe.eval
     if config.eval_every_steps is not None and scored is not None:
-        write_online(folder, with_local_tasks(process, scored))
+        write_online(folder, with_local_tasks(process, scored), inside=inside)
 
 
 @dataclass(frozen=True)
 class Scoring(InLauncher):
-    """Scores the model before and after training."""
+    """Scores a model before and after its training."""
 
     @property
     def name(self) -> str:
-        """`eval`."""
-        return "eval"
+        """`eval`, or `sft/eval`."""
+        return self.artifacts[0].name
 
     def work(self, process: Process, task: Task) -> Work:
         """Score."""
         from dolma_pipeline.evals import launch
+        from dolma_pipeline.evals.run import Options
         from dolma_pipeline.train import committed_steps
 
         config = process.run.recipe.eval
         assert config is not None
         config = with_local_tasks(process, config)
-        folder = process.run.folder
-        with staged(folder, process.scratch, under=SCORED, steps=lambda whole: [whole[0], whole[-1]]) as place:
-            steps = committed_steps(place)
-            launch(place, steps=sorted({steps[0], steps[-1]}), config=config)
+        folder, stage = process.run.folder, self.name.rpartition("/")[0] or "train"
+        with staged(folder, process.scratch, under=scored(stage), steps=lambda whole: [whole[0], whole[-1]]) as place:
+            model = place / layout.of_model(stage, "")
+            steps = committed_steps(model)
+            options = Options(held_out=None if stage == "train" else place)
+            launch(model, steps=sorted({steps[0], steps[-1]}), config=config, options=options)
         return Work()

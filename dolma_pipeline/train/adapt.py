@@ -20,7 +20,7 @@ from dolma_pipeline.tokens.tokenizer import load_tokenizer
 from dolma_pipeline.train.adapted import dialogues, pairs, write_examples
 from dolma_pipeline.train.chat import Template
 from dolma_pipeline.train.files import Init, Settings, committed_steps, instances_of, read_settings, write_config
-from dolma_pipeline.train.source import Source
+from dolma_pipeline.train.source import Source, keep_special_tokens
 from dolma_pipeline.train.spec import Shape
 
 
@@ -89,6 +89,7 @@ def _started(
     path = run_dir / "tokenizer" / "tokenizer.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     paths.write_bytes(path, source.tokenizer.read_bytes())
+    keep_special_tokens(run_dir, source.special_tokens)
     info = load_tokenizer(path, special_tokens=source.special_tokens)
     eos_id = source.eos_id
     make = pairs if isinstance(config, DpoConfig) else dialogues

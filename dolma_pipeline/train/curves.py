@@ -29,7 +29,8 @@ class Curves:
     """What a run says of its training.
 
     loss: nats a token, steps that were skipped left out. losses: the same by source, if the run says. skipped: those
-    steps. bits: source -> bits per byte of its held-out documents. tasks: name -> share of right answers.
+    steps. bits: source -> bits per byte of its held-out documents, and task -> of its answers, where that is its
+    metric. tasks: name -> share of right answers.
     """
 
     loss: Sequence[Point]
@@ -63,7 +64,11 @@ def read_curves(folder: RunFolder) -> Curves:
             metric = found.get("metric", "acc")
             if metric in found and found.get("kind") != "write":
                 point = Point(step, found[metric], found.get(f"{metric}_stderr"), found.get("chance"))
-                tasks.setdefault(name, []).append(point)
+                if "bits_per_byte" in metric:
+                    label = f"{name} (task)" if name in result.get("held_out", {}) else name
+                    bits.setdefault(label, []).append(point)
+                else:
+                    tasks.setdefault(name, []).append(point)
     return Curves(
         loss=[Point(row["step"], row["loss"]) for row in rows if row["loss"] is not None],
         losses=losses,

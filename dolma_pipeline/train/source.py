@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from dolma_pipeline.errors import RunError, UsageError
-from dolma_pipeline.io.manifest import digest
+from dolma_pipeline.io import paths
+from dolma_pipeline.io.manifest import digest, pretty
 from dolma_pipeline.io.paths import expanded, sha256_file
 from dolma_pipeline.storage.inputs import is_url
 from dolma_pipeline.train.commit import file_record, read_commit
@@ -24,6 +26,8 @@ from dolma_pipeline.train.presets import ModelConfig
 from dolma_pipeline.train.spec import Shape, spec_of
 
 _AT = re.compile(r"(.+)@(\d+)")
+SPECIAL = "special_tokens.json"
+"""Beside a tokenizer that has no manifest; see `kept_special_tokens`."""
 _FREE = ("vocab_size", "sequence_length")
 """Fields of a shape that are no shape: the vocabulary has a message of its own; positions have no weights."""
 
@@ -58,9 +62,25 @@ class Source:
     def special_tokens(self) -> tuple[str, ...]:
         """Tokens that its recipe names as special ones, beside those that its tokenizer.json marks."""
         path = self.tokenizer.parent / "manifest.json"
-        if self.settings is None or not path.is_file():
+        if self.settings is None:
             return ()
+        if not path.is_file():
+            return kept_special_tokens(self.folder)
         return tuple(json.loads(path.read_bytes())["config"]["tokenizer.special_tokens"])
+
+
+def keep_special_tokens(run_dir: Path, tokens: Sequence[str]) -> None:
+    """Write what `kept_special_tokens` reads."""
+    paths.write_bytes(run_dir / "tokenizer" / SPECIAL, pretty([*tokens]))
+
+
+def kept_special_tokens(run_dir: Path) -> tuple[str, ...]:
+    """In the folder of a stage that goes on with a model: the tokens that the first recipe named as special ones.
+
+    Beside a tokenizer of a run its manifest tells; here there is none, as the tokenizer is the model's.
+    """
+    path = run_dir / "tokenizer" / SPECIAL
+    return tuple(json.loads(path.read_bytes())) if path.is_file() else ()
 
 
 def find_source(named: str) -> Source:
@@ -71,7 +91,10 @@ def find_source(named: str) -> Source:
         DataError: a config.json of a model that cannot be read.
     """
     if is_url(named):
-        raise UsageError(f"{named}: a model to start from is read from this machine's disk; copy the run here first.")
+        raise UsageError(
+            f"{named}: a model to start from is read from this machine's disk. Copy its folder here (of a run: "
+            "train/config.json, train/step-… and tokenizer), and name the copy."
+        )
     match = _AT.fullmatch(named)
     folder, wanted = Path(expanded(match[1] if match else named)), int(match[2]) if match else None
     if not folder.is_dir():

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from dolma_pipeline.config.keys import fields_of
 from dolma_pipeline.io.manifest import made_by
 from dolma_pipeline.storage.folder import RunFolder
 from dolma_pipeline.train.files import Settings
@@ -24,17 +25,17 @@ The tensors have the names of dolma_pipeline, and no class of transformers is na
 """
 
 
-def card(folder: RunFolder, settings: Settings, *, step: int, content: Mapping[str, Any], ends: Ends) -> str:
+def card(
+    folder: RunFolder, settings: Settings, *, step: int, content: Mapping[str, Any], ends: Ends, inside: str = ""
+) -> str:
     """The card's text.
 
     Args:
         folder: of the run. settings: that it was trained with. step: that is exported. content: of `config.json`.
-        ends: of the tokenizer.
+        ends: of the tokenizer. inside: `sft/` or `dpo/`, the folder of a stage that went on with a model; else "".
     """
-    name = settings.train.model
     model_type = content["model_type"]
-    tokens = _read(folder, "tokens/manifest.json")
-    commit = orjson.loads(folder.read(f"train/step-{step:06d}/commit.json"))
+    commit = orjson.loads(folder.read(f"{inside}train/step-{step:06d}/commit.json"))
     form: Form = "safetensors" if model_type == OWN else "hf"
     num_parameters = num_parameters_there(settings.model, form=form)
     lines = [
@@ -43,9 +44,9 @@ def card(folder: RunFolder, settings: Settings, *, step: int, content: Mapping[s
         "tags: [dolma-pipeline]",
         "---",
         "",
-        f"# {folder.url.rstrip('/').rpartition('/')[2]}, step {step:,}",
+        f"# {folder.url.rstrip('/').rpartition('/')[2]}, {inside.replace('/', ', ')}step {step:,}",
         "",
-        f"A decoder of shape `{name}`, {num_parameters:,} parameters, trained on {commit['tokens']:,} tokens. "
+        f"{_model(settings, num_parameters, commit['tokens'])} "
         f"The weights are {content['torch_dtype']}, exported by dolma-pipeline {made_by()['dolma_pipeline']}.",
         "",
         *_use(model_type, ends, content),
@@ -56,16 +57,40 @@ def card(folder: RunFolder, settings: Settings, *, step: int, content: Mapping[s
         "",
         "## Data",
         "",
-        *_data(settings, tokens),
+        *(_examples(folder, inside) if inside else _data(settings, _read(folder, "tokens/manifest.json"))),
         "## Training",
         "",
         *_table(("setting", "value"), [(f"`{key}`", f"`{value}`") for key, value in _told(settings)]),
     ]
-    if scores := _scores(_read(folder, f"eval/step-{step:06d}.json")):
+    if scores := _scores(_read(folder, f"{inside}eval/step-{step:06d}.json")):
         lines += ["## Scores", "", *scores]
     if (recipe := _text(folder, "recipe.yaml")) is not None:
         lines += ["## Recipe", "", "```yaml", recipe.rstrip("\n"), "```", ""]
     return "\n".join(lines)
+
+
+def _model(settings: Settings, num_parameters: int, num_tokens: int) -> str:
+    """What it is, and what it started from, if it went on with a model."""
+    config, init = settings.train, settings.init
+    if init is None or config.model:
+        return f"A decoder of shape `{config.model}`, {num_parameters:,} parameters, trained on {num_tokens:,} tokens."
+    start = f"`{config.init_from}`" if init.inside is None else f"`{init.inside or 'train'}` of the same run"
+    learned = {"sft": "dialogues (SFT)", "dpo": "pairs of answers (DPO)"}[config.objective]
+    return (
+        f"A decoder, {num_parameters:,} parameters. It went on from step {init.step:,} of {start} with {learned}, "
+        f"{num_tokens:,} tokens."
+    )
+
+
+def _examples(folder: RunFolder, inside: str) -> Iterator[str]:
+    """What a stage that went on with a model trained on."""
+    found = _read(folder, f"{inside}data/examples.json")
+    if found is None:
+        yield from ("The run's folder no longer holds the examples, so nothing is known of them.", "")
+        return
+    yield from (f"Digest of the examples: `{found['dataset']}`. Digests (sha256) of their files:", "")
+    yield from (*(f"- `{sha256}`" for sha256 in found["data"]), "")
+    yield from _table(("of them", "number"), [(name, f"{number:,}") for name, number in found["counts"].items()])
 
 
 def _use(model_type: str, ends: Ends, content: Mapping[str, Any]) -> Iterator[str]:
@@ -101,9 +126,11 @@ def _data(settings: Settings, tokens: Mapping[str, Any] | None) -> Iterator[str]
 
 
 def _told(settings: Settings) -> list[tuple[str, Any]]:
-    content = settings.as_dict()
+    content, config = settings.as_dict(), settings.train
+    section = "train" if config.objective == "next_token" else config.objective
+    known = {field.yaml_name for field in fields_of(type(config))}
     return [
-        *((f"train.{key}", value) for key, value in content["train"].items()),
+        *((f"{section}.{key}", value) for key, value in content["train"].items() if key in known),
         ("seed", settings.seed),
         *((f"model.{key}", value) for key, value in content["model"].items()),
     ]

@@ -42,15 +42,22 @@ def place_for(output: str) -> Path:
 
 
 def export(
-    run_dir: Path, output: Path, *, folder: RunFolder, step: int, form: Form = "hf", dtype: Dtype = "fp32"
+    run_dir: Path,
+    output: Path,
+    *,
+    folder: RunFolder,
+    step: int,
+    form: Form = "hf",
+    dtype: Dtype = "fp32",
+    stage: str = "train",
 ) -> dict[str, Any]:
     """Write the model of a saved step into a folder, with its tokenizer and a card.
 
     Args:
-        run_dir: with train/ and tokenizer/, on this machine. output: see `place_for`.
+        run_dir: with train/ and tokenizer/, on this machine; of `sft` and `dpo` their own. output: see `place_for`.
         folder: the run's, whose manifests the card tells of. step: a saved one.
         form: `hf` is what a class of transformers loads; `safetensors` is our own names, for any shape.
-        dtype: of the weights.
+        dtype: of the weights. stage: whose model it is, `train`, `sft` or `dpo`.
 
     Returns:
         The content of `config.json`.
@@ -74,7 +81,8 @@ def export(
         generation = {"eos_token_id": settings.eos_id, "pad_token_id": settings.eos_id}
         paths.write_bytes(place / "config.json", pretty(content))
         paths.write_bytes(place / "generation_config.json", pretty(generation))
-        told_of = card(folder, settings, step=step, content=content, ends=ends)
+        inside = "" if stage == "train" else f"{stage}/"
+        told_of = card(folder, settings, step=step, content=content, ends=ends, inside=inside)
         paths.write_bytes(place / "README.md", told_of.encode())
         arguments = ["-m", "dolma_pipeline.train.hugging_face", str(run_dir.resolve()), str(step), str(place)]
         arguments += ["--form", form, "--dtype", dtype]

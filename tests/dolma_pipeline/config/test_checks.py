@@ -41,6 +41,10 @@ def test_the_columns_are_those_of_documents() -> None:
         ("tokenizer=null", "tokens: needs `tokenizer`, which the recipe does not have"),
         ("tokens=null", "train: needs `tokens`, which the recipe does not have"),
         ("train=null", "eval: needs `train`, which the recipe does not have"),
+        ("eval.stages=[train, sft]", "eval.stages.1: the recipe has no `sft`; add it, or take it out here"),
+        ("eval.stages=[]", "eval.stages: names no stage; write [train], or leave out `eval`"),
+        ("eval.stages=[train, train]", "eval.stages.1: 'train' is there twice"),
+        ("eval.stages=[tokens]", "eval.stages.0: found text 'tokens', expected one of train, sft, dpo"),
         # sources
         ("sources.we/b=x", "expected KEY=VALUE"),
         (
@@ -195,6 +199,29 @@ def test_places() -> None:
         "override 'mix.sources={web: {weight: 0}, code: {weight: 0}}': mix.sources: every weight is 0, so nothing would"
     )
     assert error("train=null").startswith("my.yaml:39: eval: needs")
+
+
+SFT = "sft={data: x.jsonl, init_from: y}"
+
+
+def test_what_is_scored_of_a_recipe_without_train() -> None:
+    assert error("train=null", SFT).endswith("or leave out `eval`; or write eval.stages: [sft]")
+    others = ("mix=null", "tokens=null", "tokenizer=null", "eval.tasks=[a.jsonl]")
+    assert "eval.held_out: is true, but there are no `tokens` to hold out; write false here" in error(
+        "train=null", SFT, "eval.stages=[sft]", *others
+    )
+    check_recipe(recipe_from_text(FULL, BASE, "train=null", SFT, "eval.stages=[sft]"))
+    own = "{output: x, sft: {data: x.jsonl, init_from: y}, eval: {stages: [sft], held_out: false, tasks: [a.jsonl]}}"
+    check_recipe(recipe_from_text(own))
+
+
+def test_a_training_that_scores_itself_is_among_what_is_scored() -> None:
+    found = error(SFT, "eval.stages=[sft]", "train.eval_every_steps=5")
+    assert "train.eval_every_steps: eval.stages leaves `train` out; add it there, or leave this out" in found
+    own = "sft={data: x.jsonl, init_from: y, eval_every_steps: 3}"
+    assert "sft.eval_every_steps: eval.stages leaves `sft` out; add it there, or leave this out" in error(own)
+    assert "sft.eval_every_steps: there is no `eval:` that says what to score on" in error(own, "eval=null")
+    check_recipe(recipe_from_text(FULL, BASE, own, "eval.stages=[train, sft]"))
 
 
 @pytest.mark.parametrize("key", ["target_tokens", "held_out.max_tokens"])

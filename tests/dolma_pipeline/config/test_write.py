@@ -197,6 +197,12 @@ def test_absent_stages_and_what_does_not_apply_stay_absent() -> None:
     assert "target_tokens: 100000000" in text
 
 
+def test_a_recipe_without_sources_comes_back() -> None:
+    text = resolved_yaml(recipe_from_text("{output: run, sft: {data: x.jsonl, init_from: y}}"))
+    assert "sources" not in text
+    assert resolved_yaml(recipe_from_text(text)) == text
+
+
 def test_bounds_of_scores_are_written_where_there_are_some() -> None:
     edit = "{spans: a.b, with: x, max_score: 0.5}"
     recipe = recipe_from_text(FULL, f"mix.replace.0={edit}", f"mix.sources.web.replace=[{edit}]")

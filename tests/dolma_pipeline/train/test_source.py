@@ -126,7 +126,7 @@ def test_extended_but_not_longer(base: tuple[Path, Settings]) -> None:
         ("nowhere", "nowhere: no such folder"),
         ("base@5", r"no checkpoint of step 5\. There are: 0, 4, 6\."),
         ("empty", "has no checkpoint"),
-        ("s3://bucket/run", "copy the run here first"),
+        ("s3://bucket/run", "Copy its folder here"),
     ],
 )
 def test_what_is_not_there(

@@ -6,8 +6,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from dolma_pipeline.config.recipe import SftConfig
 from dolma_pipeline.storage.folder import RunFolder, run_folder
-from dolma_pipeline.train.files import read_settings
+from dolma_pipeline.train.files import Init, Settings, read_settings
 from dolma_pipeline.train.hugging_face.card import card
 from dolma_pipeline.train.hugging_face.shape import Form, config_json
 from dolma_pipeline.train.hugging_face.tokenizer import Ends
@@ -104,3 +105,49 @@ def test_what_the_tokenizer_adds_is_warned_of(run: Callable[..., RunFolder]) -> 
 
 def test_embeddings_that_part_are_counted_twice(run: Callable[..., RunFolder]) -> None:
     assert f"{2 * 60 * 16 + 2 * (4 * 16 * 16 + 3 * 16 * 24):,} parameters" in told(run(tied=True, logit_scale=0.5))
+
+
+EXAMPLES = {"counts": {"dialogues": 1_200, "tokens": 9}, "data": ["ab12"], "dataset": "sha256:examples"}
+
+
+@pytest.mark.parametrize(
+    ("init_from", "inside", "start"), [(None, "", "`train` of the same run"), ("runs/base", None, "`runs/base`")]
+)
+def test_a_model_that_went_on_with_dialogues(
+    run: Callable[..., RunFolder], init_from: str | None, inside: str | None, start: str
+) -> None:
+    folder = run()
+    place = folder.local_path()
+    assert place is not None
+    (place / "train").rename(place / "moved")
+    (place / "sft").mkdir()
+    (place / "moved").rename(place / "sft/train")
+    pretrained = read_settings(place / "sft")
+    length = pretrained.model.sequence_length
+    settings = Settings(
+        train=SftConfig(data=("chat.jsonl",), sequence_length=length, batch_tokens=4 * length, init_from=init_from),
+        model=pretrained.model,
+        eos_id=3,
+        dataset="sha256:examples",
+        seed=5,
+        init=Init(step=1_000, weights="sha256:w", extend=False, inside=inside),
+    )
+    folder.write("sft/data/examples.json", orjson.dumps(EXAMPLES))
+    folder.write("sft/eval/step-000007.json", orjson.dumps(RESULTS))
+    content = config_json(settings.model, form="hf", eos_id=3, dtype="float32")
+    text = card(folder, settings, step=STEP, content=content, ends=Ends("</s>", ()), inside="sft/")
+    for line in (
+        "# mine, sft, step 7",
+        "Digest of the examples: `sha256:examples`. Digests (sha256) of their files:",
+        "- `ab12`",
+        "| dialogues | 1,200 |",
+        "| `sft.epochs` | `3` |",
+        "| arc | acc | 0.2500 |",
+    ):
+        assert line in text.splitlines()
+    assert f"It went on from step 1,000 of {start} with dialogues (SFT), 448 tokens." in text
+    assert "train.model" not in text
+    assert "sft.model" not in text
+    (place / "sft/data/examples.json").unlink()
+    lost = card(folder, settings, step=STEP, content=content, ends=Ends("</s>", ()), inside="sft/")
+    assert "The run's folder no longer holds the examples" in lost
