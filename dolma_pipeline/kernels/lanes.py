@@ -30,8 +30,20 @@ def zeros(x: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def holds_zero(x: Any) -> Any:
-    """Not 0 if some byte of x is 0, whatever the bytes are; which one it does not say."""
+    """Not 0 if some byte of x is 0, whatever the bytes are; of its top bits only the lowest is sure (`below_first`)."""
     return (x - ONES) & ~x & TOPS
+
+
+@njit(cache=True, nogil=True)
+def below_first(mask: Any) -> Any:
+    """All bits of the bytes below the lowest one whose top bit is set; mask: not 0, only top bits."""
+    return ((mask & (~mask + np.uint64(1))) >> np.uint64(7)) - np.uint64(1)
+
+
+@njit(cache=True, nogil=True)
+def num_bytes_in(below: Any) -> Any:
+    """How many bytes `below_first` has."""
+    return np.int64(((below & ONES) * ONES) >> np.uint64(56))
 
 
 @njit(cache=True, nogil=True)
