@@ -92,9 +92,11 @@ class MarkUnits(Phase):
                 begin = 0
                 for first, rows in nodes:
                     some = np.flatnonzero(flags[begin : begin + len(rows)])
-                    some = some[ascending(units[begin + some].astype(np.uint64))[1]]  # they ascend with rows
+                    numbers, order = ascending(units[begin + some].astype(np.uint64))  # they ascend with rows
+                    some = some[order]
                     node = rows[some].astype(np.int64) + first
-                    writer.write([pa.array(column) for column in (node, units[begin + some], flags[begin + some])])
+                    columns = node, numbers.astype(np.uint32), flags[begin + some]
+                    writer.write([pa.array(column) for column in columns])
                     begin += len(rows)
                     count += len(some)
             writer.close()

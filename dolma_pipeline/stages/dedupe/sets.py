@@ -136,7 +136,7 @@ def texts_of_rows(
             end = int(np.searchsorted(rows, batch.first_row + len(batch)))
             some, at = rows[at:end], end
             if len(some):
-                texts = Batch(batch.table.take(pa.array(some - batch.first_row)))
+                texts = batch if len(some) == len(batch) else Batch(batch.table.take(pa.array(some - batch.first_row)))
                 keys = text_keys(texts)
                 if (keys.hi != hi[some]).any() or (keys.lo != lo[some]).any():
                     raise _changed(shard)
