@@ -30,7 +30,7 @@ def test_some_byte_is_zero(content: bytes) -> None:
 def test_what_is_before_the_first_zero(content: bytes) -> None:
     first = content.find(0)
     if first >= 0:
-        below = below_first(holds_zero(number(content)))
+        below = np.uint64(below_first(np.uint64(holds_zero(number(content)))))
         assert int(below).to_bytes(8, "little") == b"\xff" * first + bytes(8 - first)
         assert num_bytes_in(below) == first
 
