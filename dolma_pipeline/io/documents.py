@@ -35,9 +35,10 @@ class ShardReader:
         report: called with each document that cannot be read, and once with a file that is lost.
         fields: our column -> the input's key or column.
         normalize: done to each text in this order: "nfc", "whitespace" (runs of blanks to one, lines stripped).
-        only: places (`Batch.locs`) of the documents that are wanted, ascending; others may come too. None: all.
 
     Attributes:
+        only: places (`Batch.locs`, ascending) of the documents that are wanted, set before the first batch; others may
+            come too. None: all.
         sha256: hex digest of the raw bytes that were read, once all are; of a range, of its part of the file.
         lost: why the file could not be read to its end, or that it is of no known format; else empty.
     """
@@ -50,11 +51,10 @@ class ShardReader:
         report: Report,
         fields: Mapping[str, str] | None = None,
         normalize: Sequence[str] = (),
-        only: Sequence[int] | None = None,
     ) -> None:
         self.location = location or shard.path
         self.shard, self.report, self.fields, self.normalize = shard, report, dict(fields or {}), tuple(normalize)
-        self.only = only
+        self.only: Sequence[int] | None = None
         self.sha256: str | None = None
         self.lost = ""
         self._failures = 0

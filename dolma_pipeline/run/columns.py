@@ -71,27 +71,32 @@ Fields = Collection[str] | None
 """Fields of an attribute column that are wanted; None: all."""
 
 
-def open_shard(
-    run: Run, shard: ShardAt, report: Callable[[Failure], None], *, only: Sequence[int] | None = None
-) -> ShardReader:
-    """The documents of a shard, as every reading reads them; only: as of `ShardReader`."""
-    source, normalize = run.recipe.sources[shard.source], run.recipe.normalize
-    return ShardReader(shard.shard, shard.location, report=report, fields=source.fields, normalize=normalize, only=only)
+def open_shard(run: Run, shard: ShardAt, report: Callable[[Failure], None]) -> ShardReader:
+    """The documents of a shard, as every reading reads them."""
+    source = run.recipe.sources[shard.source]
+    return ShardReader(shard.shard, shard.location, report=report, fields=source.fields, normalize=run.recipe.normalize)
 
 
 @contextmanager
 def documents_of(
     process: Process, shard: ShardAt, report: Callable[[Failure], None], *, only: Sequence[int] | None = None
 ) -> Iterator[ShardReader]:
-    """The documents of a shard: those of its input, or what a stage has made of it; only: as of `ShardReader`."""
+    """The documents of a shard: those of its input, or what a stage has made of it.
+
+    Args:
+        only: as `ShardReader.only`.
+    """
     run, maker = process.run, maker_of(process, shard.source)
     if maker is None:
-        yield open_shard(run, shard, report, only=only)
+        reader = open_shard(run, shard, report)
+        reader.only = only
+        yield reader
         return
     made = maker.documents(process, shard)
     with run.folder.local(made.name) as path:
         own = replace(shard.shard, format=made.format, start=None, end=None)
-        reader = ShardReader(own, str(path), report=report, normalize=run.recipe.normalize, only=only)
+        reader = ShardReader(own, str(path), report=report, normalize=run.recipe.normalize)
+        reader.only = only
         yield reader
         reader.sha256 = made.sha256  # of what the run was given: its own files are held to their records
 
