@@ -15,7 +15,7 @@ import environments
 from rows import Row, compare
 
 GOALS = {"exact_documents": 1.5, "repeated_lines": 5.0, "repeated_runs": 50.0}
-"""What is aimed at and not reached on a busy machine, beside what is promised; docs/deduplication.md says what bounds it."""
+"""Aimed at, and not reached on a busy machine; docs/deduplication.md says what bounds it."""
 
 Peer = Callable[..., dict[str, Any]]
 
