@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from dolma_pipeline.dedup.ascending import ascending
 from dolma_pipeline.errors import UsageError
 
 KEY_END = 2**64
@@ -24,15 +25,9 @@ Column = tuple[NDArray[np.uint64], NDArray[np.uint32]]
 
 
 def sorted_column(keys: NDArray[np.uint64], rows: NDArray[np.uint32]) -> Column:
-    """The keys (uint64[n]) in ascending order with their rows (uint32[n]); equal keys by row."""
-    order = np.argsort(keys)  # the fast unstable sort, five times the stable one; rows that tie are ordered below
-    keys, rows = keys[order], rows[order]
-    tied = np.flatnonzero(_tied(keys))
-    some = keys[tied]
-    group = np.cumsum(some[1:] != some[:-1], dtype=np.uint64)  # of equal keys, which lie together already
-    group = np.concatenate([np.zeros(min(1, len(some)), np.uint64), group])
-    rows[tied] = np.sort(group << np.uint64(32) | rows[tied]).astype(np.uint32)  # a cast keeps the low bits
-    return keys, rows
+    """The keys (uint64[n]) in ascending order with their rows (uint32[n], ascending); equal keys by row."""
+    keys, order = ascending(keys)
+    return keys, rows[order]
 
 
 def _tied(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -73,9 +68,10 @@ def edges_in_range(
         int64[k, 2]: dense numbers (smaller, greater) from the smallest row of each key to each other one, sorted.
     """
     key, node, more = _slices(columns, offsets, lo, hi, second or [])
-    order = np.argsort(key)
-    order = order[np.flatnonzero(_tied(key[order]))]
-    key, node = key[order], node[order]
+    key, order = ascending(key)
+    some = _tied(key)
+    key, order = key[some], order[some]
+    node = node[order]
     opens = np.ones(len(node), np.bool_)  # where a group of equal keys starts
     opens[1:] = key[1:] != key[:-1]
     if second is not None:
@@ -104,8 +100,8 @@ def buckets_in_range(
         one row after that is none.
     """
     key, node, words = _slices(columns, offsets, lo, hi, same or [], width=2)
-    order = np.argsort(key)
-    order = order[np.flatnonzero(_tied(key[order]))]
+    sorted_key, order = ascending(key)
+    order = order[_tied(sorted_key)]
     order = order[np.lexsort((node[order], words[order, 1], words[order, 0], key[order]))]
     key, node, words = key[order], node[order], words[order]
     opens = np.ones(len(node), np.bool_)

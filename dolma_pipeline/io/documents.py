@@ -37,6 +37,8 @@ class ShardReader:
         normalize: done to each text in this order: "nfc", "whitespace" (runs of blanks to one, lines stripped).
 
     Attributes:
+        only: places (`Batch.locs`, ascending) of the documents that are wanted, set before the first batch; others may
+            come too. None: all.
         sha256: hex digest of the raw bytes that were read, once all are; of a range, of its part of the file.
         lost: why the file could not be read to its end, or that it is of no known format; else empty.
     """
@@ -52,6 +54,7 @@ class ShardReader:
     ) -> None:
         self.location = location or shard.path
         self.shard, self.report, self.fields, self.normalize = shard, report, dict(fields or {}), tuple(normalize)
+        self.only: Sequence[int] | None = None
         self.sha256: str | None = None
         self.lost = ""
         self._failures = 0
@@ -63,7 +66,7 @@ class ShardReader:
     def _batches(self) -> Iterator[Batch]:
         shard = self.shard
         reading = document_format(shard.format).read(shard, report=self._note, fields=self.fields)
-        reading.location = self.location
+        reading.location, reading.only = self.location, self.only
         try:
             yield from reading
         except Damaged as damage:
@@ -111,6 +114,7 @@ class LinesReading(Reading):
                 start=shard.start or 0,
                 end=shard.end,
                 lines_before=shard.lines_before,
+                only=self.only,
             )
             while source.read(1 << 20) and shard.start is None:
                 pass  # what lies behind a damage belongs to the file's hash

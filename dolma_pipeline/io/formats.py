@@ -13,7 +13,7 @@ import importlib
 import importlib.metadata
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -61,12 +61,15 @@ class Reading(ABC):
 
     Attributes:
         location: where the file is; the caller sets it, before the first batch, where it is not the shard's path.
+        only: places (`Batch.locs`, ascending) of the documents that are wanted, or None; the caller sets it. A format
+            that can leave others out may do so, and then numbers rows among those that it gives; its hash is not asked.
         sha256: hex digest of the raw bytes, where they were hashed on the way; else None, and the caller does it.
     """
 
     def __init__(self, shard: Shard, *, report: Report, fields: Mapping[str, str]) -> None:
         self.shard, self.report, self.fields = shard, report, fields
         self.location = shard.path
+        self.only: Sequence[int] | None = None
         self.sha256: str | None = None
 
     def open(self) -> BinaryIO:

@@ -13,7 +13,8 @@ Format: Dolma's documents (allenai/dolma, docs/data-format.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -68,6 +69,7 @@ def read_lines(
     start: int = 0,
     end: int | None = None,
     lines_before: int = 0,
+    only: Sequence[int] | None = None,
     max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Iterator[Batch]:
     """Batches of the documents in decompressed JSON lines.
@@ -79,6 +81,8 @@ def read_lines(
         fields: our column -> the key in the lines, where the names differ.
         start, end: lines that start in these bytes; end None: to the end.
         lines_before: lines of the file that start before byte `start`; all lines are counted on from it.
+        only: numbers of the lines that are wanted, ascending; the others are passed over, and after the last of them
+            nothing is read. None: all.
         max_line_bytes: a longer line is reported, not read.
     """
     from dolma_pipeline.kernels.json_lines import LineColumns
@@ -94,6 +98,8 @@ def read_lines(
     byte, inside_line = (start - 1, True) if start else (0, False)
     blocks = line_blocks(pieces, max_line_bytes=max_line_bytes)
     while end is None or byte < end or inside_line:
+        if only is not None and (not only or columns.line >= only[-1]):
+            break
         try:
             block = next(blocks, None)
         except Damaged as damage:
@@ -117,7 +123,10 @@ def read_lines(
             elif byte == 0 and block.startswith(_BOM):
                 position = len(_BOM)
                 stop = max(stop, position + 1)  # the first line starts at byte 0 all the same
-            yield from reader.read(block, position, stop, byte)
+            if only is None:
+                yield from reader.read(block, position, stop, byte)
+            else:
+                yield from reader.read_some(block, position, stop, byte, only)
             byte += len(block)
         inside_line = False
     if len(columns):
@@ -176,6 +185,24 @@ class _Reader:
             elif values is not None:
                 self.columns.append(values, len(line))
             position += len(line) + 1
+
+    def read_some(
+        self, block: bytes, position: int, stop: int, first_byte: int, only: Sequence[int]
+    ) -> Iterator[Batch]:
+        """The same of some lines alone; only: their numbers, ascending."""
+        line, stop = self.columns.line, min(stop, len(block))
+        at = bisect_right(only, line)
+        while position < stop and at < len(only):
+            first, begin, last = line, position, -1
+            while position < stop and at < len(only) and only[at] == line + 1:  # as many as follow each other
+                last, position = position, block.find(b"\n", position) + 1 or len(block)
+                line, at = line + 1, at + 1
+            if last >= 0:
+                self.columns.line = first
+                yield from self.read(block, begin, last + 1, first_byte)
+            else:
+                position, line = block.find(b"\n", position) + 1 or len(block), line + 1
+        self.columns.line = line
 
     def take(self) -> Batch:
         """The rows so far as a batch."""

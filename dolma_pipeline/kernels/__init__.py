@@ -14,6 +14,7 @@
     intrinsics what processors have and numba lacks
     minhash    signatures and bands         components   what edges join
     sets       sets of shingles compared; who goes of verified pairs
+    sorting    hashes in ascending order
     units      lines and paragraphs with hashes              runs   winnowed anchors, runs of words around them
     folded     folded words                 ngrams, ngram_table   where n-grams of given texts stand in others
     json_lines, json_strings, json_values   documents from JSON lines

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dolma_pipeline.kernels.hashing import load8
 from dolma_pipeline.kernels.jit import njit
 
 
@@ -30,8 +31,33 @@ def zeros(x: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def holds_zero(x: Any) -> Any:
-    """Not 0 if some byte of x is 0, whatever the bytes are; which one it does not say."""
+    """Not 0 if some byte of x is 0, whatever the bytes are; of its top bits only the lowest is sure (`below_first`)."""
     return (x - ONES) & ~x & TOPS
+
+
+@njit(cache=True, nogil=True)
+def below_first(mask: Any) -> Any:
+    """All bits of the bytes below the lowest one whose top bit is set; mask: not 0, only top bits."""
+    return ((mask & (~mask + np.uint64(1))) >> np.uint64(7)) - np.uint64(1)
+
+
+@njit(cache=True, nogil=True)
+def num_bytes_in(below: Any) -> Any:
+    """How many bytes `below_first` has."""
+    return np.int64(((below & ONES) * ONES) >> np.uint64(56))
+
+
+@njit(cache=True, nogil=True)
+def all_ascii(data: Any, start: Any, end: Any) -> Any:
+    """Whether all bytes of `data[start:end]` are below 0x80."""
+    high, i = np.uint64(0), np.int64(start)
+    while i + 8 <= end:
+        high |= load8(data, i)
+        i += 8
+    while i < end:
+        high |= np.uint64(data[i])
+        i += 1
+    return high & TOPS == 0
 
 
 @njit(cache=True, nogil=True)

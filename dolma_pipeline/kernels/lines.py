@@ -14,7 +14,7 @@ import numpy as np
 
 from dolma_pipeline.kernels.hashing import hash_bytes, load8
 from dolma_pipeline.kernels.jit import njit
-from dolma_pipeline.kernels.lanes import TOPS, each, holds_zero
+from dolma_pipeline.kernels.lanes import TOPS, below_first, each, holds_zero, num_bytes_in
 from dolma_pipeline.kernels.tables import ONE_TEXT, TextBuffers, Tokens, empty_tokens, read_only, sealed_tokens
 from dolma_pipeline.kernels.unicode import SPACE, before, class_table, count_code_points, decode
 
@@ -54,8 +54,9 @@ def _count_newlines(offsets: Any, data: Any) -> Any:
 def _find_newline(data: Any, i: Any, stop: Any) -> Any:
     """The first newline in `data[i:stop]`, or `stop`; looks at eight bytes at a time."""
     while i + 8 <= stop:
-        if holds_zero(load8(data, i) ^ _NEWLINES):
-            break
+        found = holds_zero(load8(data, i) ^ _NEWLINES)
+        if found:
+            return i + num_bytes_in(below_first(found))
         i += 8
     while i < stop and data[i] != _NEWLINE:
         i += 1
@@ -68,8 +69,10 @@ def _line_end(data: Any, i: Any, stop: Any) -> Any:
     high = np.uint64(0)
     while i + 8 <= stop:
         x = load8(data, i)
-        if holds_zero(x ^ _NEWLINES):
-            break
+        found = holds_zero(x ^ _NEWLINES)
+        if found:
+            below = below_first(found)
+            return i + num_bytes_in(below), (high | (x & below)) & TOPS == 0
         high |= x
         i += 8
     while i < stop and data[i] != _NEWLINE:

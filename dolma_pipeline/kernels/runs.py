@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dolma_pipeline.kernels.folded import fold_words
 from dolma_pipeline.kernels.hashing import mix
 from dolma_pipeline.kernels.jit import njit
+from dolma_pipeline.kernels.lanes import all_ascii
 from dolma_pipeline.kernels.minhash import ROLL_FACTOR, fold_table, most_words
 from dolma_pipeline.kernels.tables import ONE_TEXT, TextBuffers, read_only
 from dolma_pipeline.kernels.unicode import count_code_points
@@ -139,13 +140,17 @@ def _runs(
         num_runs = _roll(hashes, count, size, rolled)
         done = 0  # runs before it are there
         start_at, start_point, end_at, end_point = origin, 0, origin, 0
+        is_ascii = all_ascii(data, origin, int(offsets[row + 1]))
         while at < anchor_rows.size and anchor_rows[at] == row:
             first, last = max(done, int(anchor_words[at]) - before), min(int(anchor_words[at]) + 1, num_runs)
             for i in range(first, last):
-                start_point += count_code_points(data, start_at, starts[i])
-                start_at = starts[i]
-                end_point += count_code_points(data, end_at, ends[i + size - 1])
-                end_at = ends[i + size - 1]
+                if is_ascii:
+                    start_point, end_point = starts[i] - origin, ends[i + size - 1] - origin
+                else:
+                    start_point += count_code_points(data, start_at, starts[i])
+                    start_at = starts[i]
+                    end_point += count_code_points(data, end_at, ends[i + size - 1])
+                    end_at = ends[i + size - 1]
                 out[0, total], out[1, total] = row, i
                 out[2, total], out[3, total] = start_point, end_point
                 keys[total] = rolled[i]

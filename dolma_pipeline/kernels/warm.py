@@ -34,6 +34,7 @@ KERNELS: Mapping[str, float] = {
     "refinedweb": 1.2,
     "sentences": 1.2,
     "components": 0.3,
+    "sorting": 0.8,
     "edit": 2.4,
     "fasttext": 7.0,
     "wordlike": 1.0,

@@ -87,16 +87,25 @@ def open_shard(run: Run, shard: ShardAt, report: Callable[[Failure], None]) -> S
 
 
 @contextmanager
-def documents_of(process: Process, shard: ShardAt, report: Callable[[Failure], None]) -> Iterator[ShardReader]:
-    """The documents of a shard: those of its input, or what a stage has made of it."""
+def documents_of(
+    process: Process, shard: ShardAt, report: Callable[[Failure], None], *, only: Sequence[int] | None = None
+) -> Iterator[ShardReader]:
+    """The documents of a shard: those of its input, or what a stage has made of it.
+
+    Args:
+        only: as `ShardReader.only`.
+    """
     run, maker = process.run, maker_of(process, shard.source)
     if maker is None:
-        yield open_shard(run, shard, report)
+        reader = open_shard(run, shard, report)
+        reader.only = only
+        yield reader
         return
     made = maker.documents(process, shard)
     with run.folder.local(made.name) as path:
         own = replace(shard.shard, format=made.format, start=None, end=None)
         reader = ShardReader(own, str(path), report=report, normalize=run.recipe.normalize)
+        reader.only = only
         yield reader
         reader.sha256 = made.sha256  # of what the run was given: its own files are held to their records
 

@@ -33,7 +33,7 @@ class MinHashKind(CopyKind):
     name = "minhash"
     format = 3  # 2: letters of scripts without blanks are words of their own; 3: hash of the words, number of shingles
     verified = True
-    kernels = ("components", "minhash", "sets")
+    kernels = ("components", "sorting", "minhash", "sets")
 
     def check(self, config: DedupeStepConfig) -> None:
         """The bands must reach down to the threshold."""

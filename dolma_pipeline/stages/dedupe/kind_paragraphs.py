@@ -18,7 +18,7 @@ class ParagraphsKind(SpanKind):
     """Equal lines or paragraphs, without the white space around them, by 128 bits of hash."""
 
     name = "paragraphs"
-    kernels = ("units",)
+    kernels = ("sorting", "units")
 
     def check(self, config: DedupeStepConfig) -> None:
         """See `DedupeKind.check`."""

@@ -23,7 +23,7 @@ class SubstringKind(AnchoredKind):
     name = "substring"
     measure = "words"
     wide = False
-    kernels = ("folded", "runs")
+    kernels = ("sorting", "folded", "runs")
 
     def check(self, config: DedupeStepConfig) -> None:
         """Runs must be long enough to mean something."""

@@ -123,7 +123,7 @@ class CopyKind(DedupeKind):
 
     elects = True
     column = DEDUPE_TYPE
-    kernels: tuple[str, ...] = ("components",)
+    kernels: tuple[str, ...] = ("components", "sorting")
     verified: bool = False
 
     @abstractmethod

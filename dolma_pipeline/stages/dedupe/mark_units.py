@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from dolma_pipeline.config.recipe import DedupeStepConfig
+from dolma_pipeline.dedup.ascending import ascending
 from dolma_pipeline.dedup.repeats import flags_of
 from dolma_pipeline.io.tables import TableWriter
 from dolma_pipeline.run import layout
@@ -22,7 +23,7 @@ from dolma_pipeline.run.phase import Phase, Task, Work
 from dolma_pipeline.run.process import Process
 from dolma_pipeline.run.run import Run
 from dolma_pipeline.stages.dedupe.ranges import range_tasks
-from dolma_pipeline.stages.dedupe.seen import Places
+from dolma_pipeline.stages.dedupe.seen import UNSEEN, Places
 from dolma_pipeline.stages.dedupe.span_kinds import units_artifact
 from dolma_pipeline.stages.dedupe.units import read_unit_keys
 
@@ -67,31 +68,36 @@ class MarkUnits(Phase):
         run, artifact = process.run, units_artifact(self.step)
         with_units = {line["shard"] for line in read_lines(run.folder, artifact) if line["outputs"]}
         parts: list[tuple[np.ndarray, ...]] = []
+        nodes: list[tuple[int, np.ndarray]] = []
         more: list[np.ndarray] = []
         for shard, places in self.places.of_shards(run):
             if shard.name not in with_units:
                 continue
             found = read_unit_keys(run, artifact, shard, task.payload)
-            own = places[found.rows]
-            sees = own >= 0
-            nodes = found.rows[sees].astype(np.int64) + shard.first
-            parts.append((found.keys[sees], nodes, own[sees], found.units[sees]))
+            if (places == UNSEEN).any():
+                found = found.taken(places[found.rows] != UNSEEN)
+            parts.append((found.keys, places[found.rows], found.units))
+            nodes.append((shard.first, found.rows))
             if found.more is not None:
-                more.append(found.more[sees])
+                more.append(found.more)
         sizes = [len(part[0]) for part in parts]
         name = layout.cache("repeats", digest([self.digest, run.shards_digest]), f"marks/{task.key}.parquet")
         count = 0
         with ExitStack() as stack:
             writer = TableWriter(stack.enter_context(run.folder.committing(name)), MARKS, compression="none")
             if parts:
-                keys, nodes, own, units = (np.concatenate(column) for column in zip(*parts, strict=True))
+                keys, own, units = (np.concatenate(column) for column in zip(*parts, strict=True))
                 del parts
                 flags = flags_of(keys, own, units.astype(np.int64), more=np.concatenate(more) if more else None)
-                ends = np.cumsum(sizes)
-                for lo, hi in zip(ends - sizes, ends, strict=True):
-                    some = lo + np.flatnonzero(flags[lo:hi])
-                    some = some[np.argsort(units[some])]  # numbers of units ascend with rows
-                    writer.write([pa.array(column[some]) for column in (nodes, units, flags)])
+                begin = 0
+                for first, rows in nodes:
+                    some = np.flatnonzero(flags[begin : begin + len(rows)])
+                    numbers, order = ascending(units[begin + some].astype(np.uint64))  # they ascend with rows
+                    some = some[order]
+                    node = rows[some].astype(np.int64) + first
+                    columns = node, numbers.astype(np.uint32), flags[begin + some]
+                    writer.write([pa.array(column) for column in columns])
+                    begin += len(rows)
                     count += len(some)
             writer.close()
         return Work(more={"file": name, "marks": count}, documents=sum(sizes), files=[name])

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from dolma_pipeline.config.recipe import DedupeStepConfig
+from dolma_pipeline.dedup.ascending import ascending
 from dolma_pipeline.dedup.repeats import tied
 from dolma_pipeline.io.tables import TableWriter, get_range, get_table, in_key_range, put_table
 from dolma_pipeline.run import layout
@@ -72,7 +74,7 @@ class RepeatedAnchors(Phase):
                 some = found[at : at + table.num_rows]
                 at += table.num_rows
                 rows, words = (table.column(column).to_numpy()[some] for column in ("row", "word"))
-                order = np.lexsort((words, rows))
+                order = _in_order(rows, words)
                 writer.write([pa.array(rows[order].astype(np.int64) + first), pa.array(words[order])])
                 count += len(rows)
             writer.close()
@@ -122,8 +124,9 @@ class WantedAnchors(Phase):
             ]
             table = pa.concat_tables(parts)
             nodes, words = table.column("node").to_numpy(), table.column("word").to_numpy()
-            order = np.lexsort((words, nodes))
-            nodes, words = nodes[order], words[order]
+            if len(parts) > 1:
+                order = _in_order(nodes, words)
+                nodes, words = nodes[order], words[order]
             for shard in some:
                 lo, hi = np.searchsorted(nodes, [shard.first, shard.first + shard.rows])
                 rows = (nodes[lo:hi] - shard.first).astype(np.int32)
@@ -134,3 +137,12 @@ class WantedAnchors(Phase):
                 wanted[shard.name] = {"file": name, "anchors": int(hi - lo), "digest": content}
         files = [one["file"] for one in wanted.values() if one["file"]]
         return Work(more={"shards": wanted}, documents=block.rows, files=files)
+
+
+def _in_order(documents: NDArray[np.integer[Any]], words: NDArray[np.uint32]) -> NDArray[np.integer[Any]]:
+    """The order of anchors by document, and then by word; documents: rows or numbers, less than 2^32 apart."""
+    if len(words) == 0:
+        return np.zeros(0, np.int64)
+    own = (documents - documents.min()).astype(np.uint64)
+    width = np.uint64(int(words.max()).bit_length())
+    return ascending(own << width | words)[1]

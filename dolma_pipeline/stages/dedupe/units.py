@@ -39,6 +39,11 @@ class UnitKeys(NamedTuple):
     rows: NDArray[np.uint32]
     units: NDArray[np.uint32]
 
+    def taken(self, some: NDArray[np.bool_]) -> UnitKeys:
+        """Those of some units."""
+        more = None if self.more is None else self.more[some]
+        return UnitKeys(self.keys[some], more, self.rows[some], self.units[some])
+
 
 class UnitWriter:
     """Writes the units of a shard batch by batch.

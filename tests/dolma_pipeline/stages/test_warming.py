@@ -39,9 +39,9 @@ def test_taggers_say_what_they_use() -> None:
 
 def test_dedupe_and_edits() -> None:
     exact = recipe("dedupe: {steps: [{name: same, kind: exact}]}")
-    assert kernels_of(exact, ["dedupe"]) == ["components", "json_lines"]
+    assert kernels_of(exact, ["dedupe"]) == ["components", "sorting", "json_lines"]
     near = recipe("dedupe: {steps: [{name: near, kind: minhash}]}")
-    assert kernels_of(near, ["dedupe"]) == ["components", "minhash", "sets", "json_lines"]
+    assert kernels_of(near, ["dedupe"]) == ["components", "sorting", "minhash", "sets", "json_lines"]
     decontaminated = recipe("decontaminate: {benchmarks: {quiz: quiz.jsonl}}")
     assert kernels_of(decontaminated, ["decontaminate"]) == ["spans", "folded", "ngrams", "json_lines"]
     decontaminated = recipe("decontaminate: {benchmarks: {quiz: quiz.jsonl}}")
@@ -76,7 +76,7 @@ def test_the_quickstart_uses_all_but_those_of_repeats_and_evaluation_sets(monkey
 
 def test_steps_that_mark_repeats_say_what_they_use() -> None:
     steps = "dedupe: {steps: [{name: a, kind: paragraphs}, {name: b, kind: substring}]}"
-    assert kernels_of(recipe(steps), ["dedupe"]) == ["folded", "runs", "units", "json_lines"]
+    assert kernels_of(recipe(steps), ["dedupe"]) == ["sorting", "folded", "runs", "units", "json_lines"]
 
 
 @pytest.mark.parametrize(
