@@ -76,7 +76,9 @@ class C4:
 
         marks = citations.find_citations(batch.text)
         cut = citations.without_citations(batch.text, batch.lines, marks) if self.without_citations else None
-        found = c4.judge_lines(batch.text, batch.lines, min_words=self.min_words, end_marks=self.end_marks, cut=cut)
+        found = c4.judge_lines(
+            batch.text, batch.lines, batch.bitmaps, min_words=self.min_words, end_marks=self.end_marks, cut=cut
+        )
         flags = {
             "lines_without_end": c4.NO_END,
             "lines_with_few_words": c4.FEW_WORDS,
