@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dolma_pipeline.kernels.tables import TextBuffers, Tokens, read_only
+from dolma_pipeline.kernels.tables import Bitmaps, TextBuffers, Tokens, read_only
 
 IntArray = NDArray[np.integer[Any]]
 FloatArray = NDArray[np.floating[Any]]
@@ -143,18 +143,25 @@ class Batch:
         return read_only(np.diff(np.searchsorted(newlines, offsets)).astype(np.int64) + 1)
 
     @cached_property
+    def bitmaps(self) -> Bitmaps:
+        """A bit for each byte of the texts that is white space, a letter, a mark…; see `kernels.bitmaps`."""
+        from dolma_pipeline.kernels.bitmaps import find_bitmaps
+
+        return find_bitmaps(self.text)
+
+    @cached_property
     def words(self) -> Tokens:
         """What `text.split()` gives; flags: see `kernels.words`."""
         from dolma_pipeline.kernels.words import split_words
 
-        return split_words(self.text)
+        return split_words(self.text, self.bitmaps)
 
     @cached_property
     def lines(self) -> Tokens:
         """What `text.split("\\n")` gives; flags: see `kernels.lines`."""
         from dolma_pipeline.kernels.lines import split_lines
 
-        return split_lines(self.text)
+        return split_lines(self.text, self.bitmaps)
 
     @cached_property
     def paragraphs(self) -> Tokens:

@@ -13,18 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dolma_pipeline.documents import Batch, Fields, Span
 from dolma_pipeline.tagging import tagger
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from dolma_pipeline.kernels.tables import Tokens
 
 
 @tagger("c4_v1", paper="Raffel et al. 2020, Exploring the Limits of Transfer Learning (T5, C4), 2.2")
@@ -72,11 +66,13 @@ class C4:
         line_count counts lines that are not blank, kept_line_count those in none of the four lists of lines,
         sentence_count the sentences of these; citations are marks such as `[1]` and `[citation needed]`.
         """
-        from dolma_pipeline.kernels import c4, citations
+        from dolma_pipeline.kernels import c4, citations, spans
 
         marks = citations.find_citations(batch.text)
         cut = citations.without_citations(batch.text, batch.lines, marks) if self.without_citations else None
-        found = c4.judge_lines(batch.text, batch.lines, min_words=self.min_words, end_marks=self.end_marks, cut=cut)
+        found = c4.judge_lines(
+            batch.text, batch.lines, batch.bitmaps, min_words=self.min_words, end_marks=self.end_marks, cut=cut
+        )
         flags = {
             "lines_without_end": c4.NO_END,
             "lines_with_few_words": c4.FEW_WORDS,
@@ -84,7 +80,7 @@ class C4:
             "lines_with_policy": c4.POLICY,
         }
         return {
-            **_line_spans(batch.lines, found.flags, flags),
+            **dict(zip(flags, spans.line_lists(batch.lines, found.flags, tuple(flags.values())), strict=True)),
             "has_curly_bracket": found.has_curly_bracket,
             "has_lorem_ipsum": found.has_lorem_ipsum,
             "line_count": found.line_count,
@@ -92,24 +88,3 @@ class C4:
             "sentence_count": found.sentence_count,
             "citations": batch.spans(marks.rows, marks.starts, marks.ends, np.ones(len(marks.rows), np.float32)),
         }
-
-
-def _line_spans(lines: Tokens, flags: NDArray[np.uint8], bits: Mapping[str, int]) -> dict[str, pa.ListArray]:
-    """For each bit, the spans (code points) of the lines that have it, with their newlines."""
-    from dolma_pipeline.kernels.spans import point_lists
-
-    num_rows = len(lines.rows) - 1
-    rows = np.repeat(np.arange(num_rows), np.diff(lines.rows))
-    lengths = lines.chars.astype(np.int64) + 1
-    lengths[lines.rows[1:] - 1] -= 1  # a document's last line has no newline
-    ends = np.cumsum(lengths)
-    starts = ends - lengths
-    before = starts[lines.rows[:-1]]
-    covered = np.where(lengths > 0, flags, 0)
-    spans = {}
-    for name, bit in bits.items():
-        at = np.flatnonzero(covered & bit)
-        row = rows[at]
-        first = starts[at] - before[row]
-        spans[name] = point_lists(row, first, first + lengths[at], np.ones(len(at), np.float32), num_rows=num_rows)
-    return spans

@@ -113,7 +113,7 @@ class FastText:
 
         pieces = batch.paragraphs if self.unit == "paragraph" else batch.lines
         if self.unit == "sentence":
-            pieces = split_sentences(batch.text, batch.words)
+            pieces = split_sentences(batch.text, batch.bitmaps)
         if self.lower:
             data, ends = batch.text.data.tobytes(), pieces.ends.tolist()
             texts = [data[start:end].decode() for start, end in zip(pieces.starts.tolist(), ends, strict=True)]

@@ -45,7 +45,7 @@ class Length:
         from dolma_pipeline.kernels.sentences import count_paragraphs_and_sentences
 
         num_bytes = np.diff(batch.text.offsets.astype(np.int64))
-        paragraphs, sentences = count_paragraphs_and_sentences(batch.text, batch.words)
+        paragraphs, sentences = count_paragraphs_and_sentences(batch.text, batch.bitmaps)
         return {
             "chars": batch.chars,
             "bytes": num_bytes,

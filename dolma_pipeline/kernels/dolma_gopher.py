@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dolma_pipeline.kernels.gopher import median_of
-from dolma_pipeline.kernels.hashing import LENGTH_FACTOR
+from dolma_pipeline.kernels.hashing import LENGTH_FACTOR, hash_bytes
 from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.repetition import number_of, repeated_words
 from dolma_pipeline.kernels.tables import ONE_TEXT, ONE_TOKEN, TextBuffers, Tokens, read_only
@@ -141,7 +141,7 @@ def _words(
 @njit(cache=True, nogil=True)
 def _lines(
     table: Any, slots: Any, work: Any, data: Any, over_words: Any, word_rows: Any, word_chars: Any,
-    rows: Any, starts: Any, ends: Any, hashes: Any, chars: Any, unused_flags: Any,
+    rows: Any, starts: Any, ends: Any, unused_hashes: Any, chars: Any, unused_flags: Any,
 ) -> None:  # fmt: skip
     numbers, counts = work[1], work[2]
     for row in range(len(rows) - 1):
@@ -164,7 +164,8 @@ def _lines(
             all_chars += chars[line]
             bullets += data[start] == 0x2A or data[start] == 0x2D
             broken_off += _ends_in_ellipsis(data, start, end)
-            number = number_of(slots, mask - 1, -1 - row, hashes[line], hashes[line], size)
+            key = hash_bytes(data, np.int64(start), np.int64(end))
+            number = number_of(slots, mask - 1, -1 - row, key, key, size)
             if number == size:
                 counts[size] = 0
                 size += 1

@@ -176,6 +176,7 @@ def _predict(starts, ends, data, max_chars, lexicon, outputs, kept, wanted):  # 
     chains = np.zeros(max(lexicon.settings[3] - 1, 1), np.uint64)
     rows = np.zeros(max(1024, lexicon.settings[1], lexicon.settings[3]) + 1, np.int64)
     batch = np.zeros(512 + chains.size, np.int64)
+    ahead = np.zeros((3, 32), np.int64)
     scores = np.zeros(num_labels, np.float32)
     nodes, logs = np.zeros(2 * num_labels, np.int32), np.zeros(2 * num_labels, np.float32)
     slots, word_starts, letters, filter, ranks, order, settings, vectors = lexicon
@@ -188,7 +189,7 @@ def _predict(starts, ends, data, max_chars, lexicon, outputs, kept, wanted):  # 
         end = _end_of_chars(data, start, np.int64(ends[i]), max_chars)
         count, num_words = sum_words(
             data, start, end, slots, word_starts, letters, settings, filter, ranks, order, numbers, codes, norm_codes,
-            norms, shape, keys, facts, sums, lines, chains, rows, batch, hidden,
+            norms, shape, keys, facts, sums, lines, chains, rows, batch, ahead, hidden,
         )  # fmt: skip
         if num_words == 0 or count == 0:
             continue

@@ -22,7 +22,7 @@ LABEL = b"__label__"
 """What labels begin with in a file, and in no name that is given."""
 UNFOLDED_BYTES = 64_000_000
 """A quantised matrix that takes less as float32 is unfolded once; a larger one row by row, when it is read."""
-HELD_BYTES = 16_000_000
+HELD_BYTES = 17_000_000
 """What words that were met may take in a process."""
 AFTER_WORD = 10
 """Bytes between two words of a file: a NUL, the count (int64), the kind (int8)."""

@@ -48,10 +48,10 @@ class Lexicon(NamedTuple):
 class Kept(NamedTuple):
     """Words that were met, one a slot: a later one takes an earlier one's place. Three views of one memory, flat.
 
-    A slot has `lines` times 64 bytes. It begins with the word's bytes, 4 `keys` (uint64); then come 3 `facts` (int32):
-    its length (0: free), how many vectors it has (-1: it is a label, and adds nothing), and where words have one vector
-    at most, its row. Else their sum follows from the second line on, `sums` (float32). The last slot is nobody's: for
-    words that are too long to be kept.
+    A slot has `lines` times 64 bytes. It begins with the word's bytes and zeros, 4 `keys` (uint64); then come 4 `facts`
+    (int32): its length (0: free), how many vectors it has (-1: it is a label, and adds nothing), where words have one
+    vector at most, its row, and in the first of two slots which of them was looked up last. Else their sum follows from
+    the second line on, `sums` (float32). The last slot is nobody's: for words that are too long to be kept.
     """
 
     keys: NDArray[np.uint64]
@@ -61,9 +61,9 @@ class Kept(NamedTuple):
 
 
 def kept_words(dim: int, *, sums: bool) -> Kept:
-    """An empty table: 65,536 words, or what takes 16 MB. sums: words have more vectors than one."""
+    """An empty table: 131,072 words, or what takes 17 MB. sums: words have more vectors than one."""
     width = 64 + -(-4 * dim // 64) * 64 * sums
-    num_slots = 1 << min(16, max(8, (HELD_BYTES // width).bit_length() - 1))
+    num_slots = 1 << min(17, max(8, (HELD_BYTES // width).bit_length() - 1))
     memory = aligned((num_slots + 1) * width)
     return Kept(memory.view(np.uint64), memory.view(np.int32), memory.view(np.float32), width // 64)
 
@@ -233,10 +233,50 @@ def _word_ngram_rows(chains, seen, value, settings, ranks, order, rows, first): 
     return _rows_of(rows, first, count, settings, ranks, order)
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _chunk(data, at, left):  # type: ignore[no-untyped-def]
+    """The next 8 of `left` bytes as a little-endian number, zeros behind them; 0 where none are left."""
+    if left >= 8:
+        return load8(data, at)
+    return load_part(data, at, left) if left > 0 else np.uint64(0)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _first_slot(value, mask):  # type: ignore[no-untyped-def]
+    """The first of the two slots of a word with the hash `value`."""
+    return np.int64(value ^ (value >> np.uint32(15))) & mask & ~np.int64(1)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _slot_of(data, first, length, value, keys, facts, lines, mask):  # type: ignore[no-untyped-def]
+    """The slot of a word with the hash `value`, and whether the word is in it; if not, its bytes are now.
+
+    A word has two slots, one beside the other, and takes the place of the one that was not looked up last.
+    """
+    slot = _first_slot(value, mask)
+    a, b = _chunk(data, first, length), _chunk(data, first + 8, length - 8)
+    c, d = _chunk(data, first + 16, length - 16), _chunk(data, first + 24, length - 24)
+    used, is_kept = 16 * lines * slot + 11, False
+    way = np.int64(facts[used])
+    for _ in range(2):
+        key = 8 * lines * (slot + way)
+        differ = (keys[key] ^ a) | (keys[key + 1] ^ b) | (keys[key + 2] ^ c) | (keys[key + 3] ^ d)
+        is_kept = differ == 0 and facts[2 * key + 8] == length
+        if is_kept:
+            break
+        way ^= 1
+    if not is_kept:
+        way ^= 1
+        key = 8 * lines * (slot + way)
+        keys[key], keys[key + 1], keys[key + 2], keys[key + 3] = a, b, c, d
+    facts[used] = way
+    return slot + way, is_kept
+
+
 @njit(cache=True, nogil=True)
 def sum_words(  # type: ignore[no-untyped-def]
     data, start, end, slots, starts, letters, settings, filter, ranks, order, numbers, codes, norm_codes, norms, shape,
-    keys, facts, sums, lines, chains, rows, batch, total,
+    keys, facts, sums, lines, chains, rows, batch, ahead, total,
 ):  # fmt: skip
     """Sums the vectors of a text, and of the end of its line; gives (vectors summed, words seen).
 
@@ -245,6 +285,7 @@ def sum_words(  # type: ignore[no-untyped-def]
             those of `Kept`.
         chains, rows, batch: room: uint64[max(1, longest word n-gram - 1)]; int64, longer than a word has character
             n-grams of one beginning, and 1,024 or so; int64, 4,096 longer than `chains`.
+        ahead: room: int64[3, k], for k words that are read before the first of them is added.
         total: float32[dim], for the sum.
     """
     total[:] = 0.0
@@ -254,78 +295,81 @@ def sum_words(  # type: ignore[no-untyped-def]
     dim, mask = total.size, np.int64(facts.size // (16 * lines) - 2)
     at = np.int64(start)
     while at < end:
-        if is_space(data[at]):
-            at += 1
-            continue
-        first, value = at, np.uint32(2166136261)
-        while at < end and not is_space(data[at]):
-            value = _hash_byte(value, data[at])
-            at += 1
-        length = at - first
-        num_words += 1
-        if (
-            length == 4
-            and data[first] == 60
-            and data[first + 1] == 47
-            and data[first + 2] == 115
-            and data[at - 1] == 62
-        ):
-            break  # `</s>`, which is the end of the line for fastText too
-        slot, is_kept = mask + 1, False  # the last is nobody's: for words that are too long to be kept
-        if length <= KEPT_BYTES:
-            slot = np.int64(value ^ (value >> np.uint32(15))) & mask
-            is_kept = facts[16 * lines * slot + 8] == length
-            for i in range((length + 7) >> 3):
-                left = length - 8 * i
-                chunk = load8(data, first + 8 * i) if left >= 8 else load_part(data, first + 8 * i, left)
-                if keys[8 * lines * slot + i] != chunk:
-                    is_kept = False
-                    keys[8 * lines * slot + i] = chunk
-        facts_at = 16 * lines * slot + 8
-        sum_at = facts_at + 8
-        if not is_kept:
-            facts[facts_at] = length
-            entry = find_entry(data, first, at, value, slots, starts, letters)
-            num_vectors = np.int64(0)
-            if entry >= settings[4] or (entry < 0 and _is_label(data, first, at)):
-                num_vectors = np.int64(-1)
-            elif not has_subwords:
-                facts[facts_at + 2] = entry
-                num_vectors = np.int64(entry >= 0)
-            else:
-                for d in range(dim):
-                    sums[sum_at + d] = 0.0
-                there = first - 1
-                while there < at or entry >= 0:
-                    found, there = _ngram_rows(data, first, at, there, settings, filter, ranks, order, rows)
-                    if entry >= 0:
-                        rows[found] = entry
-                        found += 1
-                        entry = np.int64(-1)
-                    _add_rows(numbers, codes, norm_codes, norms, shape, rows, found, sums, sum_at, dim)
-                    num_vectors += found
-            facts[facts_at + 1] = num_vectors
-        num_vectors = np.int64(facts[facts_at + 1])
-        if num_vectors < 0:
-            continue
-        if has_subwords:
-            _add_numbers(sums, sum_at, total)
-            count += num_vectors
-        elif num_vectors > 0:
-            batch[num_rows] = facts[facts_at + 2]
-            num_rows += 1
-        if has_ngrams:
-            num_rows = _word_ngram_rows(chains, seen, value, settings, ranks, order, batch, num_rows)
-        seen += 1
-        if shape[2] == 0:  # they are far apart in memory: it looks for all of them while words are hashed
-            for i in range(fetched, num_rows):
-                for d in range(0, dim, WIDTH):
-                    fetch(numbers, batch[i] * dim + d)
-        fetched = num_rows
-        if num_rows + chains.size + 2 > batch.size:
-            _add_rows(numbers, codes, norm_codes, norms, shape, batch, num_rows, total, 0, dim)
-            count += num_rows
-            num_rows = fetched = np.int64(0)
+        num_ahead = np.int64(0)
+        while at < end and num_ahead < ahead.shape[1]:
+            if is_space(data[at]):
+                at += 1
+                continue
+            first, value = at, np.uint32(2166136261)
+            while at < end and not is_space(data[at]):
+                value = _hash_byte(value, data[at])
+                at += 1
+            num_words += 1
+            if (
+                at - first == 4
+                and data[first] == 60
+                and data[first + 1] == 47
+                and data[first + 2] == 115
+                and data[at - 1] == 62
+            ):
+                end = at  # `</s>`, which is the end of the line for fastText too
+                break
+            slot = _first_slot(value, mask)
+            for line in range(2 * lines):  # they are anywhere in megabytes: it looks for them while words are read
+                fetch(sums, 16 * (lines * slot + line))
+            ahead[0, num_ahead], ahead[1, num_ahead], ahead[2, num_ahead] = first, at, value
+            num_ahead += 1
+        for word in range(num_ahead):
+            first, stop, value = ahead[0, word], ahead[1, word], np.uint32(ahead[2, word])
+            length = stop - first
+            slot, is_kept = mask + 1, False  # the last is nobody's: for words that are too long to be kept
+            if length <= KEPT_BYTES:
+                slot, is_kept = _slot_of(data, first, length, value, keys, facts, lines, mask)
+            facts_at = 16 * lines * slot + 8
+            sum_at = facts_at + 8
+            if not is_kept:
+                facts[facts_at] = length
+                entry = find_entry(data, first, stop, value, slots, starts, letters)
+                num_vectors = np.int64(0)
+                if entry >= settings[4] or (entry < 0 and _is_label(data, first, stop)):
+                    num_vectors = np.int64(-1)
+                elif not has_subwords:
+                    facts[facts_at + 2] = entry
+                    num_vectors = np.int64(entry >= 0)
+                else:
+                    for d in range(dim):
+                        sums[sum_at + d] = 0.0
+                    there = first - 1
+                    while there < stop or entry >= 0:
+                        found, there = _ngram_rows(data, first, stop, there, settings, filter, ranks, order, rows)
+                        if entry >= 0:
+                            rows[found] = entry
+                            found += 1
+                            entry = np.int64(-1)
+                        _add_rows(numbers, codes, norm_codes, norms, shape, rows, found, sums, sum_at, dim)
+                        num_vectors += found
+                facts[facts_at + 1] = num_vectors
+            num_vectors = np.int64(facts[facts_at + 1])
+            if num_vectors < 0:
+                continue
+            if has_subwords:
+                _add_numbers(sums, sum_at, total)
+                count += num_vectors
+            elif num_vectors > 0:
+                batch[num_rows] = facts[facts_at + 2]
+                num_rows += 1
+            if has_ngrams:
+                num_rows = _word_ngram_rows(chains, seen, value, settings, ranks, order, batch, num_rows)
+            seen += 1
+            if shape[2] == 0:  # they are far apart in memory: it looks for all of them while words are hashed
+                for i in range(fetched, num_rows):
+                    for d in range(0, dim, WIDTH):
+                        fetch(numbers, batch[i] * dim + d)
+            fetched = num_rows
+            if num_rows + chains.size + 2 > batch.size:
+                _add_rows(numbers, codes, norm_codes, norms, shape, batch, num_rows, total, 0, dim)
+                count += num_rows
+                num_rows = fetched = np.int64(0)
     if settings[6] >= 0:
         batch[num_rows] = settings[6]
         num_rows += 1

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dolma_pipeline.kernels.hashing import hash_bytes
 from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.lines import BLANK
 from dolma_pipeline.kernels.repetition import number_of
@@ -49,8 +50,8 @@ def fineweb_columns(
     slots = np.zeros(2 * num_slots, np.uint64)  # pairs, see `number_of`
     quotes = read_only(np.array([ord(quote) for quote in END_QUOTES], np.int32))
     _fineweb(
-        table, slots, read_only(text.data), mark_table(), quotes, words.rows, words.ends, lines.rows, lines.ends,
-        lines.hashes, lines.chars, lines.flags, short_line_chars,
+        table, slots, read_only(text.data), mark_table(), quotes, words.rows, words.ends, lines.rows, lines.starts,
+        lines.ends, lines.chars, lines.flags, short_line_chars,
     )  # fmt: skip
     return dict(zip(COLUMNS, table, strict=True))
 
@@ -67,7 +68,7 @@ def _ends_well(data: Any, marks: Any, quotes: Any, end: Any) -> Any:
 @njit(cache=True, nogil=True)
 def _fineweb(
     table: Any, slots: Any, data: Any, marks: Any, quotes: Any, word_rows: Any, word_ends: Any, rows: Any,
-    ends: Any, hashes: Any, chars: Any, flags: Any, short_line_chars: Any,
+    starts: Any, ends: Any, chars: Any, flags: Any, short_line_chars: Any,
 ) -> None:  # fmt: skip
     for row in range(len(rows) - 1):
         w, last_word = word_rows[row], word_rows[row + 1]
@@ -86,7 +87,8 @@ def _fineweb(
             count += 1
             ending += _ends_well(data, marks, quotes, word_ends[w - 1])
             short += chars[line] <= short_line_chars
-            if number_of(slots, mask, row + 1, hashes[line], hashes[line], size) == size:
+            key = hash_bytes(data, np.int64(starts[line]), np.int64(ends[line]))
+            if number_of(slots, mask, row + 1, key, key, size) == size:
                 size += 1
             else:
                 repeated += chars[line]

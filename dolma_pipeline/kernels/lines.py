@@ -2,8 +2,8 @@
 
 Lines are exactly `text.split("\\n")`: without their newline, an empty text has one empty line. Flags of a line:
 BLANK. Paragraphs are the pieces of `text.split("\\n\\n")`, stripped, without the blank ones: what stands between
-two newlines in a row. A line of blanks is not such a break. Cost: ~400 MB of text a second (one core, Xeon
-2.6 GHz), 22 bytes a piece.
+two newlines in a row. A line of blanks is not such a break. Cost: paragraphs ~400 MB of text a second (one core,
+Xeon 2.6 GHz), lines ~5 ns each on top of the bitmaps of their batch; 14 to 22 bytes a piece.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from dolma_pipeline.kernels.bitmaps import bits_between, find_bitmaps
 from dolma_pipeline.kernels.hashing import hash_bytes, load8
+from dolma_pipeline.kernels.intrinsics import BLOCK, count_bits, lowest_bit
 from dolma_pipeline.kernels.jit import njit
 from dolma_pipeline.kernels.lanes import TOPS, below_first, each, holds_zero, num_bytes_in
-from dolma_pipeline.kernels.tables import ONE_TEXT, TextBuffers, Tokens, empty_tokens, read_only, sealed_tokens
+from dolma_pipeline.kernels.tables import ONE_TEXT, Bitmaps, TextBuffers, Tokens, empty_tokens, read_only, sealed_tokens
 from dolma_pipeline.kernels.unicode import SPACE, before, class_table, count_code_points, decode
 
 BLANK = 1
@@ -25,12 +27,19 @@ _NEWLINE = 0x0A
 _NEWLINES = each(_NEWLINE)
 
 
-def split_lines(text: TextBuffers) -> Tokens:
-    """The lines of each document: exactly `text.split("\\n")`; flag BLANK."""
-    offsets, data = read_only(text.offsets), read_only(text.data)
-    arrays = empty_tokens(len(offsets) - 1, len(offsets) - 1 + _count_newlines(offsets, data))
-    count = _split_lines(offsets, data, class_table(), *arrays.values())
-    return sealed_tokens(arrays, count)
+def split_lines(text: TextBuffers, bitmaps: Bitmaps | None = None) -> Tokens:
+    """The lines of each document: exactly `text.split("\\n")`; flag BLANK. `hashes` is empty: few ask for them.
+
+    Args:
+        text: n documents. bitmaps: `find_bitmaps(text)`, where they are there.
+    """
+    bits = bitmaps or find_bitmaps(text)
+    offsets = read_only(text.offsets)
+    count = len(offsets) - 1 + _count_newlines(offsets, read_only(text.data))
+    arrays = empty_tokens(len(offsets) - 1, count)
+    parts = (arrays[name] for name in ("rows", "starts", "ends", "chars", "flags"))
+    _split_lines(offsets, bits.space, bits.newline, bits.more, *parts)
+    return sealed_tokens(arrays | {"hashes": np.empty(0, np.uint64)}, count)
 
 
 def split_paragraphs(text: TextBuffers) -> Tokens:
@@ -99,31 +108,38 @@ def _strip(data: Any, classes: Any, start: Any, end: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _split_lines(
-    offsets: Any, data: Any, classes: Any, rows: Any, starts: Any, ends: Any, hashes: Any, chars: Any, flags: Any
-) -> Any:
-    """Fills the table, returns the number of lines."""
-    # What it has in common with `_split_paragraphs` stands in both: shared functions make it 15 to 30 % slower.
+    offsets: Any, space: Any, newline: Any, more: Any, rows: Any, starts: Any, ends: Any, chars: Any, flags: Any
+) -> None:
+    """Fills the table."""
     n = np.int64(0)
+    one = np.uint64(1)
+    origin = np.int64(offsets[0])
     for row in range(len(offsets) - 1):
-        start, stop = np.int64(offsets[row]), np.int64(offsets[row + 1])
-        while True:
-            end, is_ascii = _line_end(data, start, stop)
-            first = start
-            while first < end:
-                point, size = decode(data, first)
-                if not classes[point] & SPACE:
-                    break
-                first += size
-            starts[n], ends[n] = start, end
-            hashes[n] = hash_bytes(data, start, end)
-            chars[n] = end - start if is_ascii else count_code_points(data, start, end)
-            flags[n] = BLANK if first == end else 0
-            n += 1
-            if end == stop:
-                break
-            start = end + 1
+        first, stop = np.int64(offsets[row]) - origin, np.int64(offsets[row + 1]) - origin
+        start, continued, filled = first, np.int64(0), np.uint64(0)  # of the line so far
+        for block in range(first // BLOCK, (stop + BLOCK - 1) // BLOCK):
+            inside = bits_between(block, first, stop)
+            continues, fills = more[block] & inside, ~space[block] & inside
+            breaks = newline[block] & inside
+            while breaks:
+                k = lowest_bit(breaks)
+                below = (one << np.uint64(k)) - one
+                end = BLOCK * block + k
+                starts[n], ends[n] = origin + start, origin + end
+                chars[n] = end - start - continued - count_bits(continues & below)
+                flags[n] = 0 if filled | fills & below else BLANK
+                n += 1
+                start, continued, filled = end + 1, np.int64(0), np.uint64(0)
+                breaks &= breaks - one
+                continues &= ~below
+                fills &= ~below
+            continued += count_bits(continues)
+            filled |= fills
+        starts[n], ends[n] = origin + start, origin + stop
+        chars[n] = stop - start - continued
+        flags[n] = 0 if filled else BLANK
+        n += 1
         rows[row + 1] = n
-    return n
 
 
 @njit(cache=True, nogil=True)

@@ -68,7 +68,8 @@ def repetition_columns(text: TextBuffers, words: Tokens) -> dict[str, NDArray[np
     run_keys = np.empty((2, most + 1), np.uint64)  # of lines, of paragraphs
     work = np.empty((3, most + 1), np.int32)  # places, numbers, counts; before: ends of lines, of paragraphs
     before = np.empty(most + 1, np.int64)  # characters of all earlier words
-    _repetition(table, slots, run_keys, work, before, read_only(text.data), *words)
+    once, twice = np.empty((2, num_slots), np.uint8)  # bits of n-grams that were met, once and more often
+    _repetition(table, slots, run_keys, work, before, once, twice, read_only(text.data), *words)
     return dict(zip(REPETITION, table, strict=True))
 
 
@@ -80,13 +81,15 @@ def number_of(slots: Any, mask: Any, stamp: Any, hash_: Any, key: Any, size: Any
     serves all sets of a batch: a slot of another stamp is free, so nothing is ever cleared.
     """
     slot = np.int64(hash_ & np.uint64(mask))
-    while np.int64(slots[2 * slot]) >> 32 == stamp:
-        if slots[2 * slot + 1] == key:
-            return np.int64(slots[2 * slot]) & 0xFFFFFFFF
+    state = np.int64(slots[2 * slot])
+    # free or the key's own: which one cannot be foretold, so both are written to, and one jump tells them from the rest
+    while not ((state >> 32 != stamp) | (slots[2 * slot + 1] == key)):
         slot = (slot + 1) & mask
-    slots[2 * slot] = np.uint64(stamp << 32 | size)
+        state = np.int64(slots[2 * slot])
+    number = state & 0xFFFFFFFF if state >> 32 == stamp else size
+    slots[2 * slot] = np.uint64(stamp << 32 | number)
     slots[2 * slot + 1] = key
-    return size
+    return number
 
 
 @njit(cache=True, nogil=True)
@@ -159,9 +162,9 @@ def repeated_words(
     for w in range(n):
         key = hashes[first + w]
         number = number_of(slots, mask, stamp, key, key, size)
-        is_new = number == size
-        counts[number] = 1 if is_new else counts[number] + 1
-        size += is_new
+        count = counts[number]
+        counts[number] = 1 + (count if number < size else 0)
+        size += number == size
         numbers[w] = number
     for w in range(n):  # which repeats is as good as random: written always, stepped forward where it counts
         number = numbers[w]
@@ -170,12 +173,19 @@ def repeated_words(
     return m
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _bit_of(key: Any, mask: Any) -> Any:
+    """A byte of `mask + 1` and a bit in it that stand for a key."""
+    spread = key * LENGTH_FACTOR
+    return np.int64(spread >> np.uint64(32)) & mask, np.uint8(1) << np.uint8(spread >> np.uint64(29) & np.uint64(7))
+
+
 @njit(cache=True, nogil=True)
 def _repetition(
-    table: Any, slots: Any, run_keys: Any, work: Any, before: Any, data: Any,
+    table: Any, slots: Any, run_keys: Any, work: Any, before: Any, once: Any, twice: Any, data: Any,
     rows: Any, starts: Any, ends: Any, hashes: Any, chars: Any, flags: Any,
 ) -> None:  # fmt: skip
-    places, numbers, counts = work[0], work[1], work[2]
+    places, numbers, counts, keys = work[0], work[1], work[2], run_keys[0]
     stamp = np.int64(0)
     for row in range(len(rows) - 1):
         first = rows[row]
@@ -202,26 +212,41 @@ def _repetition(
         stamp += 1
         m = repeated_words(hashes, first, n, slots, mask, stamp, places, numbers, counts)
         for k in range(2, _LONGEST + 1):
-            # k-grams whose two (k-1)-grams repeat; written over what has been read.
-            size = pairs = covered = until = np.int64(0)
+            # k-grams whose two (k-1)-grams repeat; written over what has been read. Most of them occur once, and those
+            # of which nothing of the same hash's lower bits was met are sorted out before they are numbered.
+            size = pairs = left = covered = until = np.int64(0)
             stamp += 1
+            once[: mask + 1], twice[: mask + 1] = 0, 0
             for j in range(m - 1):
-                place = np.int64(places[j])
-                if places[j + 1] != place + 1:
-                    continue
+                place = places[j]
                 key = np.uint64(numbers[j]) << np.uint64(32) | np.uint64(numbers[j + 1])
+                keys[pairs] = key
+                is_pair = places[j + 1] == place + 1
+                places[pairs] = place
+                pairs += is_pair
+                at, bit = _bit_of(key, mask)
+                bit *= np.uint8(is_pair)
+                twice[at] |= once[at] & bit
+                once[at] |= bit
+            for j in range(pairs):
+                key = keys[j]
+                at, bit = _bit_of(key, mask)
+                keys[left], places[left] = key, places[j]
+                left += twice[at] & bit != 0
+            for j in range(left):
+                place, key = np.int64(places[j]), keys[j]
                 spread = key * LENGTH_FACTOR
                 number = number_of(slots, mask, stamp, spread ^ spread >> np.uint64(32), key, size)
                 is_new = number == size
                 if k > _LONGEST_TOP and not is_new:  # an n-gram seen before: its characters, less those counted
                     covered += before[place + k] - before[max(place, until)]
                     until = place + k
-                counts[number] = 1 if is_new else counts[number] + 1
+                count = counts[number]
+                counts[number] = 1 + (0 if is_new else count)
                 size += is_new
-                places[pairs], numbers[pairs] = place, number
-                pairs += 1
+                numbers[j] = number
             m = most = np.int64(0)
-            for j in range(pairs):
+            for j in range(left):
                 place, number = places[j], numbers[j]
                 count = np.int64(counts[number])
                 places[m], numbers[m] = place, number

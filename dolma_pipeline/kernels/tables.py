@@ -28,8 +28,8 @@ class Tokens(NamedTuple):
     """Stretches of the batch's text (words, lines or paragraphs), in order.
 
     Those of document i are `rows[i]:rows[i + 1]` (int64[n + 1]). `starts` and `ends` (int32) are byte
-    positions in `data`, `hashes` (uint64) is `hashing.hash_bytes` of the bytes, `chars` (int32) counts code
-    points, `flags` (uint8) are bits whose meaning the kernel that made the table documents. All read-only.
+    positions in `data`, `hashes` (uint64) is `hashing.hash_bytes` of the bytes (of lines it is empty), `chars` (int32)
+    counts code points, `flags` (uint8) are bits whose meaning the kernel that made the table documents. All read-only.
     """
 
     rows: NDArray[np.int64]
@@ -38,6 +38,24 @@ class Tokens(NamedTuple):
     hashes: NDArray[np.uint64]
     chars: NDArray[np.int32]
     flags: NDArray[np.uint8]
+
+
+class Bitmaps(NamedTuple):
+    """Bit k of element j is of byte `64 * j + k` of the batch's text, counted from its first; uint64[blocks + 1] each.
+
+    What a bit behind the text's end says is nothing. `space`: every byte of a character that is `str.isspace`.
+    `newline`: `\\n`. `letter`, `word`, `mark`: the first byte of a character that is `str.isalpha`, of one that is
+    `\\w`, of one that ends a sentence or may close it (`sentence_marks`). `more`: bytes that continue a character.
+    `odd`: `#`, where an ellipsis begins, and maybe a dot that begins none.
+    """
+
+    space: NDArray[np.uint64]
+    newline: NDArray[np.uint64]
+    letter: NDArray[np.uint64]
+    word: NDArray[np.uint64]
+    more: NDArray[np.uint64]
+    mark: NDArray[np.uint64]
+    odd: NDArray[np.uint64]
 
 
 def read_only(array: NDArray[Scalar]) -> NDArray[Scalar]:
@@ -66,15 +84,6 @@ def empty_tokens(num_rows: int, capacity: int) -> dict[str, NDArray[Any]]:
         "chars": np.empty(capacity, np.int32),
         "flags": np.empty(capacity, np.uint8),
     }
-
-
-def grown_tokens(arrays: dict[str, NDArray[Any]], count: int, more: int) -> dict[str, NDArray[Any]]:
-    """Arrays like those of `empty_tokens` with their first `count` tokens, twice as long, and room for `more`."""
-    grown = empty_tokens(0, max(2 * len(arrays["starts"]), count + more))
-    for name in ("starts", "ends", "hashes", "chars", "flags"):
-        grown[name][:count] = arrays[name][:count]
-    grown["rows"] = arrays["rows"]
-    return grown
 
 
 def sealed_tokens(arrays: dict[str, NDArray[Any]], count: int) -> Tokens:

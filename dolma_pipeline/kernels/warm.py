@@ -22,6 +22,7 @@ from dolma_pipeline.errors import RunError, UnknownNameError
 from dolma_pipeline.kernels.compiled import Compiled
 
 KERNELS: Mapping[str, float] = {
+    "bitmaps": 1.5,
     "words": 2.1,
     "lines": 0.8,
     "spans": 0.3,

@@ -2,12 +2,11 @@
 
 Flags of a word: ALPHA, HASH, ELLIPSIS, LINE_START, and in the upper four bits 1 + its place in STOP_WORDS (0: none
 of them). A stop word counts in either case and with anything around it that is not a word character: `The`, `(that,`
-and `"with` are ones, `then` and `re-to` are not. Cost: 22 bytes a word; 200 MB of text a second in many languages,
-300 in English, 400 in code (one core, Xeon 2.6 GHz, on which counting blanks runs at 1,050): ASCII is classified
-eight bytes at a time, in the bytes of a uint64; any other character is looked up in the class table.
-Sources: Rae et al. 2021, "Scaling Language Models: Methods, Analysis & Insights from Training Gopher",
-section A.1.1 (the eight stop words, words with a letter, hash symbols and ellipses); the arithmetic on eight
-bytes at once is that of Warren, "Hacker's Delight", chapter 6.
+and `"with` are ones, `then` and `re-to` are not.
+Cost: ~8 ns a word on top of the bitmaps of its batch (`kernels.bitmaps`), which say where words begin and end and what
+their characters are; 22 bytes a word.
+Source: Rae et al. 2021, "Scaling Language Models: Methods, Analysis & Insights from Training Gopher",
+section A.1.1 (the eight stop words, words with a letter, hash symbols and ellipses).
 """
 
 from __future__ import annotations
@@ -16,20 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from dolma_pipeline.kernels.bitmaps import ALL, bits_between, find_bitmaps
 from dolma_pipeline.kernels.hashing import LENGTH_FACTOR, hash_bytes, load8, load_part, mix
+from dolma_pipeline.kernels.intrinsics import BLOCK, count_bits, highest_bit, lowest_bit
 from dolma_pipeline.kernels.jit import njit
-from dolma_pipeline.kernels.lanes import CASE, LOW7, ONES, TOPS, count_tops, each, zeros
-from dolma_pipeline.kernels.tables import (
-    ONE_TEXT,
-    TextBuffers,
-    Tokens,
-    empty_tokens,
-    grown_tokens,
-    read_only,
-    sealed_tokens,
-)
-from dolma_pipeline.kernels.unicode import ALPHA as ALPHA_CLASS
-from dolma_pipeline.kernels.unicode import SPACE, WORD, before, class_table, decode
+from dolma_pipeline.kernels.lanes import CASE
+from dolma_pipeline.kernels.tables import ONE_TEXT, Bitmaps, TextBuffers, Tokens, empty_tokens, read_only, sealed_tokens
 
 ALPHA = 1
 """Flag of a word: one of its characters is `str.isalpha`."""
@@ -53,25 +44,76 @@ for _place, _word in enumerate(STOP_WORDS, 1):
     _slot = (_number * _SLOT_FACTOR & 0xFFFFFFFF) >> 29
     _SLOT_WORDS[_slot], _SLOT_PLACES[_slot] = _number, _place
 
-_NEWLINE = 0x0A
-_UNDERSCORE, _HASHES, _DOTS = each(0x5F), each(0x23), each(0x2E)
-# Added to a byte below 0x80, each of these sets its top bit if the byte is at least the one in the name.
-_FROM_21, _FROM_0, _AFTER_9 = each(0x5F), each(0x50), each(0x46)
-_FROM_A, _AFTER_Z = each(0x1F), each(0x05)
+_WINDOW = 56
+"""Bits that one read of a bitmap gives, from any place on."""
 
 
-def split_words(text: TextBuffers) -> Tokens:
-    """The words of each document: exactly `text.split()`; flags as in this module's head."""
+def split_words(text: TextBuffers, bitmaps: Bitmaps | None = None) -> Tokens:
+    """The words of each document: exactly `text.split()`; flags as in this module's head.
+
+    Args:
+        text: n documents. bitmaps: `find_bitmaps(text)`, where they are there.
+    """
+    bits = bitmaps or find_bitmaps(text)
     offsets, data = read_only(text.offsets), read_only(text.data)
-    num_rows = len(offsets) - 1
-    arrays = empty_tokens(num_rows, (int(offsets[-1]) - int(offsets[0])) // 5)
-    row = 0
-    while row < num_rows:  # stops before a document that might not fit
-        row = _split(offsets, data, class_table(), row, *arrays.values())
-        if row < num_rows:
-            most = (int(offsets[row + 1]) - int(offsets[row])) // 2 + 1
-            arrays = grown_tokens(arrays, int(arrays["rows"][row]), most)
-    return sealed_tokens(arrays, int(arrays["rows"][num_rows]))
+    arrays = empty_tokens(len(offsets) - 1, _count_words(offsets, bits.space))
+    _find(offsets, bits.space, bits.newline, *(arrays[name] for name in ("rows", "starts", "ends", "flags")))
+    _split(
+        int(offsets[0]), data, *(part.view(np.uint8) for part in (bits.letter, bits.word, bits.more, bits.odd)),
+        *(arrays[name] for name in ("starts", "ends", "hashes", "chars", "flags")),
+    )  # fmt: skip
+    return sealed_tokens(arrays, len(arrays["starts"]))
+
+
+@njit(cache=True, nogil=True)
+def _count_words(offsets: Any, space: Any) -> Any:
+    """How many words all documents have."""
+    count, origin = np.int64(0), np.int64(offsets[0])
+    for row in range(len(offsets) - 1):
+        start, stop = np.int64(offsets[row]) - origin, np.int64(offsets[row + 1]) - origin
+        last = np.uint64(1)  # whether the last byte was white space, as is what lies outside
+        for block in range(start // BLOCK, (stop + BLOCK - 1) // BLOCK):
+            spaces = space[block] | ~bits_between(block, start, stop)
+            count += count_bits(~spaces & (spaces << np.uint64(1) | last))
+            last = spaces >> np.uint64(BLOCK - 1)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _find(offsets: Any, space: Any, newline: Any, rows: Any, starts: Any, ends: Any, flags: Any) -> None:
+    """Where words begin and end, and which of them begin lines.
+
+    Added to the bits of white space, a bit in a run of them is carried to the bit behind the run: so a newline, or the
+    beginning of a text, gets to the word that it is before.
+    """
+    w = e = np.int64(0)
+    one = np.uint64(1)
+    origin = np.int64(offsets[0])
+    for row in range(len(offsets) - 1):
+        start, stop = np.int64(offsets[row]) - origin, np.int64(offsets[row + 1]) - origin
+        last = opened = one  # whether the last byte was white space, and a newline came after the last word
+        for block in range(start // BLOCK, (stop + BLOCK - 1) // BLOCK):
+            spaces, at = space[block] | ~bits_between(block, start, stop), origin + BLOCK * block
+            carried = spaces + (newline[block] & spaces)
+            more = carried + opened
+            opened = np.uint64((carried < spaces) | (more < carried))
+            before = spaces << one | last
+            last = spaces >> np.uint64(BLOCK - 1)
+            begins, closes = ~spaces & before, spaces & ~before
+            while begins:
+                k = lowest_bit(begins)
+                starts[w] = at + k
+                flags[w] = np.uint8(more >> np.uint64(k) & one) * np.uint8(LINE_START)
+                begins &= begins - one
+                w += 1
+            while closes:
+                ends[e] = at + lowest_bit(closes)
+                closes &= closes - one
+                e += 1
+        if e < w:
+            ends[e] = origin + stop
+            e += 1
+        rows[row + 1] = w
 
 
 @njit(cache=True, nogil=True)
@@ -83,156 +125,97 @@ def _stop_place(letters: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _letters(part: Any) -> Any:
-    """The top bit of each byte of `part` that is an ASCII letter; bytes must be below 0x80."""
-    lower = part | CASE
-    return (lower + _FROM_A) & ~(lower + _AFTER_Z) & TOPS
-
-
-@njit(cache=True, nogil=True)
-def _numbers(part: Any) -> Any:
-    """The top bit of each byte of `part` that is an ASCII digit or an underscore; bytes must be below 0x80."""
-    return (part + _FROM_0) & ~(part + _AFTER_9) & TOPS | zeros(part ^ _UNDERSCORE)
-
-
-@njit(cache=True, nogil=True)
-def _short_flags(part: Any) -> Any:
-    """Flags of an ASCII word of 1 to 7 bytes, given as a little-endian number."""
-    letters = _letters(part)
-    inner = letters | _numbers(part)
-    flag = np.uint8(letters != 0) * np.uint8(ALPHA) | np.uint8(zeros(part ^ _HASHES) != 0) * np.uint8(HASH)
-    dots = zeros(part ^ _DOTS)
-    flag |= np.uint8(dots & (dots >> np.uint64(8)) & (dots >> np.uint64(16)) != 0) * np.uint8(ELLIPSIS)
-    # Strip what is not a word character: shift out what stands before the first one, clear what follows the last.
-    leading = ((inner & (~inner + np.uint64(1))) >> np.uint64(7)) - np.uint64(1) if inner else np.uint64(0)
-    inner |= inner >> np.uint64(8)
-    inner |= inner >> np.uint64(16)
-    inner |= inner >> np.uint64(32)
-    core = (part & ((inner >> np.uint64(7)) * np.uint64(0xFF))) >> (_count_bytes(leading) << np.uint64(3))
-    return flag | np.uint8(_stop_place(core) << STOP_SHIFT)
-
-
-@njit(cache=True, nogil=True)
-def _count_bytes(mask: Any) -> Any:
-    """How many low bytes of a uint64 a mask of whole bytes covers (at most 7)."""
-    return ((mask & ONES) * ONES) >> np.uint64(56)
-
-
-@njit(cache=True, nogil=True)
 def is_ellipsis(a: Any, b: Any, c: Any) -> Any:
     """Whether three bytes are `...` or `…`."""
     return (a == 0x2E and b == 0x2E and c == 0x2E) or (a == 0xE2 and b == 0x80 and c == 0xA6)
 
 
 @njit(cache=True, nogil=True)
-def _look_closely(data: Any, classes: Any, start: Any, end: Any) -> Any:
-    """Flags HASH, ELLIPSIS and the stop word of any word, a character at a time."""
+def _signs(data: Any, start: Any, end: Any) -> Any:
+    """Flags HASH and ELLIPSIS of a word."""
     flag = np.uint8(0)
     for i in range(start, end):
         if data[i] == 0x23:
             flag |= np.uint8(HASH)
         elif i + 3 <= end and is_ellipsis(data[i], data[i + 1], data[i + 2]):
             flag |= np.uint8(ELLIPSIS)
-    while start < end:
-        point, size = decode(data, start)
-        if classes[point] & WORD:
-            break
-        start += size
-    while start < end:
-        last = before(data, end)
-        if classes[decode(data, last)[0]] & WORD:
-            break
-        end = last
-    if 2 <= end - start <= 4:
-        flag |= np.uint8(_stop_place(load_part(data, start, end - start)) << STOP_SHIFT)
     return flag
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _window(bits: Any, at: Any, count: Any) -> Any:
+    """Bits `at` to `at + count - 1` of a bitmap, given as bytes; count is at most _WINDOW, and not 0."""
+    return load8(bits, at >> 3) >> np.uint64(at & 7) & ALL >> np.uint64(64 - count)
+
+
+@njit(cache=True, nogil=True)
+def _of_long_word(data: Any, letter: Any, word: Any, more: Any, odd: Any, first: Any, start: Any, end: Any) -> Any:
+    """Flags, but for LINE_START, and code points of a word of more than _WINDOW bytes."""
+    letters = signs = np.uint64(0)
+    inner_first, inner_last = np.int64(-1), np.int64(-1)
+    continued = np.int64(0)
+    at = start
+    while at < end:
+        count, place = min(np.int64(_WINDOW), end - at), at - first
+        letters |= _window(letter, place, count)
+        signs |= _window(odd, place, count)
+        continued += count_bits(_window(more, place, count))
+        inner = _window(word, place, count)
+        if inner:
+            if inner_first < 0:
+                inner_first = at + lowest_bit(inner)
+            inner_last = at + highest_bit(inner)
+        at += count
+    flag = np.uint8(ALPHA) if letters else np.uint8(0)
+    if signs:
+        flag |= _signs(data, start, end)
+    if 1 <= inner_last - inner_first <= 3:
+        flag |= _stop_flag(data, more, first, inner_first, inner_last)
+    return flag, end - start - continued
+
+
+@njit(cache=True, nogil=True)
+def _stop_flag(data: Any, more: Any, first: Any, start: Any, last: Any) -> Any:
+    """The flag of a stop word that stands from one character to another (whose first byte is at `last`), or 0."""
+    size = last - start + 1
+    if _window(more, start - first, size + 1):
+        return np.uint8(0)  # one of its characters is not ASCII
+    return np.uint8(_stop_place(load_part(data, start, size)) << STOP_SHIFT)
 
 
 @njit(cache=True, nogil=True)
 def _split(
-    offsets: Any, data: Any, classes: Any, row: Any, rows: Any, starts: Any, ends: Any, hashes: Any, chars: Any,
-    flags: Any,
-) -> Any:  # fmt: skip
-    """Fills the table from document `row` on; returns the first document that might not fit, or their number."""
-    w = rows[row]
-    while row < len(offsets) - 1:
-        i, stop = np.int64(offsets[row]), np.int64(offsets[row + 1])
-        if w + (stop - i) // 2 + 1 > len(starts):
-            return row
-        opened = np.uint8(LINE_START)  # LINE_START if a newline came after the last word
-        while i < stop:
-            if data[i] == 0x20:
-                i += 1
-                continue
-            start = i
-            if i + 8 <= stop:  # an ASCII word of up to 7 bytes and the space after it, without a loop
-                x = load8(data, i)
-                ending = (~((x & LOW7) + _FROM_21) | x) & TOPS  # bytes below 0x21 and above 0x7F
-                inside = ((ending & (~ending + np.uint64(1))) >> np.uint64(7)) - np.uint64(1)
-                n = np.int64(_count_bytes(inside))
-                if ending != 0 and n > 0 and data[i + n] < 0x80 and classes[data[i + n]] & SPACE:
-                    part = x & inside
-                    starts[w], ends[w] = i, i + n
-                    hashes[w] = mix(part + np.uint64(n) * LENGTH_FACTOR)
-                    chars[w] = n
-                    flags[w] = _short_flags(part) | opened
-                    opened = np.uint8(LINE_START) if data[i + n] == _NEWLINE else np.uint8(0)
-                    w += 1
-                    i += n + 1
-                    continue
-            h = np.uint64(0)  # as `hash_bytes`, while `whole`: no character of the word was looked up
-            whole = True
-            letters = np.uint64(0)  # not 0: some character is a letter
-            continued = num_inner = num_dots = np.int64(0)  # bytes that continue a character; \w; dots
-            odd = np.uint64(0)  # not 0: some character is # or an ellipsis
-            while i < stop:
-                if i + 8 <= stop:
-                    x = load8(data, i)
-                    ending = (~((x & LOW7) + _FROM_21) | x) & TOPS
-                    inside = ((ending & (~ending + np.uint64(1))) >> np.uint64(7)) - np.uint64(1)
-                    part = x & inside
-                    alpha = _letters(part)
-                    letters |= alpha
-                    odd |= zeros(part ^ _HASHES)
-                    num_inner += count_tops(alpha | _numbers(part))
-                    num_dots += count_tops(zeros(part ^ _DOTS))
-                    if ending == 0:
-                        h = mix(h ^ x)
-                        i += 8
-                        continue
-                    h ^= part
-                    i += np.int64(_count_bytes(inside))
-                else:
-                    whole = False
-                point, size = decode(data, i)
-                kind = classes[point]
-                if kind & SPACE:
-                    break
-                whole = False
-                letters |= np.uint64(kind & ALPHA_CLASS)
-                num_inner += np.int64(kind & WORD != 0)
-                num_dots += np.int64(point == 0x2E)
-                odd |= np.uint64((point == 0x23) | (point == 0x2026))
-                continued += size - 1
-                i += size
-            n = i - start
-            if n > 0:
-                flag = (np.uint8(ALPHA) if letters else np.uint8(0)) | opened
-                opened = np.uint8(0)
-                if odd or num_inner <= 4 or num_dots >= 3:
-                    flag |= _look_closely(data, classes, start, i)
-                starts[w], ends[w] = start, i
-                hashes[w] = mix(h + np.uint64(n) * LENGTH_FACTOR) if whole else hash_bytes(data, start, i)
-                chars[w] = n - continued
-                flags[w] = flag
-                w += 1
-            if i < stop:
-                if data[i] == _NEWLINE:
-                    opened = np.uint8(LINE_START)
-                i += decode(data, i)[1]
-        row += 1
-        rows[row] = w
-    return row
+    first: Any, data: Any, letter: Any, word: Any, more: Any, odd: Any, starts: Any, ends: Any, hashes: Any,
+    chars: Any, flags: Any,
+) -> None:  # fmt: skip
+    """Fills in what a table says of a word besides where it stands. first: the byte that bitmaps begin with."""
+    for w in range(len(starts)):
+        start, end = np.int64(starts[w]), np.int64(ends[w])
+        n, at = end - start, start - first
+        if n > _WINDOW:
+            hashes[w] = hash_bytes(data, start, end)
+            flag, chars[w] = _of_long_word(data, letter, word, more, odd, first, start, end)
+            flags[w] |= flag
+            continue
+        continued, inner = _window(more, at, n), _window(word, at, n)
+        flag = np.uint8(_window(letter, at, n) != 0) * np.uint8(ALPHA)
+        chars[w] = n - count_bits(continued)
+        if n < 8:
+            part = load_part(data, start, n)
+            hashes[w] = mix(part + np.uint64(n) * LENGTH_FACTOR)
+            if not continued:  # a stop word without a branch: which words are one cannot be foretold
+                low = lowest_bit(inner | np.uint64(0x80))
+                core = part & ALL >> np.uint64(63 - max(8 * highest_bit(inner) + 7, 0))
+                flag |= np.uint8(_stop_place(core >> np.uint64(8 * low & 63)) << STOP_SHIFT)
+        else:
+            hashes[w] = hash_bytes(data, start, end)
+        if n >= 8 or continued:
+            low, high = lowest_bit(inner), highest_bit(inner)
+            if 1 <= high - low <= 3:
+                flag |= _stop_flag(data, more, first, start + low, start + high)
+        if _window(odd, at, n):
+            flag |= _signs(data, start, end)
+        flags[w] |= flag
 
 
 def warm() -> None:

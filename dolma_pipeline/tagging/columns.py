@@ -177,18 +177,17 @@ class Columns:
         if spans.null_count or any(child.null_count for child in spans.flatten()):
             raise self._broken(field, "holds a null among its spans")
         starts, ends, scores = (child.to_numpy(zero_copy_only=False) for child in spans.flatten())
-        rows = pc.list_parent_indices(column).to_numpy(zero_copy_only=False)
-        wrong = (starts < 0) | (starts > ends) | (ends > batch.chars[rows])
-        if wrong.any():
-            at = int(np.argmax(wrong))
-            where = f"in {_document(batch, int(rows[at]))}, a text of {batch.chars[rows[at]]} code points"
-            raise self._broken(field, f"holds Span({starts[at]}, {ends[at]}) {where}: {BOUNDS}")
+        nums = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+        wrong = (starts < 0) | (starts > ends) | (ends > np.repeat(batch.chars, nums))
         finite = np.isfinite(scores)
-        if not finite.all():
-            at = int(np.argmin(finite))
-            raise self._broken(
-                field, f"holds a span with score {scores[at]} in {_document(batch, int(rows[at]))}; a score is finite"
-            )
+        if not wrong.any() and finite.all():
+            return
+        at = int(np.argmax(wrong if wrong.any() else ~finite))
+        row = int(np.searchsorted(np.cumsum(nums), at, side="right"))
+        if wrong.any():
+            where = f"in {_document(batch, row)}, a text of {batch.chars[row]} code points"
+            raise self._broken(field, f"holds Span({starts[at]}, {ends[at]}) {where}: {BOUNDS}")
+        raise self._broken(field, f"holds a span with score {scores[at]} in {_document(batch, row)}; a score is finite")
 
     def _check_keys(self, got: Any) -> None:
         if not isinstance(got, Mapping):

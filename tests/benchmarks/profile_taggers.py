@@ -1,7 +1,8 @@
 """Milliseconds of CPU for a MB of text, tagger by tagger: `profile_taggers.py SAMPLE…`; docs/performance.md has them.
 
-Each tagger is given a batch whose word and line tables are there already, but for what the first rows say: reading, and
-the tables. The least of several passes; a line for each, a column for each sample (JSON lines of `id` and `text`).
+Each tagger is given a batch whose bitmaps, word and line tables are there already, but for what the first rows say:
+reading, and these. The least of several passes; a line for each, a column for each sample (JSON lines of `id` and
+`text`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ours import batches
 
 from dolma_pipeline.documents import Batch
+from dolma_pipeline.kernels.bitmaps import find_bitmaps
 from dolma_pipeline.kernels.lines import split_lines
 from dolma_pipeline.kernels.words import split_words
 from dolma_pipeline.registry import load_tagger
@@ -50,7 +52,7 @@ def each(found: list[Batch], work: Callable[[Batch], object]) -> Callable[[], ob
 
     def fresh(batch: Batch) -> Batch:
         made = Batch(batch.table)
-        made.__dict__.update(words=batch.words, lines=batch.lines, text=batch.text)
+        made.__dict__.update(bitmaps=batch.bitmaps, words=batch.words, lines=batch.lines, text=batch.text)
         return made
 
     ready = [fresh(batch) for batch in found]
@@ -63,8 +65,9 @@ def profile(path: str) -> dict[str, float]:
     megabytes = sum(int(batch.text.offsets[-1]) - int(batch.text.offsets[0]) for batch in found) / 1e6
     seconds = {
         "reading": least([lambda: batches(path)] * PASSES),
-        "words": least([each(found, lambda batch: split_words(batch.text)) for _ in range(PASSES)]),
-        "lines": least([each(found, lambda batch: split_lines(batch.text)) for _ in range(PASSES)]),
+        "bitmaps": least([each(found, lambda batch: find_bitmaps(batch.text)) for _ in range(PASSES)]),
+        "words": least([each(found, lambda batch: split_words(batch.text, batch.bitmaps)) for _ in range(PASSES)]),
+        "lines": least([each(found, lambda batch: split_lines(batch.text, batch.bitmaps)) for _ in range(PASSES)]),
     }
     for name, parameters in TAGGERS.items():
         tagger = load_tagger(name, **parameters)

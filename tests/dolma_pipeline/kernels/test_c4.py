@@ -39,7 +39,7 @@ def plain_flags(line: str, min_words: int, marks: str) -> int:
 
 
 def check(batch: Batch, texts: list[str], *, min_words: int = 5, marks: str = MARKS) -> None:
-    found = judge_lines(batch.text, batch.lines, min_words=min_words, end_marks=marks)
+    found = judge_lines(batch.text, batch.lines, batch.bitmaps, min_words=min_words, end_marks=marks)
     for row, text in enumerate(texts):
         lines = text.split("\n")
         flags = [plain_flags(line, min_words, marks) for line in lines]
@@ -81,7 +81,7 @@ def test_a_slice_is_judged_by_its_own_rows(texts: list[str]) -> None:
 def test_every_policy_phrase_is_found_inside_a_line_only(phrase: str) -> None:
     texts = [f"See our {phrase.title()}.", f"x{phrase}y", phrase, phrase.replace(" ", "\n"), phrase.replace(" ", "  ")]
     batch = Batch.of(texts)
-    found = judge_lines(batch.text, batch.lines, min_words=1, end_marks=MARKS)
+    found = judge_lines(batch.text, batch.lines, batch.bitmaps, min_words=1, end_marks=MARKS)
     first = [bool(found.flags[start] & POLICY) for start in batch.lines.rows[:-1]]
     assert first == [True, True, True, False, False]
     check(batch, texts)
@@ -90,7 +90,7 @@ def test_every_policy_phrase_is_found_inside_a_line_only(phrase: str) -> None:
 def test_empty_texts_and_an_empty_batch() -> None:
     check(Batch.of(["", "", "{", ""]), ["", "", "{", ""])
     empty = Batch.of([])
-    found = judge_lines(empty.text, empty.lines, min_words=5, end_marks=MARKS)
+    found = judge_lines(empty.text, empty.lines, empty.bitmaps, min_words=5, end_marks=MARKS)
     assert [len(column) for column in found] == [0] * 6
 
 

@@ -80,11 +80,12 @@ def test_an_empty_batch_has_no_lines() -> None:
     assert split_paragraphs(Batch.of([]).text).rows.tolist() == [0]
 
 
-def test_hashes_are_those_of_the_bytes() -> None:
-    batch = Batch.of(["one line\nönë line\none line", "one line"])
-    hashes = split_lines(batch.text).hashes
+def test_paragraphs_are_hashed_and_lines_are_not() -> None:
+    batch = Batch.of(["one line\n\nönë line\n\none line", "one line"])
+    hashes = split_paragraphs(batch.text).hashes
     assert hashes[0] == hashes[2] == hashes[3] != hashes[1]
     assert hashes[0] == hash_bytes(np.frombuffer(b"one line", np.uint8), 0, 8)
+    assert len(split_lines(batch.text).hashes) == 0
 
 
 def test_tables_are_read_only() -> None:

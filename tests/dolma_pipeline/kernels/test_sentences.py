@@ -40,11 +40,11 @@ def plain_sentences(text: str) -> list[str]:
 
 def found(batch: Batch) -> list[list[str]]:
     """The sentences of each document, of which as many are counted."""
-    paragraphs, counts = count_paragraphs_and_sentences(batch.text, batch.words)
+    paragraphs, counts = count_paragraphs_and_sentences(batch.text, batch.bitmaps)
     assert paragraphs.dtype == counts.dtype == np.int64
     texts = batch.strings
     assert paragraphs.tolist() == [sum(bool(one.strip()) for one in text.split("\n\n")) for text in texts]
-    table = split_sentences(batch.text, batch.words)
+    table = split_sentences(batch.text, batch.bitmaps)
     assert np.diff(table.rows).tolist() == counts.tolist()
     assert table.rows[0] == 0
     assert len(table.starts) == table.rows[-1]
@@ -70,7 +70,7 @@ def test_equal_to_plain_python_on_any_unicode(texts: list[str]) -> None:
 @given(TEXT)
 def test_the_rules(text: str) -> None:
     batch = Batch.of([text])
-    table = split_sentences(batch.text, batch.words)
+    table = split_sentences(batch.text, batch.bitmaps)
     data, behind = text.encode(), 0
     for start, end, of_bytes in zip(table.starts.tolist(), table.ends.tolist(), table.hashes.tolist(), strict=True):
         sentence = data[start:end].decode()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dolma_pipeline.documents import SPAN_TYPE, SPANS_TYPE, Batch
 from dolma_pipeline.errors import TaggerError
 from dolma_pipeline.kernels import spans
-from dolma_pipeline.kernels.spans import point_lists, span_lists
+from dolma_pipeline.kernels.spans import line_lists, point_lists, span_lists
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from("aé中😀"), max_size=30)
 
@@ -99,3 +99,24 @@ def test_point_lists_take_code_points_as_they_are() -> None:
     found = point_lists(rows, starts, ends, np.array([1.0, 0.5]), num_rows=3)
     assert found.type == SPANS_TYPE
     assert found.to_pylist() == [[], [{"start": 4, "end": 5, "score": 1.0}, {"start": 0, "end": 3, "score": 0.5}], []]
+
+
+@given(st.lists(st.text(st.sampled_from("a\né中😀 "), max_size=12), min_size=1, max_size=5), st.data())
+@settings(max_examples=100, deadline=None)
+def test_lists_of_lines_are_what_plain_python_gives(texts: list[str], data: st.DataObject) -> None:
+    batch = Batch.of(texts)
+    num_lines = len(batch.lines.starts)
+    flags = data.draw(st.lists(st.integers(0, 7), min_size=num_lines, max_size=num_lines))
+    lists = line_lists(batch.lines, np.array(flags, np.uint8), (1, 4))
+    for bit, found in zip((1, 4), lists, strict=True):
+        left, expected = iter(flags), []
+        for text in texts:
+            spans, at = [], 0
+            for line in text.split("\n"):
+                end = min(at + len(line) + 1, len(text))
+                if next(left) & bit and end > at:
+                    spans.append({"start": at, "end": end, "score": 1.0})
+                at = end
+            expected.append(spans)
+        assert found.to_pylist() == expected
+        assert found.type == SPANS_TYPE

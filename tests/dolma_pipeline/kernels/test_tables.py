@@ -1,4 +1,4 @@
-"""Tables are read-only, grow without losing what they hold, and cost nothing to import."""
+"""Tables are read-only, and cost nothing to import."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from dolma_pipeline.kernels.tables import empty_tokens, grown_tokens, read_only, sealed_tokens
+from dolma_pipeline.kernels.tables import empty_tokens, read_only, sealed_tokens
 
 
 def test_read_only_shares_memory_and_leaves_the_original_alone() -> None:
@@ -19,18 +19,15 @@ def test_read_only_shares_memory_and_leaves_the_original_alone() -> None:
     assert read_only(array[::2]).flags.c_contiguous
 
 
-def test_a_grown_table_keeps_its_first_tokens_and_has_room() -> None:
+def test_a_sealed_table_has_its_first_tokens() -> None:
     arrays = empty_tokens(3, 10)
     arrays["rows"][:] = [0, 4, 4, 4]
     for name in ("starts", "ends", "hashes", "chars", "flags"):
         arrays[name][:4] = [5, 6, 7, 8]
-    for more, capacity in ((1, 20), (100, 104)):
-        grown = grown_tokens(arrays, 4, more)
-        assert len(grown["starts"]) == capacity
-        table = sealed_tokens(grown, 4)
-        assert table.rows.tolist() == [0, 4, 4, 4]
-        assert [column.tolist() for column in table[1:]] == [[5, 6, 7, 8]] * 5
-        assert not any(column.flags.writeable for column in table)
+    table = sealed_tokens(arrays, 4)
+    assert table.rows.tolist() == [0, 4, 4, 4]
+    assert [column.tolist() for column in table[1:]] == [[5, 6, 7, 8]] * 5
+    assert not any(column.flags.writeable for column in table)
 
 
 def test_tables_load_without_numba() -> None:
