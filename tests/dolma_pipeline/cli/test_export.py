@@ -94,7 +94,7 @@ def test_the_model_of_a_stage(place: str, tmp_path: Path, calls: list[dict[str, 
     assert {(call["run"], call["step"], call["stage"], call["tokenizer"]) for call in calls} == {
         (place, 6, "sft", b"of sft")
     }
-    with pytest.raises(RunError, match=r"/sft/train: no checkpoint of step 10\. There are: 6\."):
+    with pytest.raises(UsageError, match=r"/sft/train: no checkpoint of step 10\. There are: 6\."):
         run(f"{place}/sft", "--step", "10", "--output", out)
     with pytest.raises(RunError, match=r"/dpo/train: no saved model\. First: dolma-pipeline dpo RECIPE"):
         run(place, "--stage", "dpo", "--output", out)
