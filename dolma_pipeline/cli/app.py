@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from dolma_pipeline import __version__
 from dolma_pipeline.cli.arguments import Arguments, Reply, parse_arguments
 from dolma_pipeline.cli.help import command_help, program_help
+
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "")
+"""The folder of this package."""
 
 
 def dispatch(argv: Sequence[str]) -> Reply:
@@ -44,3 +49,13 @@ def set_up_logging(arguments: Arguments) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     ours = logging.getLogger("dolma_pipeline")
     ours.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    warnings.formatwarning = _format_warning
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning of Python's: ours is for the person at the terminal, others' keeps the line of code it is about."""
+    if os.path.realpath(filename).startswith(_PACKAGE):
+        return f"warning: {message}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n"

@@ -459,7 +459,8 @@ _ALL = (
         module="clean",
         usage="RUN [KIND ...]",
         details="Shows what the folder of a run holds that can be removed, how big it is and what it costs to have it\n"
-        "again. Kinds: table, ids, old, attempts, and unfinished, which goes only where it is named. Results stay.",
+        "again. Kinds: table, ids, old, attempts; order, index and unfinished, which go only where they\n"
+        "are named. Results stay.",
         example="dolma-pipeline clean runs/quickstart\ndolma-pipeline clean runs/quickstart table old --yes",
         options=(FORMAT, Option(name="--yes", purpose="remove it")),
     ),

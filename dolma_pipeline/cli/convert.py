@@ -12,6 +12,9 @@ from dolma_pipeline.errors import UsageError
 OLMO_EVAL = "olmo-eval"
 """The word that stands where else a config is named."""
 
+_CONFIG = ("a config of Dolma's mixer", "`streams`")
+"""What errors call the file, and what it needs at least."""
+
 
 def main(arguments: Arguments) -> Reply:
     """Convert a config, or tasks.
@@ -36,7 +39,7 @@ def main(arguments: Arguments) -> Reply:
     (path,) = arguments.words
     stem = posixpath.basename(path).partition(".")[0]
     (output,) = arguments.values.get("--output", (f"runs/{stem or 'mixer'}",))
-    converted = recipe_of(read_yaml(path), output=output)
+    converted = recipe_of(read_yaml(path, kind=_CONFIG), output=output)
     if arguments.format == "json":
         record = {"recipe": converted.recipe, "notes": list(converted.notes)}
         return Reply(json.dumps(record, indent=2, ensure_ascii=False) + "\n")

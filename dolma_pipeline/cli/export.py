@@ -17,8 +17,8 @@ def main(arguments: Arguments) -> Reply:
     """Export the model.
 
     Raises:
-        UsageError: no run or no --output was named, or an option that cannot be.
-        RunError: the run has no such checkpoint, or the export failed.
+        UsageError: no run or no --output was named, or an option that cannot be, such as a step that is not saved.
+        RunError: the run has no checkpoint at all, or the export failed.
     """
     from dolma_pipeline.run import layout
     from dolma_pipeline.storage.scratch import Scratch
@@ -44,7 +44,7 @@ def main(arguments: Arguments) -> Reply:
             raise RunError(f"{folder.url}/{of_run}: no saved model. First: dolma-pipeline {stage} RECIPE.")
         step = int(asked) if asked else steps[-1]
         if step not in steps:
-            raise RunError(
+            raise UsageError(
                 f"{folder.url}/{of_run}: no checkpoint of step {step}. There are: {', '.join(map(str, steps))}."
             )
         return step

@@ -16,7 +16,7 @@ def main(arguments: Arguments) -> Reply:
     """Look up.
 
     Raises:
-        UsageError: not exactly one of a text and --file, no --run, or no index there that can be used.
+        UsageError: not exactly one of a text and --file, an empty one, no --run, or no index that can be used.
         DataError: the file cannot be read, or the index is damaged.
     """
     from dolma_pipeline.look.find import Index
@@ -34,6 +34,8 @@ def main(arguments: Arguments) -> Reply:
     number = _number(arguments, "--number", NUMBER["file" if file else "text"])
     at_least = _number(arguments, "--at-least", AT_LEAST)
     text = _read(file) if file else arguments.words[0]
+    if not text:
+        raise UsageError(f"{file or 'the text to find'} is empty; give some words that are looked for")
     with Index(place) as index:
         if file:
             trace = index.trace(text, at_least=at_least, number=number)

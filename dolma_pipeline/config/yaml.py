@@ -9,6 +9,7 @@ Costs about 1 ms for 20 lines; loads PyYAML only.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -74,8 +75,16 @@ def read_yaml(path: str, *, name: str = "", kind: tuple[str, str] = RECIPE) -> L
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}; {kind[0]} is a YAML file, give its path") from error
+        raise ConfigError(f"{path}: {error.strerror or error}; {_advice(path, kind[0])}") from error
     return parse_yaml(_decode(data, name or path), name or path, kind=kind)
+
+
+def _advice(path: str, what: str) -> str:
+    """What to give instead of a path that cannot be read; a run's folder holds the recipe that made it."""
+    within = os.path.join(path, "recipe.yaml")
+    if what == RECIPE[0] and os.path.isfile(within):
+        return f"it is the folder of a run, and a recipe is wanted here: give yours, or {within}"
+    return f"{what} is a YAML file, give its path"
 
 
 def parse_yaml(text: str, name: str, *, kind: tuple[str, str] = RECIPE) -> Located:

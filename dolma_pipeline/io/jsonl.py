@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
 
+NO_TEXT = "is missing or null; expected a string"
+"""How the reason ends for which a line without a text fails, behind the key that was looked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -264,7 +267,7 @@ def _why_not(error: orjson.JSONDecodeError) -> str:
 
 
 def _no_text(names: Mapping[str, str]) -> str:
-    return f"'{names['text']}' is missing or null; expected a string"
+    return f"'{names['text']}' {NO_TEXT}"
 
 
 def _is_utf8(line: bytes) -> bool:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import orjson
 
 from dolma_pipeline.errors import TooManyFailuresError
+from dolma_pipeline.io.jsonl import NO_TEXT
 from dolma_pipeline.io.paths import expanded
 from dolma_pipeline.run import layout
 from dolma_pipeline.run.manifests import has_lines, read_lines
@@ -83,4 +84,7 @@ def common_failures(run: Run, artifact: str) -> str:
     reasons = Counter(orjson.loads(line)["reason"] for line in itertools.islice(lines, 10_000))
     often = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(3))
     folder = f"{expanded(run.recipe.output)}/{layout.FAILED}/{where}"
-    return f"{folder}/ has file, line and reason of each; most often: {often}."
+    said = f"{folder}/ has file, line and reason of each; most often: {often}."
+    if any(reason.endswith(NO_TEXT) for reason, _ in reasons.most_common(3)):
+        said += " Where texts stand under another key, name it in the recipe: sources.NAME.fields: {text: KEY}."
+    return said

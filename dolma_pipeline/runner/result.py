@@ -55,9 +55,12 @@ class Result:
     stage_scores: Mapping[str, Mapping[int, Mapping[str, Any]]] = field(default_factory=dict)
 
     def warnings(self) -> list[str]:
-        """What is warned of: before the run, and by manifests (`artifact: text`, in the order of the artifacts)."""
+        """What is warned of: before the run, sources without documents, and by manifests (`artifact: text`)."""
+        index = self.manifests.get(layout.INDEX)
+        empty = [name for name, one in index.counts.items() if one.get("in", 0) == 0] if index is not None else []
+        none = [f"source '{name}' has no documents: there is nothing in its files" for name in empty]
         made = [f"{name}: {text}" for name, one in self.manifests.items() for text in one.record.get("warnings", ())]
-        return [*self.early_warnings, *made]
+        return [*self.early_warnings, *none, *made]
 
     def record(self) -> dict[str, Any]:
         """All of it as JSON."""

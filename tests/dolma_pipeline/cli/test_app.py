@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +17,9 @@ from dolma_pipeline.cli.arguments import Arguments, Reply, parse_arguments
 def _quiet() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("", "dolma_pipeline", "apache_beam", "google", "grpc")]
     levels, handlers = [one.level for one in loggers], loggers[0].handlers[:]
+    form = warnings.formatwarning
     yield
+    warnings.formatwarning = form
     for one, level in zip(loggers, levels, strict=True):
         one.setLevel(level)
     loggers[0].handlers[:] = handlers
@@ -46,3 +49,11 @@ def test_levels(typed: str, level: int) -> None:
     assert logging.getLogger("dolma_pipeline").level == level
     for noisy in ("apache_beam.runners.worker", "google.auth", "grpc"):
         assert logging.getLogger(noisy).getEffectiveLevel() == logging.WARNING
+
+
+def test_a_warning_of_ours_names_no_line_of_code() -> None:
+    set_up_logging(parse_arguments(["fetch"]))
+    ours = warnings.formatwarning("tok.json: slow", RuntimeWarning, str(list.__file__), 7)
+    assert ours == "warning: tok.json: slow\n"
+    others = warnings.formatwarning("old", DeprecationWarning, pytest.__file__, 7)
+    assert others == f"{pytest.__file__}:7: DeprecationWarning: old\n"

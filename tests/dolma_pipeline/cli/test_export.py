@@ -94,7 +94,7 @@ def test_the_model_of_a_stage(place: str, tmp_path: Path, calls: list[dict[str, 
     assert {(call["run"], call["step"], call["stage"], call["tokenizer"]) for call in calls} == {
         (place, 6, "sft", b"of sft")
     }
-    with pytest.raises(RunError, match=r"/sft/train: no checkpoint of step 10\. There are: 6\."):
+    with pytest.raises(UsageError, match=r"/sft/train: no checkpoint of step 10\. There are: 6\."):
         run(f"{place}/sft", "--step", "10", "--output", out)
     with pytest.raises(RunError, match=r"/dpo/train: no saved model\. First: dolma-pipeline dpo RECIPE"):
         run(place, "--stage", "dpo", "--output", out)
@@ -109,8 +109,8 @@ def test_the_model_of_a_stage(place: str, tmp_path: Path, calls: list[dict[str, 
         (("--output", "OUT"), UsageError, "'export' takes one run or recipe, found 0"),
         (("RUN", "RUN", "--output", "OUT"), UsageError, "'export' takes one run or recipe, found 2"),
         (("RUN", "--output", "OUT", "--step", "-3"), UsageError, "--step -3: a step is a number, 0 or more"),
-        (("RUN", "--output", "OUT", "--step", "5"), RunError, r"no checkpoint of step 5\. There are: 0, 4, 10\."),
-        (("RUN", "--output", "OUT", "--step", "20"), RunError, r"no checkpoint of step 20\. There are: 0, 4, 10\."),
+        (("RUN", "--output", "OUT", "--step", "5"), UsageError, r"no checkpoint of step 5\. There are: 0, 4, 10\."),
+        (("RUN", "--output", "OUT", "--step", "20"), UsageError, r"no checkpoint of step 20\. There are: 0, 4, 10\."),
         (("RUN", "--output", "OUT", "seed=2"), UsageError, "found seed=2; KEY=VALUE changes a recipe, and .* folder"),
         (("RUN", "--output", "OUT", "--format", "json"), UsageError, "--format takes hf or safetensors, found 'json'"),
         (("RUN", "--output", "OUT", "--dtype", "fp16"), UsageError, "--dtype takes fp32 or bf16, found 'fp16'"),

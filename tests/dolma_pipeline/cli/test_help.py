@@ -12,6 +12,7 @@ from dolma_pipeline.cli.arguments import parse_arguments
 from dolma_pipeline.cli.commands import COMMANDS
 from dolma_pipeline.cli.help import command_help, program_help
 from dolma_pipeline.config import recipe_from_text
+from dolma_pipeline.look.clean import KINDS
 
 FIRST = "output: a\nsources: {web: {documents: x}}\ntag: {taggers: [pii_v1]}\n"
 
@@ -38,7 +39,11 @@ def test_the_options_of_a_command_are_its_own() -> None:
     assert re.search(r"^  --what-if CHANGE +what 'RULE: SQL' .* would do; may be repeated$", mix, re.M)
     assert re.search(r"^  --format text\|json +of what goes to stdout$", mix, re.M)
     assert "--what-if" not in command_help(COMMANDS["tokens"])
-    assert re.search(r"^  --yes +remove it$", command_help(COMMANDS["clean"]), re.M)
+    clean = command_help(COMMANDS["clean"])
+    assert re.search(r"^  --yes +remove it$", clean, re.M)
+    unasked, named = clean[clean.index("Kinds: ") + 7 : clean.index(", which go only")].split("; ")
+    assert {name for name, kind in KINDS.items() if kind.unasked} == set(re.split(", | and ", unasked))
+    assert {name for name, kind in KINDS.items() if not kind.unasked} == set(re.split(", | and ", named))
 
 
 @pytest.mark.parametrize("name", COMMANDS)

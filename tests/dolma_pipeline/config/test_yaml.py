@@ -153,6 +153,9 @@ def test_files(tmp_path: Path) -> None:
         read_yaml(str(tmp_path / "no.yaml"))
     with pytest.raises(ConfigError, match="Is a directory"):
         read_yaml(str(tmp_path))
+    (tmp_path / "recipe.yaml").write_bytes(b"a: 1")
+    with pytest.raises(ConfigError, match=r"the folder of a run, and a recipe is wanted here: .*/recipe\.yaml$"):
+        read_yaml(str(tmp_path))
     path.write_bytes("a: 1\n".encode("utf-16"))
     with pytest.raises(ConfigError, match=r"my\.yaml:1: the file is UTF-16; save it as UTF-8"):
         read_yaml(str(path))

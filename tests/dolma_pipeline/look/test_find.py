@@ -290,6 +290,7 @@ def test_the_commands(own: Path, others: Path, tmp_path: Path, capsys: pytest.Ca
         (["find", "river"], "'find' needs a run"),
         (["find", "--run", place], "found neither"),
         (["find", "a", "b", "--run", place], "found 'a' and 'b'"),
+        (["find", "", "--run", place], "the text to find is empty"),
         (["find", "a", "--run", place, "--at-least", "3"], "--at-least is for --file"),
         (["find", "a", "--run", place, "--number", "0"], "--number takes a whole number from 1 on, found '0'"),
         (["index"], "'index' takes one folder"),

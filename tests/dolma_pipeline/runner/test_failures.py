@@ -85,3 +85,23 @@ def test_lost_files_are_counted_as_files(tmp_path: Path) -> None:
         else:
             check_failures(allowed, result_of(allowed))
     assert "files that could not be read to their end" in result_of(run).text()
+
+
+def test_a_text_under_another_key_is_told_with_what_to_do(tmp_path: Path) -> None:
+    run = small_run(tmp_path, {"web/a": ["text"] * 3}, tag=TAG)
+    (tmp_path / "in/web/a.jsonl").write_text('{"id": "x", "content": "text"}\n' * 3)
+    run.folder.delete(["shards.jsonl"])
+    run = run_of(run.recipe, run.folder)
+    make(run)
+    with pytest.raises(TooManyFailuresError, match=r"another key, name it in the recipe: sources\.NAME\.fields: "):
+        check_failures(run, result_of(run))
+    with_bad = with_bad_lines(tmp_path / "other", 1, 3)
+    with pytest.raises(TooManyFailuresError) as caught:
+        check_failures(with_bad, result_of(with_bad))
+    assert "another key" not in str(caught.value)
+
+
+def test_a_source_without_documents_is_warned_of(tmp_path: Path) -> None:
+    run = small_run(tmp_path, {"web/a": ["text"], "web/b": [], "none/a": [], "none/b": []}, tag=TAG)
+    make(run)
+    assert result_of(run).warnings() == ["source 'none' has no documents: there is nothing in its files"]
