@@ -10,6 +10,8 @@ JOBS ?= 2
 CORPUS := runs/quickstart-corpus
 BIN := $(VENV)/bin
 SETUP := pyproject.toml setup.cfg constraints.txt
+# Also where the shell says otherwise: hundreds of processes of the tests would compile every module anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo setup test lint unit chaos test-slow interop stores bench clean
