@@ -1,11 +1,12 @@
 """Runs a recipe again and again in child processes that kill -9 themselves at chosen points (null: runs to its end).
 
-    killed.py TREE OUTPUT POINTS beam|plain       in the corpus' folder; prints the signal that ended each child
+    killed.py TREE            in the corpus' folder; reads lines `[OUTPUT, POINTS, "beam"|"plain"]`, and answers each
+                              with the signals that ended its children
 
 TREE: the recipe as JSON. POINTS: JSON list of paths in OUTPUT (with wildcards): die just before a file gets that
 name, or, with `-` before it, before a file or folder of that name is removed. Between these moments nothing is seen to
 change, so this is every kind of half-done state. plain: the phases without Beam, four times as fast. One process
-imports everything; the children are its forks.
+imports everything and does nothing else; the children are its forks.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -52,20 +54,31 @@ def die_before(output: str, point: str) -> None:
         os.replace, os.link = watched(os.replace, 1), watched(os.link, 1)
 
 
-def main(tree: str, output: str, points: str, how: str) -> None:
-    warm()
-    ends = []
-    for point in json.loads(points):
+def ends(tree: str, output: str, points: list[str | None], how: str) -> list[int]:
+    """Exit codes of the children, one for each point."""
+    found = []
+    for point in points:
         child = os.fork()
         if child == 0:
-            if point is not None:
-                die_before(output, point)
-            with engine(Here()) if how == "plain" else contextlib.nullcontext():
-                run(recipe_from_text(json.dumps({"output": output, **json.loads(tree)})), quiet=True)
+            signal.alarm(300)  # it ends with a signal of its own, should it hang
+            try:
+                if point is not None:
+                    die_before(output, point)
+                with engine(Here()) if how == "plain" else contextlib.nullcontext():
+                    run(recipe_from_text(json.dumps({"output": output, **json.loads(tree)})), quiet=True)
+            except BaseException:  # noqa: BLE001 it is the test that fails
+                traceback.print_exc()
+                os._exit(1)
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        ends.append(os.waitstatus_to_exitcode(status))
-    print(json.dumps(ends))
+        found.append(os.waitstatus_to_exitcode(status))
+    return found
+
+
+def main(tree: str) -> None:
+    warm()
+    for line in sys.stdin:
+        print(json.dumps(ends(tree, *json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+import pytest
 
 from tests.pipeline.tiny import files, tree
 
@@ -50,45 +53,55 @@ POINTS = [
 """In the order in which a run comes to them; `-`: before it goes."""
 
 
-def killed(corpus: Path, output: Path, points: list[str], how: str, *, last: bool = True) -> list[int]:
-    """Exit codes of the runs: -9 for each point, then that of the last one, which is left alone.
+Killed = Callable[[Path, Sequence[str | None], str], list[int]]
+"""Exit codes of a run that is begun once for each point: -9 where it died there, 0 where nothing kills it (None)."""
 
-    last: whether there is one.
-    """
-    script = ROOT / "tests/pipeline/killed.py"
-    done = subprocess.run(
-        [sys.executable, script, json.dumps(tree()), output, json.dumps([*points, *([None] if last else [])]), how],
+
+@pytest.fixture(scope="module")
+def killed(corpus: Path) -> Iterator[Killed]:
+    """By one process for all tests: what a run loads is loaded once."""
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "tests/pipeline/killed.py", json.dumps(tree())],
         cwd=corpus,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=300,
     )
-    assert done.returncode == 0, done.stderr
-    found: list[int] = json.loads(done.stdout)
-    return found
+    assert process.stdin is not None
+    assert process.stdout is not None
+    asked, answers = process.stdin, process.stdout
+
+    def ends(output: Path, points: Sequence[str | None], how: str) -> list[int]:
+        asked.write(json.dumps([str(output), points, how]) + "\n")
+        asked.flush()
+        found: list[int] = json.loads(answers.readline())
+        return found
+
+    yield ends
+    process.communicate()
+    assert process.returncode == 0
 
 
-def test_killed_at_any_kind_of_point(finished: Path, corpus: Path, tmp_path: Path) -> None:
-    ends = killed(corpus, tmp_path / "run", POINTS, "plain")
+def test_killed_at_any_kind_of_point(finished: Path, killed: Killed, tmp_path: Path) -> None:
+    ends = killed(tmp_path / "run", [*POINTS, None], "plain")
     assert list(zip(POINTS, ends, strict=False)) == [(point, -signal.SIGKILL) for point in POINTS]
     assert ends[-1] == 0
     assert files(tmp_path / "run") == files(finished)
 
 
-def test_killed_in_each_stage_on_beam(finished: Path, corpus: Path, tmp_path: Path) -> None:
+def test_killed_in_each_stage_on_beam(finished: Path, killed: Killed, tmp_path: Path) -> None:
     points = [point for point in POINTS if point.endswith(("web/a.json", "minhash/*.parquet", "r.json", ".zst", "npy"))]
     assert [point.split("/")[0] for point in points] == [".done", "cache", "tokenizer", "mix", "tokens"]
-    ends = killed(corpus, tmp_path / "run", points, "beam")
+    ends = killed(tmp_path / "run", [*points, None], "beam")
     assert ends == [*[-signal.SIGKILL] * len(points), 0]
     assert files(tmp_path / "run") == files(finished)
 
 
-def test_a_run_that_was_killed_goes_on_without_its_cache(finished: Path, corpus: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_goes_on_without_its_cache(finished: Path, killed: Killed, tmp_path: Path) -> None:
     """Whatever of its unfinished work lay there is done again."""
     for point in ("cache/elected/*/groups/exact.parquet", "mix/documents/forum/d.jsonl.zst", "tokens/*/part-00002.npy"):
-        assert killed(corpus, tmp_path / "run", [point, point], "plain", last=False) == [-signal.SIGKILL] * 2
+        assert killed(tmp_path / "run", [point, point], "plain") == [-signal.SIGKILL] * 2
         shutil.rmtree(tmp_path / "run/cache")
-    assert killed(corpus, tmp_path / "run", [], "plain") == [0]
+    assert killed(tmp_path / "run", [None], "plain") == [0]
     assert files(tmp_path / "run") == files(finished)
