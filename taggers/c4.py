@@ -52,7 +52,7 @@ class C4:
         "citations": list[Span],
     }
 
-    kernels: ClassVar[tuple[str, ...]] = ("lines", "spans", "c4", "citations")
+    kernels: ClassVar[tuple[str, ...]] = ("bitmaps", "lines", "spans", "c4", "citations")
 
     def setup(self) -> None:
         """Loads the kernels, so that the first batch is not the slow one."""

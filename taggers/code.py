@@ -100,7 +100,7 @@ class Code:
     }
 
     kernels: ClassVar[tuple[str, ...]] = (
-        "lines", "spans", "characters", "phrases", "comments", "code_counts", "encoded", "html_text",
+        "bitmaps", "lines", "spans", "characters", "phrases", "comments", "code_counts", "encoded", "html_text",
     )  # fmt: skip
 
     def __post_init__(self) -> None:

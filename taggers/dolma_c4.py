@@ -45,7 +45,7 @@ class DolmaC4:
 
     naughty_words: bool = True
 
-    kernels: ClassVar[tuple[str, ...]] = ("words", "lines", "spans")
+    kernels: ClassVar[tuple[str, ...]] = ("bitmaps", "words", "lines", "spans")
 
     @property
     def fields(self) -> Fields:

@@ -53,7 +53,7 @@ class DolmaGopher:
         "fraction_of_characters_in_duplicate_10grams": float,
     }
 
-    kernels: ClassVar[tuple[str, ...]] = ("words", "lines", "dolma_gopher")
+    kernels: ClassVar[tuple[str, ...]] = ("bitmaps", "words", "lines", "dolma_gopher")
 
     def setup(self) -> None:
         """Loads the kernels, so that the first batch is not the slow one."""

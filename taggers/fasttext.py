@@ -55,7 +55,7 @@ class FastText:
     max_chars: int = 0
     lower: bool = False
 
-    kernels: ClassVar[tuple[str, ...]] = ("words", "lines", "sentences", "fasttext", "spans")
+    kernels: ClassVar[tuple[str, ...]] = ("bitmaps", "words", "lines", "sentences", "fasttext", "spans")
 
     def __post_init__(self) -> None:
         if self.max_chars < 0:

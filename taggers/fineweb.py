@@ -37,7 +37,7 @@ class FineWeb:
         "newlines_per_word": float,
     }
 
-    kernels: ClassVar[tuple[str, ...]] = ("words", "lines", "fineweb")
+    kernels: ClassVar[tuple[str, ...]] = ("bitmaps", "words", "lines", "fineweb")
 
     def setup(self) -> None:
         """Loads the kernels, so that the first batch is not the slow one."""

@@ -49,7 +49,7 @@ class Gopher:
         "duplicate_10gram_chars": float,
     }
 
-    kernels: ClassVar[tuple[str, ...]] = ("words", "gopher", "repetition")
+    kernels: ClassVar[tuple[str, ...]] = ("bitmaps", "words", "gopher", "repetition")
 
     def setup(self) -> None:
         """Loads the kernels, so that the first batch is not the slow one."""

@@ -65,7 +65,7 @@ class Language:
     languages: tuple[str, ...] = ("en",)
     unit: Literal["document", "paragraph", "line"] = "document"
 
-    kernels: ClassVar[tuple[str, ...]] = ("fasttext", "wordlike", "lines", "spans")
+    kernels: ClassVar[tuple[str, ...]] = ("bitmaps", "fasttext", "wordlike", "lines", "spans")
 
     def __post_init__(self) -> None:
         if self.max_chars < 0:

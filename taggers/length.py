@@ -32,7 +32,7 @@ class Length:
         "sentences": int,
     }
 
-    kernels: ClassVar[tuple[str, ...]] = ("words", "sentences")
+    kernels: ClassVar[tuple[str, ...]] = ("bitmaps", "words", "sentences")
 
     def setup(self) -> None:
         """Loads the kernels, so that the first batch is not the slow one."""

@@ -38,7 +38,7 @@ class Perplexity:
     model: str = ""
     paragraphs: bool = False
 
-    kernels: ClassVar[tuple[str, ...]] = ("byte_ngrams", "lines", "spans")
+    kernels: ClassVar[tuple[str, ...]] = ("bitmaps", "byte_ngrams", "lines", "spans")
 
     @property
     def fields(self) -> Mapping[str, Any]:

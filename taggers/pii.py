@@ -101,7 +101,7 @@ class Pii:
     entities: tuple[str, ...] = ("email", "phone", "ip")
     custom: Mapping[str, Any] = field(default_factory=dict)
 
-    kernels: ClassVar[tuple[str, ...]] = ("scan", "lines", "spans")
+    kernels: ClassVar[tuple[str, ...]] = ("bitmaps", "scan", "lines", "spans")
 
     def __post_init__(self) -> None:
         self.phone_regions = self._texts(

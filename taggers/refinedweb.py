@@ -34,7 +34,7 @@ class RefinedWeb:
         "removed_word_share": float,
     }
 
-    kernels: ClassVar[tuple[str, ...]] = ("words", "lines", "spans", "refinedweb")
+    kernels: ClassVar[tuple[str, ...]] = ("bitmaps", "words", "lines", "spans", "refinedweb")
 
     def setup(self) -> None:
         """Loads the kernels, so that the first batch is not the slow one."""

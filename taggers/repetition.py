@@ -66,7 +66,7 @@ class Repetition:
         "run_share": float,
     }
 
-    kernels: ClassVar[tuple[str, ...]] = ("words", "spans", "periodic")
+    kernels: ClassVar[tuple[str, ...]] = ("bitmaps", "words", "spans", "periodic")
 
     def __post_init__(self) -> None:
         for name, least in (

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dolma_pipeline import errors
-from dolma_pipeline.errors import DolmaError, StageError
+from dolma_pipeline.errors import DolmaError, StageError, UsageError
 from dolma_pipeline.run.log import RAISED, LogSegments, read_segments
 from dolma_pipeline.run.phase import Phase
 from dolma_pipeline.run.run import Run
@@ -68,12 +68,16 @@ def first_raised(folder: RunFolder) -> Mapping[str, Any] | None:
 
 
 def as_error(row: Mapping[str, Any]) -> DolmaError:
-    """The error that a row tells of: one of this library's keeps its kind, others come with their traceback."""
+    """The error that a row tells of: one of this library's keeps its kind, others come with their traceback.
+
+    Wrong use that shows in the midst of work ends with 1, as all that fails then: 2 says that nothing was started.
+    """
     place = f"{row['step']}, {row['task']}: " if row["task"] not in (PLAN, FINISH, PREPARE, COMPACT) else ""
     kind = getattr(errors, row["error"], None)
     if not (isinstance(kind, type) and issubclass(kind, DolmaError)):
         return StageError(f"{place}{row['error']}: {row['message']}\n{row['traceback']}")
     # Some kinds build their message from parts that are gone; the copy is of that kind and takes the message.
     plain = {"__init__": DolmaError.__init__, "__reduce__": DolmaError.__reduce__}
-    error: DolmaError = type(row["error"], (kind,), plain)(f"{place}{row['message']}")
+    exit_code = DolmaError.exit_code if issubclass(kind, UsageError) else kind.exit_code
+    error: DolmaError = type(row["error"], (kind,), plain | {"exit_code": exit_code})(f"{place}{row['message']}")
     return error

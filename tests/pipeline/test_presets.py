@@ -113,7 +113,9 @@ def test_what_if(recipe: Callable[..., Recipe], changes: Sequence[str], web: int
 
 
 def test_what_if_with_another_preset(recipe: Callable[..., Recipe]) -> None:
-    with pytest.raises(UsageError, match="gopher_v1"):
+    with pytest.raises(
+        UsageError, match=r"mix\.skip_rules\.0: no rule of a preset named 'own\.never'\. There are: gopher"
+    ):
         what_if(recipe(), ["mix.presets=[gopher]"])
 
 

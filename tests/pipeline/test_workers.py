@@ -17,7 +17,7 @@ import pytest
 from dolma_pipeline.engines import choose
 from dolma_pipeline.engines.forks import MODULE
 from dolma_pipeline.engines.watchdog import descendants
-from dolma_pipeline.errors import DataError, DolmaError, StageError, WorkerDiedError
+from dolma_pipeline.errors import DataError, DolmaError, TaggerError, WorkerDiedError
 from dolma_pipeline.runner import modules, run
 from dolma_pipeline.storage import scratch
 from tests.pipeline.tiny import files, recipe, tree, write_corpus
@@ -188,8 +188,8 @@ KILLED = "os.kill(os.getpid(), 9)"
         (
             "raise ValueError('no such model')",
             True,
-            StageError,
-            r"^scan, \w+/\w: ValueError: no such model\nTraceback[^$]*in setup",
+            TaggerError,
+            r"^scan, \w+/\w: tagger 'marks_v1': setup\(\) raised ValueError: no such model \(marks\.py:\d+\)$",
         ),
         ("raise DataError('marks.txt: damaged')", True, DataError, r"^scan, \w+/\w: marks\.txt: damaged$"),
         ("raise DataError('marks.txt: damaged')", False, DataError, r"^scan, \w+/\w: marks\.txt: damaged$"),

@@ -21,7 +21,7 @@ ROWS = [
     {"id": "b", "context": "", "continuation": "Grüße 你好 😀"},
     {"id": "c", "context": "that is " * 20, "continuation": " return"},  # cut at its left
     {"id": "d", "context": "x", "continuation": " and 12345, the cat sat on 67890 and that is 13579."},
-    {"id": "e", "context": "<|endoftext|>", "continuation": " <|endoftext|>"},
+    {"id": "e", "context": "<|endof", "continuation": " <|endoftext|>"},
 ]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
 

@@ -22,8 +22,8 @@ def recipe(rest: str = "") -> Recipe:
 
 def test_reading_json_lines_takes_a_kernel_and_parquet_none() -> None:
     tagged = recipe("tag: {taggers: [length_v1]}")
-    assert kernels_of(tagged, ["tag"]) == ["words", "sentences", "json_lines"]
-    assert kernels_of(tagged, ["tag"], formats=["parquet"]) == ["words", "sentences"]
+    assert kernels_of(tagged, ["tag"]) == ["bitmaps", "words", "sentences", "json_lines"]
+    assert kernels_of(tagged, ["tag"], formats=["parquet"]) == ["bitmaps", "words", "sentences"]
     assert kernels_of(tagged, ["tokens"], formats=["parquet"]) == [], "parts are made of kept ids"
     assert kernels_of(tagged, ["train", "eval"]) == []
 
@@ -31,7 +31,7 @@ def test_reading_json_lines_takes_a_kernel_and_parquet_none() -> None:
 def test_taggers_say_what_they_use() -> None:
     tagged = recipe("tag: {taggers: [gopher_v1, language_v1]}")
     assert kernels_of(tagged, ["tag"]) == [
-        "words", "lines", "spans", "gopher", "repetition", "fasttext", "wordlike", "json_lines",
+        "bitmaps", "words", "lines", "spans", "gopher", "repetition", "fasttext", "wordlike", "json_lines",
     ]  # fmt: skip
     assert kernels_of(tagged, ["mix"]) == ["json_lines"]
     assert kernels_of(recipe("tag: {taggers: [nobodys_v1]}"), ["tag"]) == ["json_lines"]
