@@ -46,7 +46,7 @@ class _FastProducts(TorchFunctionMode):
         self.held: dict[tuple[int, torch.Size, tuple[int, ...]], Tensor] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.linear and not kwargs and args[0].device.type == "cpu" and args[0].dtype == torch.float32:
+        if func is F.linear and not kwargs and _is_plain(*args):
             x, weight, bias = (*args, None)[:3]
             return torch.ops.mkldnn._linear_pointwise(x, self._laid_out(weight), bias, "none", [], "")
         return func(*args, **(kwargs or {}))
@@ -61,3 +61,18 @@ class _FastProducts(TorchFunctionMode):
             self.room -= weight.nbytes
             self.held[key] = laid_out
         return laid_out
+
+
+def _is_plain(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+    """Whether oneDNN's product of these is that of `F.linear`: it reads a bias as if its values lay side by side."""
+    given = [one for one in (x, weight, bias) if one is not None]
+    # Within torch.vmap tensors have no storage; autocast would take another precision.
+    if any(torch._C._functorch.is_functorch_wrapped_tensor(one) for one in given) or torch.is_autocast_enabled("cpu"):
+        return False
+    return (
+        all(one.device.type == "cpu" and one.dtype == torch.float32 for one in given)
+        and weight.ndim == 2
+        and weight.numel() > 0
+        and x.shape[-1:] == weight.shape[1:]
+        and (bias is None or (bias.shape == weight.shape[:1] and bias.is_contiguous()))
+    )

@@ -78,6 +78,42 @@ def test_laid_out_or_not_a_product_is_the_same_bit_for_bit() -> None:
             assert torch.equal(F.linear(x, weight), laid_out)
 
 
+@needs_onednn
+@pytest.mark.parametrize(
+    ("x", "weight", "bias"),
+    [
+        (normal(5, 4), normal(8, 4), normal(16)[::2]),
+        (normal(5, 4), normal(8, 4), normal(8, 3)[:, 1]),
+        (normal(5, 4), normal(8, 4), normal(1).expand(8)),
+        (normal(5, 4), normal(8, 4), normal(1)[0]),
+        (normal(5, 4), normal(8, 4), normal(1)),
+        (normal(5, 4), normal(8, 4), normal(1, 8)),
+        (normal(2, 3, 4), normal(4), None),
+        (normal(5, 4), normal(0, 4), None),
+        (normal(5, 0), normal(8, 0), None),
+    ],
+)
+def test_what_onednn_would_read_otherwise_is_as_it_was(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+) -> None:
+    """A bias that does not lie side by side, or is of another shape; a weight of one axis, or of nothing."""
+    expected = F.linear(x, weight, bias)
+    with fast_products(OfWeights(weight)):  # type: ignore[arg-type]
+        assert torch.equal(F.linear(x, weight, bias), expected)
+
+
+@needs_onednn
+def test_vmap_autocast_and_errors_are_as_they_were() -> None:
+    x_EBD, weight_EFD = normal(3, 5, 4), normal(3, 8, 4)
+    expected = torch.vmap(F.linear)(x_EBD, weight_EFD)
+    with fast_products(OfWeights(weight_EFD)):  # type: ignore[arg-type]
+        assert torch.equal(torch.vmap(F.linear)(x_EBD, weight_EFD), expected)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert F.linear(x_EBD, weight_EFD[0]).dtype == torch.bfloat16
+        with pytest.raises(RuntimeError, match="cannot be multiplied"):
+            F.linear(x_EBD, normal(8, 3))
+
+
 def test_other_precisions_are_as_they_were(model: Decoder) -> None:
     x, weight = normal(3, 4).bfloat16(), normal(8, 4).bfloat16()
     expected = F.linear(x, weight)
