@@ -121,10 +121,8 @@ def newest_step(run_dir: Path, variant: str = "") -> int:
 def _results(side: Side) -> Mapping[str, Any]:
     found = read_results(side.path)
     if found is None:
-        there = sorted(
-            path.stem.removeprefix("step-").lstrip("0") or "0" for path in side.path.parent.glob("step-*.json")
-        )
-        raise UsageError(f"{side.path}: no results of that step. There are: {', '.join(there) or 'none'}.")
+        there = sorted(int(path.stem.removeprefix("step-")) for path in side.path.parent.glob("step-*.json"))
+        raise UsageError(f"{side.path}: no results of that step. There are: {', '.join(map(str, there)) or 'none'}.")
     return found
 
 

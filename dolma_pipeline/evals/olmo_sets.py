@@ -9,6 +9,7 @@ texts it rewrites and of which it takes F1.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,11 +130,14 @@ def keys_of(name: str) -> Keys:
 
 
 def _items(place: Path, one: OlmoSet, split: str) -> Iterator[Item]:
+    numbers = Counter[str]()  # rows go on from one file of a split to the next
     for path in sorted(path for path in place.rglob("*.arrow") if path.parent.name == split):
         subject = path.parent.parent.relative_to(place).as_posix()
         for number, row in enumerate(_rows(path)):
+            name = f"{numbers[subject]}" if subject == "." else f"{subject}/{numbers[subject]}"
+            numbers[subject] += 1
             try:
-                item = one.item(row, f"{number}" if subject == "." else f"{subject}/{number}")
+                item = one.item(row, name)
             except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
                 raise DataError(f"{path}: row {number}: not what the set has: {error!r}") from None
             yield item

@@ -7,6 +7,7 @@ copy of them of at most 1 GB (`evals.products`).
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dolma_pipeline.errors import RunError
+from dolma_pipeline.errors import RunError, UsageError
 from dolma_pipeline.evals.products import fast_products
 from dolma_pipeline.evals.sharded import lead, leading
 from dolma_pipeline.evals.trees import Tree, Window, trees
@@ -51,18 +52,35 @@ def saved_model(run_dir: Path, step: int, *, settings: Settings) -> LanguageMode
 
     Raises:
         RunError: no whole checkpoint of that step; it says which there are.
+        UsageError: its architecture does not take what scoring gives.
     """
     steps = committed_steps(run_dir)
     if step not in steps:
         shown = ", ".join(map(str, steps)) or "none"
         raise RunError(f"{train_folder(run_dir)}: no checkpoint of step {step}. There are: {shown}.")
-    if (world := leading()) is not None:
-        return lead(run_dir, step, settings=settings, world=world)
     with torch.device("meta"):
         model = spec_of(settings.model).build(settings.model)
+    _require_readable(model)
+    if (world := leading()) is not None:
+        return lead(run_dir, step, settings=settings, world=world)
     model.to_empty(device="cuda" if torch.cuda.is_available() else "cpu")
     load_model(run_dir, step, model=model)
     return model.eval().requires_grad_(False)
+
+
+READING = ("positions_BT", "mask_BTS", "at", "each")
+"""What scoring gives besides ids (`LanguageModel.forward`)."""
+
+
+def _require_readable(model: LanguageModel) -> None:
+    takes = inspect.signature(model.forward).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in takes.values()):
+        return
+    if missing := [name for name in READING if name not in takes]:
+        raise UsageError(
+            f"train.model: {type(model).__name__}.forward does not take {', '.join(missing)}, which scoring gives to "
+            "it. Write it as docs/models.md shows under 'Another architecture'."
+        )
 
 
 def weights_digest(model: LanguageModel) -> str:

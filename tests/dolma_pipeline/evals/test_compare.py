@@ -139,10 +139,10 @@ def test_rows_that_are_not_of_the_results_are_refused(tmp_path: Path) -> None:
 def test_steps_that_have_results(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"eval: no results\. Score the run first: dolma-pipeline eval"):
         newest_step(tmp_path)
-    for step in (0, 300, 200):
+    for step in (0, 300, 200, 50):
         scored(tmp_path, "t", rights([0, 1]), step=step)
     assert newest_step(tmp_path) == 300
-    with pytest.raises(UsageError, match=r"step-000100\.json: no results of that step\. There are: 0, 200, 300"):
+    with pytest.raises(UsageError, match=r"step-000100\.json: no results of that step\. There are: 0, 50, 200, 300"):
         compare(Side(tmp_path, 100), Side(tmp_path, 200))
     results_path(tmp_path, 200).write_text("[]")
     with pytest.raises(DataError, match=r"step-000200\.json: not a file of results"):

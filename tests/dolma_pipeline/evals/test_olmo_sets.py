@@ -109,6 +109,14 @@ def test_smaller_sets(
     assert (right, task.metric) == (gold, metric)
 
 
+def test_a_split_in_several_files_has_each_id_once(folder: Path) -> None:
+    row = {"question": "Who?", "answer": ["Ann"]}
+    first = save(folder, "nq_open/none/validation", [row, row])
+    first.with_name("data-00001-of-00002.arrow").write_bytes(first.read_bytes())
+    task, _, _ = asked(folder, "nq_open/validation")
+    assert [found.id for found in task.rows] == ["0", "1", "2", "3"]
+
+
 def test_they_stand_among_the_tasks(with_mmlu: Path) -> None:
     put(with_mmlu, "piqa/rc", requests(0, 0, [("Q:", " A"), ("Q:", " B")]))
     assert set_names(with_mmlu) == ["mmlu/test", "mmlu/validation", "mmlu_cloze/test", "mmlu_cloze/validation"]

@@ -9,12 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dolma_pipeline.errors import RunError
+from dolma_pipeline.errors import RunError, UsageError
 from dolma_pipeline.evals import score as scoring
 from dolma_pipeline.evals.score import cut, saved_model, score, weights_digest
 from dolma_pipeline.evals.trees import Window, trees
 from dolma_pipeline.train.files import read_settings
 from dolma_pipeline.train.model import IGNORED, Decoder
+from dolma_pipeline.train.spec import spec_of
 
 
 @settings(max_examples=100, deadline=None)
@@ -121,3 +122,20 @@ def test_greedy_is_what_the_model_would_write(model: Decoder) -> None:
     found = scoring.score_greedy(model, windows)
     assert [each.greedy for each in found] == [True, False]
     assert [each.nats for each in found] == score(model, windows)
+
+
+class ReadsAll(Decoder):
+    """Takes no `each`, as an architecture of before there was one."""
+
+    def forward(self, tokens_BT, *, positions_BT=None, mask_BTS=None, cache=None, at=None):  # type: ignore[no-untyped-def, override]
+        return super().forward(tokens_BT, positions_BT=positions_BT, mask_BTS=mask_BTS, cache=cache, at=at)
+
+
+def test_an_architecture_that_does_not_take_what_scoring_gives_is_told_so(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = read_settings(run)
+    spec = dataclasses.replace(spec_of(settings.model), build=ReadsAll)
+    monkeypatch.setattr(scoring, "spec_of", lambda shape: spec)
+    with pytest.raises(UsageError, match=r"train\.model: ReadsAll\.forward does not take each, which scoring gives to"):
+        saved_model(run, 7, settings=settings)
