@@ -194,6 +194,9 @@ def _nats(
     """Of each target: its nats, and whether it is the likeliest id (true where that is not asked).
 
     Probabilities are computed in float32.
+
+    Raises:
+        UsageError: the model does not give what `each` makes.
     """
     device = next(model.parameters()).device
     tokens_BT, depths_BT, at, rows, targets = (
@@ -218,5 +221,10 @@ def _nats(
 
     with torch.no_grad():
         found: Tensor = model(tokens_BT, positions_BT=depths_BT, mask_BTS=mask_BTS, at=at, each=Each(logits_rows, make))
+    if found.shape != (len(targets), 2):
+        raise UsageError(
+            f"train.model: forward was given `each`, and gives {tuple(found.shape)} where that makes "
+            f"{(len(targets), 2)}. End it with read_out, as docs/models.md shows under 'Another architecture'."
+        )
     nats, likeliest = found.cpu().numpy().T
     return nats.astype(np.float64), likeliest.astype(np.bool_)

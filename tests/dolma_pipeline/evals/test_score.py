@@ -139,3 +139,11 @@ def test_an_architecture_that_does_not_take_what_scoring_gives_is_told_so(
     monkeypatch.setattr(scoring, "spec_of", lambda shape: spec)
     with pytest.raises(UsageError, match=r"train\.model: ReadsAll\.forward does not take each, which scoring gives to"):
         saved_model(run, 7, settings=settings)
+
+
+def test_an_architecture_that_leaves_each_alone_is_told_so(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = model.forward
+    monkeypatch.setattr(model, "forward", lambda tokens_BT, each, **reading: reads(tokens_BT, **reading))
+    window = Window(np.arange(4), np.arange(1, 5))
+    with pytest.raises(UsageError, match=r"gives \(4, \d+\) where that makes \(4, 2\)\. End it with read_out"):
+        score(model, [window])
