@@ -271,6 +271,11 @@ def test_gone_names_what_was_read_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"a.jsonl: `gone` of source web names it, but this run has not read it"):
         write_shards(tmp_path, RELATED)
         launch(tmp_path, output, recipe(sources={"web": {"gone": f"{tmp_path}/in/web/*.jsonl"}}))
+    (tmp_path / "in/web/d.jsonl").unlink()
+    with pytest.raises(
+        ConfigError, match=r"sources.web.gone: .*no file of source web .* has read"
+    ):  # nor with a new list
+        launch(tmp_path, output, {"mix": {}, "sources": gone(tmp_path, "web/dd")}, redo=True)
     with pytest.raises(ConfigError, match=r"@old.txt: a list of files cannot be given here"):
         launch(tmp_path, output, recipe(sources={"web": {"gone": "@old.txt"}}))
 
