@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dolma_pipeline.config.yaml import parse_yaml, plain
 from dolma_pipeline.errors import UnknownNameError, UsageError
 from dolma_pipeline.look.parts import TOKENS, index_root
 from dolma_pipeline.look.table import KIND as TABLE
@@ -74,6 +75,15 @@ KINDS = {
 """What can be removed, by name, in the order in which it is shown."""
 
 
+GONE_IDS = Kind(
+    IDS,
+    "kept ids: tokens of documents that pass",
+    "those of files that are gone (`gone` of a source) cannot be had again, and every run that adds files needs them",
+    unasked=False,
+)
+"""Kept ids where the recipe of the last run says that files are gone."""
+
+
 @dataclass(frozen=True)
 class Removable:
     """One kind in one folder. files: their names, but for `attempts`, which have none; num_files, bytes: of them."""
@@ -125,6 +135,7 @@ def removable(folder: RunFolder, kinds: Sequence[str] = ()) -> list[Removable]:
             by_kind[name].append(entry)
     by_kind["unfinished"] += list(folder.list(layout.DONE))
     by_kind[FOUND] += list(folder.list(index_root(TOKENS)))
+    known = KINDS | {IDS: GONE_IDS} if _has_gone(folder) else KINDS
     found = []
     for name, entries in by_kind.items():
         if kinds and name not in kinds:
@@ -132,7 +143,7 @@ def removable(folder: RunFolder, kinds: Sequence[str] = ()) -> list[Removable]:
         count, size = len(entries), sum(entry.size for entry in entries)
         if name == "attempts":
             count, size = _attempts(folder)
-        found.append(Removable(KINDS[name], count, size, [entry.name for entry in entries]))
+        found.append(Removable(known[name], count, size, [entry.name for entry in entries]))
     return found
 
 
@@ -154,6 +165,14 @@ def remove(folder: RunFolder, some: Sequence[Removable]) -> None:
         for place in sorted(places, reverse=True):
             if next(folder.list(place), None) is None:
                 folder.delete_tree(place)  # empty folders, where folders exist by themselves
+
+
+def _has_gone(folder: RunFolder) -> bool:
+    """Whether the recipe of the folder's last run names files that are gone."""
+    if folder.stat(layout.RECIPE) is None:
+        return False
+    recipe = plain(parse_yaml(folder.read(layout.RECIPE).decode(), f"{folder.url}/{layout.RECIPE}"))
+    return any(source.get("gone") for source in recipe["sources"].values())
 
 
 def _kind_of(name: str, is_current: Callable[[str], bool]) -> str:

@@ -93,6 +93,7 @@ def plan_inputs(recipe: Recipe, folder: RunFolder, *, redo: bool) -> Inputs:
     def is_gone(source: str, path: str) -> bool:
         return bool(recipe.sources[source].gone) and gone[source](path)
 
+    _check_named(recipe, gone, known, folder)
     try:
         for shard in known:
             if shard.source not in files:
@@ -100,7 +101,6 @@ def plan_inputs(recipe: Recipe, folder: RunFolder, *, redo: bool) -> Inputs:
                     f"the run in {folder.url} reads {shard.path} as source '{shard.source}', and this recipe does not. "
                     "Put it back, use another output, or give --redo."
                 )
-        _check_named(recipe, gone, known, folder)
         shards = shards_of(files, split_bytes=recipe.split_bytes, known=known, is_gone=is_gone)
     except DolmaError:
         left = [one for one in known if one.source in files and is_gone(one.source, one.path)]

@@ -93,10 +93,13 @@ class _Writing(Feeder):
         keys = self._chosen.column("key").to_numpy()
         self._copies = np.where(self._held, 0, plan.copies(shard.source, keys))
         self._files: list[_File] = []
-        if consumer.documents:
-            self._files.append(_File(self._folder, layout.documents(shard.name, self._mix), self._copies > 0, stack))
+        # What is opened last is committed first. When files are added, the bound of held-out documents may move some to
+        # the others, never back: a run that is killed in between leaves their texts in both files, not in none.
         if mix_config(run.recipe, self._mix).held_out is not None:
             self._files.append(_File(self._folder, layout.held_out(shard.name, self._mix), self._held, stack))
+        if consumer.documents:
+            one = _File(self._folder, layout.documents(shard.name, self._mix), self._copies > 0, stack)
+            self._files.insert(0, one)
         wanted = np.zeros(len(self._rows), np.bool_)
         for one in self._files:
             wanted |= one.wanted

@@ -51,6 +51,21 @@ def test_what_there_is_and_what_is_left(copied: Path, capsys: pytest.CaptureFixt
     assert made(loaded(copied)).nothing_to_do
 
 
+def test_kept_ids_of_files_that_are_gone_go_only_by_name(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = (copied / "recipe.yaml").read_text()
+    assert "gone: []" in recipe
+    (copied / "recipe.yaml").write_text(recipe.replace("gone: []", "gone: [in/a.jsonl]", 1))
+    before = sizes(copied)
+    assert before["ids"] > 0
+    assert main(["clean", str(copied), "--yes"]) == 0
+    assert sizes(copied)["ids"] == before["ids"]
+    capsys.readouterr()
+    assert main(["clean", str(copied), "ids"]) == 0
+    assert "those of files that are gone (`gone` of a source) cannot be had again" in capsys.readouterr().out
+    assert main(["clean", str(copied), "ids", "--yes"]) == 0
+    assert sizes(copied)["ids"] == 0
+
+
 def test_kinds_by_name(copied: Path) -> None:
     plan(loaded(copied))
     before = sizes(copied)

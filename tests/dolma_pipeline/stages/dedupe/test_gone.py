@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from dolma_pipeline.dedup.minhash import estimate_jaccard
 from dolma_pipeline.errors import ConfigError, DolmaError, UsageError
@@ -187,6 +189,40 @@ def test_killed_within_it(tmp_path: Path) -> None:
         assert promised(run_folder(output)) == expected, tasks
 
 
+@pytest.mark.parametrize("first", ["documents", "held_out"])
+def test_killed_between_two_files_of_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+    """A document that is held out no more, since the source has grown, stands in one of them at all times."""
+    pages = [page(60) for _ in range(8)]
+    settings = {"mix": {"documents": True, "held_out": {"share": 0.6, "max_bytes": 1000}}, "dedupe": recipe()["dedupe"]}
+    output = begun(tmp_path, settings, {"web/d": pages, "code/m": [page()]})
+    folder = run_folder(output)
+    held = texts_of(folder, "mix/held_out/web/d")
+    write_shards(tmp_path, {"web/a": [page(60) for _ in range(16)]})
+    sources = remove(tmp_path, "web/d")
+    real = type(folder).committing
+
+    @contextlib.contextmanager
+    def committing(folder: RunFolder, name: str) -> Iterator[Any]:
+        with real(folder, name) as file:
+            yield file
+        if name == f"mix/{first}/web/d.jsonl.zst":
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(folder), "committing", committing)
+        with pytest.raises(Killed):
+            launch(tmp_path, output, {**settings, "sources": sources})
+    launch(tmp_path, output, {**settings, "sources": sources})
+    left = texts_of(folder, "mix/held_out/web/d")
+    assert set(left) < set(held)
+    assert sorted(texts_of(folder, "mix/documents/web/d") + left) == sorted(pages)
+
+
+def texts_of(folder: RunFolder, name: str) -> list[str]:
+    lines = zstandard.ZstdDecompressor().stream_reader(folder.read(f"{name}.jsonl.zst")).read()
+    return [json.loads(line)["text"] for line in lines.splitlines()]
+
+
 TOKENIZER = {"tokenizer": {"train": "bpe", "vocab_size": 300}}
 
 
@@ -235,6 +271,11 @@ def test_gone_names_what_was_read_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"a.jsonl: `gone` of source web names it, but this run has not read it"):
         write_shards(tmp_path, RELATED)
         launch(tmp_path, output, recipe(sources={"web": {"gone": f"{tmp_path}/in/web/*.jsonl"}}))
+    (tmp_path / "in/web/d.jsonl").unlink()
+    with pytest.raises(
+        ConfigError, match=r"sources.web.gone: .*no file of source web .* has read"
+    ):  # nor with a new list
+        launch(tmp_path, output, {"mix": {}, "sources": gone(tmp_path, "web/dd")}, redo=True)
     with pytest.raises(ConfigError, match=r"@old.txt: a list of files cannot be given here"):
         launch(tmp_path, output, recipe(sources={"web": {"gone": "@old.txt"}}))
 
