@@ -24,12 +24,13 @@ class Inputs:
     """What a run reads. content: of its `shards.jsonl`.
 
     entries: source and path -> what the place says of a file that has a URL. gone: names of shards of which no file is
-    opened any more.
+    opened any more. replaced: files among them that are there, and have another size than what was read.
     """
 
     shards: Sequence[Shard]
     entries: Mapping[tuple[str, str], InputEntry] = field(default_factory=dict)
     gone: frozenset[str] = frozenset()
+    replaced: Sequence[str] = ()
 
     @cached_property
     def content(self) -> bytes:
@@ -107,7 +108,26 @@ def plan_inputs(recipe: Recipe, folder: RunFolder, *, redo: bool) -> Inputs:
         if not redo or not known:
             raise
         shards = shards_of(files, split_bytes=recipe.split_bytes, known=left, is_gone=is_gone)
-    return Inputs(shards, entries, frozenset(one.name for one in shards if is_gone(one.source, one.path)))
+    sizes = {(one.source, one.path): one.file_bytes for one in known}
+    replaced = [
+        one.path
+        for name, found in files.items()
+        for one in found
+        if is_gone(name, one.relative) and one.size != sizes[name, one.relative]
+    ]
+    return Inputs(shards, entries, frozenset(one.name for one in shards if is_gone(one.source, one.path)), replaced)
+
+
+def replaced_warnings(inputs: Inputs) -> list[str]:
+    """A line where new data may lie under the name of a file that is not opened any more."""
+    if not inputs.replaced:
+        return []
+    first, num_more = inputs.replaced[0], len(inputs.replaced) - 1
+    more = f" (and {num_more} more)" if num_more else ""
+    return [
+        f"{first}{more}: `gone` names it, and it has another size than what was read under that name. It is not read. "
+        "Give new documents a file with a name of its own."
+    ]
 
 
 def _check_named(recipe: Recipe, gone: Mapping[str, Gone], known: Sequence[Shard], folder: RunFolder) -> None:

@@ -48,7 +48,7 @@ from dolma_pipeline.runner.decide import (
 )
 from dolma_pipeline.runner.failures import check_failures
 from dolma_pipeline.runner.gone import refuse_gone
-from dolma_pipeline.runner.inputs import Inputs, plan_inputs
+from dolma_pipeline.runner.inputs import Inputs, plan_inputs, replaced_warnings
 from dolma_pipeline.runner.lock import RunLock
 from dolma_pipeline.runner.modules import open_recipe, user_modules
 from dolma_pipeline.runner.reach import check_reach
@@ -188,7 +188,7 @@ def _check(base: Run, inputs: Inputs, wanted: Sequence[str]) -> _Checked:
     run = replace(run, given=given_schemas(process), key_marks=key_marks(process))
     lines = read_lines(run.folder, layout.INDEX) if has_lines(run.folder, layout.INDEX) else ()
     known = {line["shard"] for line in lines}
-    warnings += refuse_unknown_formats(run, inputs, known)
+    warnings += [*refuse_unknown_formats(run, inputs, known), *replaced_warnings(inputs)]
     return _Checked(run, inputs, artifacts, [*warnings, *training_warnings(run.recipe)])
 
 

@@ -280,14 +280,16 @@ def test_gone_names_what_was_read_and_nothing_else(tmp_path: Path) -> None:
         launch(tmp_path, output, recipe(sources={"web": {"gone": "@old.txt"}}))
 
 
-def test_a_file_that_gone_names_is_not_opened(tmp_path: Path) -> None:
-    """Though it is there, and is another by now: what was done of it stands."""
+def test_a_file_that_gone_names_is_not_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Though it is there, and is another by now: what was done of it stands, and a line says so."""
     output = begun(tmp_path)
     with_text = copy_of(output)
     write_shards(tmp_path, RELATED)
     launch(tmp_path, with_text, recipe())
+    assert "`gone` names it" not in capsys.readouterr().err
     write_shards(tmp_path, {"web/d": ["something else"]})
     launch(tmp_path, output, recipe(sources=gone(tmp_path, "web/d")))
+    assert f"warning: {tmp_path}/in/web/d.jsonl: `gone` names it, and it has another size" in capsys.readouterr().err
     assert promised(run_folder(output)) == promised(run_folder(with_text))
 
 
