@@ -222,6 +222,11 @@ def _homes(near: Any) -> tuple[list[int], list[int]]:
     return near.nodes[some].tolist(), near.home[some].tolist()
 
 
+def _firsts(homes: Mapping[int, int], documents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of each document the first of its words."""
+    return np.array([homes.get(n, n) for n in documents.tolist()], np.int64)
+
+
 def compare_again(
     run: Run,
     step: DedupeStepConfig,
@@ -239,7 +244,7 @@ def compare_again(
         DataError: it is another one than was written.
     """
     some = np.argsort(mixed(gone.astype(np.uint64)), kind="stable")[:COMPARED_AGAIN]
-    of_words = [np.array([homes.get(n, n) for n in which[some].tolist()], np.int64) for which in (keepers, gone)]
+    of_words = [_firsts(homes, which[some]) for which in (keepers, gone)]
     expected = np.ones(len(some))
     others = np.flatnonzero(of_words[0] != of_words[1])
     expected[others] = Likeness(run, step)(of_words[0][others], of_words[1][others])
@@ -268,8 +273,7 @@ def guess_again(
     Raises:
         DataError: one is less like its keeper than `threshold` by that.
     """
-    of_words = [np.array([homes.get(n, n) for n in which.tolist()], np.int64) for which in (keepers, gone)]
-    found = estimated(run, step, *of_words)
+    found = estimated(run, step, _firsts(homes, keepers), _firsts(homes, gone))
     wrong = np.flatnonzero(~(found >= step.threshold))
     if len(wrong):
         first = wrong[0]
